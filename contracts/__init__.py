@@ -1,0 +1,1 @@
+"""WHAT the data is: one module per collection, each the single source of every schema."""

@@ -1,0 +1,1 @@
+"""WHAT the marts are: one module per mart."""

@@ -1,0 +1,1 @@
+"""What contracts are written in, and what is derived from them."""

@@ -1,0 +1,256 @@
+"""What a contract is made of: fields as the documents have them, and the tables that follow from them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import polars as pl
+
+from contracts.schema.kinds import INTEGER, JSON, OBJECT_ID, Kind
+
+IDENTIFIER_BYTES = 63  # PostgreSQL cuts longer names without a word
+TEXT_KEY_CHARACTERS = 600  # 4 bytes each stay under the 2.7 kB that a b-tree entry may take
+ID = "_id"
+POSITION = "_position"
+EXTRA = "_extra"
+
+
+class ContractError(ValueError):
+    """A contract can't be derived; the message names the field and what to change."""
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """One field of a document.
+
+    Attributes:
+        name: The field's name in MongoDB.
+        kind: What the value is; ``None`` for a subdocument or an array of documents, which have ``fields``.
+        description: One sentence for the catalogs and the data dictionary.
+        nullable: Whether null and missing are lawful.
+        vocabulary: The known values of a category. A new value is drift, unless ``closed``: then it is refused.
+        closed: Whether values outside the vocabulary break the contract.
+        minimum: Least lawful value of a number.
+        maximum: Greatest lawful value of a number.
+        min_length: Least number of characters of a text.
+        max_length: Greatest number of characters of a text.
+        fields: The fields of a subdocument or of the items of an array of documents.
+        repeated: Whether ``fields`` describe the items of an array.
+    """
+
+    name: str
+    kind: Kind | None
+    description: str
+    nullable: bool = False
+    vocabulary: tuple[str, ...] = ()
+    closed: bool = False
+    minimum: int | None = None
+    maximum: int | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    fields: tuple["Field", ...] = ()
+    repeated: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """A named condition on the columns of one row of the root table; null counts as kept.
+
+    Attributes:
+        name: What the quarantine calls it when it is broken.
+        condition: A Polars expression that is true where the row is lawful.
+        description: One sentence for the data dictionary.
+    """
+
+    name: str
+    condition: pl.Expr
+    description: str
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: Name in both stores and in the frames.
+        kind: What its values are.
+        description: Comment in the catalogs.
+        nullable: Whether it may be null.
+        path: Where the value stands in the document (or in the item, for a child table); empty for ``_position``.
+        counts: Whether it is the number of items of the array at ``path``.
+        field: The declared field it comes from, if any.
+    """
+
+    name: str
+    kind: Kind
+    description: str
+    nullable: bool = False
+    path: tuple[str, ...] = ()
+    counts: bool = False
+    field: Field | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One table in the stores.
+
+    Attributes:
+        name: Name in both stores.
+        description: Comment in the catalogs.
+        columns: In order.
+        key: Names of the primary key's columns; also ClickHouse's order key.
+        parent: The table that its ``_id`` refers to, for the items of an array of documents.
+        path: Where that array stands in the parent's document.
+        indexes: Names of further columns that people filter by.
+        rules: Conditions over several columns.
+    """
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    parent: str | None = None
+    path: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse names that a store would cut or that meet another column's."""
+        seen: dict[str, Column] = {}
+        for column in self.columns:
+            _check_identifier(column.name, f"column {self.name}.{column.name}")
+            if other := seen.get(column.name):
+                raise ContractError(
+                    f"{self.name}: the fields {'.'.join(other.path)!r} and {'.'.join(column.path)!r} "
+                    f"both become the column {column.name!r}; one of them needs another name"
+                )
+            seen[column.name] = column
+        _check_identifier(self.name, f"table {self.name}")
+        for name in (*self.key, *self.indexes):
+            if name not in seen:
+                raise ContractError(f"{self.name}: no column {name!r} to index")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, in order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def frame_schema(self) -> pl.Schema:
+        """The Polars schema of the normalised frame."""
+        return pl.Schema({column.name: column.kind.frame for column in self.columns})
+
+    def column(self, name: str) -> Column:
+        """Return one column by name."""
+        return next(column for column in self.columns if column.name == name)
+
+
+@dataclass(frozen=True, eq=False)
+class Entity:
+    """The contract of one collection: the single source of everything that is derived from it.
+
+    Attributes:
+        collection: Name of the MongoDB collection; its snake case names the table and the contract's module.
+        description: One sentence for the catalogs and the data dictionary.
+        key: The business key, a field of the document. Duplicates are reported, not refused.
+        fields: The document's fields, without ``_id``.
+        rules: Conditions over several columns of a row.
+        indexes: Columns of the root table that people filter by.
+        id_kind: What ``_id`` is.
+    """
+
+    collection: str
+    description: str
+    key: str
+    fields: tuple[Field, ...]
+    rules: tuple[Rule, ...] = ()
+    indexes: tuple[str, ...] = ()
+    id_kind: Kind = OBJECT_ID
+    id_field: Field = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Derive the tables at once, so that a contract that can't be derived fails at import."""
+        object.__setattr__(self, "id_field", Field(ID, self.id_kind, "Identity of the document in MongoDB."))
+        _ = self.tables
+        if self.key not in self.root.names:
+            raise ContractError(f"{self.collection}: the business key {self.key!r} is no field of it")
+
+    @property
+    def table(self) -> str:
+        """The stem: name of the root table, of the contract's module, of tasks and assets."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.collection).lower()
+
+    @property
+    def root(self) -> Table:
+        """The table with one row per document."""
+        return self.tables[0]
+
+    @property
+    def children(self) -> tuple[Table, ...]:
+        """The tables with one row per item of an array of documents."""
+        return self.tables[1:]
+
+    @cached_property
+    def tables(self) -> tuple[Table, ...]:
+        """The root table, then one table per array of documents."""
+        id_column = Column(ID, self.id_kind, self.id_field.description, path=(ID,), field=self.id_field)
+        extra = Column(EXTRA, JSON, "Undeclared fields, by JSON Pointer; null if none.", nullable=True, path=(EXTRA,))
+        columns = (id_column, *_columns(self.fields, (), self.collection), extra)
+        root = Table(self.table, self.description, columns, (ID,), indexes=self.indexes, rules=self.rules)
+        return (root, *(self._child(path, array, id_column) for path, array in _repeated(self.fields, ())))
+
+    def _child(self, path: tuple[str, ...], array: Field, id_column: Column) -> Table:
+        if nested := next(_repeated(array.fields, ()), None):
+            raise ContractError(
+                f"{self.collection}: {'.'.join((*path, *nested[0]))!r} is an array of documents inside an array of "
+                "documents; declare the outer one as a free-form document"
+            )
+        position = Column(POSITION, INTEGER, "Place of the item in its array, from 0.")
+        return Table(
+            name=f"{self.table}_{'_'.join(path)}",
+            description=array.description,
+            columns=(id_column, position, *_columns(array.fields, (), self.collection, in_item=True)),
+            key=(ID, POSITION),
+            parent=self.table,
+            path=path,
+        )
+
+
+def _columns(
+    fields: tuple[Field, ...], prefix: tuple[str, ...], owner: str, *, in_item: bool = False
+) -> Iterator[Column]:
+    """Yield the columns that fields become: subdocuments flattened, arrays followed by their count."""
+    for one in fields:
+        path = (*prefix, one.name)
+        name = "item_id" if in_item and path == (ID,) else "_".join(path)
+        if one.kind is not None:
+            yield Column(name, one.kind, one.description, one.nullable, path, field=one)
+        elif not one.fields:
+            raise ContractError(f"{owner}: the field {'.'.join(path)!r} has neither a kind nor fields of its own")
+        elif not one.repeated:
+            yield from _columns(_as_nullable(one), path, owner, in_item=in_item)
+        if one.repeated or (one.kind is not None and one.kind.is_array):
+            text = f"Number of items of {'.'.join(path)}; null if it is null or missing."
+            yield Column(f"{name}_count", INTEGER, text, one.nullable, path, counts=True)
+
+
+def _as_nullable(parent: Field) -> tuple[Field, ...]:
+    """Return the fields of a subdocument, nullable if the subdocument itself may be missing."""
+    if not parent.nullable:
+        return parent.fields
+    return tuple(replace(one, nullable=True) for one in parent.fields)
+
+
+def _repeated(fields: tuple[Field, ...], prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Field]]:
+    for one in fields:
+        if one.repeated:
+            yield (*prefix, one.name), one
+        elif one.fields:
+            yield from _repeated(one.fields, (*prefix, one.name))
+
+
+def _check_identifier(name: str, what: str) -> None:
+    if len(name.encode()) > IDENTIFIER_BYTES:
+        raise ContractError(f"{what} is longer than {IDENTIFIER_BYTES} bytes, more than PostgreSQL keeps of a name")
+

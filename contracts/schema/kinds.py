@@ -1,0 +1,116 @@
+"""The type table: what each kind of value is in BSON, in Arrow, in Polars and in both stores.
+
+Every schema of the project is derived from this table, so a kind is defined here once and nowhere else.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import bson
+import polars as pl
+import pyarrow as pa
+from bson.int64 import Int64
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """How one kind of value is represented from end to end.
+
+    Attributes:
+        name: What the data dictionary calls it.
+        gate: JSON-schema keywords that admit exactly the BSON values which the typed reader keeps unchanged.
+        reader: The type PyMongoArrow reads it as; ``None`` where it is taken from the raw BSON instead.
+        frame: Polars dtype of the normalised column.
+        postgres: PostgreSQL column type.
+        clickhouse: ClickHouse column type, without ``Nullable``.
+        codec: ClickHouse compression codec; empty for the server's default.
+        item: The kind of the items, for arrays.
+    """
+
+    name: str
+    gate: dict[str, Any]
+    reader: Any
+    frame: pl.DataType
+    postgres: str
+    clickhouse: str
+    codec: str = ""
+    item: "Kind | None" = None
+
+    @property
+    def is_array(self) -> bool:
+        """Whether a value is a list of scalars."""
+        return self.item is not None
+
+    def clickhouse_type(self, *, nullable: bool) -> str:
+        """Return the ClickHouse column type; arrays stay as they are, since ClickHouse has no nullable arrays."""
+        if not nullable or self.is_array:
+            return self.clickhouse
+        if self.clickhouse.startswith("LowCardinality("):
+            return f"LowCardinality(Nullable({self.clickhouse[15:-1]}))"
+        return f"Nullable({self.clickhouse})"
+
+
+OBJECT_ID = Kind("ObjectId", {"bsonType": "objectId"}, bson.ObjectId, pl.String(), 'text COLLATE "C"', "String")
+TEXT = Kind("text", {"bsonType": "string"}, pa.string(), pl.String(), "text", "String", "ZSTD(1)")
+KEY_TEXT = Kind("text key", {"bsonType": "string"}, pa.string(), pl.String(), 'text COLLATE "C"', "String", "ZSTD(1)")
+CATEGORY = Kind("category", {"bsonType": "string"}, pa.string(), pl.String(), "text", "LowCardinality(String)")
+# The typed reader cuts 7.5 to 7 and turns NaN and infinities into integers, so doubles pass only if integral and in range.
+INTEGER = Kind(
+    "integer",
+    {
+        "bsonType": ["int", "long", "double"],
+        "multipleOf": 1,
+        "minimum": Int64(INT64_MIN),
+        "maximum": Int64(INT64_MAX),
+    },
+    pa.int64(),
+    pl.Int64(),
+    "bigint",
+    "Int64",
+    "T64, ZSTD(1)",
+)
+# A long read as a double loses bits beyond 2^53, so only doubles and 32-bit integers pass.
+NUMBER = Kind("number", {"bsonType": ["double", "int"]}, pa.float64(), pl.Float64(), "double precision", "Float64")
+BOOLEAN = Kind("boolean", {"bsonType": "bool"}, pa.bool_(), pl.Boolean(), "boolean", "Bool")
+# Events arrive roughly in order of time, so second differences are small: DoubleDelta before ZSTD.
+TIMESTAMP = Kind(
+    "timestamp",
+    {"bsonType": "date"},
+    pa.timestamp("ms"),
+    pl.Datetime("ms", "UTC"),
+    "timestamptz",
+    "DateTime64(3, 'UTC')",
+    "DoubleDelta, ZSTD(1)",
+)
+DATE = Kind("date", {}, None, pl.Date(), "date", "Date32", "DoubleDelta, ZSTD(1)")
+JSON = Kind("document", {"bsonType": "object"}, None, pl.String(), "jsonb", "String", "ZSTD(1)")
+
+
+def decimal_kind(precision: int, scale: int) -> Kind:
+    """Return the kind of an exact decimal number that fits ``numeric(precision, scale)``.
+
+    Args:
+        precision: All digits, at most 38 (what Arrow's decimal128 and ClickHouse's Decimal hold).
+        scale: Digits after the point.
+    """
+    type_name = f"({precision}, {scale})"
+    step, limit = bson.Decimal128(f"1E-{scale}"), bson.Decimal128(f"{10**precision - 1}E-{scale}")
+    gate = {"bsonType": "decimal", "multipleOf": step, "minimum": bson.Decimal128(f"-{limit}"), "maximum": limit}
+    frame = pl.Decimal(precision, scale)
+    return Kind(f"decimal{type_name}", gate, bson.Decimal128, frame, f"numeric{type_name}", f"Decimal{type_name}")
+
+
+def array_kind(item: Kind) -> Kind:
+    """Return the kind of an array of scalars; nulls among the items are refused by the gate."""
+    return Kind(
+        f"array of {item.name}",
+        {"bsonType": "array", "items": item.gate},
+        pa.list_(item.reader) if isinstance(item.reader, pa.DataType) else None,
+        pl.List(item.frame),
+        f"{item.postgres}[]",
+        f"Array({item.clickhouse})",
+        "ZSTD(1)",
+        item,
+    )
