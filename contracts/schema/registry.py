@@ -48,7 +48,7 @@ def marts() -> dict[str, Mart]:
 
 def _package_modules(package: ModuleType) -> Iterator[ModuleType]:
     for info in pkgutil.iter_modules(package.__path__):
-        if not info.ispkg and not info.name.startswith("_") and info.name != "registry":
+        if not info.ispkg and not info.name.startswith("_"):
             yield import_module(f"{package.__name__}.{info.name}")
 
 
