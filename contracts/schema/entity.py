@@ -253,4 +253,3 @@ def _repeated(fields: tuple[Field, ...], prefix: tuple[str, ...]) -> Iterator[tu
 def _check_identifier(name: str, what: str) -> None:
     if len(name.encode()) > IDENTIFIER_BYTES:
         raise ContractError(f"{what} is longer than {IDENTIFIER_BYTES} bytes, more than PostgreSQL keeps of a name")
-

@@ -56,7 +56,7 @@ OBJECT_ID = Kind("ObjectId", {"bsonType": "objectId"}, bson.ObjectId, pl.String(
 TEXT = Kind("text", {"bsonType": "string"}, pa.string(), pl.String(), "text", "String", "ZSTD(1)")
 KEY_TEXT = Kind("text key", {"bsonType": "string"}, pa.string(), pl.String(), 'text COLLATE "C"', "String", "ZSTD(1)")
 CATEGORY = Kind("category", {"bsonType": "string"}, pa.string(), pl.String(), "text", "LowCardinality(String)")
-# The typed reader cuts 7.5 to 7 and turns NaN and infinities into integers, so doubles pass only if integral and in range.
+# The typed reader cuts 7.5 to 7 and makes integers of NaN and infinities: doubles pass only if integral and in range.
 INTEGER = Kind(
     "integer",
     {

@@ -1,0 +1,121 @@
+"""Derived for the stores: the statements that create a contract's tables in PostgreSQL and ClickHouse."""
+
+from collections.abc import Iterable
+
+from contracts.schema.entity import Column, Table
+
+# ClickHouse keeps these two beside the contract's columns: the newest version of a key wins, a deleted one is hidden.
+VERSION, DELETED = "_version", "_deleted"
+
+
+def quoted(name: str) -> str:
+    """Quote an identifier, for both stores."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def postgres_table(schema: str, table: Table) -> list[str]:
+    """Return the statements that create a table, bare of keys: a COPY is fastest without them."""
+    columns = ", ".join(f"{quoted(column.name)} {postgres_type(column)}" for column in table.columns)
+    return [f"CREATE TABLE {quoted(schema)}.{quoted(table.name)} ({columns})", *postgres_comments(schema, table)]
+
+
+def postgres_type(column: Column) -> str:
+    """Return the type and nullability of one column."""
+    return f"{column.kind.postgres}{'' if column.nullable else ' NOT NULL'}"
+
+
+def postgres_comments(schema: str, table: Table) -> list[str]:
+    """Return the statements that put the contract's descriptions into the catalog."""
+    name = f"{quoted(schema)}.{quoted(table.name)}"
+    columns = (
+        f"COMMENT ON COLUMN {name}.{quoted(column.name)} IS {_postgres_literal(column.description)}"
+        for column in table.columns
+    )
+    return [f"COMMENT ON TABLE {name} IS {_postgres_literal(table.description)}", *columns]
+
+
+def postgres_keys(schema: str, table: Table) -> list[str]:
+    """Return the statements that add the primary key and the indexes to a loaded table."""
+    name = f"{quoted(schema)}.{quoted(table.name)}"
+    indexes = (f"CREATE INDEX ON {name} {_index(table.column(column))}" for column in table.indexes)
+    return [f"ALTER TABLE {name} ADD PRIMARY KEY ({quoted_names(table.key)})", *indexes]
+
+
+def postgres_foreign_key(schema: str, table: Table) -> str:
+    """Return the statement that ties a child table to its parent in the same schema."""
+    assert table.parent is not None
+    # Deferred, so that a publish may change parents and children in any order within its transaction.
+    return (
+        f"ALTER TABLE {quoted(schema)}.{quoted(table.name)} ADD FOREIGN KEY ({quoted(table.key[0])}) "
+        f"REFERENCES {quoted(schema)}.{quoted(table.parent)} DEFERRABLE INITIALLY DEFERRED"
+    )
+
+
+def clickhouse_table(database: str, name: str, table: Table, comment: str) -> str:
+    """Return the statement that creates the ReplacingMergeTree behind a table's view.
+
+    It is ordered by the key, because that is what replaces a row; other ways in are served by skip indexes.
+
+    Args:
+        database: Where to create it.
+        name: What to call it.
+        table: Its columns and key.
+        comment: Kept in the catalog; tells which run the rows are from.
+    """
+    columns = [_clickhouse_column(column) for column in table.columns]
+    columns += [f"{VERSION} UInt64 CODEC(T64, ZSTD(1))", f"{DELETED} UInt8 DEFAULT 0 CODEC(ZSTD(1))"]
+    columns += [_skip_index(table.column(column)) for column in table.indexes]
+    return (
+        f"CREATE OR REPLACE TABLE {quoted(database)}.{quoted(name)} ({', '.join(columns)}) "
+        f"ENGINE = ReplacingMergeTree({VERSION}, {DELETED}) ORDER BY ({quoted_names(table.key)}) "
+        f"COMMENT {_clickhouse_literal(comment)}"
+    )
+
+
+def clickhouse_view(database: str, source: str, table: Table) -> str:
+    """Return the statement that creates the view people read: the newest version of each row, columns commented."""
+    columns = ", ".join(
+        f"{quoted(column.name)} {_clickhouse_type(column)} COMMENT {_clickhouse_literal(column.description)}"
+        for column in table.columns
+    )
+    return (
+        f"CREATE OR REPLACE VIEW {quoted(database)}.{quoted(table.name)} ({columns}) AS "
+        f"SELECT {quoted_names(table.names)} FROM {quoted(database)}.{quoted(source)} FINAL "
+        f"COMMENT {_clickhouse_literal(table.description)}"
+    )
+
+
+def _clickhouse_column(column: Column) -> str:
+    codec = f" CODEC({column.kind.codec})" if column.kind.codec else ""
+    return f"{quoted(column.name)} {_clickhouse_type(column)} COMMENT {_clickhouse_literal(column.description)}{codec}"
+
+
+def _clickhouse_type(column: Column) -> str:
+    return column.kind.clickhouse_type(nullable=column.nullable)
+
+
+def _skip_index(column: Column) -> str:
+    # Ids are looked up one by one, which a bloom filter serves; times are asked for in ranges.
+    kind = "bloom_filter(0.01)" if column.kind.clickhouse == "String" else "minmax"
+    return f"INDEX {quoted('by_' + column.name)} {quoted(column.name)} TYPE {kind} GRANULARITY 4"
+
+
+def _index(column: Column) -> str:
+    bounded = column.field is not None and column.field.max_length is not None
+    # A text without a bound may be larger than a b-tree entry; a hash index holds any.
+    method = "hash" if column.kind.postgres == "text" and not bounded else "btree"
+    return f"USING {method} ({quoted(column.name)})"
+
+
+def quoted_names(names: Iterable[str]) -> str:
+    """Quote identifiers and join them with commas."""
+    return ", ".join(quoted(name) for name in names)
+
+
+def _postgres_literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _clickhouse_literal(text: str) -> str:
+    # Unlike PostgreSQL, ClickHouse reads backslashes as escapes.
+    return _postgres_literal(text.replace("\\", "\\\\"))

@@ -1,0 +1,72 @@
+"""Exact decimals: BSON's Decimal128 (IEEE 754-2008, binary integer encoding) as Arrow decimal128."""
+
+from decimal import Decimal
+from typing import Any
+
+import bson
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+_EXPONENT_BIAS = 6176
+_COEFFICIENT_BITS = np.uint64((1 << 49) - 1)
+_INT64_DIGITS = 18
+
+
+def decimal128_array(storage: pa.FixedSizeBinaryArray, precision: int, scale: int) -> pa.Decimal128Array:
+    """Convert an array of 16-byte Decimal128 values, exactly.
+
+    Args:
+        storage: The values as MongoDB stores them, little-endian; nulls stay null.
+        precision: Digits of the result.
+        scale: Digits after the point of the result. Every value must be representable with it.
+
+    Returns:
+        An Arrow array of ``decimal128(precision, scale)``.
+
+    Raises:
+        ValueError: A value has more digits than the result holds.
+    """
+    words = np.frombuffer(storage.cast(pa.binary(16)).fill_null(bytes(16)).buffers()[1], "<u8").reshape(-1, 2)
+    words = words[storage.offset : storage.offset + len(storage)] if len(words) > len(storage) else words
+    low, high = words[:, 0], words[:, 1]
+    exponent = ((high >> np.uint64(49)) & np.uint64(0x3FFF)).astype(np.int64) - _EXPONENT_BIAS
+    # Most amounts of money are small and carry the declared number of digits: those need no arithmetic at all.
+    simple = (exponent == -scale) & ((high & _COEFFICIENT_BITS) == 0) & (low < np.uint64(10**_INT64_DIGITS))
+    simple &= (high >> np.uint64(61)) & np.uint64(3) != 3
+    unscaled = np.where(simple, low, 0).astype(np.int64)
+    unscaled = np.where(high >> np.uint64(63) == 1, -unscaled, unscaled)
+    fast = _from_int64(unscaled, precision, scale)
+    valid = np.asarray(storage.is_valid())
+    if not bool((simple | ~valid).all()):
+        return _one_by_one(storage, precision, scale)
+    return pa.compute.if_else(pa.array(valid), fast, pa.scalar(None, fast.type)) if storage.null_count else fast
+
+
+def _from_int64(unscaled: npt.NDArray[np.int64], precision: int, scale: int) -> pa.Decimal128Array:
+    pairs = np.empty((len(unscaled), 2), dtype="<i8")
+    pairs[:, 0], pairs[:, 1] = unscaled, unscaled >> 63
+    return pa.Array.from_buffers(pa.decimal128(precision, scale), len(unscaled), [None, pa.py_buffer(pairs)])
+
+
+def _one_by_one(storage: pa.FixedSizeBinaryArray, precision: int, scale: int) -> pa.Decimal128Array:
+    values: list[Decimal | None] = [_decimal(value, precision, scale) for value in storage.to_pylist()]
+    return pa.array(values, pa.decimal128(precision, scale))
+
+
+def _decimal(value: Any, precision: int, scale: int) -> Decimal | None:
+    if value is None:
+        return None
+    number = bson.Decimal128.from_bid(value).to_decimal()
+    sign, digits, exponent = number.as_tuple()
+    if not isinstance(exponent, int):
+        raise ValueError(f"{number} is no number that decimal({precision}, {scale}) holds")
+    # The coefficient as an integer at the wanted scale; plain integers keep clear of the decimal context's rounding.
+    unscaled = int("".join(map(str, digits)) or "0")
+    shift = exponent + scale
+    scaled, rest = (
+        (0, 0) if unscaled == 0 else (unscaled * 10**shift, 0) if shift >= 0 else divmod(unscaled, 10**-shift)
+    )
+    if rest or scaled >= 10**precision:
+        raise ValueError(f"{number} has more digits than decimal({precision}, {scale}) holds")
+    return Decimal((sign, tuple(map(int, str(scaled))), -scale))

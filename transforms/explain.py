@@ -1,0 +1,117 @@
+"""Why the gate refused a document, field by field."""
+
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Context
+from typing import Any
+
+import bson
+from bson import DatetimeMS
+
+from contracts.schema.entity import Entity, Field
+from contracts.schema.kinds import INT64_MAX, INT64_MIN, Kind
+from transforms.free_form import DECODING
+from transforms.reasons import Reason
+
+_NAMES: dict[type, str] = {
+    type(None): "null",
+    bool: "bool",
+    int: "int",
+    bson.Int64: "long",
+    float: "double",
+    str: "string",
+    bytes: "binData",
+    bson.Binary: "binData",
+    dict: "object",
+    list: "array",
+    bson.ObjectId: "objectId",
+    DatetimeMS: "date",
+    bson.Decimal128: "decimal",
+    re.Pattern: "regex",
+    bson.Regex: "regex",
+    bson.Code: "javascript",
+    bson.Timestamp: "timestamp",
+    bson.MinKey: "minKey",
+    bson.MaxKey: "maxKey",
+}
+# Wide enough for every decimal within the widest bounds (38 digits) at the smallest step.
+_WIDE = Context(prec=80)
+
+
+def explain(raw: bytes, entity: Entity) -> list[Reason]:
+    """Return every reason why a document can't take the fast lane.
+
+    Args:
+        raw: The document's BSON as stored.
+        entity: Its contract.
+
+    Returns:
+        At least one reason: what can't be decoded, or else each field that differs from the contract.
+    """
+    try:
+        document = bson.decode(raw, DECODING)
+    except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
+        return [Reason("", "undecodable BSON", str(error))]
+    reasons = list(_in_object(document, (entity.id_field, *entity.fields), ""))
+    if not reasons and len(bson.encode(document)) != len(raw):
+        reasons.append(Reason("", "duplicate field names", None))
+    return reasons or [Reason("", "refused by the reader for a reason the contract does not know", None)]
+
+
+def _in_object(document: Mapping[str, Any], fields: tuple[Field, ...], at: str) -> Iterator[Reason]:
+    declared = {field.name: field for field in fields}
+    for name, value in document.items():
+        pointer = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
+        if field := declared.get(name):
+            yield from _in_field(value, field, pointer)
+        else:
+            yield Reason(pointer, "undeclared field", value)
+    for field in fields:
+        if field.name not in document and not field.nullable:
+            yield Reason(f"{at}/{field.name}", "required field is missing", None)
+
+
+def _in_field(value: Any, field: Field, at: str) -> Iterator[Reason]:
+    if value is None and field.nullable:
+        return
+    if field.kind is not None:
+        yield from _in_value(value, field.kind, at)
+    elif field.repeated and isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _in_subdocument(item, field, f"{at}/{number}")
+    else:
+        yield from _in_subdocument(value, field, at)
+
+
+def _in_subdocument(value: Any, field: Field, at: str) -> Iterator[Reason]:
+    if isinstance(value, dict):
+        yield from _in_object(value, field.fields, at)
+    else:
+        yield Reason(at, f"expected object, found {_bson_type(value)}", value)
+
+
+def _in_value(value: Any, kind: Kind, at: str) -> Iterator[Reason]:
+    expected = kind.gate["bsonType"]
+    expected = [expected] if isinstance(expected, str) else expected
+    if (found := _bson_type(value)) not in expected:
+        yield Reason(at, f"expected {' or '.join(expected)}, found {found}", value)
+    elif kind.item is not None:
+        for number, item in enumerate(value):
+            yield from _in_value(item, kind.item, f"{at}/{number}")
+    elif "multipleOf" in kind.gate and not _fits(value, kind):
+        yield Reason(at, f"not exact as {kind.name}", value)
+
+
+def _fits(value: Any, kind: Kind) -> bool:
+    """Judge a number by the gate's bounds and step."""
+    if isinstance(value, float):
+        return value.is_integer() and INT64_MIN <= value < INT64_MAX
+    if isinstance(value, bson.Decimal128):
+        number, step = value.to_decimal(), kind.gate["multipleOf"].to_decimal()
+        low, high = kind.gate["minimum"].to_decimal(), kind.gate["maximum"].to_decimal()
+        return number.is_finite() and low <= number <= high and number == _WIDE.quantize(number, step)
+    return True
+
+
+def _bson_type(value: Any) -> str:
+    return _NAMES.get(type(value), type(value).__name__)

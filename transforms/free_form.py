@@ -1,0 +1,191 @@
+"""Free-form documents as relaxed Extended JSON v2 that reads back as the same values from both stores."""
+
+import base64
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from math import isfinite, isinf
+from typing import Any
+
+import bson
+import orjson
+from bson import CodecOptions, DatetimeMS
+from bson.codec_options import DatetimeConversion
+
+from transforms.reasons import Reason
+
+# Far dates must not stop the decoder; a subclass of dict that minds duplicates would be three times slower.
+DECODING: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+_ORJSON = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
+# jsonb prints 1e17 as an integer, so a number with an exponent must be written out; orjson writes NaN as null.
+_DOUBTFUL = re.compile(rb'"\$|\\u0000|-0\.0|null|[:\[,]-?\d+(?:\.\d+)?e')
+_LAST_ISO_YEAR_MS = 253402300799999
+
+
+class UnrepresentableError(ValueError):
+    """A value that a store would change; carries the reason."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.rule)
+        self.reason = reason
+
+
+def json_texts(
+    documents: Iterable[bytes], paths: Sequence[tuple[str, ...]]
+) -> tuple[list[list[str | None]], dict[int, Reason]]:
+    """Write the free-form fields of documents as JSON.
+
+    Args:
+        documents: Each document's BSON.
+        paths: Where the free-form fields stand.
+
+    Returns:
+        One list of texts per path (null where the field is null or missing), and by the document's place in the
+        input the reason why it can't be held exactly.
+    """
+    columns: list[list[str | None]] = [[] for _ in paths]
+    refused: dict[int, Reason] = {}
+    for number, raw in enumerate(documents):
+        texts: list[str | None] = [None] * len(paths)
+        try:
+            document = bson.decode(raw, DECODING)
+            if len(bson.encode(document)) != len(raw):
+                raise UnrepresentableError(Reason("", "duplicate field names", None))
+            texts = [_text_at(document, path) for path in paths]
+        except UnrepresentableError as error:
+            refused[number] = error.reason
+        except bson.errors.BSONError as error:
+            refused[number] = Reason("", "undecodable BSON", str(error))
+        for column, text in zip(columns, texts, strict=True):
+            column.append(text)
+    return columns, refused
+
+
+def json_text(value: Any, pointer: str = "") -> str:
+    """Write one decoded BSON value as JSON.
+
+    Args:
+        value: What :func:`bson.decode` makes of it, with ``DECODING``.
+        pointer: Where it stands, for the reason.
+
+    Raises:
+        UnrepresentableError: A store would change it.
+    """
+    try:
+        fast = orjson.dumps(value, default=_not_plain, option=_ORJSON)
+        if not _DOUBTFUL.search(fast):
+            return fast.decode()
+    except TypeError:  # a value that plain JSON has no word for: orjson wraps whatever the callback raises
+        pass
+    return _exact(value, pointer)
+
+
+def _not_plain(value: Any) -> Any:
+    if type(value) is bson.Int64:
+        return int(value)
+    raise TypeError
+
+
+def _text_at(document: Any, path: tuple[str, ...]) -> str | None:
+    for name in path:
+        document = document.get(name) if document is not None else None
+    return None if document is None else json_text(document, "/" + "/".join(path))
+
+
+def _exact(value: Any, at: str) -> str:
+    """Write a value by the book, checking each part of it."""
+    if isinstance(value, dict):
+        return (
+            "{"
+            + ",".join(f"{_key(name, at)}:{_exact(item, f'{at}/{_escaped(name)}')}" for name, item in value.items())
+            + "}"
+        )
+    if isinstance(value, list):
+        return "[" + ",".join(_exact(item, f"{at}/{number}") for number, item in enumerate(value)) + "]"
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        return _double(value, at)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(int(value))
+    if type(value) is str:
+        return _string(value, at)
+    return orjson.dumps(_extended(value, at)).decode()
+
+
+def _key(name: str, at: str) -> str:
+    if name.startswith("$"):
+        raise UnrepresentableError(
+            Reason(f"{at}/{_escaped(name)}", "a name that begins with $ reads back as another type", name)
+        )
+    return _string(name, at)
+
+
+def _string(text: str, at: str) -> str:
+    if "\0" in text:
+        raise UnrepresentableError(Reason(at, "NUL character: PostgreSQL can't hold it", text))
+    return orjson.dumps(text).decode()
+
+
+def _double(number: float, at: str) -> str:
+    if not isfinite(number):
+        name = ("Infinity" if number > 0 else "-Infinity") if isinf(number) else "NaN"
+        return f'{{"$numberDouble":"{name}"}}'
+    if number == 0 and str(number).startswith("-"):
+        raise UnrepresentableError(Reason(at, "negative zero: jsonb can't hold it", number))
+    text = repr(number)
+    if "e" not in text:
+        return text
+    written_out = format(Decimal(text), "f")
+    return written_out if "." in written_out else written_out + ".0"
+
+
+def _extended(value: Any, at: str) -> dict[str, Any]:
+    """Return the Extended JSON of a value that JSON has no type for."""
+    match value:
+        case DatetimeMS():
+            return {"$date": _date(int(value))}
+        case bson.ObjectId():
+            return {"$oid": str(value)}
+        case bson.Decimal128():
+            return {"$numberDecimal": str(value)}
+        case bson.Code():
+            scope = {} if value.scope is None else {"$scope": orjson.Fragment(_exact(value.scope, at))}
+            return {"$code": _checked(str(value), at), **scope}
+        case bytes():
+            subtype = getattr(value, "subtype", 0)
+            return {"$binary": {"base64": base64.b64encode(value).decode(), "subType": f"{subtype:02x}"}}
+        case bson.Regex():
+            options = "".join(letter for letter, flag in _REGEX_FLAGS if value.flags & flag)
+            return {"$regularExpression": {"pattern": _checked(_pattern(value), at), "options": options}}
+        case bson.Timestamp():
+            return {"$timestamp": {"t": value.time, "i": value.inc}}
+        case bson.MinKey():
+            return {"$minKey": 1}
+        case bson.MaxKey():
+            return {"$maxKey": 1}
+    raise UnrepresentableError(Reason(at, f"BSON type {type(value).__name__} has no exact JSON form", repr(value)))
+
+
+_REGEX_FLAGS = (("i", re.I), ("l", re.L), ("m", re.M), ("s", re.S), ("u", re.U), ("x", re.X))
+
+
+def _pattern(value: bson.Regex[Any]) -> str:
+    return value.pattern.decode() if isinstance(value.pattern, bytes) else str(value.pattern)
+
+
+def _checked(text: str, at: str) -> str:
+    _string(text, at)
+    return text
+
+
+def _date(milliseconds: int) -> Any:
+    if not 0 <= milliseconds <= _LAST_ISO_YEAR_MS:
+        return {"$numberLong": str(milliseconds)}
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{moment}.{milliseconds % 1000:03d}Z" if milliseconds % 1000 else f"{moment}Z"
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
