@@ -1,0 +1,69 @@
+"""What each user did on each day."""
+
+import polars as pl
+
+from contracts.schema.fields import date, identifier, integer, number, rule, timestamp
+from contracts.schema.mart import Mart
+
+MART = Mart(
+    name="user_activity_daily",
+    description=(
+        "One user on one UTC day on which the user began a session, searched, opened a ticket or submitted a review. "
+        "A session counts, with all that was done in it, on the day of its start."
+    ),
+    key=("user_id", "activity_on"),
+    fields=(
+        identifier("user_id", "The user."),
+        date("activity_on", "The UTC day."),
+        timestamp("first_activity_at", "First start of a session, search, ticket or review of the day."),
+        timestamp("last_activity_at", "Last start of a session, search, ticket or review of the day."),
+        integer("session_count", "Sessions that began on the day.", minimum=0),
+        integer("ongoing_session_count", "Those of them that have no end yet.", minimum=0),
+        number("session_duration_s", "Seconds from start to end of the ended sessions, summed.", minimum=0),
+        integer("page_view_count", "Pages visited in the sessions, repeated visits included.", minimum=0),
+        integer("action_count", "Actions of any type in the sessions.", minimum=0),
+        integer("add_to_cart_count", "Actions of the type add_to_cart.", minimum=0),
+        integer("purchase_count", "Actions of the type purchase.", minimum=0),
+        integer("purchase_session_count", "Sessions with at least one purchase.", minimum=0),
+        integer("search_count", "Searches made on the day, whether or not in a session.", minimum=0),
+        integer("zero_result_search_count", "Those of them that found nothing.", minimum=0),
+        integer("ticket_count", "Support tickets opened on the day.", minimum=0),
+        integer("review_count", "Product reviews submitted on the day, whatever a moderator decided.", minimum=0),
+    ),
+    rules=(
+        rule(
+            "something_happened",
+            pl.sum_horizontal("session_count", "search_count", "ticket_count", "review_count") > 0,
+            "A day without a session, search, ticket or review has no row.",
+        ),
+        rule(
+            "activity_within_the_day",
+            (pl.col("first_activity_at").dt.date() == pl.col("activity_on"))
+            & (pl.col("last_activity_at").dt.date() == pl.col("activity_on"))
+            & (pl.col("first_activity_at") <= pl.col("last_activity_at")),
+            "The first and the last moment are on the day, in this order.",
+        ),
+        rule(
+            "ongoing_are_sessions",
+            pl.col("ongoing_session_count") <= pl.col("session_count"),
+            "No more sessions go on than began.",
+        ),
+        rule(
+            "purchases_are_actions",
+            pl.col("add_to_cart_count") + pl.col("purchase_count") <= pl.col("action_count"),
+            "Purchases and additions to the cart are among the actions.",
+        ),
+        rule(
+            "purchase_sessions_bought",
+            (pl.col("purchase_session_count") <= pl.col("session_count"))
+            & (pl.col("purchase_session_count") <= pl.col("purchase_count")),
+            "A session with a purchase is one of the sessions and has at least one purchase.",
+        ),
+        rule(
+            "zero_results_are_searches",
+            pl.col("zero_result_search_count") <= pl.col("search_count"),
+            "Searches that found nothing are among the searches.",
+        ),
+    ),
+    indexes=("activity_on",),
+)

@@ -1,0 +1,39 @@
+-- The mart ticket_resolution once more, from the copies alone: the messages are looked up ticket by ticket.
+WITH ticket AS (
+    SELECT
+        t.*,
+        first_response_at,
+        written,
+        by_user,
+        by_agent,
+        CASE WHEN status IN ('resolved', 'closed') THEN updated_at END AS resolved_at
+    FROM replica.support_tickets t
+    CROSS JOIN LATERAL (
+        SELECT
+            min(m.sent_at) FILTER (WHERE m.sender = 'agent' AND m.sent_at >= t.created_at) AS first_response_at,
+            count(*) AS written,
+            count(*) FILTER (WHERE m.sender = 'user') AS by_user,
+            count(*) FILTER (WHERE m.sender = 'agent') AS by_agent
+        FROM replica.support_tickets_messages m
+        WHERE m._id = t._id
+    ) AS conversation
+)
+SELECT
+    _id,
+    ticket_id,
+    user_id,
+    status,
+    issue_type,
+    created_at,
+    first_response_at,
+    resolved_at,
+    -- extract() of an interval is an exact numeric, rounded once when it becomes a double
+    extract(epoch FROM first_response_at - created_at)::double precision AS first_response_s,
+    extract(epoch FROM resolved_at - created_at)::double precision AS resolution_s,
+    written AS message_count,
+    by_user AS user_message_count,
+    by_agent AS agent_message_count,
+    first_response_at IS NOT NULL AS is_answered,
+    resolved_at IS NOT NULL AS is_resolved,
+    resolved_at IS NOT NULL AND by_agent = 1 AS is_first_contact_resolved
+FROM ticket

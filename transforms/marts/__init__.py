@@ -1,0 +1,44 @@
+"""HOW the marts are computed: one module per mart, with one pure function of the mart's name.
+
+The function's parameters are the names of the tables that it reads, each a lazy frame with the columns of that table's
+contract: replicated tables (``user_sessions``, ``support_tickets_messages``) or other marts. What it returns is lazy
+too, so that whoever collects it reads from the tables only the columns that it needs.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from graphlib import TopologicalSorter
+from importlib import import_module
+from importlib.util import find_spec
+
+import polars as pl
+
+from contracts.schema.entity import ContractError
+
+
+def compute(name: str) -> Callable[..., pl.LazyFrame]:
+    """Return the function that computes a mart from the tables that it reads.
+
+    Args:
+        name: Name of the mart, of its contract's module and of its transform's.
+
+    Raises:
+        ContractError: There is no such module, or no such function in it.
+    """
+    module = f"{__name__}.{name}"
+    if find_spec(module) is None or not hasattr(import_module(module), name):
+        raise ContractError(f"the mart {name!r} needs a function {name!r} in transforms/marts/{name}.py")
+    function: Callable[..., pl.LazyFrame] = getattr(import_module(module), name)
+    return function
+
+
+def sources(name: str) -> tuple[str, ...]:
+    """Return the names of the tables that a mart reads, in the order of its function's parameters."""
+    return tuple(inspect.signature(compute(name)).parameters)
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return marts in an order in which each follows those of them that it reads."""
+    wanted = sorted(names)
+    graph = {name: [source for source in sources(name) if source in wanted] for name in wanted}
+    return tuple(TopologicalSorter(graph).static_order())

@@ -1,0 +1,55 @@
+"""What each user has done in all: the days summed up, and what only the sessions themselves tell."""
+
+import polars as pl
+
+from contracts.marts.user_activity import MART
+from transforms.marts._conform import conform
+from transforms.marts._exact import mean, mean_seconds, milliseconds, percent, seconds
+
+
+def user_activity(user_activity_daily: pl.LazyFrame, user_sessions: pl.LazyFrame) -> pl.LazyFrame:
+    """Sum up what each user did.
+
+    Args:
+        user_activity_daily: The mart of that name: one row per user and UTC day.
+        user_sessions: One row per session, for the durations in whole milliseconds and the devices.
+
+    Returns:
+        One row per user, as ``contracts.marts.user_activity`` describes it.
+    """
+    sessions, searches = pl.col("session_count"), pl.col("search_count")
+    ended = sessions - pl.col("ongoing_session_count")
+    users = (
+        _totals(user_activity_daily)
+        .join(_sessions(user_sessions), on="user_id", how="left")
+        .with_columns(
+            session_duration_s=seconds(pl.col("session_duration_ms").fill_null(0)),
+            mean_session_duration_s=mean_seconds(pl.col("session_duration_ms"), ended),
+            mean_page_view_count=mean(pl.col("page_view_count"), sessions),
+            conversion_pct=percent(pl.col("purchase_session_count"), sessions),
+            zero_result_search_pct=percent(pl.col("zero_result_search_count"), searches),
+        )
+    )
+    return conform(users, MART)
+
+
+def _totals(days: pl.LazyFrame) -> pl.LazyFrame:
+    return days.group_by("user_id").agg(
+        pl.col("^.*_count$").sum(),
+        active_day_count=pl.len(),
+        first_activity_at=pl.col("first_activity_at").min(),
+        last_activity_at=pl.col("last_activity_at").max(),
+    )
+
+
+def _sessions(sessions: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the favourite device and the whole duration of each user who had a session."""
+    duration = milliseconds(pl.col("start_time"), pl.col("end_time"))
+    by_device = sessions.group_by("user_id", "device_type").agg(
+        count=pl.len().cast(pl.Int64), session_duration_ms=duration.sum()
+    )
+    # Of equally many sessions the first by code point: the same in every engine and locale.
+    favourite = pl.col("device_type").sort_by("count", "device_type", descending=[True, False]).first()
+    return by_device.group_by("user_id").agg(
+        favourite_device_type=favourite, session_duration_ms=pl.col("session_duration_ms").sum()
+    )
