@@ -1,0 +1,164 @@
+"""Who and what exists, and when things happen: shared by all collections, so that their ids meet."""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.schema.entity import Entity
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+SECOND = 1_000  # all moments are milliseconds since 1970, in UTC
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+DAYS = 180
+END = int(datetime(2026, 6, 30, tzinfo=UTC).timestamp()) * SECOND  # fixed: generators have no clock
+START = END - DAYS * DAY
+
+LOCALES = {
+    "en_US": 0.34,
+    "de_DE": 0.14,
+    "fr_FR": 0.10,
+    "es_ES": 0.10,
+    "pl_PL": 0.08,
+    "ru_RU": 0.05,
+    "el_GR": 0.04,
+    "ar_AA": 0.05,
+    "ja_JP": 0.06,
+    "zh_CN": 0.04,
+}
+CURRENCIES = {"EUR": 0.45, "USD": 0.25, "GBP": 0.1, "JPY": 0.08, "PLN": 0.07, "BRL": 0.05}
+
+ROWS_PER_USER = 20
+ROWS_PER_PRODUCT = 25
+FEWEST = 50
+# Spread of ln(activity). At 1.3 the busiest tenth of the users makes about half of the traffic; goods are more unequal.
+USER_SPREAD, PRODUCT_SPREAD = 1.3, 1.6
+
+# Traffic by UTC hour and by weekday (Monday first), relative to each other.
+_HOURS = (10, 6, 4, 3, 3, 4, 8, 16, 28, 38, 42, 44, 46, 44, 42, 42, 44, 48, 54, 60, 62, 52, 36, 20)
+_WEEKDAYS = (1.0, 1.04, 1.06, 1.02, 0.94, 0.76, 0.82)
+_GROWTH = 1.4  # traffic at the end of the window, relative to its beginning
+
+
+def stream(seed: int, *names: str | int) -> np.random.Generator:
+    """Return the random numbers that belong to a name: independent of every other name's, whatever the order of use."""
+    words = [zlib.crc32(name.encode()) if isinstance(name, str) else name for name in names]
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words])))
+
+
+class Population:
+    """Numbered individuals of unequal activity, whose ids are a letter and the number.
+
+    A larger population with the same seed begins with the same individuals.
+    """
+
+    def __init__(self, seed: int, letter: str, size: int, spread: float) -> None:
+        self.letter = letter
+        self.size = size
+        self._cumulated = np.cumsum(stream(seed, letter, "activity").lognormal(0, spread, size))
+
+    def draw(self, rng: np.random.Generator, size: int) -> Integers:
+        """Draw individuals by their activity: a few of them very often, most of them seldom."""
+        drawn: Integers = np.searchsorted(self._cumulated, rng.random(size) * self._cumulated[-1], side="right")
+        return np.minimum(drawn, self.size - 1)
+
+    def ids(self, numbers: Integers) -> list[str]:
+        """Return the ids of individuals."""
+        letter = self.letter
+        return [f"{letter}{number:07d}" for number in numbers.tolist()]
+
+
+@dataclass(frozen=True)
+class World:
+    """The users and products of one seed.
+
+    Attributes:
+        seed: Decides everything; not negative.
+        user_count: How many users exist.
+        product_count: How many products exist.
+    """
+
+    seed: int
+    user_count: int
+    product_count: int
+
+    @classmethod
+    def sized(cls, entities: Mapping[str, Entity], rows: Mapping[str, int], seed: int) -> "World":
+        """Return a world that is large enough for the rows to be made.
+
+        The populations grow with the volume, and a collection with one document per user or product has enough of them.
+
+        Args:
+            entities: The contracts by collection.
+            rows: Documents to make per collection.
+            seed: Decides everything; not negative.
+        """
+        total = sum(rows.values())
+        return cls(
+            seed,
+            user_count=max(FEWEST, total // ROWS_PER_USER, _keyed(entities, rows, "user_id")),
+            product_count=max(FEWEST, total // ROWS_PER_PRODUCT, _keyed(entities, rows, "product_id")),
+        )
+
+    @cached_property
+    def users(self) -> Population:
+        """Who acts."""
+        return Population(self.seed, "U", self.user_count, USER_SPREAD)
+
+    @cached_property
+    def products(self) -> Population:
+        """What is sold."""
+        return Population(self.seed, "P", self.product_count, PRODUCT_SPREAD)
+
+    @cached_property
+    def user_locales(self) -> NDArray[np.uint8]:
+        """Number of each user's locale in ``LOCALES``."""
+        return weighted(stream(self.seed, "locale"), list(LOCALES.values()), self.user_count).astype(np.uint8)
+
+    @cached_property
+    def user_tastes(self) -> NDArray[np.uint8]:
+        """A number from 0 to 255 that stays with a user, such as for the device of choice."""
+        return stream(self.seed, "taste").integers(0, 256, self.user_count, dtype=np.uint8)
+
+    @cached_property
+    def product_currencies(self) -> NDArray[np.uint8]:
+        """Number of each product's currency in ``CURRENCIES``."""
+        return weighted(stream(self.seed, "currency"), list(CURRENCIES.values()), self.product_count).astype(np.uint8)
+
+
+def weighted(rng: np.random.Generator, weights: list[float], size: int) -> Integers:
+    """Draw places in a list of weights, each as often as it weighs."""
+    cumulated = np.cumsum(weights)
+    drawn: Integers = np.searchsorted(cumulated[:-1], rng.random(size) * cumulated[-1], side="right")
+    return drawn
+
+
+def moments(shares: Floats) -> Integers:
+    """Return the moments by which given shares (0 to 1) of the whole traffic have happened."""
+    edges, cumulated = _RHYTHM
+    return np.interp(shares, cumulated, edges).astype(np.int64)
+
+
+def _keyed(entities: Mapping[str, Entity], rows: Mapping[str, int], key: str) -> int:
+    return max((count for name, count in rows.items() if entities[name].key == key), default=0)
+
+
+def _rhythm() -> tuple[Floats, Floats]:
+    """Return the hours' edges and the share of the traffic before each."""
+    hours = np.arange(DAYS * 24)
+    first_weekday = datetime.fromtimestamp(START / SECOND, UTC).weekday()
+    traffic = np.array(_HOURS)[hours % 24] * np.array(_WEEKDAYS)[(hours // 24 + first_weekday) % 7]
+    cumulated = np.concatenate([[0.0], np.cumsum(traffic * np.linspace(1, _GROWTH, len(hours)))])
+    edges = np.arange(START, END + HOUR, HOUR).astype(np.float64)
+    return edges, cumulated / cumulated[-1]
+
+
+_RHYTHM = _rhythm()
