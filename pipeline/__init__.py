@@ -1,0 +1,1 @@
+"""The edges (MongoDB, PostgreSQL, ClickHouse, embedded engines, settings) and the use cases built on them."""

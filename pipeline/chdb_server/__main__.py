@@ -1,0 +1,41 @@
+"""``python -m pipeline.chdb_server --path FOLDER --port PORT``: serve until SIGTERM, then shut down in order."""
+
+import argparse
+import os
+import signal
+import threading
+from pathlib import Path
+
+from pipeline.chdb_server.database import Database
+from pipeline.chdb_server.http import Server
+
+
+def main() -> None:
+    """Serve the folder until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.chdb_server", description=__doc__)
+    parser.add_argument("--path", type=Path, required=True, help="folder of the data")
+    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
+    parser.add_argument("--memory", type=int, default=2 << 30, help="bytes the engine may take (default 2 GiB)")
+    options = parser.parse_args()
+    path = options.path.resolve()
+    path.mkdir(parents=True, exist_ok=True)
+    os.chdir(path.parent)
+    database = Database(path, options.memory)
+    with_signals(Server(options.port, database)).serve_forever()
+    database.close()
+    os._exit(0)  # statements that didn't finish hold threads inside the engine: don't wait for them
+
+
+def with_signals(server: Server) -> Server:
+    """Stop the server at SIGTERM and SIGINT, after running statements (registered after chDB, which sets its own)."""
+
+    def stop(*_: object) -> None:
+        threading.Thread(target=server.finish).start()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    return server
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Embedded ClickHouse: chDB behind the small server in `pipeline.chdb_server`."""
+
+import http.client
+import os
+import sys
+
+import psutil
+
+from pipeline.embedded.engine import Engine
+
+_MOST_MEMORY = 4 << 30
+
+
+class ClickHouse(Engine):
+    """chDB from its wheel."""
+
+    name = "clickhouse"
+    title = "ClickHouse"
+    wheel = "chdb-core"
+    folder_flag = "--path"
+    port_flag = "--port"
+
+    def prepare(self) -> None:
+        """Create the folder; chDB mends itself."""
+        self.wheel_file("chdb/_chdb.abi3.so")
+        self.data.mkdir(parents=True, exist_ok=True)
+
+    def command(self, port: int) -> list[str]:
+        """Return the server's arguments; it imports from where we import, installed or not."""
+        imports = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
+        memory = min(psutil.virtual_memory().total // 2, _MOST_MEMORY)
+        place = [self.folder_flag, str(self.data), self.port_flag, str(port), "--memory", str(memory)]
+        return [f"PYTHONPATH={imports}", sys.executable, "-P", "-m", "pipeline.chdb_server", *place]
+
+    def ready(self, port: int) -> bool:
+        """Say whether it answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/ping")
+            return connection.getresponse().read() == b"Ok.\n"
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def uri(self, port: int) -> str:
+        """Return the URI, as ``clickhouse_connect.get_client(dsn=...)`` takes it."""
+        return f"http://127.0.0.1:{port}/default"

@@ -1,0 +1,52 @@
+"""The error tree: every error that a user may meet, and the exit code of the command that ends with it.
+
+::
+
+    EtlError                       exit 2
+    ├── UsageError                 a setting, an option or a name is wrong
+    ├── ServerError                a server can't be reached, refuses us, or is no replica set
+    │   └── EngineError            an embedded engine is missing, damaged or doesn't start
+    ├── SnapshotError              the cluster time can't be read any more
+    └── DataError                  exit 1: the data are not as promised
+        ├── BooksOpenError         source != loaded + quarantined
+        └── VerificationError      a store differs from its source
+
+A contract that can't be derived raises ``contracts.schema.ContractError`` at import: contracts know no pipeline.
+Every message is one sentence for the user: what, where, what to do; never a password.
+"""
+
+
+class EtlError(Exception):
+    """Any failure that the user is told in one sentence, without a traceback."""
+
+    exit_code = 2
+
+
+class UsageError(EtlError):
+    """A setting, an option or a name is wrong: nothing has been done."""
+
+
+class ServerError(EtlError):
+    """A server can't be reached, refuses the credentials, or is not what the work needs (no replica set)."""
+
+
+class EngineError(ServerError):
+    """An embedded engine is not installed, damaged, or doesn't start."""
+
+
+class SnapshotError(EtlError):
+    """The cluster time left the history window, or a collection was dropped or renamed meanwhile."""
+
+
+class DataError(EtlError):
+    """The work was done and the data are not as promised."""
+
+    exit_code = 1
+
+
+class BooksOpenError(DataError):
+    """Source documents are neither loaded nor quarantined (or more were loaded than exist)."""
+
+
+class VerificationError(DataError):
+    """A store differs from its source."""

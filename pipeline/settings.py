@@ -1,0 +1,107 @@
+"""The settings of a command, and the only place that reads the environment (``ETL_*``)."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from pipeline.errors import UsageError
+
+_SCHEMES = {
+    "mongo_uri": ("mongodb://", "mongodb+srv://"),
+    "postgres_uri": ("postgresql://", "postgres://"),
+    "clickhouse_uri": ("http://", "https://", "clickhouse://", "clickhouses://"),
+}
+# Below this the libraries themselves (170 MB) leave no room for a partition.
+_LEAST_MEMORY = ByteSize(256 * 2**20)
+
+_USER_PASSWORD = re.compile(r"(://[^:/@?#]*:).*(@)", re.DOTALL)  # to the last @: an unescaped password may hold one
+_PASSWORD_OPTION = re.compile(r"([?&](?:\w*password|passwd|pwd|(?:access_)?token)=)[^&]*", re.IGNORECASE)
+
+
+def _paths(value: object) -> object:
+    return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """Where the servers are and what the process may take; a server without a URI is served by an embedded engine.
+
+    Attributes:
+        home: Folder of the embedded engines.
+        mongo_uri: ``mongodb://...``
+        mongo_database: The MongoDB database that holds the collections.
+        postgres_uri: ``postgresql://...``
+        clickhouse_uri: ``http://...``, as ``clickhouse_connect.get_client(dsn=...)`` takes it.
+        contracts: Folders of a user's own contracts (in ``ETL_CONTRACTS`` joined by ``:``).
+        memory: Bytes that the process may take; servers are not counted.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="ETL_", env_ignore_empty=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    home: Path = Path(".etl")
+    mongo_uri: SecretStr | None = None
+    mongo_database: str = Field("etl", pattern=r'^[^/\\. "$\x00]{1,63}$')
+    postgres_uri: SecretStr | None = None
+    clickhouse_uri: SecretStr | None = None
+    contracts: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_paths)] = ()
+    memory: ByteSize = ByteSize(2**30)
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """Read the environment.
+
+        Args:
+            **overrides: Values that go before the environment, by field name.
+
+        Raises:
+            UsageError: A value is wrong; one sentence that names the variable.
+        """
+        try:
+            return cls(**overrides)  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise UsageError("; ".join(_sentence(e["loc"], e["type"], e["msg"]) for e in error.errors())) from None
+
+    @field_validator("home", "contracts")
+    @classmethod
+    def _expand(cls, value: Path | tuple[Path, ...]) -> Path | tuple[Path, ...]:
+        return value.expanduser() if isinstance(value, Path) else tuple(path.expanduser() for path in value)
+
+    @field_validator("mongo_uri", "postgres_uri", "clickhouse_uri")
+    @classmethod
+    def _known_scheme(cls, value: SecretStr | None, info: object) -> SecretStr | None:
+        schemes = _SCHEMES[info.field_name]  # type: ignore[attr-defined]
+        if value is not None and not value.get_secret_value().startswith(schemes):
+            raise ValueError(f"must begin with {' or '.join(schemes)}")
+        return value
+
+    @field_validator("memory")
+    @classmethod
+    def _enough_memory(cls, value: ByteSize) -> ByteSize:
+        if value < _LEAST_MEMORY:
+            raise ValueError(f"must be at least {_LEAST_MEMORY.human_readable()}")
+        return value
+
+
+def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    field = str(location[0])
+    if kind == "extra_forbidden":
+        return f"There is no setting {field}"
+    if field == "memory" and kind.startswith("byte_size"):
+        message = "must be a size like 512MiB or 1GiB"
+    if kind == "string_pattern_mismatch":
+        message = 'must be 1 to 63 characters without / \\ . " $ and blanks'
+    return f"ETL_{field.upper()} {message.removeprefix('Value error, ')}"
+
+
+def redacted(uri: str) -> str:
+    """Return the URI without its password, for messages and logs.
+
+    Args:
+        uri: A MongoDB, PostgreSQL or ClickHouse URI.
+    """
+    return _PASSWORD_OPTION.sub(r"\1***", _USER_PASSWORD.sub(r"\1***\2", uri))
