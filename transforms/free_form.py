@@ -47,7 +47,7 @@ def json_texts(
     columns: list[list[str | None]] = [[] for _ in paths]
     refused: dict[int, Reason] = {}
     for number, raw in enumerate(documents):
-        texts: list[str | None] = [None] * len(paths)
+        texts: list[str | None] = ["{}"] * len(paths)  # stands in for what is refused
         try:
             document = bson.decode(raw, DECODING)
             if len(bson.encode(document)) != len(raw):

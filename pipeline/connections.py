@@ -1,0 +1,80 @@
+"""The open connections of one command."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from contracts.schema.entity import Entity
+from contracts.schema.registry import entities
+from pipeline.errors import UsageError
+from pipeline.settings import Settings
+from pipeline.stores import Target
+from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.mongo import Mongo
+from pipeline.stores.postgres import Postgres
+
+TARGETS = ("postgres", "clickhouse")
+
+
+@dataclass(frozen=True)
+class Connections:
+    """What a use case works with.
+
+    Attributes:
+        mongo: The source.
+        postgres: A target, and the keeper of the books.
+        clickhouse: A target.
+        entities: Every contract, by the collection's name.
+        memory: Bytes that this process may take.
+    """
+
+    mongo: Mongo
+    postgres: Postgres
+    clickhouse: ClickHouse
+    entities: dict[str, Entity]
+    memory: int
+
+    def targets(self, names: Iterable[str] = TARGETS) -> tuple[Target, ...]:
+        """Return targets by name, PostgreSQL first: its commit decides what ClickHouse then follows."""
+        wanted = set(names)
+        if unknown := wanted - set(TARGETS):
+            raise UsageError(f"there is no target {min(unknown)!r}; there are {' and '.join(TARGETS)}")
+        both: tuple[Target, ...] = (self.postgres, self.clickhouse)
+        return tuple(target for target in both if target.name in wanted)
+
+    def chosen(self, collections: Iterable[str] = ()) -> tuple[Entity, ...]:
+        """Return the contracts of the named collections (or tables), all if none is named."""
+        by_name = {name: entity for entity in self.entities.values() for name in (entity.collection, entity.table)}
+        names = list(collections) or sorted(self.entities)
+        if unknown := [name for name in names if name not in by_name]:
+            raise UsageError(f"there is no contract of {unknown[0]!r}; there are {', '.join(sorted(self.entities))}")
+        return tuple(dict.fromkeys(by_name[name] for name in names))
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator[Connections]:
+    """Open the connections to all three servers, and close them.
+
+    Args:
+        settings: With all three URIs.
+
+    Raises:
+        ServerError: A server can't be reached or refuses.
+        ContractError: A contract can't be derived.
+    """
+    with ExitStack() as stack:
+        mongo = Mongo(_secret(settings.mongo_uri, "ETL_MONGO_URI"), settings.mongo_database)
+        stack.callback(mongo.close)
+        postgres = Postgres(_secret(settings.postgres_uri, "ETL_POSTGRES_URI"))
+        stack.callback(postgres.close)
+        clickhouse = ClickHouse(_secret(settings.clickhouse_uri, "ETL_CLICKHOUSE_URI"))
+        stack.callback(clickhouse.close)
+        yield Connections(mongo, postgres, clickhouse, entities(settings.contracts), int(settings.memory))
+
+
+def _secret(value: SecretStr | None, name: str) -> str:
+    if value is None:
+        raise UsageError(f"{name} is not set")
+    return value.get_secret_value()

@@ -1,0 +1,344 @@
+"""The full copy: all collections at one cluster time, staged, proven and published together."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from bson import Timestamp, json_util
+
+from contracts.schema.entity import Entity, Table
+from contracts.schema.registry import marts
+from pipeline import books
+from pipeline.books import Account, as_number
+from pipeline.connections import TARGETS, Connections
+from pipeline.errors import BooksOpenError, SnapshotError, UsageError
+from pipeline.prefetch import prefetched
+from pipeline.stores import LoadFrame, Staging
+from pipeline.stores.mongo import Range
+from pipeline.stores.postgres import Postgres
+from transforms.digest import Digest, Refused, digest
+from transforms.explain import explain
+
+PARTITION_BYTES = 256 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
+BATCH_ROWS = 100_000  # the server ends a batch at 16 MB in any case
+REFUSED_ROWS = 500  # refused documents may have 16 MB each
+Progress = Callable[["Partition", int, int], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One copy, from the moment it reads to its publish.
+
+    Attributes:
+        id: Its name in the books.
+        cluster_time: The moment that everything is read at.
+        uuids: Identity of each collection at the start; None where there is no such collection.
+        targets: Names of the stores that it loads.
+    """
+
+    id: str
+    cluster_time: Timestamp
+    uuids: dict[str, str | None]
+    targets: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values, to hand to another process."""
+        moment = [self.cluster_time.time, self.cluster_time.inc]
+        return {"id": self.id, "cluster_time": moment, "uuids": self.uuids, "targets": list(self.targets)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Run":
+        """Return the run that :meth:`as_json` described."""
+        return cls(values["id"], Timestamp(*values["cluster_time"]), values["uuids"], tuple(values["targets"]))
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A piece of a run that any process can load, once or more often.
+
+    Attributes:
+        collection: What to read.
+        number: Its number in the run.
+        within: Which ``_id``s.
+        label: What people call it, such as ``SupportTickets 3/8``.
+    """
+
+    collection: str
+    number: int
+    within: Range
+    label: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values, to hand to another process."""
+        bounds = [
+            json_util.dumps(bound, json_options=json_util.CANONICAL_JSON_OPTIONS)
+            for bound in (self.within.lower, self.within.upper)
+        ]
+        return {"collection": self.collection, "number": self.number, "bounds": bounds, "label": self.label}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Partition":
+        """Return the partition that :meth:`as_json` described."""
+        lower, upper = (
+            json_util.loads(bound, json_options=json_util.CANONICAL_JSON_OPTIONS) for bound in values["bounds"]
+        )
+        return cls(values["collection"], values["number"], Range(lower, upper), values["label"])
+
+
+def replicate(
+    connections: Connections,
+    collections: Iterable[str] = (),
+    targets: Iterable[str] = TARGETS,
+    progress: Progress = lambda partition, source, loaded: None,
+) -> tuple[Run, list[Account]]:
+    """Copy collections into the targets, all at one moment, and publish them together.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections; all if none is named.
+        targets: Names of the targets.
+        progress: Is told the documents of each partition, and how many of them are through.
+
+    Returns:
+        The run and its closed books.
+
+    Raises:
+        BooksOpenError: A document is neither loaded nor quarantined; nothing was published.
+        SnapshotError: The moment can't be read any more; nothing was published.
+    """
+    finish_what_was_cut_short(connections)
+    run = open_run(connections, collections, targets)
+    try:
+        for partition in plan(connections, run):
+            load(connections, run, partition, progress)
+        return run, publish(connections, run)
+    except BaseException as error:
+        abandon(connections, run, str(error) or type(error).__name__)
+        raise
+
+
+def open_run(
+    connections: Connections, collections: Iterable[str], targets: Iterable[str], *, single_process: bool = True
+) -> Run:
+    """Choose the moment, remember which collections there are, and create the staging areas."""
+    entities = connections.chosen(collections)
+    wanted = connections.targets(targets)
+    cluster_time = connections.mongo.cluster_time()
+    found = connections.mongo.uuids()
+    if not any(entity.collection in found for entity in entities):
+        raise UsageError(
+            f"the MongoDB database {connections.mongo.database.name!r} has none of the collections "
+            f"{', '.join(entity.collection for entity in entities)}; set ETL_MONGO_DATABASE, or run etl generate"
+        )
+    uuids = {entity.collection: found.get(entity.collection) for entity in entities}
+    books.prepare(connections.postgres)
+    names = tuple(target.name for target in wanted)
+    with connections.postgres.transaction():
+        run_id = books.open_run(connections.postgres, "replicate", cluster_time, names, single_process=single_process)
+    run = Run(run_id, cluster_time, uuids, names)
+    with connections.postgres.transaction():
+        for target in wanted:
+            target.stage(staging_of(connections, run))
+    return run
+
+
+def plan(connections: Connections, run: Run) -> list[Partition]:
+    """Cut the collections of a run into partitions and open their accounts."""
+    partitions: list[Partition] = []
+    for collection, uuid in run.uuids.items():
+        ranges = connections.mongo.ranges(collection, PARTITION_BYTES) if uuid else [Range()]
+        for place, within in enumerate(ranges, start=1):
+            label = f"{collection} {place}/{len(ranges)}"
+            partitions.append(Partition(collection, len(partitions), within, label))
+    with connections.postgres.transaction():
+        accounts = [(partition.collection, partition.number) for partition in partitions]
+        books.plan(connections.postgres, run.id, accounts, run.targets)
+    return partitions
+
+
+def load(
+    connections: Connections,
+    run: Run,
+    partition: Partition,
+    progress: Progress = lambda partition, source, loaded: None,
+) -> None:
+    """Load one partition into the staging of all targets; one that is loaded already is left alone."""
+    if books.is_loaded(connections.postgres, run.id, partition.number):
+        return
+    started = time.monotonic()
+    entity = connections.entities[partition.collection]
+    source = connections.mongo.count(partition.collection, run.cluster_time, partition.within)
+    progress(partition, source, 0)
+    with connections.postgres.transaction(), ExitStack() as stack:
+        staging = staging_of(connections, run)
+        targets = connections.targets(run.targets)
+        loaders = [stack.enter_context(target.loading(staging, partition.number, entity.tables)) for target in targets]
+        quarantined = _refuse_at_gate(connections, run, partition, entity)
+        documents, size = quarantined, 0
+        batches = connections.mongo.batches(
+            entity, run.cluster_time, partition.within, gated=quarantined > 0, rows=BATCH_ROWS
+        )
+        for one in _loaded(batches, entity, loaders):
+            books.refuse(connections.postgres, run.id, partition.collection, partition.number, one.refused)
+            quarantined += len(one.refused)
+            documents += len(one.refused) + len(one.frames[entity.root.name])
+            size += one.size
+            progress(partition, source, documents)
+        seconds = time.monotonic() - started
+        books.record(
+            connections.postgres,
+            run.id,
+            partition.number,
+            source=source,
+            quarantined=quarantined,
+            size=size,
+            seconds=seconds,
+        )
+
+
+def publish(connections: Connections, run: Run) -> list[Account]:
+    """Prove the books of a run, then publish its tables; doing it again does nothing.
+
+    Returns:
+        The closed books.
+
+    Raises:
+        BooksOpenError: A document is neither loaded nor quarantined, or a partition was not loaded.
+        SnapshotError: A collection was dropped or renamed during the run, so that part of it read as empty.
+    """
+    postgres, staging = connections.postgres, staging_of(connections, run)
+    targets = connections.targets(run.targets)
+    with postgres.transaction():
+        books.lock_publishing(postgres)
+        if books.is_published(postgres, run.id):
+            return books.accounts(postgres, run.id)
+        _refuse_to_go_back(postgres, run)
+        _refuse_changed_collections(connections, run)
+        _prove(connections, run)
+        for target in targets:
+            target.prepare(staging)
+        for target in targets:
+            if target is postgres:
+                target.publish(staging)
+        books.settle_quarantine(postgres, run.id, run.uuids)
+        books.enter_publication(postgres, run.id, run.uuids, run.targets)
+    finish_what_was_cut_short(connections)
+    return books.accounts(postgres, run.id)
+
+
+def finish_what_was_cut_short(connections: Connections) -> None:
+    """Let ClickHouse follow what PostgreSQL has committed, and drop the staging of runs that are over.
+
+    Every command begins with it, so a run that was killed leaves nothing that lasts.
+    """
+    postgres, clickhouse = connections.postgres, connections.clickhouse
+    books.prepare(postgres)
+    for run_id, publications in _unfinished(postgres).items():
+        schema = "replica" if publications[0].name in connections.entities else "marts"
+        tables = _tables(connections, [publication.name for publication in publications])
+        version = as_number(publications[0].cluster_time)
+        clickhouse.publish(Staging(run_id, schema, tables, version))
+        with postgres.transaction():
+            books.finish(postgres, run_id, clickhouse.name)
+    for target in connections.targets():
+        for run_id in target.leftovers():
+            if not books.is_alive(postgres, run_id):
+                with postgres.transaction():
+                    target.discard(run_id)
+                    books.fail(postgres, run_id, "the process ended before the run did")
+
+
+def abandon(connections: Connections, run: Run, message: str) -> None:
+    """Give a run up: nothing of it is published, its staging is removed."""
+    with connections.postgres.transaction():
+        books.fail(connections.postgres, run.id, message)
+        for target in connections.targets(run.targets):
+            target.discard(run.id)
+
+
+def staging_of(connections: Connections, run: Run) -> Staging:
+    """Return where a run gathers its tables."""
+    return Staging(run.id, "replica", _tables(connections, run.uuids), as_number(run.cluster_time))
+
+
+def _tables(connections: Connections, names: Iterable[str]) -> tuple[Table, ...]:
+    """Return the tables of collections or marts."""
+    known = {collection: entity.tables for collection, entity in connections.entities.items()}
+    known |= {mart.name: (mart.table,) for mart in marts().values()}
+    return tuple(table for name in names for table in known[name])
+
+
+def _unfinished(postgres: Postgres) -> dict[str, list[books.Publication]]:
+    """Return what was committed and not yet followed by ClickHouse, by run."""
+    waiting: dict[str, list[books.Publication]] = defaultdict(list)
+    for publication in books.publications(postgres):
+        if not publication.finished:
+            waiting[publication.run_id].append(publication)
+    return waiting
+
+
+def _refuse_at_gate(connections: Connections, run: Run, partition: Partition, entity: Entity) -> int:
+    """Quarantine what the gate refuses; return how many documents that is."""
+    count = 0
+    refused = connections.mongo.refused(entity, run.cluster_time, partition.within)
+    while chunk := [Refused(raw, explain(raw, entity)) for raw in islice(refused, REFUSED_ROWS)]:
+        books.refuse(connections.postgres, run.id, partition.collection, partition.number, chunk)
+        count += len(chunk)
+    return count
+
+
+def _loaded(batches: Iterator[bytes], entity: Entity, loaders: Sequence[LoadFrame]) -> Iterator[Digest]:
+    """Yield each batch when it is loaded into all targets; the next ones are read and digested meanwhile."""
+    with ThreadPoolExecutor(len(loaders), thread_name_prefix="load") as pool:
+        for one in prefetched(digest(batch, entity) for batch in prefetched(batches)):
+            for loading in [pool.submit(_load_frames, loader, one, entity) for loader in loaders]:
+                loading.result()
+            yield one
+
+
+def _load_frames(loader: LoadFrame, one: Digest, entity: Entity) -> None:
+    for table in entity.tables:
+        loader(table, one.frames[table.name])
+
+
+def _prove(connections: Connections, run: Run) -> None:
+    """Count what each target holds in staging and compare with what MongoDB counted."""
+    postgres, staging = connections.postgres, staging_of(connections, run)
+    if missing := books.unloaded(postgres, run.id):
+        raise BooksOpenError(f"{len(missing)} partitions of run {run.id} were not loaded, the first is {missing[0]}")
+    for collection in run.uuids:
+        root = connections.entities[collection].root
+        for target in connections.targets(run.targets):
+            books.enter_loaded(postgres, run.id, collection, target.name, target.staged(staging, root))
+    counted = {name: connections.mongo.count(name, run.cluster_time, Range()) for name in run.uuids}
+    for account in books.accounts(postgres, run.id):
+        if not account.closed or account.source != counted[account.collection]:
+            raise BooksOpenError(
+                f"the books of {account.collection} in {account.target} are open: MongoDB has "
+                f"{counted[account.collection]:,} documents ({account.source:,} by partition), {account.loaded:,} were "
+                f"loaded and {account.quarantined:,} quarantined; nothing was published"
+            )
+
+
+def _refuse_to_go_back(postgres: Postgres, run: Run) -> None:
+    for publication in books.publications(postgres):
+        if publication.name in run.uuids and publication.cluster_time > run.cluster_time:
+            raise SnapshotError(
+                f"{publication.name} in {publication.target} already shows a later moment (run {publication.run_id}), "
+                f"so run {run.id} was not published"
+            )
+
+
+def _refuse_changed_collections(connections: Connections, run: Run) -> None:
+    now = connections.mongo.uuids()
+    for collection, uuid in run.uuids.items():
+        if now.get(collection) != uuid:
+            raise SnapshotError(
+                f"the collection {collection} was dropped, renamed or made again during the run, so it can't be read "
+                "as it was; nothing was published; run etl replicate again"
+            )

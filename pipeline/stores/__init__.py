@@ -1,0 +1,72 @@
+"""The edges: one module per database; the two targets show the same methods in the same order."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from contracts.schema.entity import Table
+
+LoadFrame = Callable[[Table, pl.DataFrame], None]
+
+
+@dataclass(frozen=True)
+class Staging:
+    """Where the tables of one run are gathered before they are published together.
+
+    Attributes:
+        run_id: The run.
+        schema: Where they will be published, ``replica`` or ``marts``; ClickHouse calls it a database.
+        tables: What is gathered, parents before children.
+        version: The run's cluster time as one number: a later one is greater.
+    """
+
+    run_id: str
+    schema: str
+    tables: tuple[Table, ...]
+    version: int
+
+    @property
+    def name(self) -> str:
+        """The name of the staging schema or database."""
+        return f"staging_{self.run_id}"
+
+
+class Target(Protocol):
+    """What both targets do."""
+
+    name: str
+
+    def stage(self, staging: Staging) -> None:
+        """Create the staging area, and the schema it will be published to."""
+
+    def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> AbstractContextManager[LoadFrame]:
+        """Load one partition of some tables into staging; doing it again replaces what an earlier try left."""
+
+    def staged(self, staging: Staging, table: Table) -> Mapping[int, int]:
+        """Count the rows of a table in staging, by partition."""
+
+    def prepare(self, staging: Staging) -> None:
+        """Do the slow part of a publish, which nobody who reads the published tables notices."""
+
+    def publish(self, staging: Staging) -> None:
+        """Make the published tables equal to staging; readers see the old rows or the new ones."""
+
+    def discard(self, run_id: str) -> None:
+        """Drop the staging area of a run, if there is one."""
+
+    def leftovers(self) -> list[str]:
+        """Return the ids of the runs that have a staging area."""
+
+    def read(self, schema: str, table: Table, where: str = "", *, ordered: bool = False) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC.
+
+        Args:
+            schema: ``replica`` or ``marts``.
+            table: The table.
+            where: A condition on its columns, in SQL that both stores speak.
+            ordered: Whether to sort by the key.
+        """

@@ -1,0 +1,196 @@
+"""The source: MongoDB, read at one cluster time and never written to."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import bson
+import pymongo
+from bson import CodecOptions, Timestamp
+from bson.raw_bson import RawBSONDocument
+from pymongo.collection import Collection
+from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from contracts.schema.entity import ID, Entity
+from contracts.schema.mongo import gate
+from pipeline.errors import EtlError, ServerError, SnapshotError
+from pipeline.settings import redacted
+
+Document = dict[str, Any]
+RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+_SNAPSHOT_GONE = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
+_SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
+_REFUSED = {13, 18}  # Unauthorized, AuthenticationFailed
+_SAMPLES_PER_PARTITION = 20
+
+
+@dataclass(frozen=True)
+class Range:
+    """A range of ``_id`` in BSON's order over all types: from ``lower``, included, to ``upper``, excluded.
+
+    ``None`` leaves that side open. A bound is a document ``{"_id": value}``, so that any BSON value can be one.
+    """
+
+    lower: Document | None = None
+    upper: Document | None = None
+
+    @property
+    def find_options(self) -> dict[str, Any]:
+        """The options of a find over the range; ``min`` and ``max`` cross BSON types where ``$lt`` would not."""
+        bounds = {"min": self.lower, "max": self.upper}
+        given = {name: [(ID, bound[ID])] for name, bound in bounds.items() if bound is not None}
+        return {"hint": [(ID, 1)], **given}
+
+    @property
+    def match(self) -> Document:
+        """The same range as a filter for an aggregation, which has no ``min`` and ``max``."""
+        sides = [("$gte", self.lower), ("$lt", self.upper)]
+        # Comparisons inside $expr follow BSON's order over all types; $literal keeps bounds from being read as code.
+        tests = [{op: ["$_id", {"$literal": bound[ID]}]} for op, bound in sides if bound is not None]
+        return {"$expr": {"$and": tests}} if tests else {}
+
+
+class SnapshotReadConcern(ReadConcern):
+    """Read concern ``snapshot`` at a given cluster time, which several processes can share."""
+
+    def __init__(self, cluster_time: Timestamp) -> None:
+        super().__init__("snapshot")
+        self._cluster_time = cluster_time
+
+    @property
+    def document(self) -> Document:
+        """The read concern as the server takes it."""
+        return {"level": "snapshot", "atClusterTime": self._cluster_time}
+
+
+class Mongo:
+    """One MongoDB database as a source.
+
+    Args:
+        uri: Connection string; the server must be a member of a replica set (or a mongos).
+        database: Name of the database.
+    """
+
+    def __init__(self, uri: str, database: str) -> None:
+        self._shown = redacted(uri)
+        with translated(self._shown):
+            self.client: pymongo.MongoClient[Document] = pymongo.MongoClient(
+                uri, serverSelectionTimeoutMS=10_000, tz_aware=True, appname="etl"
+            )
+        self.database = self.client[database]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+
+    def cluster_time(self) -> Timestamp:
+        """Return the server's newest cluster time; a read at it waits until a majority has it.
+
+        Raises:
+            ServerError: The server can't be reached, refuses, or is no member of a replica set.
+        """
+        with translated(self._shown):
+            answer = self.client.admin.command("hello")
+            self.client.admin.command("listDatabases", nameOnly=True)  # refused credentials show here, not later
+            if "setName" not in answer and answer.get("msg") != "isdbgrid":
+                raise ServerError(
+                    f"MongoDB at {self._shown} is no replica set, so it can't be read at one moment in time; "
+                    "start it with --replSet and run rs.initiate() (one node will do)"
+                )
+            return Timestamp(answer["operationTime"].time, answer["operationTime"].inc)
+
+    def uuids(self) -> dict[str, str]:
+        """Return the identity of every collection: it changes when a collection is dropped and made again."""
+        with translated(self._shown):
+            listed = self.database.list_collections(filter={"type": "collection"})
+            return {one["name"]: str(bson.Binary(one["info"]["uuid"], 4).as_uuid()) for one in listed}
+
+    def count(self, collection: str, cluster_time: Timestamp, within: Range) -> int:
+        """Count the documents of a range, by the server, at a cluster time."""
+        stages: list[Document] = [{"$match": within.match}, {"$count": "documents"}]
+        with translated(self._shown):
+            found = list(self._at(collection, cluster_time).aggregate(stages, hint={ID: 1}))
+        return int(found[0]["documents"]) if found else 0
+
+    def ranges(self, collection: str, partition_bytes: int) -> list[Range]:
+        """Cut a collection into ranges of about equal size, complete over every BSON type of ``_id``.
+
+        The bounds come from a sample of the ids, so nothing is scanned and no special right is needed.
+
+        Args:
+            collection: Name of the collection.
+            partition_bytes: BSON bytes that a range should hold, about.
+        """
+        source = self.database[collection]
+        with translated(self._shown):
+            stats = next(source.aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]), None)
+            size = stats["storageStats"]["size"] if stats else 0
+            if (wanted := -(-size // partition_bytes)) < 2:
+                return [Range()]
+            sampling = [
+                {"$sample": {"size": wanted * _SAMPLES_PER_PARTITION}},
+                {"$project": {ID: 1}},
+                {"$sort": {ID: 1}},
+            ]
+            ids = [document[ID] for document in source.aggregate(sampling, allowDiskUse=True)]
+        cuts = [{ID: value} for value in ids[_SAMPLES_PER_PARTITION::_SAMPLES_PER_PARTITION]]
+        distinct = [cut for number, cut in enumerate(cuts) if number == 0 or cut != cuts[number - 1]]
+        return [Range(lower, upper) for lower, upper in zip([None, *distinct], [*distinct, None], strict=True)]
+
+    def refused(self, entity: Entity, cluster_time: Timestamp, within: Range) -> Iterator[bytes]:
+        """Yield the BSON of each document of a range that the contract's gate refuses."""
+        condition = {"$nor": [{"$jsonSchema": gate(entity)}]}
+        source = self._at(entity.collection, cluster_time).with_options(codec_options=RAW)
+        with translated(self._shown):
+            for document in source.find(condition, **within.find_options):
+                yield bytes(document.raw)
+
+    def batches(
+        self, entity: Entity, cluster_time: Timestamp, within: Range, *, gated: bool, rows: int
+    ) -> Iterator[bytes]:
+        """Yield the documents of a range as the server sends them: many documents' BSON, one after the other.
+
+        Args:
+            entity: The contract.
+            cluster_time: When to read.
+            within: The range.
+            gated: Whether to leave out the documents that the gate refuses.
+            rows: Documents per batch at most; the server ends a batch at 16 MB in any case.
+        """
+        condition = {"$jsonSchema": gate(entity)} if gated else {}
+        source = self._at(entity.collection, cluster_time)
+        with translated(self._shown):
+            yield from source.find_raw_batches(condition, batch_size=rows, **within.find_options)
+
+    def _at(self, collection: str, cluster_time: Timestamp) -> Collection[Document]:
+        return self.database[collection].with_options(read_concern=SnapshotReadConcern(cluster_time))
+
+
+@contextmanager
+def translated(shown: str) -> Iterator[None]:
+    """Turn the driver's errors into one sentence each; ``shown`` is the server's URI without its password."""
+    try:
+        yield
+    except ConnectionFailure as error:
+        raise ServerError(f"MongoDB at {shown} can't be reached: {_first_line(error)}") from error
+    except OperationFailure as error:
+        if error.code in _REFUSED:
+            raise ServerError(f"MongoDB at {shown} refused the user or password, or the user may not read") from error
+        if error.code in _SNAPSHOT_GONE:
+            raise SnapshotError(
+                "the run's cluster time has left MongoDB's history window, or a collection was dropped meanwhile; "
+                "start again, or raise minSnapshotHistoryWindowInSeconds"
+            ) from error
+        if error.code in _SNAPSHOT_IMPOSSIBLE:
+            raise ServerError(f"MongoDB at {shown} can't read at one moment in time: {_first_line(error)}") from error
+        raise EtlError(f"MongoDB at {shown}: {_first_line(error)}") from error
+    except ConfigurationError as error:
+        raise ServerError(f"the MongoDB URI {shown} can't be used: {_first_line(error)}") from error
+    except PyMongoError as error:
+        raise EtlError(f"MongoDB at {shown}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].partition(", Timeout:")[0].partition(", full error:")[0]

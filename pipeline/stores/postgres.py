@@ -1,0 +1,247 @@
+"""The target PostgreSQL: bulk loads by ADBC, published in one transaction; it also keeps the books."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import adbc_driver_manager
+import adbc_driver_postgresql
+import adbc_driver_postgresql.dbapi
+import polars as pl
+import pyarrow as pa
+
+from contracts.schema.ddl import (
+    postgres_comments,
+    postgres_foreign_key,
+    postgres_keys,
+    postgres_table,
+    quoted,
+    quoted_names,
+)
+from contracts.schema.entity import Column, Table
+from contracts.schema.kinds import JSON, NUMBER
+from pipeline.errors import EtlError, ServerError
+from pipeline.settings import redacted
+from pipeline.stores import LoadFrame, Staging
+
+Row = tuple[Any, ...]
+_REFUSED = {"28P01", "28000", "42501"}  # invalid password, invalid authorization, insufficient privilege
+JSONB_VERSION = "\x01"  # the first byte of jsonb's binary form
+
+
+class Postgres:
+    """One connection to PostgreSQL; whoever calls its methods decides where a transaction ends.
+
+    Args:
+        uri: Connection string.
+    """
+
+    name = "postgres"
+
+    def __init__(self, uri: str) -> None:
+        self._shown = redacted(uri)
+        with self._translated():
+            self.connection = adbc_driver_postgresql.dbapi.connect(uri)
+        # Rows must read the same whatever the server's defaults are.
+        self.execute("SET TIME ZONE 'UTC'", "SET extra_float_digits = 1")
+        self.connection.commit()
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is undone."""
+        self.connection.close()
+
+    # What both targets do, in the same order --------------------------------------------------------------------
+
+    def stage(self, staging: Staging) -> None:
+        """Create the staging area, and the schema it will be published to."""
+        name = quoted(staging.name)
+        self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(staging.schema)}", f"CREATE SCHEMA {name}")
+        for table in staging.tables:
+            self.execute(*postgres_table(staging.name, table))
+        self.execute(f"CREATE TABLE {name}._partitions (partition bigint PRIMARY KEY, loaded_by bigint NOT NULL)")
+
+    @contextmanager
+    def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> Iterator[LoadFrame]:
+        """Load one partition of some tables into staging, within the caller's transaction."""
+        # A row's xmin is the low half of the id of the transaction that wrote it: so each row tells its partition.
+        mine = "(pg_current_xact_id()::text::numeric % 4294967296)::bigint"
+        self.execute(f"INSERT INTO {quoted(staging.name)}._partitions VALUES ({partition}, {mine})")
+        yield lambda table, frame: self._copy(staging.name, table, frame)
+
+    def staged(self, staging: Staging, table: Table) -> dict[int, int]:
+        """Count the rows of a table in staging, by partition."""
+        name = quoted(staging.name)
+        rows = self.rows(
+            "SELECT partition, coalesce(n, 0)::bigint FROM "
+            f"(SELECT xmin::text::bigint AS loaded_by, count(*) AS n FROM {name}.{quoted(table.name)} GROUP BY 1) c "
+            f"RIGHT JOIN {name}._partitions USING (loaded_by)"
+        )
+        return {int(partition): int(count) for partition, count in rows}
+
+    def prepare(self, staging: Staging) -> None:
+        """Add keys and indexes to the tables that are not published yet, and statistics to all."""
+        new = [table for table in staging.tables if not self._exists(staging.schema, table)]
+        for table in new:
+            self.execute(*postgres_keys(staging.name, table))
+        names = {table.name for table in new}
+        for table in new:
+            if table.parent in names:
+                self.execute(postgres_foreign_key(staging.name, table))
+        for table in staging.tables:
+            self.execute(f"ANALYZE {quoted(staging.name)}.{quoted(table.name)}")
+
+    def publish(self, staging: Staging) -> None:
+        """Make the published tables equal to staging, within the caller's transaction.
+
+        A table keeps its identity: what differs is changed, what is gone deleted, so that views, grants and
+        references of users survive. A table that does not exist yet is moved in.
+        """
+        for table in staging.tables:
+            if self._exists(staging.schema, table):
+                self._apply_difference(staging, table)
+                continue
+            self.execute(f"ALTER TABLE {quoted(staging.name)}.{quoted(table.name)} SET SCHEMA {quoted(staging.schema)}")
+            if table.parent is not None and not self._has_reference(staging.schema, table):
+                self.execute(postgres_foreign_key(staging.schema, table))
+
+    def discard(self, run_id: str) -> None:
+        """Drop the staging area of a run, if there is one."""
+        self.execute(f"DROP SCHEMA IF EXISTS {quoted(f'staging_{run_id}')} CASCADE")
+
+    def leftovers(self) -> list[str]:
+        """Return the ids of the runs that have a staging area."""
+        found = self.rows("SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname, 'staging_') ORDER BY 1")
+        return [name.removeprefix("staging_") for (name,) in found]
+
+    def read(self, schema: str, table: Table, where: str = "", *, ordered: bool = False) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC."""
+        columns = ", ".join(_readable(column) for column in table.columns)
+        condition = f" WHERE {where}" if where else ""
+        ordering = f" ORDER BY {quoted_names(table.key)}" if ordered else ""
+        with self._translated(), self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)}{condition}{ordering}")
+            yield from cursor.fetch_record_batch()
+
+    # What only PostgreSQL does ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what is done inside; undo it all if it raises."""
+        try:
+            with self._translated():
+                yield
+                self.connection.commit()
+        except BaseException:
+            self.connection.rollback()
+            raise
+
+    def execute(self, *statements: str, parameters: Sequence[Any] | None = None) -> None:
+        """Run statements, all with the same parameters (``$1``, ``$2``, ...)."""
+        with self._translated(), self.connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement, parameters)
+
+    def rows(self, query: str, *parameters: Any) -> list[Row]:
+        """Return the rows of a query."""
+        with self._translated(), self.connection.cursor() as cursor:
+            cursor.execute(query, parameters or None)
+            return cursor.fetchall()  # type: ignore[no-any-return]
+
+    def append(self, schema: str, table: str, rows: pa.Table) -> None:
+        """Append rows to a table by COPY; its columns must have the rows' names and types."""
+        with self._translated(), self.connection.cursor() as cursor:
+            cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema)
+
+    def _copy(self, schema: str, table: Table, frame: pl.DataFrame) -> None:
+        if frame.is_empty():
+            return
+        json = [column.name for column in table.columns if column.kind is JSON]
+        frame = frame.with_columns((pl.lit(JSONB_VERSION) + pl.col(name)).alias(name) for name in json)
+        self.append(schema, table.name, frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+    def _exists(self, schema: str, table: Table) -> bool:
+        return bool(
+            self.rows("SELECT to_regclass($1::text) IS NOT NULL", f"{quoted(schema)}.{quoted(table.name)}")[0][0]
+        )
+
+    def _has_reference(self, schema: str, table: Table) -> bool:
+        query = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = to_regclass($1::text)"
+        return bool(self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")[0][0])
+
+    def _apply_difference(self, staging: Staging, table: Table) -> None:
+        """Change, add and delete the rows of a published table that differ from staging."""
+        required = self._adapt_columns(staging.schema, table)
+        target = f"{quoted(staging.schema)}.{quoted(table.name)}"
+        source = f"{quoted(staging.name)}.{quoted(table.name)}"
+        same_key = " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in table.key)
+        values = [column for column in table.columns if column.name not in table.key]
+        changed = " OR ".join(
+            f"{_identity(column, 't')} IS DISTINCT FROM {_identity(column, 's')}" for column in values
+        )
+        assignments = ", ".join(f"{quoted(column.name)} = s.{quoted(column.name)}" for column in values)
+        given = ", ".join(f"s.{quoted(name)}" for name in table.names)
+        self.execute(
+            f"DELETE FROM {target} t WHERE NOT EXISTS (SELECT FROM {source} s WHERE {same_key})",
+            f"MERGE INTO {target} t USING {source} s ON {same_key} "
+            f"WHEN MATCHED AND ({changed}) THEN UPDATE SET {assignments} "
+            f"WHEN NOT MATCHED THEN INSERT ({quoted_names(table.names)}) VALUES ({given})",
+            *postgres_comments(staging.schema, table),
+            *(f"ALTER TABLE {target} ALTER COLUMN {quoted(name)} SET NOT NULL" for name in required),
+        )
+
+    def _adapt_columns(self, schema: str, table: Table) -> list[str]:
+        """Change the columns of a published table where the contract has changed; return those to be made NOT NULL.
+
+        Nothing is altered while the contract stays as it is, since that would lock readers out.
+        """
+        name = f"{quoted(schema)}.{quoted(table.name)}"
+        query = (
+            "SELECT attname::text, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute "
+            "WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped"
+        )
+        found = {column: (kind, required) for column, kind, required in self.rows(query, name)}
+        wanted = {column.name: column for column in table.columns}
+        for gone in [one for one in found if one not in wanted or found[one][0] != _type_name(wanted[one])]:
+            self.execute(f"ALTER TABLE {name} DROP COLUMN {quoted(gone)}")
+            del found[gone]
+        for column in table.columns:
+            if column.name not in found:
+                self.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column.name)} {column.kind.postgres}")
+            elif found[column.name][1] and column.nullable:
+                self.execute(f"ALTER TABLE {name} ALTER COLUMN {quoted(column.name)} DROP NOT NULL")
+        return [one.name for one in table.columns if not one.nullable and not found.get(one.name, ("", False))[1]]
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except adbc_driver_manager.Error as error:
+            message = str(error).split("\n")[0].removeprefix("IO: ")
+            state = error.sqlstate or ""
+            if state in _REFUSED or "password authentication failed" in message:
+                raise ServerError(f"PostgreSQL at {self._shown} refused the user or password: {message}") from error
+            if state.startswith("08") or "connection" in message.lower() or "could not translate" in message:
+                raise ServerError(f"PostgreSQL at {self._shown} can't be reached: {message}") from error
+            raise EtlError(f"PostgreSQL at {self._shown}: {message}") from error
+
+
+def _type_name(column: Column) -> str:
+    """Return the column's type as the catalog spells it."""
+    spelled = column.kind.postgres.replace(' COLLATE "C"', "").replace(", ", ",")
+    return {"timestamptz": "timestamp with time zone", "timestamptz[]": "timestamp with time zone[]"}.get(
+        spelled, spelled
+    )
+
+
+def _identity(column: Column, alias: str) -> str:
+    """Return an expression that differs whenever the value does; jsonb and doubles have equal but different values."""
+    name = f"{alias}.{quoted(column.name)}"
+    if column.kind is JSON:
+        return f"{name}::text"
+    return f"float8send({name})" if column.kind is NUMBER else name
+
+
+def _readable(column: Column) -> str:
+    name = quoted(column.name)
+    as_text = column.kind is JSON or column.kind.postgres.startswith("numeric")
+    return f"{name}::text AS {name}" if as_text else name

@@ -1,0 +1,1 @@
+"""HOW documents become rows: pure functions, frame in, frame out. No I/O, no clock, no environment."""
