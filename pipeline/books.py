@@ -247,6 +247,12 @@ def settle_quarantine(postgres: Postgres, run_id: str, collections: Iterable[str
     postgres.execute("DELETE FROM etl.refused WHERE run_id = $1::text", parameters=(run_id,))
 
 
+def quarantined(postgres: Postgres, collection: str) -> set[bytes]:
+    """Return the SHA-256 of each document of a collection that is in quarantine."""
+    query = "SELECT sha256(bson) FROM etl.quarantine WHERE collection = $1::text AND resolved_at IS NULL"
+    return {digest for (digest,) in postgres.rows(query, collection)}
+
+
 def finish(postgres: Postgres, run_id: str, target: str) -> None:
     """Enter that a target has followed a publish."""
     postgres.execute(

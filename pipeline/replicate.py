@@ -1,7 +1,6 @@
 """The full copy: all collections at one cluster time, staged, proven and published together."""
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,21 +10,19 @@ from typing import Any
 
 from bson import Timestamp, json_util
 
-from contracts.schema.entity import Entity, Table
-from contracts.schema.registry import marts
-from pipeline import books
+from contracts.schema.entity import Entity
+from pipeline import books, publishing
 from pipeline.books import Account, as_number
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import BooksOpenError, SnapshotError, UsageError
 from pipeline.prefetch import prefetched
+from pipeline.publishing import REPLICA, abandon, finish_what_was_cut_short, tables_of
 from pipeline.stores import LoadFrame, Staging
 from pipeline.stores.mongo import Range
-from pipeline.stores.postgres import Postgres
 from transforms.digest import Digest, Refused, digest
 from transforms.explain import explain
 
 PARTITION_BYTES = 256 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
-BATCH_ROWS = 100_000  # the server ends a batch at 16 MB in any case
 REFUSED_ROWS = 500  # refused documents may have 16 MB each
 Progress = Callable[["Partition", int, int], None]
 
@@ -118,7 +115,7 @@ def replicate(
             load(connections, run, partition, progress)
         return run, publish(connections, run)
     except BaseException as error:
-        abandon(connections, run, str(error) or type(error).__name__)
+        abandon(connections, run.id, run.targets, str(error) or type(error).__name__)
         raise
 
 
@@ -180,9 +177,7 @@ def load(
         loaders = [stack.enter_context(target.loading(staging, partition.number, entity.tables)) for target in targets]
         quarantined = _refuse_at_gate(connections, run, partition, entity)
         documents, size = quarantined, 0
-        batches = connections.mongo.batches(
-            entity, run.cluster_time, partition.within, gated=quarantined > 0, rows=BATCH_ROWS
-        )
+        batches = connections.mongo.batches(entity, run.cluster_time, partition.within, gated=quarantined > 0)
         for one in _loaded(batches, entity, loaders):
             books.refuse(connections.postgres, run.id, partition.collection, partition.number, one.refused)
             quarantined += len(one.refused)
@@ -211,75 +206,22 @@ def publish(connections: Connections, run: Run) -> list[Account]:
         BooksOpenError: A document is neither loaded nor quarantined, or a partition was not loaded.
         SnapshotError: A collection was dropped or renamed during the run, so that part of it read as empty.
     """
-    postgres, staging = connections.postgres, staging_of(connections, run)
-    targets = connections.targets(run.targets)
+    postgres = connections.postgres
     with postgres.transaction():
         books.lock_publishing(postgres)
         if books.is_published(postgres, run.id):
             return books.accounts(postgres, run.id)
-        _refuse_to_go_back(postgres, run)
         _refuse_changed_collections(connections, run)
         _prove(connections, run)
-        for target in targets:
-            target.prepare(staging)
-        for target in targets:
-            if target is postgres:
-                target.publish(staging)
         books.settle_quarantine(postgres, run.id, run.uuids)
-        books.enter_publication(postgres, run.id, run.uuids, run.targets)
+        publishing.publish(connections, staging_of(connections, run), run.uuids, run.targets)
     finish_what_was_cut_short(connections)
     return books.accounts(postgres, run.id)
 
 
-def finish_what_was_cut_short(connections: Connections) -> None:
-    """Let ClickHouse follow what PostgreSQL has committed, and drop the staging of runs that are over.
-
-    Every command begins with it, so a run that was killed leaves nothing that lasts.
-    """
-    postgres, clickhouse = connections.postgres, connections.clickhouse
-    books.prepare(postgres)
-    for run_id, publications in _unfinished(postgres).items():
-        schema = "replica" if publications[0].name in connections.entities else "marts"
-        tables = _tables(connections, [publication.name for publication in publications])
-        version = as_number(publications[0].cluster_time)
-        clickhouse.publish(Staging(run_id, schema, tables, version))
-        with postgres.transaction():
-            books.finish(postgres, run_id, clickhouse.name)
-    for target in connections.targets():
-        for run_id in target.leftovers():
-            if not books.is_alive(postgres, run_id):
-                with postgres.transaction():
-                    target.discard(run_id)
-                    books.fail(postgres, run_id, "the process ended before the run did")
-
-
-def abandon(connections: Connections, run: Run, message: str) -> None:
-    """Give a run up: nothing of it is published, its staging is removed."""
-    with connections.postgres.transaction():
-        books.fail(connections.postgres, run.id, message)
-        for target in connections.targets(run.targets):
-            target.discard(run.id)
-
-
 def staging_of(connections: Connections, run: Run) -> Staging:
     """Return where a run gathers its tables."""
-    return Staging(run.id, "replica", _tables(connections, run.uuids), as_number(run.cluster_time))
-
-
-def _tables(connections: Connections, names: Iterable[str]) -> tuple[Table, ...]:
-    """Return the tables of collections or marts."""
-    known = {collection: entity.tables for collection, entity in connections.entities.items()}
-    known |= {mart.name: (mart.table,) for mart in marts().values()}
-    return tuple(table for name in names for table in known[name])
-
-
-def _unfinished(postgres: Postgres) -> dict[str, list[books.Publication]]:
-    """Return what was committed and not yet followed by ClickHouse, by run."""
-    waiting: dict[str, list[books.Publication]] = defaultdict(list)
-    for publication in books.publications(postgres):
-        if not publication.finished:
-            waiting[publication.run_id].append(publication)
-    return waiting
+    return Staging(run.id, REPLICA, tables_of(connections, run.uuids), as_number(run.cluster_time))
 
 
 def _refuse_at_gate(connections: Connections, run: Run, partition: Partition, entity: Entity) -> int:
@@ -322,15 +264,6 @@ def _prove(connections: Connections, run: Run) -> None:
                 f"the books of {account.collection} in {account.target} are open: MongoDB has "
                 f"{counted[account.collection]:,} documents ({account.source:,} by partition), {account.loaded:,} were "
                 f"loaded and {account.quarantined:,} quarantined; nothing was published"
-            )
-
-
-def _refuse_to_go_back(postgres: Postgres, run: Run) -> None:
-    for publication in books.publications(postgres):
-        if publication.name in run.uuids and publication.cluster_time > run.cluster_time:
-            raise SnapshotError(
-                f"{publication.name} in {publication.target} already shows a later moment (run {publication.run_id}), "
-                f"so run {run.id} was not published"
             )
 
 

@@ -1,7 +1,7 @@
 """What a contract is made of: fields as the documents have them, and the tables that follow from them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -140,6 +140,12 @@ class Table:
     def frame_schema(self) -> pl.Schema:
         """The Polars schema of the normalised frame."""
         return pl.Schema({column.name: column.kind.frame for column in self.columns})
+
+    def only(self, names: Container[str]) -> "Table":
+        """Return the table with just these columns, for reading part of it."""
+        columns = tuple(column for column in self.columns if column.name in names)
+        key = tuple(name for name in self.key if name in names)
+        return replace(self, columns=columns, key=key, indexes=(), rules=())
 
     def column(self, name: str) -> Column:
         """Return one column by name."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 import pyarrow as pa
@@ -61,12 +61,12 @@ class Target(Protocol):
     def leftovers(self) -> list[str]:
         """Return the ids of the runs that have a staging area."""
 
-    def read(self, schema: str, table: Table, where: str = "", *, ordered: bool = False) -> Iterator[pa.RecordBatch]:
+    def read(self, schema: str, table: Table, after: Any = None, upto: Any = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC.
 
         Args:
             schema: ``replica`` or ``marts``.
             table: The table.
-            where: A condition on its columns, in SQL that both stores speak.
-            ordered: Whether to sort by the key.
+            after: Only rows whose first column is greater.
+            upto: Only rows whose first column is at most this.
         """

@@ -10,7 +10,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
 
-from contracts.schema.ddl import DELETED, VERSION, clickhouse_table, clickhouse_view, quoted, quoted_names
+from contracts.schema.ddl import DELETED, VERSION, clickhouse_table, clickhouse_view, quoted
 from contracts.schema.entity import Column, Table
 from pipeline.errors import EtlError, ServerError
 from pipeline.settings import redacted
@@ -98,13 +98,16 @@ class ClickHouse:
         found = self.rows("SELECT name FROM system.databases WHERE startsWith(name, 'staging_') ORDER BY name")
         return [name.removeprefix("staging_") for (name,) in found]
 
-    def read(self, schema: str, table: Table, where: str = "", *, ordered: bool = False) -> Iterator[pa.RecordBatch]:
+    def read(self, schema: str, table: Table, after: Any = None, upto: Any = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC."""
         columns = ", ".join(_readable(column) for column in table.columns)
-        condition = f" WHERE {where}" if where else ""
-        ordering = f" ORDER BY {quoted_names(table.key)}" if ordered else ""
-        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)}{condition}{ordering}"
-        with self._translated(), self.client.query_arrow_stream(query, use_strings=True) as batches:
+        key, kind = quoted(table.columns[0].name), table.columns[0].kind.clickhouse
+        bounds = {"after": (">", after), "upto": ("<=", upto)}
+        given = {name: value for name, (_, value) in bounds.items() if value is not None}
+        conditions = " AND ".join(f"{key} {bounds[name][0]} {{{name}:{kind}}}" for name in given)
+        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)}{' WHERE ' * bool(given)}{conditions}"
+        stream = self.client.query_arrow_stream(query, parameters=given, use_strings=True)
+        with self._translated(), stream as batches:
             yield from batches
 
     # What only ClickHouse does ----------------------------------------------------------------------------------

@@ -21,9 +21,11 @@ from pipeline.settings import redacted
 Document = dict[str, Any]
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 _SNAPSHOT_GONE = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
+_OPLOG_GONE = {286}  # ChangeStreamHistoryLost
 _SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
 _REFUSED = {13, 18}  # Unauthorized, AuthenticationFailed
 _SAMPLES_PER_PARTITION = 20
+_BATCH_ROWS = 100_000  # the server ends a batch at 16 MB in any case
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,7 @@ class Mongo:
             for document in source.find(condition, **within.find_options):
                 yield bytes(document.raw)
 
-    def batches(
-        self, entity: Entity, cluster_time: Timestamp, within: Range, *, gated: bool, rows: int
-    ) -> Iterator[bytes]:
+    def batches(self, entity: Entity, cluster_time: Timestamp, within: Range, *, gated: bool) -> Iterator[bytes]:
         """Yield the documents of a range as the server sends them: many documents' BSON, one after the other.
 
         Args:
@@ -157,15 +157,57 @@ class Mongo:
             cluster_time: When to read.
             within: The range.
             gated: Whether to leave out the documents that the gate refuses.
-            rows: Documents per batch at most; the server ends a batch at 16 MB in any case.
         """
         condition = {"$jsonSchema": gate(entity)} if gated else {}
         source = self._at(entity.collection, cluster_time)
         with translated(self._shown):
-            yield from source.find_raw_batches(condition, batch_size=rows, **within.find_options)
+            yield from source.find_raw_batches(condition, batch_size=_BATCH_ROWS, **within.find_options)
+
+    def in_order(self, collection: str, cluster_time: Timestamp) -> Iterator[bytes]:
+        """Yield a collection as the server sends it, in the order of ``_id``: many documents' BSON at a time."""
+        with translated(self._shown):
+            yield from self._at(collection, cluster_time).find_raw_batches(
+                {}, sort=[(ID, 1)], hint=[(ID, 1)], batch_size=_BATCH_ROWS
+            )
+
+    def touched(self, collection: str, after: Timestamp, upto: Timestamp) -> list[Any]:
+        """Return the ``_id`` of every document that was changed between two cluster times.
+
+        Args:
+            collection: Name of the collection.
+            after: Changes at this moment are left out.
+            upto: Changes at this moment are included.
+
+        Raises:
+            SnapshotError: The oplog no longer reaches back to ``after``, or the collection was dropped or renamed.
+        """
+        start = Timestamp(after.time, after.inc + 1)
+        ids: list[Any] = []
+        with (
+            translated(self._shown),
+            self.database[collection].watch(
+                [{"$project": {"documentKey": 1, "operationType": 1}}],
+                start_at_operation_time=start,
+                show_expanded_events=False,
+            ) as stream,
+        ):
+            while True:
+                event = stream.try_next()
+                if event is not None and "documentKey" not in event:
+                    raise SnapshotError(f"the collection {collection} was dropped or renamed; run etl replicate")
+                if event is not None:
+                    ids.append(event["documentKey"][ID])
+                if _moment_of(stream.resume_token) >= upto:
+                    return ids
 
     def _at(self, collection: str, cluster_time: Timestamp) -> Collection[Document]:
         return self.database[collection].with_options(read_concern=SnapshotReadConcern(cluster_time))
+
+
+def _moment_of(resume_token: Any) -> Timestamp:
+    """Return how far a change stream has come: the token begins with the cluster time, after a byte for its type."""
+    data = str(resume_token["_data"]) if resume_token else "82" + "0" * 16
+    return Timestamp(int(data[2:10], 16), int(data[10:18], 16))
 
 
 @contextmanager
@@ -182,6 +224,10 @@ def translated(shown: str) -> Iterator[None]:
             raise SnapshotError(
                 "the run's cluster time has left MongoDB's history window, or a collection was dropped meanwhile; "
                 "start again, or raise minSnapshotHistoryWindowInSeconds"
+            ) from error
+        if error.code in _OPLOG_GONE:
+            raise SnapshotError(
+                "MongoDB's oplog no longer reaches back to the moment of the copy; run etl replicate"
             ) from error
         if error.code in _SNAPSHOT_IMPOSSIBLE:
             raise ServerError(f"MongoDB at {shown} can't read at one moment in time: {_first_line(error)}") from error

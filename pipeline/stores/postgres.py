@@ -113,13 +113,15 @@ class Postgres:
         found = self.rows("SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname, 'staging_') ORDER BY 1")
         return [name.removeprefix("staging_") for (name,) in found]
 
-    def read(self, schema: str, table: Table, where: str = "", *, ordered: bool = False) -> Iterator[pa.RecordBatch]:
+    def read(self, schema: str, table: Table, after: Any = None, upto: Any = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC."""
         columns = ", ".join(_readable(column) for column in table.columns)
-        condition = f" WHERE {where}" if where else ""
-        ordering = f" ORDER BY {quoted_names(table.key)}" if ordered else ""
+        bounds = [(f"{quoted(table.columns[0].name)} {op}", value) for op, value in ((">", after), ("<=", upto))]
+        given = [(side, value) for side, value in bounds if value is not None]
+        conditions = " AND ".join(f"{side} ${number}" for number, (side, _) in enumerate(given, start=1))
+        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)}{' WHERE ' * bool(given)}{conditions}"
         with self._translated(), self.connection.cursor() as cursor:
-            cursor.execute(f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)}{condition}{ordering}")
+            cursor.execute(query, tuple(value for _, value in given) or None)
             yield from cursor.fetch_record_batch()
 
     # What only PostgreSQL does ----------------------------------------------------------------------------------
