@@ -7,6 +7,7 @@ Which ways fit a collection follows from its contract's fields. Three parts of t
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any, Literal
 
 import bson
@@ -64,10 +65,9 @@ def break_document(
     Raises:
         ValueError: No kind of defect fits this document.
     """
-    kinds = fitting(entity)
+    kinds = list(fitting(entity).items())
     for number in range(turn, turn + len(kinds)):
-        defect = kinds[number % len(kinds)]
-        places = [spot for spot in spots(entity) if defect.fits(spot)]
+        defect, places = kinds[number % len(kinds)]
         for place in rng.permutation(len(places)).tolist():
             broken = _broken(defect, places[place], document, rng)
             if broken is not None:
@@ -75,9 +75,11 @@ def break_document(
     raise ValueError(f"{entity.collection}: no defect fits the document {document['_id']!r}")
 
 
-def fitting(entity: Entity) -> list[Defect]:
-    """Return the defects that the documents of a contract can have."""
-    return [defect for defect in DEFECTS.values() if any(defect.fits(spot) for spot in spots(entity))]
+@cache
+def fitting(entity: Entity) -> dict[Defect, list[Spot]]:
+    """Return the defects that the documents of a contract can have, and where."""
+    places = {defect: [spot for spot in spots(entity) if defect.fits(spot)] for defect in DEFECTS.values()}
+    return {defect: found for defect, found in places.items() if found}
 
 
 def _broken(defect: Defect, spot: Spot, document: dict[str, Any], rng: np.random.Generator) -> Mapping[str, Any] | None:
