@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -112,9 +113,9 @@ class Engine(ABC):
             return False
         with suppress(psutil.NoSuchProcess):
             process.send_signal(self.stop_signal)
-            if not _wait_until_ended(process, _SECONDS_TO_STOP):
+            if not _ends_within(_SECONDS_TO_STOP, process.pid):
                 process.kill()
-                _wait_until_ended(process, _SECONDS_TO_STOP)
+                _ends_within(_SECONDS_TO_STOP, process.pid)
         return True
 
     def failed(self, reason: str) -> EngineError:
@@ -204,22 +205,29 @@ def accepts(port: int) -> bool:
 
 
 def _ended(process: psutil.Process) -> bool:
-    """Say whether the process is over: a zombie is, which another live process of ours may have left unreaped."""
+    """Say whether the process is over, or about to be: a zombie, whose other threads may still be at it."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
 
-def _wait_until_ended(process: psutil.Process, seconds: float) -> bool:
-    give_up = time.monotonic() + seconds
-    while not _ended(process):
-        if time.monotonic() > give_up:
-            return False
-        time.sleep(0.02)
-    with suppress(psutil.Error):
-        process.wait(0)  # reaps it if it is our own child
-    return True
+def _ends_within(seconds: float, process_id: int) -> bool:
+    """Wait for the end of all threads, only then are ports and files free; it need not be our child, nor be reaped."""
+    try:
+        handle = os.pidfd_open(process_id)
+    except ProcessLookupError:
+        return True
+    try:
+        waiting = select.poll()
+        waiting.register(handle, select.POLLIN)
+        ended = bool(waiting.poll(seconds * 1000))
+    finally:
+        os.close(handle)
+    if ended:
+        with suppress(ChildProcessError):
+            os.waitpid(process_id, os.WNOHANG)  # reaps it if it is our own child
+    return ended
 
 
 def _after(arguments: list[str], flag: str) -> str | None:

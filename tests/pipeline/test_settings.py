@@ -1,0 +1,94 @@
+"""Settings come from the environment, say in one sentence what is wrong, and keep passwords to themselves."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import BooksOpenError, DataError, EngineError, EtlError, ServerError, UsageError
+from pipeline.settings import Settings, redacted
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields:
+        monkeypatch.delenv(f"ETL_{field.upper()}", raising=False)
+
+
+def test_defaults_name_no_server() -> None:
+    settings = Settings.load()
+    assert (settings.home, settings.mongo_database, settings.memory) == (Path(".etl"), "etl", 2**30)
+    assert settings.mongo_uri is settings.postgres_uri is settings.clickhouse_uri is None
+    assert settings.contracts == ()
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETL_HOME", "~/data")
+    monkeypatch.setenv("ETL_MEMORY", "512MiB")
+    monkeypatch.setenv("ETL_CONTRACTS", "/one:/two with blank:")
+    monkeypatch.setenv("ETL_MONGO_URI", "mongodb://me:secret@db/")
+    settings = Settings.load()
+    assert settings.home == Path.home() / "data"
+    assert settings.memory == 512 * 2**20
+    assert settings.contracts == (Path("/one"), Path("/two with blank"))
+    assert settings.mongo_uri is not None
+    assert settings.mongo_uri.get_secret_value() == "mongodb://me:secret@db/"
+    assert "secret" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+def test_options_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETL_HOME", "/from/environment")
+    assert Settings.load(home="/from/option").home == Path("/from/option")
+
+
+def test_empty_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields:
+        monkeypatch.setenv(f"ETL_{field.upper()}", "")
+    assert Settings.load() == Settings.load(home=".etl", contracts=())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("ETL_MEMORY", "plenty", "ETL_MEMORY must be a size like 512MiB or 1GiB"),
+        ("ETL_MEMORY", "1MiB", "ETL_MEMORY must be at least 256.0MiB"),
+        ("ETL_POSTGRES_URI", "mysql://me:secret@db", "ETL_POSTGRES_URI must begin with postgresql:// or postgres://"),
+        ("ETL_MONGO_URI", "localhost:27017", "ETL_MONGO_URI must begin with mongodb:// or mongodb+srv://"),
+        ("ETL_MONGO_DATABASE", "a b", 'ETL_MONGO_DATABASE must be 1 to 63 characters without / \\ . " $ and blanks'),
+    ],
+)
+def test_a_bad_value_is_one_sentence(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sentence: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError) as caught:
+        Settings.load()
+    assert str(caught.value) == sentence
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(UsageError, match="There is no setting hone"):
+        Settings.load(hone="/typo")
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("mongodb://me:s3c:r@t@a:1,b:2/?replicaSet=rs0", "mongodb://me:***@a:1,b:2/?replicaSet=rs0"),
+        ("postgresql://me:s3/cr?t@db:5432/etl", "postgresql://me:***@db:5432/etl"),
+        (
+            "postgresql://db/etl?user=me&password=s3crt&sslmode=require",
+            "postgresql://db/etl?user=me&password=***&sslmode=require",
+        ),
+        ("postgresql://db/etl?sslpassword=s3crt", "postgresql://db/etl?sslpassword=***"),
+        ("http://me:s3crt@db:8123/default", "http://me:***@db:8123/default"),
+        ("http://:s3crt@db:8123/default", "http://:***@db:8123/default"),
+        ("mongodb://127.0.0.1:27017/?replicaSet=rs0", "mongodb://127.0.0.1:27017/?replicaSet=rs0"),
+        ("http://me@db:8123/default", "http://me@db:8123/default"),
+    ],
+)
+def test_redacted_hides_the_password_only(uri: str, shown: str) -> None:
+    assert redacted(uri) == shown
+
+
+def test_exit_codes_follow_the_tree() -> None:
+    assert issubclass(EngineError, ServerError)
+    assert issubclass(BooksOpenError, DataError)
+    assert (EtlError.exit_code, UsageError.exit_code, EngineError.exit_code, BooksOpenError.exit_code) == (2, 2, 2, 1)
