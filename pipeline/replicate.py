@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from bson import Timestamp, json_util
@@ -19,11 +18,11 @@ from pipeline.prefetch import prefetched
 from pipeline.publishing import REPLICA, abandon, finish_what_was_cut_short, tables_of
 from pipeline.stores import LoadFrame, Staging
 from pipeline.stores.mongo import Range
-from transforms.digest import Digest, Refused, digest
-from transforms.explain import explain
+from transforms.careful import careful
+from transforms.digest import Digest, digest
 
 PARTITION_BYTES = 256 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
-REFUSED_ROWS = 500  # refused documents may have 16 MB each
+CHUNK_ROWS, CHUNK_BYTES = 5_000, 16 * 2**20  # of the careful lane; a single document may have 16 MB
 Progress = Callable[["Partition", int, int], None]
 
 
@@ -175,10 +174,8 @@ def load(
         staging = staging_of(connections, run)
         targets = connections.targets(run.targets)
         loaders = [stack.enter_context(target.loading(staging, partition.number, entity.tables)) for target in targets]
-        quarantined = _refuse_at_gate(connections, run, partition, entity)
-        documents, size = quarantined, 0
-        batches = connections.mongo.batches(entity, run.cluster_time, partition.within, gated=quarantined > 0)
-        for one in _loaded(batches, entity, loaders):
+        documents = quarantined = size = 0
+        for one in _loaded(_digests(connections, run, partition, entity), entity, loaders):
             books.refuse(connections.postgres, run.id, partition.collection, partition.number, one.refused)
             quarantined += len(one.refused)
             documents += len(one.refused) + len(one.frames[entity.root.name])
@@ -224,20 +221,34 @@ def staging_of(connections: Connections, run: Run) -> Staging:
     return Staging(run.id, REPLICA, tables_of(connections, run.uuids), as_number(run.cluster_time))
 
 
-def _refuse_at_gate(connections: Connections, run: Run, partition: Partition, entity: Entity) -> int:
-    """Quarantine what the gate refuses; return how many documents that is."""
-    count = 0
-    refused = connections.mongo.refused(entity, run.cluster_time, partition.within)
-    while chunk := [Refused(raw, explain(raw, entity)) for raw in islice(refused, REFUSED_ROWS)]:
-        books.refuse(connections.postgres, run.id, partition.collection, partition.number, chunk)
-        count += len(chunk)
-    return count
+def _digests(connections: Connections, run: Run, partition: Partition, entity: Entity) -> Iterator[Digest]:
+    """Yield all documents of a partition, digested: first what the gate refuses, then the rest."""
+    mongo, gated = connections.mongo, False
+    for raws in _in_chunks(mongo.refused(entity, run.cluster_time, partition.within)):
+        gated = True
+        yield careful(raws, entity)
+    batches = mongo.batches(entity, run.cluster_time, partition.within, gated=gated)
+    for batch in prefetched(batches):
+        yield digest(batch, entity)
 
 
-def _loaded(batches: Iterator[bytes], entity: Entity, loaders: Sequence[LoadFrame]) -> Iterator[Digest]:
-    """Yield each batch when it is loaded into all targets; the next ones are read and digested meanwhile."""
+def _in_chunks(raws: Iterable[bytes]) -> Iterator[list[bytes]]:
+    chunk: list[bytes] = []
+    size = 0
+    for raw in raws:
+        chunk.append(raw)
+        size += len(raw)
+        if len(chunk) == CHUNK_ROWS or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _loaded(digests: Iterable[Digest], entity: Entity, loaders: Sequence[LoadFrame]) -> Iterator[Digest]:
+    """Yield each digest when it is loaded into all targets; the next ones are made meanwhile."""
     with ThreadPoolExecutor(len(loaders), thread_name_prefix="load") as pool:
-        for one in prefetched(digest(batch, entity) for batch in prefetched(batches)):
+        for one in prefetched(digests):
             for loading in [pool.submit(_load_frames, loader, one, entity) for loader in loaders]:
                 loading.result()
             yield one

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import bson
 import polars as pl
 import pyarrow as pa
 
 from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import JSON
 from transforms.decode import decode, documents
-from transforms.explain import explain
-from transforms.free_form import json_texts
+from transforms.free_form import DECODING, json_texts
 from transforms.normalise import normalise
 from transforms.reasons import Reason
 from transforms.validate import broken_rules, without
@@ -51,6 +51,8 @@ def digest(batch: bytes, entity: Entity) -> Digest:
         batch: BSON documents, one after the other.
         entity: Their contract.
     """
+    if not batch:
+        return Digest({table.name: table.frame_schema.to_frame() for table in entity.tables}, [], 0)
     parts = [_judged(piece, table, entity) for piece, table in _decoded(batch, entity)]
     frames = {table.name: pl.concat([part.frames[table.name] for part in parts]) for table in entity.tables}
     return Digest(frames, [refused for part in parts for refused in part.refused], len(batch))
@@ -74,7 +76,7 @@ def _decoded(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | N
 def _judged(batch: bytes, table: pa.Table | None, entity: Entity) -> Digest:
     if table is None:
         nothing = {one.name: one.frame_schema.to_frame() for one in entity.tables}
-        return Digest(nothing, [Refused(batch, explain(batch, entity))], len(batch))
+        return Digest(nothing, [Refused(batch, [_culprit(batch)])], len(batch))
     free_form = [column for column in entity.root.columns if column.kind is JSON and column.field is not None]
     texts, unrepresentable = (
         json_texts(documents(batch), [column.path for column in free_form]) if free_form else ([], {})
@@ -88,3 +90,12 @@ def _judged(batch: bytes, table: pa.Table | None, entity: Entity) -> Digest:
     raws = documents(batch) if reasons else []
     refused = [Refused(raw, reasons[key]) for raw, key in zip(raws, ids if raws else [], strict=True) if key in reasons]
     return Digest(without(frames, set(reasons)), refused, len(batch))
+
+
+def _culprit(raw: bytes) -> Reason:
+    """Return why a document that passed the gate can't be decoded: no schema sees names that stand twice."""
+    try:
+        bson.decode(raw, DECODING)
+    except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
+        return Reason("", "undecodable BSON", str(error))
+    return Reason("", "duplicate field names", None)

@@ -14,7 +14,7 @@ import polars as pl
 from bson import CodecOptions, DatetimeMS, json_util
 from bson.codec_options import DatetimeConversion
 
-from contracts.schema.entity import ID, POSITION, Column, Entity, Table
+from contracts.schema.entity import EXTRA, ID, POSITION, Column, Entity, Field, Table
 from contracts.schema.kinds import BOOLEAN, INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
 
 _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -42,7 +42,7 @@ def expected_frames(documents: Iterable[bytes], entity: Entity) -> tuple[dict[st
     for raw in documents:
         try:
             document = bson.decode(raw, _OPTIONS)
-            found = {table.name: _rows(document, table) for table in entity.tables}
+            found = {table.name: _rows(document, table, entity) for table in entity.tables}
         except (UnexpectedValueError, bson.errors.BSONError, OverflowError):
             unexpected.append(raw)
             continue
@@ -94,16 +94,34 @@ def _long(value: Any) -> int:
     raise TypeError
 
 
-def _rows(document: dict[str, Any], table: Table) -> list[list[Any]]:
+def _rows(document: dict[str, Any], table: Table, entity: Entity) -> list[list[Any]]:
     """Return the rows of one table that a document becomes."""
     if table.parent is None:
-        return [[_value(document, column) for column in table.columns]]
+        extra = _undeclared(document, (entity.id_field, *entity.fields), "")
+        values = [_value(document, column) for column in table.columns if column.name != EXTRA]
+        return [[*values, canonical_json(extra) if extra else None]]
     items = _at(document, table.path)
     if items is None:
         return []
     key = _scalar(document[ID], table.columns[0].kind)
     rest = table.columns[2:]  # after _id and _position
     return [[key, position, *(_value(item, column) for column in rest)] for position, item in enumerate(items)]
+
+
+def _undeclared(value: Any, fields: tuple[Field, ...], at: str) -> dict[str, Any]:
+    """Return the fields that no contract knows, by JSON Pointer."""
+    if isinstance(value, list):
+        return {k: v for n, item in enumerate(value) for k, v in _undeclared(item, fields, f"{at}/{n}").items()}
+    if not isinstance(value, dict):
+        return {}
+    known = {field.name: field.fields for field in fields}
+    found: dict[str, Any] = {}
+    for name, inner in value.items():
+        if name not in known:
+            found[f"{at}/{name.replace('~', '~0').replace('/', '~1')}"] = inner
+        elif known[name]:
+            found |= _undeclared(inner, known[name], f"{at}/{name}")
+    return found
 
 
 def _value(document: Any, column: Column) -> Any:

@@ -1,4 +1,4 @@
-"""Why the gate refused a document, field by field."""
+"""Where a document departs from its contract, field by field."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,9 +9,9 @@ import bson
 from bson import DatetimeMS
 
 from contracts.schema.entity import Entity, Field
-from contracts.schema.kinds import INT64_MAX, INT64_MIN, Kind
-from transforms.free_form import DECODING
-from transforms.reasons import Reason
+from contracts.schema.kinds import INT64_MAX, INT64_MIN, JSON, Kind
+from transforms.free_form import UnrepresentableError, json_text
+from transforms.reasons import Reason, escaped
 
 _NAMES: dict[type, str] = {
     type(None): "null",
@@ -38,37 +38,25 @@ _NAMES: dict[type, str] = {
 _WIDE = Context(prec=80)
 
 
-def explain(raw: bytes, entity: Entity) -> list[Reason]:
-    """Return every reason why a document can't take the fast lane.
+def explain(document: Mapping[str, Any], entity: Entity) -> list[Reason]:
+    """Return every place where a document's values can't be what the contract declares.
+
+    Undeclared fields are no such place: they are kept beside the declared ones.
 
     Args:
-        raw: The document's BSON as stored.
+        document: A document decoded with :data:`transforms.free_form.DECODING`.
         entity: Its contract.
-
-    Returns:
-        At least one reason: what can't be decoded, or else each field that differs from the contract.
     """
-    try:
-        document = bson.decode(raw, DECODING)
-    except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
-        return [Reason("", "undecodable BSON", str(error))]
-    reasons = list(_in_object(document, (entity.id_field, *entity.fields), ""))
-    if not reasons and len(bson.encode(document)) != len(raw):
-        reasons.append(Reason("", "duplicate field names", None))
-    return reasons or [Reason("", "refused by the reader for a reason the contract does not know", None)]
+    return list(_in_object(document, (entity.id_field, *entity.fields), ""))
 
 
 def _in_object(document: Mapping[str, Any], fields: tuple[Field, ...], at: str) -> Iterator[Reason]:
-    declared = {field.name: field for field in fields}
-    for name, value in document.items():
-        pointer = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
-        if field := declared.get(name):
-            yield from _in_field(value, field, pointer)
-        else:
-            yield Reason(pointer, "undeclared field", value)
     for field in fields:
-        if field.name not in document and not field.nullable:
-            yield Reason(f"{at}/{field.name}", "required field is missing", None)
+        pointer = f"{at}/{escaped(field.name)}"
+        if field.name in document:
+            yield from _in_field(document[field.name], field, pointer)
+        elif not field.nullable:
+            yield Reason(pointer, "required field is missing", None)
 
 
 def _in_field(value: Any, field: Field, at: str) -> Iterator[Reason]:
@@ -95,6 +83,11 @@ def _in_value(value: Any, kind: Kind, at: str) -> Iterator[Reason]:
     expected = [expected] if isinstance(expected, str) else expected
     if (found := _bson_type(value)) not in expected:
         yield Reason(at, f"expected {' or '.join(expected)}, found {found}", value)
+    elif kind is JSON:
+        try:
+            json_text(value, at)
+        except UnrepresentableError as error:
+            yield error.reason
     elif kind.item is not None:
         for number, item in enumerate(value):
             yield from _in_value(item, kind.item, f"{at}/{number}")

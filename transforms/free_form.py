@@ -13,7 +13,7 @@ import orjson
 from bson import CodecOptions, DatetimeMS
 from bson.codec_options import DatetimeConversion
 
-from transforms.reasons import Reason
+from transforms.reasons import Reason, escaped
 
 # Far dates must not stop the decoder; a subclass of dict that minds duplicates would be three times slower.
 DECODING: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -98,7 +98,7 @@ def _exact(value: Any, at: str) -> str:
     if isinstance(value, dict):
         return (
             "{"
-            + ",".join(f"{_key(name, at)}:{_exact(item, f'{at}/{_escaped(name)}')}" for name, item in value.items())
+            + ",".join(f"{_key(name, at)}:{_exact(item, f'{at}/{escaped(name)}')}" for name, item in value.items())
             + "}"
         )
     if isinstance(value, list):
@@ -117,7 +117,7 @@ def _exact(value: Any, at: str) -> str:
 def _key(name: str, at: str) -> str:
     if name.startswith("$"):
         raise UnrepresentableError(
-            Reason(f"{at}/{_escaped(name)}", "a name that begins with $ reads back as another type", name)
+            Reason(f"{at}/{escaped(name)}", "a name that begins with $ reads back as another type", name)
         )
     return _string(name, at)
 
@@ -185,7 +185,3 @@ def _date(milliseconds: int) -> Any:
         return {"$numberLong": str(milliseconds)}
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{moment}.{milliseconds % 1000:03d}Z" if milliseconds % 1000 else f"{moment}Z"
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")

@@ -25,3 +25,8 @@ class Reason:
         if isinstance(shown, str):
             shown = shown[:200].replace("\0", "\\0")
         return {"path": self.path, "rule": self.rule, "value": shown}
+
+
+def escaped(name: str) -> str:
+    """Return a field's name as a step of a JSON Pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")

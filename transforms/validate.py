@@ -1,14 +1,17 @@
 """The contract's word on values: rows that break a rule are set apart with the rule's name."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any
 
 import polars as pl
 from pandera.errors import SchemaErrors
 
-from contracts.schema.entity import ID, Entity
-from contracts.schema.frame import pandera_schema
-from transforms.reasons import Reason
+from contracts.schema.entity import ID, POSITION, Entity, Table
+from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, pandera_schema
+from contracts.schema.kinds import TIMESTAMP
+from transforms.reasons import Reason, escaped
 
 
 def broken_rules(frames: Mapping[str, pl.DataFrame], entity: Entity) -> dict[str, list[Reason]]:
@@ -26,19 +29,42 @@ def broken_rules(frames: Mapping[str, pl.DataFrame], entity: Entity) -> dict[str
     """
     reasons: dict[str, list[Reason]] = defaultdict(list)
     for table in entity.tables:
-        frame = frames[table.name]
-        try:
-            pandera_schema(table).validate(frame, lazy=True)
-        except SchemaErrors as error:
-            if error.failure_cases["index"].null_count():
-                raise
-            for row, column, check, value in error.failure_cases.select(
-                "index", "column", "check", "failure_case"
-            ).iter_rows():
-                path = _pointer(table.path, frame, row, column if column in table.names else "")
-                shown = value if column in table.names else None
-                reasons[str(frame[ID][row])].append(Reason(path, check, shown))
+        frame, far = _within_python(frames[table.name], table)
+        broken = chain(far, _failures(frame, table))
+        for row, column, check, value in broken:
+            reasons[str(frame[ID][row])].append(Reason(_pointer(table, frame, row, column), check, value))
     return dict(reasons)
+
+
+def _failures(frame: pl.DataFrame, table: Table) -> Iterator[tuple[int, str, str, Any]]:
+    """Yield row, column (empty for a rule over several), check and value of whatever Pandera refuses."""
+    try:
+        pandera_schema(table).validate(frame, lazy=True)
+    except SchemaErrors as error:
+        if error.failure_cases["index"].null_count():
+            raise
+        for row, column, check, value in error.failure_cases.select(
+            "index", "column", "check", "failure_case"
+        ).iter_rows():
+            yield (row, column, check, value) if column in table.names else (row, "", check, None)
+
+
+def _within_python(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, list[tuple[int, str, str, Any]]]:
+    """Bring timestamps that Python has no type for into range, and tell which they were.
+
+    Pandera makes Python objects of what it refuses, and dies of the year 20000.
+    """
+    far: list[tuple[int, str, str, Any]] = []
+    for column in table.columns:
+        if column.kind is not TIMESTAMP:
+            continue
+        values = frame[column.name]
+        outside = ~values.is_between(FIRST_MOMENT, LAST_MOMENT).fill_null(True)
+        milliseconds = values.dt.timestamp("ms")
+        rule = f"{column.name}_in_clickhouse_range"
+        far += [(row, column.name, rule, f"{milliseconds[row]} ms since 1970") for row in outside.arg_true()]
+    names = {name for _, name, _, _ in far}
+    return frame.with_columns(pl.col(name).clip(FIRST_MOMENT, LAST_MOMENT) for name in names), far
 
 
 def without(frames: Mapping[str, pl.DataFrame], refused: set[str]) -> dict[str, pl.DataFrame]:
@@ -49,6 +75,7 @@ def without(frames: Mapping[str, pl.DataFrame], refused: set[str]) -> dict[str, 
     return {name: frame.filter(~pl.col(ID).cast(pl.String).is_in(ids.implode())) for name, frame in frames.items()}
 
 
-def _pointer(path: tuple[str, ...], frame: pl.DataFrame, row: int, column: str) -> str:
-    position = (str(frame["_position"][row]),) if path else ()
-    return "/".join(("", *path, *position, *([column] if column else [])))
+def _pointer(table: Table, frame: pl.DataFrame, row: int, column: str) -> str:
+    position = (str(frame[POSITION][row]),) if table.parent is not None else ()
+    path = table.column(column).path if column else ()
+    return "".join(f"/{escaped(step)}" for step in (*table.path, *position, *path))

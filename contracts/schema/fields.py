@@ -4,11 +4,12 @@ from typing import Any
 
 import polars as pl
 
-from contracts.schema.entity import TEXT_KEY_CHARACTERS, Field, Rule
+from contracts.schema.entity import TEXT_KEY_CHARACTERS, ContractError, Field, Rule
 from contracts.schema.kinds import (
     BOOLEAN,
     CATEGORY,
     DATE,
+    DECIMAL_DIGITS,
     INTEGER,
     JSON,
     NUMBER,
@@ -66,6 +67,10 @@ def money(name: str, description: str, **options: Any) -> Field:
 
 def decimal(name: str, description: str, precision: int, scale: int, **options: Any) -> Field:
     """Declare an exact decimal number of ``precision`` digits, ``scale`` of them after the point."""
+    if not 0 <= scale <= precision <= DECIMAL_DIGITS:
+        raise ContractError(
+            f"{name}: decimal({precision}, {scale}) is no kind; Decimal128 holds {DECIMAL_DIGITS} digits"
+        )
     return Field(name, decimal_kind(precision, scale), description, **options)
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from bson.int64 import Int64
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+DECIMAL_DIGITS = 34
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ def decimal_kind(precision: int, scale: int) -> Kind:
     """Return the kind of an exact decimal number that fits ``numeric(precision, scale)``.
 
     Args:
-        precision: All digits, at most 38 (what Arrow's decimal128 and ClickHouse's Decimal hold).
+        precision: All digits, at most ``DECIMAL_DIGITS``, what Decimal128 holds.
         scale: Digits after the point.
     """
     type_name = f"({precision}, {scale})"

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import clickhouse_connect
 import polars as pl
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
+from clickhouse_connect.driver.httputil import get_pool_manager
 
 from contracts.schema.ddl import DELETED, VERSION, clickhouse_table, clickhouse_view, quoted
 from contracts.schema.entity import Column, Table
@@ -33,7 +35,14 @@ class ClickHouse:
         self._shown = redacted(uri)
         with self._translated():
             # Without a session, several threads may use the client.
-            self.client: Client = clickhouse_connect.get_client(dsn=uri, autogenerate_session_id=False)
+            self.client: Client = clickhouse_connect.get_client(
+                dsn=uri,
+                autogenerate_session_id=False,
+                # A pool of its own, so that a proxy meant for the internet is not asked for this machine.
+                pool_mgr=get_pool_manager() if _is_local(uri) else None,
+                # An insert is done when it is said to be; staging is counted right after.
+                settings={"async_insert": 0},
+            )
 
     def close(self) -> None:
         """Close the connections."""
@@ -161,6 +170,10 @@ class ClickHouse:
             if isinstance(error, OperationalError) and not isinstance(error, DatabaseError):
                 raise ServerError(f"ClickHouse at {self._shown} can't be reached: {message}") from error
             raise EtlError(f"ClickHouse at {self._shown}: {message}") from error
+
+
+def _is_local(uri: str) -> bool:
+    return urlsplit(uri).hostname in {"127.0.0.1", "localhost", "::1"}
 
 
 def data_name(table: Table) -> str:
