@@ -1,0 +1,87 @@
+"""The command line ``etl``: parse, call one use case, print; nothing is decided here.
+
+What a command needs is imported inside it, so that ``etl --help`` answers at once.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.demo import demo
+from pipeline.cli.engines import down, up
+from pipeline.cli.outcome import failed
+from pipeline.cli.status import status
+from pipeline.cli.work import generate, marts, replicate, verify
+
+INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
+_PANELS = {
+    "Begin here": (demo,),
+    "The job": (generate, replicate, verify, marts, status),
+    "Embedded engines": (up, down),
+}
+
+app = typer.Typer(
+    name="etl", add_completion=False, pretty_exceptions_enable=False, context_settings={"max_content_width": 100}
+)
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"etl {version('mongo-marts')}")
+        except PackageNotFoundError:
+            typer.echo("etl, run from a source tree that is not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def etl(
+    version: Annotated[
+        bool, typer.Option("--version", "-v", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """An exact, provable copy of MongoDB in PostgreSQL and ClickHouse, and marts computed from it.
+
+    ETL_MONGO_URI, ETL_POSTGRES_URI and ETL_CLICKHOUSE_URI name the servers. For one
+    that is not named an embedded engine runs as long as the command does, with its
+    data under ETL_HOME (default .etl).
+
+    Examples:
+      etl demo                  everything at once, with made-up documents
+      etl replicate && etl verify && etl marts
+      etl status                what each table shows, and what was refused
+      etl verify --json         one JSON object on stdout, for scripts
+
+    Exit code 0: done. 1: the data are not as promised. 2: wrong usage, or a server
+    can't be reached.
+    """
+
+
+def main() -> None:
+    """Run ``etl`` with the arguments of this process, and end the process with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run ``etl`` and return its exit code; an error is told in one sentence on stderr.
+
+    Args:
+        arguments: As the shell gives them, without the program's name.
+    """
+    try:
+        code = app(arguments or ["--help"], prog_name="etl", standalone_mode=False)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except Exception as error:
+        # An error may come before the options are parsed, or from parsing them: so they are looked up here.
+        return failed(error, as_json="--json" in arguments, debug="--debug" in arguments)
+    if code == INTERRUPTED:
+        typer.echo("interrupted", err=True)
+    return code or 0

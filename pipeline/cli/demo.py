@@ -1,0 +1,157 @@
+"""``etl demo``: the whole job once, and tables to look at."""
+
+import os
+import shlex
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from pipeline.cli import tables, values
+from pipeline.cli.engines import psql
+from pipeline.cli.options import AsJson, Defects, Replace, Scale, Seed
+from pipeline.cli.outcome import say, show
+from pipeline.cli.progress import comparison_bars, generation_bars, mart_spinner, partition_bars
+from pipeline.cli.sessions import connected
+from pipeline.cli.work import end_by
+
+if TYPE_CHECKING:
+    from pipeline.books import Account
+    from pipeline.connections import Connections
+    from pipeline.generate import Generated
+    from pipeline.marts import BuiltMart
+    from pipeline.replicate import Run
+    from pipeline.verify import Comparison
+
+_PICK_WITHOUT_JQ = """python3 -c 'import json, sys; print(json.load(sys.stdin)["postgres"])'"""
+
+
+def demo(
+    scale: Scale = 1.0,
+    defects: Defects = 0.005,
+    seed: Seed = 0,
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Use embedded engines only, whatever the ETL_..._URI say.")
+    ] = False,
+    replace: Replace = False,
+    as_json: AsJson = False,
+) -> None:
+    """Generate, replicate, verify, compute the marts, and show the outcome.
+
+    A few documents break their contract on purpose, so that the quarantine has something to show.
+
+    Examples:
+      etl demo
+      etl demo --scale 10 --defects 0      a million documents, all lawful
+    """
+    from pipeline.settings import Settings
+
+    began = time.monotonic()
+    with connected(embedded=embedded) as connections:
+        done = _job(connections, scale, defects, seed, replace)
+    home, seconds = Settings.load().home.resolve(), time.monotonic() - began
+    show(
+        {**done.values(), "home": home, "seconds": seconds},
+        *done.tables(),
+        _what_next(home, seconds),
+        as_json=as_json,
+    )
+    end_by(done.found)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What the four steps returned, and the first rows of each mart."""
+
+    made: "Generated"
+    run: "Run"
+    accounts: list["Account"]
+    found: list["Comparison"]
+    built: list["BuiltMart"]
+    top: dict[str, list[dict[str, Any]]]
+
+    def values(self) -> dict[str, Any]:
+        """Return all of it for programs."""
+        return {
+            "generate": self.made.as_json(),
+            "replicate": values.replicated(self.run, self.accounts),
+            "verify": values.verified(self.found),
+            **values.marts(self.built),
+            "top": self.top,
+        }
+
+    def tables(self) -> list[RenderableType]:
+        """Return all of it for people."""
+        return [
+            tables.generated(self.made),
+            tables.books(self.run, self.accounts),
+            *tables.verification(self.found),
+            tables.marts(self.built),
+            *(tables.preview(one.name, self.top[one.name], one.rows) for one in self.built),
+        ]
+
+
+def _job(connections: "Connections", scale: float, defects: float, seed: int, replace: bool) -> _Done:
+    """Do the whole job, step by step."""
+    from pipeline.generate import generate
+    from pipeline.marts import build
+    from pipeline.replicate import replicate
+    from pipeline.verify import verify
+
+    database, entities = connections.mongo.database, connections.entities
+    say("1/4 generate: made-up documents go into MongoDB, some of them broken on purpose")
+    with generation_bars() as bars:
+        made = generate(database, entities, scale=scale, seed=seed, defects=defects, replace=replace, progress=bars)
+    say("2/4 replicate: all collections, as they are at one moment, into PostgreSQL and ClickHouse")
+    with partition_bars() as partitions:
+        run, accounts = replicate(connections, progress=partitions)
+    say("3/4 verify: every value in both stores against the documents in MongoDB")
+    with comparison_bars() as comparisons:
+        found = verify(connections, progress=comparisons)
+    say("4/4 marts: computed from the replica, written to both stores")
+    with mart_spinner() as spinner:
+        built = build(connections, progress=spinner)
+    return _Done(made, run, accounts, found, built, _top(connections, built))
+
+
+def _top(connections: "Connections", built: list["BuiltMart"]) -> dict[str, list[dict[str, Any]]]:
+    """Return the first rows of each mart."""
+    from contracts.schema.registry import marts
+    from pipeline.preview import top
+
+    contracts = marts()
+    return {one.name: top(connections.postgres, contracts[one.name]) for one in built}
+
+
+def _what_next(home: Path, seconds: float) -> Text:
+    """Tell where everything is, and what may be tried next."""
+    etl = _program()
+    pick = "jq -r .postgres" if shutil.which("jq") else _PICK_WITHOUT_JQ
+    lines = [
+        f"Done in {seconds:.1f} s. The tables are in replica and marts, schemas of PostgreSQL and databases of",
+        "ClickHouse; the books are in PostgreSQL's schema etl. Embedded engines keep their data under",
+        f"{home} and have stopped again.",
+        "",
+        "Look at it:",
+        f"  {etl} up        # lets them run on, and prints their URIs",
+        f"""  {psql()} "$({etl} up --json | {pick})" -c 'TABLE marts.user_activity LIMIT 5'""",
+        f"  {etl} status    # which moment each table shows, and what is in quarantine",
+        f"  {etl} down",
+        "With servers of your own:",
+        f"  ETL_MONGO_URI=mongodb://... ETL_POSTGRES_URI=postgresql://... {etl} replicate",
+    ]
+    return Text("\n".join(lines), no_wrap=True, overflow="ignore")
+
+
+def _program() -> str:
+    """Return how to call ``etl`` from here: ``make demo`` runs it where no environment is activated."""
+    installed = Path(sys.executable).with_name("etl")
+    if shutil.which("etl") or not installed.exists():
+        return "etl"
+    return shlex.quote(os.path.relpath(installed))

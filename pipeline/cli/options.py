@@ -1,0 +1,27 @@
+"""The options that several commands share."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class TargetName(StrEnum):
+    """The stores; the same names as in ``pipeline.connections.TARGETS``."""
+
+    POSTGRES = "postgres"
+    CLICKHOUSE = "clickhouse"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; the rest goes to stderr.")]
+Targets = Annotated[
+    list[TargetName] | None, typer.Option("--target", help="Only this store; may be repeated.", show_default="both")
+]
+Collections = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="COLLECTION", help="Such as UserSessions or user_sessions.", show_default="all"),
+]
+Scale = Annotated[float, typer.Option(help="1 makes about 100,000 documents over the seven collections.")]
+Defects = Annotated[float, typer.Option(help="Share of documents (0 to 1) that break their contract.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same documents.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Also replace collections that were not generated.")]

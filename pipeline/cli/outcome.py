@@ -1,0 +1,97 @@
+"""What a command says at its end: one JSON object, tables for people, or one sentence about what went wrong."""
+
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+from rich.console import Console, RenderableType
+
+WIDTH_OF_A_PIPE = 100
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that fits the terminal, or 100 columns where there is none."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else WIDTH_OF_A_PIPE, highlight=False, soft_wrap=False)
+
+
+def show(values: Mapping[str, Any], *parts: RenderableType, as_json: bool) -> None:
+    """Print the outcome of a command on stdout.
+
+    Args:
+        values: The outcome for programs; may hold dataclasses, dates and cluster times.
+        *parts: The outcome for people.
+        as_json: Whether a program asked.
+    """
+    if as_json:
+        _print_json(values)
+        return
+    to = console()
+    for part in parts:
+        to.print(part)
+
+
+def say(text: str) -> None:
+    """Tell on stderr what is being done."""
+    console(stderr=True).print(text)
+
+
+def moment(cluster_time: Any) -> datetime:
+    """Return a cluster time as a date in UTC, to the second."""
+    return datetime.fromtimestamp(cluster_time.time, UTC)
+
+
+def failed(error: Exception, *, as_json: bool, debug: bool) -> int:
+    """Tell an error in one sentence and return the exit code.
+
+    Args:
+        error: Expected or not.
+        as_json: Whether a program asked; it gets ``{"error": ...}`` on stdout.
+        debug: Whether to show the traceback as well; it may show more than the sentence does.
+    """
+    if debug:
+        traceback.print_exception(error)
+    sentence, code = _sentence(error)
+    typer.echo(f"error: {sentence}", err=True)
+    if as_json:
+        _print_json({"error": sentence})
+    return code
+
+
+def _sentence(error: Exception) -> tuple[str, int]:
+    from contracts.schema.entity import ContractError
+    from pipeline.errors import EtlError
+    from pipeline.settings import redacted
+
+    if isinstance(error, EtlError):
+        text, code = str(error), error.exit_code
+    elif isinstance(error, ContractError):
+        text, code = str(error), 2
+    elif isinstance(error, typer.TyperException):
+        text, code = f"{_usage(error)}; etl --help tells more", 2
+    else:  # whatever a library put into its message, a password doesn't leave us
+        text = f"{type(error).__name__}: {redacted(str(error))} (unexpected; etl --debug shows where)"
+        code = 2
+    return " ".join(text.split()), code
+
+
+def _usage(error: Exception) -> str:
+    says = getattr(error, "format_message", error.__str__)()
+    return str(says).rstrip(".")
+
+
+def _print_json(values: Mapping[str, Any]) -> None:
+    import orjson
+
+    sys.stdout.write(orjson.dumps(values, default=_as_json, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def _as_json(value: Any) -> Any:
+    from bson import Timestamp
+
+    return moment(value) if isinstance(value, Timestamp) else str(value)

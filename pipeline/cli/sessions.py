@@ -1,0 +1,85 @@
+"""What a command works with: settings from the environment, engines for what they lack, and open connections."""
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING
+
+from pipeline.cli.outcome import console
+
+if TYPE_CHECKING:  # heavy, and etl --help needs none of it
+    from contracts.schema.entity import Entity
+    from pipeline.connections import Connections
+    from pipeline.settings import Settings
+    from pipeline.stores.mongo import Mongo
+    from pipeline.stores.postgres import Postgres
+
+
+@contextmanager
+def connected(*, embedded: bool = False) -> Iterator["Connections"]:
+    """Open the connections to all three servers.
+
+    Args:
+        embedded: Use embedded engines only, whatever URIs the environment names.
+    """
+    from pipeline.connections import connect
+    from pipeline.settings import Settings
+
+    with _served(Settings.load(), embedded=embedded) as settings, connect(settings) as connections:
+        yield connections
+
+
+@contextmanager
+def source() -> Iterator[tuple["Mongo", dict[str, "Entity"]]]:
+    """Open the connection to MongoDB alone, and read the contracts."""
+    from contracts.schema.registry import entities
+    from pipeline.settings import Settings
+    from pipeline.stores.mongo import Mongo
+
+    settings = Settings.load()
+    known = entities(settings.contracts)
+    with _served(settings, needed=["mongo"]) as complete:
+        assert complete.mongo_uri is not None
+        with closing(Mongo(complete.mongo_uri.get_secret_value(), complete.mongo_database)) as mongo:
+            yield mongo, known
+
+
+@contextmanager
+def bookkeeper() -> Iterator["Postgres | None"]:
+    """Open the connection to PostgreSQL alone; there is none where no engine was ever started."""
+    from pipeline.settings import Settings
+    from pipeline.stores.postgres import Postgres
+
+    settings = Settings.load()
+    if settings.postgres_uri is None and not (settings.home / "postgres").is_dir():
+        yield None
+        return
+    with _served(settings, needed=["postgres"]) as complete:
+        assert complete.postgres_uri is not None
+        with closing(Postgres(complete.postgres_uri.get_secret_value())) as postgres:
+            yield postgres
+
+
+@contextmanager
+def _served(
+    settings: "Settings", *, embedded: bool = False, needed: Collection[str] = ("mongo", "postgres", "clickhouse")
+) -> Iterator["Settings"]:
+    """Start the embedded engines that the settings lack, and stop them afterwards.
+
+    Args:
+        settings: From the environment.
+        embedded: Whether to start them even where a URI is given.
+        needed: Names of the servers that the command talks to.
+
+    Yields:
+        The settings with the URIs of the needed servers.
+    """
+    from pydantic import SecretStr
+
+    from pipeline.embedded import NAMES, engines
+
+    # A server that nobody talks to needs no engine: that one counts as given.
+    unneeded = {f"{name}_uri": SecretStr("") for name in NAMES if name not in needed}
+    with ExitStack() as stack:
+        with console(stderr=True).status("starting the embedded engines"):
+            complete = stack.enter_context(engines(settings.model_copy(update=unneeded), everything=embedded))
+        yield complete

@@ -1,0 +1,31 @@
+"""``etl status``: what the books say."""
+
+from rich.text import Text
+
+from pipeline.cli import tables, values
+from pipeline.cli.options import AsJson
+from pipeline.cli.outcome import show
+from pipeline.cli.sessions import bookkeeper
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show the last runs and their books, which moment each table shows, what is in quarantine, and which engines run.
+
+    Examples:
+      etl status
+      etl status --json | jq .quarantined
+    """
+    from pipeline.embedded import running
+    from pipeline.settings import Settings
+    from pipeline.status import Status
+    from pipeline.status import status as read
+
+    home = Settings.load().home
+    engines = sorted(running(home))
+    with bookkeeper() as postgres:
+        found = read(postgres) if postgres is not None else Status()
+    lines = [f"embedded engines that run under {home}: {', '.join(engines) or 'none'}"]
+    if not found.runs:
+        lines.append("nothing replicated yet; run etl demo, or etl generate and etl replicate")
+    parts = tables.state(found) if found.runs else []
+    show({"home": home, "engines": engines, **values.state(found)}, *parts, Text("\n".join(lines)), as_json=as_json)

@@ -1,0 +1,191 @@
+"""The outcomes as tables: numbers to the right, with separators; no wider than a hundred columns."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.cli.outcome import WIDTH_OF_A_PIPE, moment
+
+if TYPE_CHECKING:
+    from pipeline.books import Account
+    from pipeline.generate import Generated
+    from pipeline.marts import BuiltMart
+    from pipeline.replicate import Run
+    from pipeline.status import Status
+    from pipeline.verify import Comparison
+
+_HEADER_WIDTH = 14
+_GAP = 2
+_GOOD, _BAD = "green", "bold red"
+
+
+def table(title: str, headings: Iterable[str], rows: Iterable[Sequence[Any]], wraps: Collection[str] = ()) -> Table:
+    """Return a table; what holds numbers is aligned to the right.
+
+    Args:
+        title: Above the table.
+        headings: One per column; may have several lines.
+        rows: Values, or texts that are styled already.
+        wraps: Headings of columns that are broken into lines where the terminal is too narrow.
+    """
+    rows = [list(row) for row in rows]
+    made = Table(
+        title=Text(title),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for place, heading in enumerate(headings):
+        justify: JustifyMethod = "right" if any(_is_number(row[place]) for row in rows) else "left"
+        made.add_column(Text(heading), justify=justify, overflow="fold", no_wrap=heading not in wraps)
+    for row in rows:
+        made.add_row(*(value if isinstance(value, Text) else Text(shown(value)) for value in row))
+    return made
+
+
+def shown(value: Any) -> str:
+    """Return a value as people read it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return str(value)
+
+
+def verdict(good: bool, yes: str, no: str) -> Text:
+    """Return a word that shows at a glance whether all is well."""
+    return Text(yes, style=_GOOD) if good else Text(no, style=_BAD)
+
+
+def generated(outcome: "Generated") -> Table:
+    """Show what ``generate`` wrote."""
+    title = f"Generated: {outcome.documents:,} documents (seed {outcome.seed})"
+    rows = [
+        (one.collection, one.documents, one.expected("mended"), one.expected("quarantined"), one.seconds)
+        for one in outcome.collections
+    ]
+    return table(title, ("collection", "documents", "to be mended", "to be quarantined", "seconds"), rows)
+
+
+def books(run: "Run", accounts: Iterable["Account"]) -> Table:
+    """Show the books of a run."""
+    return accounts_table(f"Books of run {run.id}, as of {shown(moment(run.cluster_time))} UTC", accounts)
+
+
+def accounts_table(title: str, accounts: Iterable["Account"]) -> Table:
+    """Show accounts: every document of the source is loaded or in quarantine."""
+    rows = [
+        (one.collection, one.target, one.source, one.loaded, one.quarantined, verdict(one.closed, "closed", "OPEN"))
+        for one in accounts
+    ]
+    return table(title, ("collection", "target", "source", "= loaded", "+ quarantined", "books"), rows)
+
+
+def verification(found: Sequence["Comparison"]) -> list[Table]:
+    """Show what ``verify`` found, and the first differences if there are any."""
+    return [_comparisons(found), *([_differences(found)] if any(one.differences for one in found) else [])]
+
+
+def _comparisons(found: Sequence["Comparison"]) -> Table:
+    headings = {
+        "source": "source",
+        "equal": "equal",
+        "missing": "missing",
+        "extra": "extra",
+        "different": "different",
+        "quarantined": "quaran-\ntined",
+        "changed_since": "changed\nsince",
+    }
+    if not any(one.changed_since for one in found):
+        del headings["changed_since"]
+    rows = [
+        (one.collection, one.target, *(getattr(one, name) for name in headings), verdict(one.proven, "yes", "NO"))
+        for one in found
+    ]
+    title = "Verification: every value in the stores against MongoDB"
+    return table(title, ("collection", "target", *headings.values(), "proven"), rows)
+
+
+def _differences(found: Iterable["Comparison"]) -> Table:
+    """Show the first differences of each collection and target."""
+    rows = [
+        (one.target, difference.id, f"{difference.table}.{difference.column}", difference.expected, difference.found)
+        for one in found
+        for difference in one.differences
+    ]
+    headings = ("target", "_id", "column", "expected", "found")
+    return table("The first differences", headings, rows, wraps=headings[2:])
+
+
+def marts(built: Sequence["BuiltMart"]) -> Table:
+    """Show which marts were built."""
+    at = f", as of {shown(moment(built[0].cluster_time))} UTC" if built else ""
+    return table(f"Marts{at}", ("mart", "rows", "seconds"), [(one.name, one.rows, one.seconds) for one in built])
+
+
+def preview(name: str, rows: Sequence[dict[str, Any]], total: int) -> Table:
+    """Show the first rows of a mart, and as many of its columns as a hundred characters hold."""
+    columns = _fitting(rows)
+    several = len(rows[0]) if rows else 0
+    title = f"marts.{name}: {len(rows)} of {total:,} rows, {len(columns)} of {several} columns"
+    return table(title, map(_folded, columns), [[row[column] for column in columns] for row in rows])
+
+
+def state(found: "Status") -> list[Table]:
+    """Show what the books say."""
+    runs = [(one.kind, one.id, one.status, one.shows_at, one.finished_at, one.message or "") for one in found.runs]
+    targets: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for one in found.published:
+        targets[one.name, moment(one.cluster_time), one.run_id].append(
+            one.target if one.finished else f"({one.target})"
+        )
+    published = [(name, shows, run, ", ".join(names)) for (name, shows, run), names in targets.items()]
+    parts = [
+        table("Last runs", ("kind", "run", "status", "shows (UTC)", "ended (UTC)", "message"), runs, ["message"]),
+        table("Published", ("collection or mart", "shows (UTC)", "run", "in"), published),
+    ]
+    if found.ledger:
+        parts.insert(1, accounts_table("Books of the last full copy", found.ledger))
+    if found.quarantined:
+        parts.append(table("Quarantine", ("collection", "documents"), list(found.quarantined.items())))
+    return parts
+
+
+def _fitting(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Choose columns from the left; moments and document ids take much room and say little."""
+    chosen, left = [], WIDTH_OF_A_PIPE
+    for column in rows[0] if rows else ():
+        values = [row[column] for row in rows]
+        width = _GAP + max(map(len, [*_folded(column).split("\n"), *map(shown, values)]))
+        if column != "_id" and width <= left and not any(isinstance(value, datetime) for value in values):
+            chosen.append(column)
+            left -= width
+    return chosen
+
+
+def _folded(name: str) -> str:
+    """Break a long column name at its underscores, so that the heading isn't wider than the values."""
+    lines = [""]
+    for word in name.replace("_", "_ ").split():
+        if lines[-1] and len(lines[-1]) + len(word) > _HEADER_WIDTH:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(lines)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

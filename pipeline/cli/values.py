@@ -1,0 +1,57 @@
+"""The outcomes as plain values, for ``--json``."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli.outcome import moment
+
+if TYPE_CHECKING:
+    from bson import Timestamp
+
+    from pipeline.books import Account
+    from pipeline.marts import BuiltMart
+    from pipeline.replicate import Run
+    from pipeline.status import Status
+    from pipeline.verify import Comparison
+
+
+def replicated(run: "Run", accounts: Sequence["Account"]) -> dict[str, Any]:
+    """Return a run and its books."""
+    return {
+        "run_id": run.id,
+        **_moment(run.cluster_time),
+        "targets": list(run.targets),
+        "closed": all(one.closed for one in accounts),
+        "books": [_account(one) for one in accounts],
+    }
+
+
+def verified(found: Sequence["Comparison"]) -> dict[str, Any]:
+    """Return what was compared, and whether all of it is proven."""
+    comparisons = [asdict(one) | _moment(one.cluster_time) | {"proven": one.proven} for one in found]
+    return {"proven": all(one.proven for one in found), "comparisons": comparisons}
+
+
+def marts(built: Sequence["BuiltMart"]) -> dict[str, Any]:
+    """Return what was built."""
+    return {"marts": [asdict(one) | _moment(one.cluster_time) for one in built]}
+
+
+def state(found: "Status") -> dict[str, Any]:
+    """Return what the books say."""
+    return {
+        "runs": [asdict(one) for one in found.runs],
+        "books": [_account(one) for one in found.ledger],
+        "published": [asdict(one) | _moment(one.cluster_time) for one in found.published],
+        "quarantined": found.quarantined or {},
+    }
+
+
+def _account(account: "Account") -> dict[str, Any]:
+    return asdict(account) | {"closed": account.closed}
+
+
+def _moment(cluster_time: "Timestamp") -> dict[str, Any]:
+    """Return a cluster time exactly, as MongoDB writes it, and as a date."""
+    return {"cluster_time": [cluster_time.time, cluster_time.inc], "cluster_time_at": moment(cluster_time)}

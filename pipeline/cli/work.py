@@ -1,0 +1,130 @@
+"""``etl generate``, ``replicate``, ``verify`` and ``marts``: the steps of the job."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli import tables, values
+from pipeline.cli.options import AsJson, Collections, Defects, Replace, Scale, Seed, Targets
+from pipeline.cli.outcome import show
+from pipeline.cli.progress import comparison_bars, generation_bars, mart_spinner, partition_bars
+from pipeline.cli.sessions import connected, source
+from pipeline.errors import UsageError, VerificationError
+
+if TYPE_CHECKING:
+    from pipeline.verify import Comparison
+
+
+def generate(
+    scale: Scale = 1.0,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option("--rows", metavar="COLLECTION=N", help="Exactly N documents of one collection; may be repeated."),
+    ] = None,
+    defects: Defects = 0.0,
+    seed: Seed = 0,
+    replace: Replace = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fill MongoDB with a made-up but coherent world: users, products, sessions, searches, tickets, reviews.
+
+    Only collections that an earlier etl generate made are replaced.
+
+    Examples:
+      etl generate --scale 0.1
+      etl generate --scale 0 --rows UserSessions=1000000
+      etl generate --defects 0.01      one in a hundred breaks its contract
+    """
+    from pipeline.generate import generate as fill
+
+    numbers = _numbers(rows or [])
+    with source() as (mongo, entities), generation_bars() as progress:
+        made = fill(
+            mongo.database,
+            entities,
+            scale=scale,
+            rows=numbers,
+            seed=seed,
+            defects=defects,
+            replace=replace,
+            progress=progress,
+        )
+    show(made.as_json(), tables.generated(made), as_json=as_json)
+
+
+def replicate(collections: Collections = None, target: Targets = None, as_json: AsJson = False) -> None:
+    """Copy collections into PostgreSQL and ClickHouse, all as they were at one moment.
+
+    Every document ends in each store, value for value, or in quarantine with its
+    reasons. Tables change only when the books close; doing it again changes nothing.
+
+    Examples:
+      etl replicate
+      etl replicate UserSessions SupportTickets
+      etl replicate --target clickhouse
+    """
+    from pipeline.connections import TARGETS
+    from pipeline.replicate import replicate as copy
+
+    with connected() as connections, partition_bars() as progress:
+        run, accounts = copy(connections, collections or (), target or TARGETS, progress)
+    show(values.replicated(run, accounts), tables.books(run, accounts), as_json=as_json)
+
+
+def verify(collections: Collections = None, target: Targets = None, as_json: AsJson = False) -> None:
+    """Prove that the stores hold exactly what MongoDB held, by comparing every value.
+
+    MongoDB is read at the moment that was published, by a decoder that the copy
+    doesn't use. What differs is shown, and the exit code is 1.
+
+    Examples:
+      etl verify
+      etl verify SupportTickets --target postgres
+    """
+    from pipeline.connections import TARGETS
+    from pipeline.verify import verify as compare
+
+    with connected() as connections, comparison_bars() as progress:
+        found = compare(connections, collections or (), target or TARGETS, progress)
+    show(values.verified(found), *tables.verification(found), as_json=as_json)
+    end_by(found)
+
+
+def marts(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MART", help="Such as user_activity.", show_default="all"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute the marts from the replicated tables and write them to both stores.
+
+    Examples:
+      etl marts
+      etl marts user_activity ticket_resolution
+    """
+    from pipeline.marts import build
+
+    with connected() as connections, mart_spinner() as progress:
+        built = build(connections, names or (), progress=progress)
+    show(values.marts(built), tables.marts(built), as_json=as_json)
+
+
+def end_by(found: Sequence["Comparison"]) -> None:
+    """End with exit code 1 unless everything is proven."""
+    if broken := [one for one in found if not one.proven]:
+        pairs = ", ".join(f"{one.collection} in {one.target}" for one in broken)
+        typer.echo(f"error: not proven: {pairs}; run etl replicate to mend it", err=True)
+        raise typer.Exit(VerificationError.exit_code)
+
+
+def _numbers(rows: Iterable[str]) -> dict[str, int]:
+    """Read ``--rows COLLECTION=N``."""
+    numbers = {}
+    for one in rows:
+        name, _, number = one.partition("=")
+        if not number.strip().isdecimal():
+            raise UsageError(f"--rows takes COLLECTION=N, such as UserSessions=1000, not {one!r}")
+        numbers[name] = int(number)
+    return numbers
