@@ -51,11 +51,19 @@ def digest(batch: bytes, entity: Entity) -> Digest:
         batch: BSON documents, one after the other.
         entity: Their contract.
     """
-    if not batch:
-        return Digest({table.name: table.frame_schema.to_frame() for table in entity.tables}, [], 0)
-    parts = [_judged(piece, table, entity) for piece, table in _decoded(batch, entity)]
-    frames = {table.name: pl.concat([part.frames[table.name] for part in parts]) for table in entity.tables}
-    return Digest(frames, [refused for part in parts for refused in part.refused], len(batch))
+    decoded, culprits = [], []
+    for piece, table in _decoded(batch, entity):
+        if table is None:
+            culprits.append(Refused(piece, [_culprit(piece)]))
+        else:
+            decoded.append((piece, table))
+    whole = (
+        decoded[0][1]
+        if len(decoded) == 1
+        else pa.concat_tables([decode(b"", entity), *(table for _, table in decoded)])
+    )
+    frames, refused = _judged(b"".join(piece for piece, _ in decoded), whole, entity)
+    return Digest(frames, [*culprits, *refused], len(batch))
 
 
 def _decoded(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | None]]:
@@ -73,23 +81,21 @@ def _decoded(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | N
         yield batch, table
 
 
-def _judged(batch: bytes, table: pa.Table | None, entity: Entity) -> Digest:
-    if table is None:
-        nothing = {one.name: one.frame_schema.to_frame() for one in entity.tables}
-        return Digest(nothing, [Refused(batch, [_culprit(batch)])], len(batch))
+def _judged(batch: bytes, table: pa.Table, entity: Entity) -> tuple[dict[str, pl.DataFrame], list[Refused]]:
+    """Normalise decoded documents, and set apart those whose values break a rule or can't be held exactly."""
     free_form = [column for column in entity.root.columns if column.kind is JSON and column.field is not None]
-    texts, unrepresentable = (
-        json_texts(documents(batch), [column.path for column in free_form]) if free_form else ([], {})
-    )
+    paths = [column.path for column in free_form]
+    texts, unrepresentable = json_texts(documents(batch), paths) if paths else ([], {})
     columns = {column.name: pl.Series(text, dtype=pl.String) for column, text in zip(free_form, texts, strict=True)}
     frames = normalise(table, entity, columns)
     ids = frames[entity.root.name][ID].cast(pl.String)
     reasons = broken_rules(frames, entity)
     for row, reason in unrepresentable.items():
         reasons.setdefault(ids[row], []).append(reason)
-    raws = documents(batch) if reasons else []
-    refused = [Refused(raw, reasons[key]) for raw, key in zip(raws, ids if raws else [], strict=True) if key in reasons]
-    return Digest(without(frames, set(reasons)), refused, len(batch))
+    if not reasons:
+        return frames, []
+    refused = [Refused(raw, reasons[key]) for raw, key in zip(documents(batch), ids, strict=True) if key in reasons]
+    return without(frames, set(reasons)), refused
 
 
 def _culprit(raw: bytes) -> Reason:
