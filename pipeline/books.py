@@ -282,26 +282,30 @@ def publications(postgres: Postgres) -> list[Publication]:
     ]
 
 
-def is_alive(postgres: Postgres, run_id: str) -> bool:
-    """Tell whether a run may still go on.
+def running(postgres: Postgres) -> list[str]:
+    """Return the runs that were begun and did not end, whether their process lives or not."""
+    return [run_id for (run_id,) in postgres.rows("SELECT run_id FROM etl.runs WHERE status = 'running'")]
+
+
+def is_over(postgres: Postgres, run_id: str) -> bool:
+    """Tell whether a run has ended, or can't go on; a run that is not in these books is not known to be over.
 
     A run of one process lives as long as that process holds the run's lock. A run whose partitions are loaded by
     many processes is given a day: no history window lasts longer.
     """
-    query = (
-        "SELECT single_process, started_at > now() - interval '1 day' FROM etl.runs "
-        "WHERE run_id = $1::text AND status = 'running'"
-    )
+    query = "SELECT status, single_process, started_at > now() - interval '1 day' FROM etl.runs WHERE run_id = $1::text"
     found = postgres.rows(query, run_id)
     if not found:
         return False
-    single_process, recent = found[0]
+    status, single_process, recent = found[0]
+    if status != "running":
+        return True
     if not single_process:
-        return bool(recent)
+        return not recent
     if postgres.rows(f"SELECT pg_try_advisory_lock({_LOCK_OF_RUN})", run_id)[0][0]:
         postgres.rows(f"SELECT pg_advisory_unlock({_LOCK_OF_RUN})", run_id)
-        return False
-    return True
+        return True
+    return False
 
 
 def identity(raw: bytes) -> tuple[bytes, str]:

@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 
 from contracts.schema.entity import Table
 from contracts.schema.registry import marts
 from pipeline import books
 from pipeline.books import Publication, as_number
 from pipeline.connections import Connections
-from pipeline.errors import SnapshotError
+from pipeline.errors import EtlError, SnapshotError
 from pipeline.stores import Staging
 
 REPLICA, MARTS = "replica", "marts"
@@ -45,25 +46,32 @@ def finish_what_was_cut_short(connections: Connections) -> None:
     """
     postgres, clickhouse = connections.postgres, connections.clickhouse
     books.prepare(postgres)
-    for run_id, waiting in _unfinished(connections).items():
-        schema = REPLICA if waiting[0].name in connections.entities else MARTS
-        tables = tables_of(connections, [publication.name for publication in waiting])
-        clickhouse.publish(Staging(run_id, schema, tables, as_number(waiting[0].cluster_time)))
-        with postgres.transaction():
+    with postgres.transaction():
+        # Of two commands that come here at once one waits: an exchange that both do undoes itself.
+        books.lock_publishing(postgres)
+        for run_id, waiting in _unfinished(connections).items():
+            schema = REPLICA if waiting[0].name in connections.entities else MARTS
+            tables = tables_of(connections, [publication.name for publication in waiting])
+            clickhouse.publish(Staging(run_id, schema, tables, as_number(waiting[0].cluster_time)))
             books.finish(postgres, run_id, clickhouse.name)
-    for target in connections.targets():
-        for run_id in target.leftovers():
-            if not books.is_alive(postgres, run_id):
-                with postgres.transaction():
-                    target.discard(run_id)
-                    books.fail(postgres, run_id, "the process ended before the run did")
+    with postgres.transaction():
+        books.lock_publishing(postgres)
+        _sweep(connections)
 
 
 def abandon(connections: Connections, run_id: str, targets: Iterable[str], message: str) -> None:
-    """Give a run up: nothing of it is published, its staging is removed."""
-    with connections.postgres.transaction():
-        books.fail(connections.postgres, run_id, message)
-        for target in connections.targets(targets):
+    """Give a run up: nothing of it is published, its staging is removed.
+
+    A run that PostgreSQL has committed stays as it is: ClickHouse still has to follow, and needs the staging for it.
+    What a server that is gone keeps us from doing here, the next command does.
+    """
+    postgres = connections.postgres
+    with suppress(EtlError), postgres.transaction():
+        if books.is_published(postgres, run_id):
+            return
+        books.fail(postgres, run_id, message)
+    for target in connections.targets(targets):
+        with suppress(EtlError), postgres.transaction():
             target.discard(run_id)
 
 
@@ -72,6 +80,16 @@ def tables_of(connections: Connections, names: Iterable[str]) -> tuple[Table, ..
     known = {collection: entity.tables for collection, entity in connections.entities.items()}
     known |= {mart.name: (mart.table,) for mart in marts().values()}
     return tuple(table for name in names for table in known[name])
+
+
+def _sweep(connections: Connections) -> None:
+    """Drop the staging of runs that are over; what bears the name of no run in the books is not ours to drop."""
+    leftovers = {run_id for target in connections.targets() for run_id in target.leftovers()}
+    for run_id in sorted(leftovers.union(books.running(connections.postgres))):
+        if books.is_over(connections.postgres, run_id):
+            for target in connections.targets():
+                target.discard(run_id)
+            books.fail(connections.postgres, run_id, "the process ended before the run did")
 
 
 def _unfinished(connections: Connections) -> dict[str, list[Publication]]:

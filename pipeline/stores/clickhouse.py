@@ -115,8 +115,7 @@ class ClickHouse:
         given = {name: value for name, (_, value) in bounds.items() if value is not None}
         conditions = " AND ".join(f"{key} {bounds[name][0]} {{{name}:{kind}}}" for name in given)
         query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)}{' WHERE ' * bool(given)}{conditions}"
-        stream = self.client.query_arrow_stream(query, parameters=given, use_strings=True)
-        with self._translated(), stream as batches:
+        with self._translated(), self.client.query_arrow_stream(query, parameters=given, use_strings=True) as batches:
             yield from batches
 
     # What only ClickHouse does ----------------------------------------------------------------------------------

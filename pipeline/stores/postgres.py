@@ -1,7 +1,7 @@
 """The target PostgreSQL: bulk loads by ADBC, published in one transaction; it also keeps the books."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import adbc_driver_manager
@@ -134,7 +134,8 @@ class Postgres:
                 yield
                 self.connection.commit()
         except BaseException:
-            self.connection.rollback()
+            with suppress(adbc_driver_manager.Error):  # a server that is gone has undone it already
+                self.connection.rollback()
             raise
 
     def execute(self, *statements: str, parameters: Sequence[Any] | None = None) -> None:
