@@ -7,6 +7,7 @@ import bson
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _EXPONENT_BIAS = 6176
 _COEFFICIENT_BITS = np.uint64((1 << 49) - 1)
@@ -27,12 +28,15 @@ def decimal128_array(storage: pa.FixedSizeBinaryArray, precision: int, scale: in
     Raises:
         ValueError: A value has more digits than the result holds.
     """
-    words = np.frombuffer(storage.cast(pa.binary(16)).fill_null(bytes(16)).buffers()[1], "<u8").reshape(-1, 2)
-    words = words[storage.offset : storage.offset + len(storage)] if len(words) > len(storage) else words
+    if not len(storage):
+        return pa.array([], pa.decimal128(precision, scale))
+    filled = storage.cast(pa.binary(16)).fill_null(bytes(16))
+    words = np.frombuffer(filled.buffers()[1], "<u8").reshape(-1, 2)[filled.offset : filled.offset + len(filled)]
     low, high = words[:, 0], words[:, 1]
     exponent = ((high >> np.uint64(49)) & np.uint64(0x3FFF)).astype(np.int64) - _EXPONENT_BIAS
     # Most amounts of money are small and carry the declared number of digits: those need no arithmetic at all.
-    simple = (exponent == -scale) & ((high & _COEFFICIENT_BITS) == 0) & (low < np.uint64(10**_INT64_DIGITS))
+    largest = np.uint64(10 ** min(precision, _INT64_DIGITS))
+    simple = (exponent == -scale) & ((high & _COEFFICIENT_BITS) == 0) & (low < largest)
     simple &= (high >> np.uint64(61)) & np.uint64(3) != 3
     unscaled = np.where(simple, low, 0).astype(np.int64)
     unscaled = np.where(high >> np.uint64(63) == 1, -unscaled, unscaled)
@@ -40,7 +44,7 @@ def decimal128_array(storage: pa.FixedSizeBinaryArray, precision: int, scale: in
     valid = np.asarray(storage.is_valid())
     if not bool((simple | ~valid).all()):
         return _one_by_one(storage, precision, scale)
-    return pa.compute.if_else(pa.array(valid), fast, pa.scalar(None, fast.type)) if storage.null_count else fast
+    return pc.if_else(pa.array(valid), fast, pa.scalar(None, fast.type)) if storage.null_count else fast
 
 
 def _from_int64(unscaled: npt.NDArray[np.int64], precision: int, scale: int) -> pa.Decimal128Array:

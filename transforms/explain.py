@@ -64,7 +64,10 @@ def _in_field(value: Any, field: Field, at: str) -> Iterator[Reason]:
         return
     if field.kind is not None:
         yield from _in_value(value, field.kind, at)
-    elif field.repeated and isinstance(value, list):
+    elif field.repeated:
+        if not isinstance(value, list):
+            yield Reason(at, f"expected array, found {_bson_type(value)}", value)
+            return
         for number, item in enumerate(value):
             yield from _in_subdocument(item, field, f"{at}/{number}")
     else:
