@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bson import Timestamp, json_util
+from bson.codec_options import DatetimeConversion
 
 from contracts.schema.entity import Entity
 from pipeline import books, publishing
@@ -24,6 +25,7 @@ from transforms.digest import Digest, digest
 PARTITION_BYTES = 256 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 CHUNK_ROWS, CHUNK_BYTES = 5_000, 16 * 2**20  # of the careful lane; a single document may have 16 MB
 Progress = Callable[["Partition", int, int], None]
+_EXACT = json_util.CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_MS)
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,13 @@ class Partition:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON values, to hand to another process."""
-        bounds = [
-            json_util.dumps(bound, json_options=json_util.CANONICAL_JSON_OPTIONS)
-            for bound in (self.within.lower, self.within.upper)
-        ]
+        bounds = [json_util.dumps(bound, json_options=_EXACT) for bound in (self.within.lower, self.within.upper)]
         return {"collection": self.collection, "number": self.number, "bounds": bounds, "label": self.label}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Partition":
         """Return the partition that :meth:`as_json` described."""
-        lower, upper = (
-            json_util.loads(bound, json_options=json_util.CANONICAL_JSON_OPTIONS) for bound in values["bounds"]
-        )
+        lower, upper = (json_util.loads(bound, json_options=_EXACT) for bound in values["bounds"])
         return cls(values["collection"], values["number"], Range(lower, upper), values["label"])
 
 
@@ -124,8 +121,9 @@ def open_run(
     """Choose the moment, remember which collections there are, and create the staging areas."""
     entities = connections.chosen(collections)
     wanted = connections.targets(targets)
-    cluster_time = connections.mongo.cluster_time()
+    # In this order: what is dropped after the list was made is noticed in the end, even if before the moment.
     found = connections.mongo.uuids()
+    cluster_time = connections.mongo.cluster_time()
     if not any(entity.collection in found for entity in entities):
         raise UsageError(
             f"the MongoDB database {connections.mongo.database.name!r} has none of the collections "
@@ -138,6 +136,7 @@ def open_run(
         run_id = books.open_run(connections.postgres, "replicate", cluster_time, names, single_process=single_process)
     run = Run(run_id, cluster_time, uuids, names)
     with connections.postgres.transaction():
+        books.lock_publishing(connections.postgres)  # of two runs at once only one may create the schema
         for target in wanted:
             target.stage(staging_of(connections, run))
     return run
@@ -206,12 +205,11 @@ def publish(connections: Connections, run: Run) -> list[Account]:
     postgres = connections.postgres
     with postgres.transaction():
         books.lock_publishing(postgres)
-        if books.is_published(postgres, run.id):
-            return books.accounts(postgres, run.id)
-        _refuse_changed_collections(connections, run)
-        _prove(connections, run)
-        books.settle_quarantine(postgres, run.id, run.uuids)
-        publishing.publish(connections, staging_of(connections, run), run.uuids, run.targets)
+        if not books.is_published(postgres, run.id):
+            _refuse_changed_collections(connections, run)
+            _prove(connections, run)
+            books.settle_quarantine(postgres, run.id, run.uuids)
+            publishing.publish(connections, staging_of(connections, run), run.uuids, run.targets)
     finish_what_was_cut_short(connections)
     return books.accounts(postgres, run.id)
 

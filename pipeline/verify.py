@@ -4,15 +4,18 @@ import gc
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import bson
 import polars as pl
-from bson import Timestamp
+from bson import CodecOptions, Timestamp
+from bson.codec_options import DatetimeConversion
 
 from contracts.schema.entity import ID, Entity, Table
 from pipeline import books
+from pipeline.books import Publication
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import SnapshotError, UsageError
 from pipeline.prefetch import prefetched
@@ -25,6 +28,7 @@ from transforms.expected import expected_frames, expected_id
 
 CHUNK_ROWS = 20_000  # Python objects of so many documents take some 100 MB
 Progress = Callable[[str, int, int], None]
+_FAR_DATES: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 
 
 @dataclass
@@ -74,6 +78,7 @@ class _Chunk:
         source: How many documents they are.
         quarantined: How many of them are in quarantine.
         unexpected: Ids of those that the contract has no place for and that are not in quarantine.
+        is_last: Whether the range has no end: what is left in the stores.
     """
 
     frames: dict[str, pl.DataFrame]
@@ -82,6 +87,7 @@ class _Chunk:
     source: int
     quarantined: int
     unexpected: list[str]
+    is_last: bool = False
 
 
 def verify(
@@ -107,9 +113,17 @@ def verify(
     """
     finish_what_was_cut_short(connections)
     found: list[Comparison] = []
-    for entity, moment, names in _published(connections, collections, targets):
-        found += _verify_collection(connections, entity, moment, connections.targets(names), progress)
+    with connections.postgres.transaction():  # ended at the end, or its locks would hold up changes of tables
+        for entity, moment, names in list(_published(connections, collections, targets)):
+            before = _shown_of(connections, entity)
+            found += _verify_collection(connections, entity, moment, connections.targets(names), progress)
+            if _shown_of(connections, entity) != before:
+                raise SnapshotError(f"{entity.collection} was published anew meanwhile; run etl verify again")
     return found
+
+
+def _shown_of(connections: Connections, entity: Entity) -> list[Publication]:
+    return [one for one in books.publications(connections.postgres) if one.name == entity.collection]
 
 
 def _published(
@@ -134,14 +148,14 @@ def _verify_collection(
     connections: Connections, entity: Entity, published: Timestamp, targets: Sequence[Target], progress: Progress
 ) -> list[Comparison]:
     moment, touched = _readable_moment(connections, entity, published)
-    hidden = {expected_id(value, entity) for value in touched}
+    hidden = _as_in_stores(touched, entity)
     quarantine = books.quarantined(connections.postgres, entity.collection)
     total = connections.mongo.count(entity.collection, moment, Range())
     results = {target.name: Comparison(entity.collection, target.name, moment) for target in targets}
     through = 0
     batches = prefetched(connections.mongo.in_order(entity.collection, moment))
     with _without_cyclic_garbage_collection():
-        for chunk in prefetched(_chunks(batches, entity, quarantine, hidden)):
+        for chunk in prefetched(_chunks(batches, entity, quarantine, touched)):
             for target in targets:
                 _hold_against(target, entity, chunk, hidden, results[target.name])
             through += chunk.source
@@ -151,46 +165,63 @@ def _verify_collection(
     return list(results.values())
 
 
-def _readable_moment(connections: Connections, entity: Entity, published: Timestamp) -> tuple[Timestamp, list[Any]]:
+def _readable_moment(connections: Connections, entity: Entity, published: Timestamp) -> tuple[Timestamp, set[bytes]]:
     """Return the moment to compare at, and the ``_id``s that were changed between the published one and it."""
     mongo = connections.mongo
     try:
-        mongo.count(entity.collection, published, Range())
+        # What was dropped reads as empty, without an error; the change stream tells whether it ever was.
+        if entity.collection in mongo.uuids():
+            mongo.count(entity.collection, published, Range())
+            return published, set()
     except SnapshotError:
-        now = mongo.cluster_time()
-        return now, mongo.touched(entity.collection, published, now)
-    return published, []
+        pass
+    now = mongo.cluster_time()
+    return now, mongo.touched(entity.collection, published, now)
 
 
-def _chunks(batches: Iterable[bytes], entity: Entity, quarantine: set[bytes], hidden: set[Any]) -> Iterator[_Chunk]:
+def _as_in_stores(touched: set[bytes], entity: Entity) -> set[Any]:
+    """Return ids as the stores have them; those that no store can have are left out."""
+    found = set()
+    for element in touched:
+        with suppress(bson.errors.BSONError):
+            document = bson.decode((len(element) + 5).to_bytes(4, "little") + element + b"\0", _FAR_DATES)
+            found.add(expected_id(document[ID], entity))
+    return found - {None}
+
+
+def _untouched(raws: list[bytes], touched: set[bytes]) -> list[bytes]:
+    """Return the documents that don't begin with one of the ``_id``s."""
+    lengths = {len(element) for element in touched}
+    return [raw for raw in raws if not any(raw[4 : 4 + length] in touched for length in lengths)]
+
+
+def _chunks(batches: Iterable[bytes], entity: Entity, quarantine: set[bytes], touched: set[bytes]) -> Iterator[_Chunk]:
     """Yield the source's documents in ranges of ``_id`` that leave no gap, not before the first and after the last."""
     after = None
     for batch in batches:
         raws = documents(batch)
         for start in range(0, len(raws), CHUNK_ROWS):
-            chunk = _chunk(raws[start : start + CHUNK_ROWS], entity, quarantine, hidden, after)
+            chunk = _chunk(_untouched(raws[start : start + CHUNK_ROWS], touched), entity, quarantine, after)
             yield chunk
             after = chunk.upto
     nothing, _ = expected_frames((), entity)
-    yield _Chunk(nothing, after, None, source=0, quarantined=0, unexpected=[])
+    yield _Chunk(nothing, after, None, source=0, quarantined=0, unexpected=[], is_last=True)
 
 
-def _chunk(raws: list[bytes], entity: Entity, quarantine: set[bytes], hidden: set[Any], after: Any) -> _Chunk:
+def _chunk(raws: list[bytes], entity: Entity, quarantine: set[bytes], after: Any) -> _Chunk:
     # Hashing is for collections that have something in quarantine only.
     expected = [raw for raw in raws if hashlib.sha256(raw).digest() not in quarantine] if quarantine else raws
     frames, unexpected = expected_frames(expected, entity)
     ids = frames[entity.root.name][ID]
     upto = after if ids.is_empty() else ids.max()
     shown = [books.identity(raw)[1] for raw in unexpected]
-    visible = {name: _without(frame, hidden) for name, frame in frames.items()}
-    gone = len(ids) - len(visible[entity.root.name])
-    return _Chunk(visible, after, upto, len(raws) - gone, len(raws) - len(expected), shown)
+    return _Chunk(frames, after, upto, len(raws), len(raws) - len(expected), shown)
 
 
 def _hold_against(target: Target, entity: Entity, chunk: _Chunk, hidden: set[Any], result: Comparison) -> None:
     """Compare one chunk with what a target holds in its range."""
     findings = Findings()
-    if chunk.after != chunk.upto or chunk.upto is None:
+    if chunk.is_last or chunk.after != chunk.upto:  # else no id lies in the range
         for table in entity.tables:
             found = _without(as_stored(_read(target, table, chunk), table), hidden)
             compare(chunk.frames[table.name], found, table, findings)

@@ -8,6 +8,7 @@ from typing import Any
 import bson
 import pymongo
 from bson import CodecOptions, Timestamp
+from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure, PyMongoError
@@ -20,6 +21,7 @@ from pipeline.settings import redacted
 
 Document = dict[str, Any]
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+_FAR_DATES: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 _SNAPSHOT_GONE = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
 _OPLOG_GONE = {286}  # ChangeStreamHistoryLost
 _SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
@@ -42,7 +44,7 @@ class Range:
     def find_options(self) -> dict[str, Any]:
         """The options of a find over the range; ``min`` and ``max`` cross BSON types where ``$lt`` would not."""
         bounds = {"min": self.lower, "max": self.upper}
-        given = {name: [(ID, bound[ID])] for name, bound in bounds.items() if bound is not None}
+        given = {name: bound for name, bound in bounds.items() if bound is not None}
         return {"hint": [(ID, 1)], **given}
 
     @property
@@ -136,8 +138,8 @@ class Mongo:
                 {"$project": {ID: 1}},
                 {"$sort": {ID: 1}},
             ]
-            ids = [document[ID] for document in source.aggregate(sampling, allowDiskUse=True)]
-        cuts = [{ID: value} for value in ids[_SAMPLES_PER_PARTITION::_SAMPLES_PER_PARTITION]]
+            sample = list(source.with_options(codec_options=RAW).aggregate(sampling, allowDiskUse=True))
+        cuts = [cut for document in sample[_SAMPLES_PER_PARTITION::_SAMPLES_PER_PARTITION] if (cut := _bound(document))]
         distinct = [cut for number, cut in enumerate(cuts) if number == 0 or cut != cuts[number - 1]]
         return [Range(lower, upper) for lower, upper in zip([None, *distinct], [*distinct, None], strict=True)]
 
@@ -170,8 +172,10 @@ class Mongo:
                 {}, sort=[(ID, 1)], hint=[(ID, 1)], batch_size=_BATCH_ROWS
             )
 
-    def touched(self, collection: str, after: Timestamp, upto: Timestamp) -> list[Any]:
-        """Return the ``_id`` of every document that was changed between two cluster times.
+    def touched(self, collection: str, after: Timestamp, upto: Timestamp) -> set[bytes]:
+        """Return the ``_id`` of every document that was changed between two cluster times, each as it is stored.
+
+        What is returned is the BSON element: its type, its name and its value, with which the stored document begins.
 
         Args:
             collection: Name of the collection.
@@ -182,11 +186,12 @@ class Mongo:
             SnapshotError: The oplog no longer reaches back to ``after``, or the collection was dropped or renamed.
         """
         start = Timestamp(after.time, after.inc + 1)
-        ids: list[Any] = []
+        ids: set[bytes] = set()
+        source = self.database[collection].with_options(codec_options=RAW)
         with (
             translated(self._shown),
-            self.database[collection].watch(
-                [{"$project": {"documentKey": 1, "operationType": 1}}],
+            source.watch(
+                [{"$project": {f"documentKey.{ID}": 1, "operationType": 1}}],
                 start_at_operation_time=start,
                 show_expanded_events=False,
             ) as stream,
@@ -196,12 +201,20 @@ class Mongo:
                 if event is not None and "documentKey" not in event:
                     raise SnapshotError(f"the collection {collection} was dropped or renamed; run etl replicate")
                 if event is not None:
-                    ids.append(event["documentKey"][ID])
+                    ids.add(event["documentKey"].raw[4:-1])  # without the length before and the end after it
                 if _moment_of(stream.resume_token) >= upto:
                     return ids
 
     def _at(self, collection: str, cluster_time: Timestamp) -> Collection[Document]:
         return self.database[collection].with_options(read_concern=SnapshotReadConcern(cluster_time))
+
+
+def _bound(document: RawBSONDocument) -> Document | None:
+    """Return an ``_id`` as a bound, or None if it can't be decoded: another one will do as well."""
+    try:
+        return bson.decode(document.raw, _FAR_DATES)
+    except bson.errors.BSONError:
+        return None
 
 
 def _moment_of(resume_token: Any) -> Timestamp:
