@@ -282,30 +282,31 @@ def publications(postgres: Postgres) -> list[Publication]:
     ]
 
 
-def running(postgres: Postgres) -> list[str]:
-    """Return the runs that were begun and did not end, whether their process lives or not."""
-    return [run_id for (run_id,) in postgres.rows("SELECT run_id FROM etl.runs WHERE status = 'running'")]
+def statuses(postgres: Postgres) -> dict[str, str]:
+    """Return every run with its status: running, published or failed."""
+    return dict(postgres.rows("SELECT run_id, status FROM etl.runs ORDER BY started_at"))
 
 
-def is_over(postgres: Postgres, run_id: str) -> bool:
-    """Tell whether a run has ended, or can't go on; a run that is not in these books is not known to be over.
+def is_alive(postgres: Postgres, run_id: str) -> bool:
+    """Tell whether a run may still go on.
 
     A run of one process lives as long as that process holds the run's lock. A run whose partitions are loaded by
     many processes is given a day: no history window lasts longer.
     """
-    query = "SELECT status, single_process, started_at > now() - interval '1 day' FROM etl.runs WHERE run_id = $1::text"
+    query = (
+        "SELECT single_process, started_at > now() - interval '1 day' FROM etl.runs "
+        "WHERE run_id = $1::text AND status = 'running'"
+    )
     found = postgres.rows(query, run_id)
     if not found:
         return False
-    status, single_process, recent = found[0]
-    if status != "running":
-        return True
+    single_process, recent = found[0]
     if not single_process:
-        return not recent
+        return bool(recent)
     if postgres.rows(f"SELECT pg_try_advisory_lock({_LOCK_OF_RUN})", run_id)[0][0]:
         postgres.rows(f"SELECT pg_advisory_unlock({_LOCK_OF_RUN})", run_id)
-        return True
-    return False
+        return False
+    return True
 
 
 def identity(raw: bytes) -> tuple[bytes, str]:
