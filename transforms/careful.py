@@ -4,7 +4,8 @@ What can be held exactly is mended: undeclared fields, at any level, move into `
 rest of the document takes the same way as all others. Everything else is refused whole, with every reason.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import bson
@@ -12,11 +13,31 @@ import polars as pl
 
 from contracts.schema.entity import EXTRA, ID, Entity, Field
 from transforms.digest import Digest, Refused, digest
+from transforms.drift import merged, undeclared
 from transforms.explain import explain
-from transforms.free_form import DECODING, UnrepresentableError, json_text
+from transforms.free_form import DECODING, UnrepresentableError, changed_by_decoding, json_text
 from transforms.reasons import Reason, escaped
 
 Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Mended:
+    """A document whose undeclared fields were set aside.
+
+    Attributes:
+        raw: Its BSON as stored.
+        declared: The BSON of its declared part.
+        id: Its ``_id`` as the stores have it.
+        extra: The undeclared part as JSON.
+        undeclared: Where the undeclared fields stand.
+    """
+
+    raw: bytes
+    declared: bytes
+    id: str
+    extra: str | None
+    undeclared: list[str]
 
 
 def careful(raws: Sequence[bytes], entity: Entity) -> Digest:
@@ -26,57 +47,58 @@ def careful(raws: Sequence[bytes], entity: Entity) -> Digest:
         raws: The BSON of each, as stored.
         entity: Their contract.
     """
-    mended: dict[bytes, tuple[bytes, str | None]] = {}
+    mended: dict[bytes, _Mended] = {}
     refused: list[Refused] = []
     for raw in raws:
         outcome = _examined(raw, entity)
-        if isinstance(outcome, list):
-            refused.append(Refused(raw, outcome))
+        if isinstance(outcome, _Mended):
+            mended[outcome.declared] = outcome
         else:
-            document, extra = outcome
-            mended[document] = (raw, extra)
+            refused.append(Refused(raw, outcome))
     lawful = digest(b"".join(mended), entity)
     # The quarantine keeps what the source has, not what became of it here.
-    refused += [Refused(mended[one.raw][0], one.reasons) for one in lawful.refused]
-    frames = dict(lawful.frames)
-    frames[entity.root.name] = _with_extras(frames[entity.root.name], mended)
-    return Digest(frames, refused, sum(map(len, raws)))
+    refused += [Refused(mended.pop(one.raw).raw, one.reasons) for one in lawful.refused]
+    root = _with_extras(lawful.frames[entity.root.name], mended.values())
+    drift = [drift for one in mended.values() for drift in undeclared(one.undeclared, one.id)]
+    return Digest(
+        {**lawful.frames, entity.root.name: root}, refused, sum(map(len, raws)), merged([*lawful.drift, *drift])
+    )
 
 
-def _examined(raw: bytes, entity: Entity) -> tuple[bytes, str | None] | list[Reason]:
-    """Return a document's declared part and its ``_extra``, or the reasons against it."""
+def _examined(raw: bytes, entity: Entity) -> "_Mended | list[Reason]":
+    """Return a document mended, or the reasons against it."""
     try:
         document = bson.decode(raw, DECODING)
     except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
         return [Reason("", "undecodable BSON", str(error))]
     reasons = explain(document, entity)
-    if len(bson.encode(document)) != len(raw):
-        return [*reasons, Reason("", "duplicate field names", None)]
-    undeclared: Document = {}
-    declared = _declared_part(document, (entity.id_field, *entity.fields), "", undeclared)
+    if changed := changed_by_decoding(document, raw):
+        return [*reasons, changed]
+    undeclared_fields: Document = {}
+    declared = _declared_part(document, (entity.id_field, *entity.fields), "", undeclared_fields)
     try:
-        extra = json_text(undeclared) if undeclared else None
+        extra = json_text(undeclared_fields) if undeclared_fields else None
     except UnrepresentableError as error:
         reasons.append(error.reason)
-    if not reasons and not undeclared:
+    if not reasons and not undeclared_fields:
         reasons.append(Reason("", "refused by the gate for a reason that the contract does not tell", None))
-    return reasons or (bson.encode(declared), extra)
+    return reasons or _Mended(raw, bson.encode(declared), str(document[ID]), extra, list(undeclared_fields))
 
 
-def _declared_part(document: Document, fields: tuple[Field, ...], at: str, undeclared: Document) -> Document:
-    """Return the declared fields of a document; the others are added to ``undeclared``, by their JSON Pointer."""
+def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside: Document) -> Document:
+    """Return the declared fields of a document; the others are added to ``aside``, by their JSON Pointer."""
     known = {field.name: field for field in fields}
     declared: Document = {}
     for name, value in document.items():
         pointer = f"{at}/{escaped(name)}"
         field = known.get(name)
         if field is None:
-            undeclared[pointer] = value
+            aside[pointer] = value
         elif isinstance(value, dict) and field.fields:
-            declared[name] = _declared_part(value, field.fields, pointer, undeclared)
+            declared[name] = _declared_part(value, field.fields, pointer, aside)
         elif isinstance(value, list) and field.repeated:
             declared[name] = [
-                _declared_part(item, field.fields, f"{pointer}/{number}", undeclared)
+                _declared_part(item, field.fields, f"{pointer}/{number}", aside)
                 if isinstance(item, dict)
                 else item
                 for number, item in enumerate(value)
@@ -86,8 +108,8 @@ def _declared_part(document: Document, fields: tuple[Field, ...], at: str, undec
     return declared
 
 
-def _with_extras(root: pl.DataFrame, mended: dict[bytes, tuple[bytes, str | None]]) -> pl.DataFrame:
-    extras = {str(bson.decode(document, DECODING)[ID]): extra for document, (_, extra) in mended.items()}
+def _with_extras(root: pl.DataFrame, mended: Iterable[_Mended]) -> pl.DataFrame:
+    extras = {one.id: one.extra for one in mended}
     if not extras:
         return root
     return root.with_columns(

@@ -10,6 +10,7 @@ import pyarrow as pa
 from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import JSON
 from transforms.decode import decode, documents
+from transforms.drift import Drift, new_values
 from transforms.free_form import DECODING, json_texts
 from transforms.normalise import normalise
 from transforms.reasons import Reason
@@ -37,11 +38,13 @@ class Digest:
         frames: The rows to load, by the table's name.
         refused: The documents that must not be loaded.
         size: Bytes of BSON.
+        drift: In what the loaded documents go beyond their contract.
     """
 
     frames: dict[str, pl.DataFrame]
     refused: list[Refused]
     size: int
+    drift: list[Drift]
 
 
 def digest(batch: bytes, entity: Entity) -> Digest:
@@ -63,7 +66,7 @@ def digest(batch: bytes, entity: Entity) -> Digest:
         else pa.concat_tables([decode(b"", entity), *(table for _, table in decoded)])
     )
     frames, refused = _judged(b"".join(piece for piece, _ in decoded), whole, entity)
-    return Digest(frames, [*culprits, *refused], len(batch))
+    return Digest(frames, [*culprits, *refused], len(batch), new_values(frames, entity.tables))
 
 
 def _decoded(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | None]]:
