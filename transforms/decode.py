@@ -1,14 +1,25 @@
 """From BSON bytes to Arrow by PyMongoArrow, one batch at a time."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
+import bson
+import numpy as np
 import pyarrow as pa
 from bson import CodecOptions
 from pymongoarrow.api import Schema, find_arrow_all
 
-from contracts.schema.entity import Entity
+from contracts.schema.entity import Entity, Field
 from contracts.schema.mongo import read_schema
+from transforms.free_form import DECODING, changed_by_decoding
+
+_ELEMENT_TYPES = frozenset((*range(0x01, 0x14), 0x7F, 0xFF))  # the byte before a field's name in BSON
+
+
+class TwiceNamedError(ValueError):
+    """A document has two fields of one name."""
 
 
 class _OneBatch:
@@ -48,6 +59,9 @@ def decode(batch: bytes, entity: Entity) -> pa.Table:
     Raises:
         Exception: A document holds what no gate can see, such as duplicate names or invalid UTF-8.
     """
+    for raw in _with_name_twice(batch, entity):
+        if changed_by_decoding(bson.decode(raw, DECODING), raw):
+            raise TwiceNamedError("a document has two fields of one name")
     table = find_arrow_all(_OneBatch(batch), {}, schema=Schema(read_schema(entity)))
     table.validate(full=True)  # finds invalid UTF-8, which would bring Polars down
     return table
@@ -55,9 +69,57 @@ def decode(batch: bytes, entity: Entity) -> pa.Table:
 
 def documents(batch: bytes) -> list[bytes]:
     """Cut a batch into its documents; each begins with its length."""
-    found, start = [], 0
+    starts = [*_starts(batch), len(batch)]
+    return [batch[start:end] for start, end in pairwise(starts)]
+
+
+def _starts(batch: bytes) -> list[int]:
+    starts, start = [], 0
     while start < len(batch):
-        end = start + int.from_bytes(batch[start : start + 4], "little")
-        found.append(batch[start:end])
-        start = end
-    return found
+        starts.append(start)
+        start += int.from_bytes(batch[start : start + 4], "little")
+    return starts
+
+
+def _with_name_twice(batch: bytes, entity: Entity) -> Iterator[bytes]:
+    """Yield the documents in which a name that may be missing seems to stand more than once.
+
+    Where every document has a field, one that has it twice makes the reader's columns unequal, which raises. But the
+    second value of a field that may be missing silently becomes the next document's that lacks it.
+    """
+    names = _may_be_missing(entity)
+    if not names:
+        return
+    starts = np.array(_starts(batch))
+    found: set[int] = set()
+    for name in names:
+        owners = np.searchsorted(starts, _places(batch, name), side="right")
+        found.update(owners[1:][owners[1:] == owners[:-1]].tolist())
+    for number in sorted(found):
+        start = starts[number - 1]
+        yield batch[start : start + int.from_bytes(batch[start : start + 4], "little")]
+
+
+def _places(batch: bytes, name: str) -> list[int]:
+    """Return where elements of this name seem to begin; a text may look like one."""
+    needle, places = name.encode() + b"\0", []
+    place = batch.find(needle, 1)
+    while place >= 0:
+        if batch[place - 1] in _ELEMENT_TYPES:
+            places.append(place)
+        place = batch.find(needle, place + 1)
+    return places
+
+
+@cache
+def _may_be_missing(entity: Entity) -> frozenset[str]:
+    """Return the names of fields that not every document (or item of an array) has."""
+    return frozenset(_optional(entity.fields, within_optional=False))
+
+
+def _optional(fields: tuple[Field, ...], *, within_optional: bool) -> Iterator[str]:
+    for field in fields:
+        optional = field.nullable or within_optional
+        if optional:
+            yield field.name
+        yield from _optional(field.fields, within_optional=optional and not field.repeated)

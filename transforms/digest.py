@@ -11,7 +11,7 @@ from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import JSON
 from transforms.decode import decode, documents
 from transforms.drift import Drift, new_values
-from transforms.free_form import DECODING, json_texts
+from transforms.free_form import DECODING, changed_by_decoding, json_texts
 from transforms.normalise import normalise
 from transforms.reasons import Reason
 from transforms.validate import broken_rules, without
@@ -104,7 +104,7 @@ def _judged(batch: bytes, table: pa.Table, entity: Entity) -> tuple[dict[str, pl
 def _culprit(raw: bytes) -> Reason:
     """Return why a document that passed the gate can't be decoded: no schema sees names that stand twice."""
     try:
-        bson.decode(raw, DECODING)
+        document = bson.decode(raw, DECODING)
     except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
         return Reason("", "undecodable BSON", str(error))
-    return Reason("", "duplicate field names", None)
+    return changed_by_decoding(document, raw) or Reason("", "the typed reader can't decode it", None)

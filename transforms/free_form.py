@@ -50,8 +50,8 @@ def json_texts(
         texts: list[str | None] = ["{}"] * len(paths)  # stands in for what is refused
         try:
             document = bson.decode(raw, DECODING)
-            if len(bson.encode(document)) != len(raw):
-                raise UnrepresentableError(Reason("", "duplicate field names", None))
+            if reason := changed_by_decoding(document, raw):
+                raise UnrepresentableError(reason)
             texts = [_text_at(document, path) for path in paths]
         except UnrepresentableError as error:
             refused[number] = error.reason
@@ -60,6 +60,22 @@ def json_texts(
         for column, text in zip(columns, texts, strict=True):
             column.append(text)
     return columns, refused
+
+
+def changed_by_decoding(document: dict[str, Any], raw: bytes) -> Reason | None:
+    """Return why a decoded document is not all of what its bytes say, or None if it is.
+
+    Args:
+        document: What :func:`bson.decode` makes of the bytes, with ``DECODING``.
+        raw: The bytes.
+    """
+    encoded = bson.encode(document)
+    if encoded == raw:
+        return None
+    if len(encoded) != len(raw):
+        return Reason("", "duplicate field names", None)
+    # A symbol becomes a string, undefined null, and an array's items get the names that they should have.
+    return Reason("", "a BSON type or form that can't be kept, such as symbol or undefined", None)
 
 
 def json_text(value: Any, pointer: str = "") -> str:
