@@ -1,0 +1,74 @@
+"""Engines for all tests: started once, with fresh databases for each module.
+
+No test ever reaches a developer's own servers: whatever ``ETL_*`` says in the environment is forgotten first.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import clickhouse_connect
+import pytest
+from adbc_driver_postgresql import dbapi
+from pydantic import SecretStr
+
+from pipeline.connections import Connections, connect
+from pipeline.embedded import Uris, engines
+from pipeline.settings import Settings
+
+for _name in [name for name in os.environ if name.startswith("ETL_")]:
+    del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def engine_uris(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Uris]:
+    """Start the embedded engines once, in a home with a blank in its path, and stop them at the end."""
+    home = tmp_path_factory.mktemp("the engines")
+    with engines(Settings.load(home=home)) as settings:
+        yield Uris(*(_value(uri) for uri in (settings.mongo_uri, settings.postgres_uri, settings.clickhouse_uri)))
+    shutil.rmtree(home)  # pytest would keep the last three
+
+
+@pytest.fixture(scope="module")
+def settings(engine_uris: Uris, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Return settings whose databases nobody used before: each test module has its own."""
+    name = re.sub(r"\W+", "_", Path(request.node.nodeid).with_suffix("").as_posix()).lower()[-50:]
+    _drop_clickhouse_databases(engine_uris.clickhouse)
+    return Settings.load(
+        home=tmp_path_factory.mktemp("home"),
+        mongo_uri=engine_uris.mongo,
+        mongo_database=name,
+        postgres_uri=_new_database(engine_uris.postgres, name),
+        clickhouse_uri=engine_uris.clickhouse,
+    )
+
+
+@pytest.fixture(scope="module")
+def connections(settings: Settings) -> Iterator[Connections]:
+    """Open the connections to the databases of this module."""
+    with connect(settings) as opened:
+        yield opened
+
+
+def _new_database(uri: str, name: str) -> str:
+    """Create a PostgreSQL database and return its URI."""
+    with closing(dbapi.connect(uri, autocommit=True)) as connection, connection.cursor() as cursor:
+        cursor.execute(f'CREATE DATABASE "{name}"')
+    return urlunsplit(urlsplit(uri)._replace(path=f"/{name}"))
+
+
+def _drop_clickhouse_databases(uri: str) -> None:
+    """Drop what an earlier module left: the names of ClickHouse's databases are fixed."""
+    with closing(clickhouse_connect.get_client(dsn=uri)) as client:
+        for (name,) in client.query("SELECT name FROM system.databases").result_rows:
+            if name in ("replica", "marts") or name.startswith("staging_"):
+                client.command(f"DROP DATABASE `{name}` SYNC")
+
+
+def _value(secret: SecretStr | None) -> str:
+    assert secret is not None
+    return secret.get_secret_value()
