@@ -109,9 +109,5 @@ def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside
 
 
 def _with_extras(root: pl.DataFrame, mended: Iterable[_Mended]) -> pl.DataFrame:
-    extras = {one.id: one.extra for one in mended}
-    if not extras:
-        return root
-    return root.with_columns(
-        pl.col(ID).cast(pl.String).replace_strict(extras, default=None, return_dtype=pl.String).alias(EXTRA)
-    )
+    # By place, not by id: a digest keeps the order of what it does not refuse, and 1.0 may be the id of row 1.
+    return root.with_columns(pl.Series(EXTRA, [one.extra for one in mended], pl.String))

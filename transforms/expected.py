@@ -6,6 +6,8 @@ nothing with the copy but the contract.
 """
 
 from collections.abc import Iterable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import bson
@@ -42,6 +44,8 @@ def expected_frames(documents: Iterable[bytes], entity: Entity) -> tuple[dict[st
     for raw in documents:
         try:
             document = bson.decode(raw, _OPTIONS)
+            if bson.encode({"": document})[6:-1] != raw:  # a name stands twice, or a type has no Python counterpart
+                raise UnexpectedValueError("bytes that Python objects do not hold")
             found = {table.name: _rows(document, table, entity) for table in entity.tables}
         except (UnexpectedValueError, bson.errors.BSONError, OverflowError):
             unexpected.append(raw)
@@ -85,7 +89,12 @@ def canonical_json(value: Any) -> str:
 
 def canonical_text(text: str | None) -> str | None:
     """Return JSON text as a store gives it in the form of :func:`canonical_json`."""
-    return None if text is None else orjson.dumps(orjson.loads(text), option=_SORTED).decode()
+    if text is None:
+        return None
+    try:
+        return orjson.dumps(orjson.loads(text), option=_SORTED).decode()
+    except orjson.JSONDecodeError:  # only a String column can hold this: equal to no JSON, but no reason to stop
+        return text
 
 
 def _long(value: Any) -> int:
@@ -160,14 +169,28 @@ def _scalar(value: Any, kind: Kind) -> Any:
         return int(value)
     if kind is INTEGER and (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
         if not isinstance(value, bool):
-            return int(value)
+            return _within_64_bits(int(value))
     elif kind is NUMBER and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     elif (kind is BOOLEAN and isinstance(value, bool)) or (kind.frame == pl.String() and type(value) is str):
         return value
     elif isinstance(kind.frame, pl.Decimal) and isinstance(value, bson.Decimal128):
-        return value.to_decimal()
+        return _exact(value.to_decimal(), kind.frame)
     raise UnexpectedValueError(kind.name)
+
+
+def _within_64_bits(number: int) -> int:
+    if not -(2**63) <= number < 2**63:
+        raise UnexpectedValueError(str(number))
+    return number
+
+
+def _exact(number: Decimal, frame: pl.Decimal) -> Decimal:
+    """Return a number that a decimal column holds as it is; Polars would round it."""
+    unscaled = Fraction(number) * 10**frame.scale if number.is_finite() else Fraction(1, 2)
+    if unscaled.denominator != 1 or abs(unscaled) >= 10 ** (frame.precision or 0):
+        raise UnexpectedValueError(str(number))
+    return number
 
 
 def _series(column: Column, values: list[Any]) -> pl.Series:

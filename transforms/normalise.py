@@ -88,8 +88,10 @@ def _plain(array: pa.Array, field: Field) -> pa.Array:
 
 
 def _plain_struct(array: pa.StructArray, field: Field) -> pa.StructArray:
-    parts = [_plain(array.field(child.name), child) for child in field.fields]
-    return pa.StructArray.from_arrays(parts, names=[child.name for child in field.fields], mask=_mask(array))
+    # Free-form fields were not read: they come beside, as text.
+    fields = [child for child in field.fields if array.type.get_field_index(child.name) >= 0]
+    parts = [_plain(array.field(child.name), child) for child in fields]
+    return pa.StructArray.from_arrays(parts, names=[child.name for child in fields], mask=_mask(array))
 
 
 def _mask(array: pa.Array) -> pa.Array | None:

@@ -30,9 +30,9 @@ def broken_rules(frames: Mapping[str, pl.DataFrame], entity: Entity) -> dict[str
     reasons: dict[str, list[Reason]] = defaultdict(list)
     for table in entity.tables:
         frame, far = _within_python(frames[table.name], table)
-        broken = chain(far, _failures(frame, table))
-        for row, column, check, value in broken:
-            reasons[str(frame[ID][row])].append(Reason(_pointer(table, frame, row, column), check, value))
+        ids = frame[ID].cast(pl.String)
+        for row, column, check, value in chain(far, _failures(frame, table)):
+            reasons[ids[row]].append(Reason(_pointer(table, frame, row, column), check, value))
     return dict(reasons)
 
 
@@ -43,10 +43,9 @@ def _failures(frame: pl.DataFrame, table: Table) -> Iterator[tuple[int, str, str
     except SchemaErrors as error:
         if error.failure_cases["index"].null_count():
             raise
-        for row, column, check, value in error.failure_cases.select(
-            "index", "column", "check", "failure_case"
-        ).iter_rows():
-            yield (row, column, check, value) if column in table.names else (row, "", check, None)
+        cases = error.failure_cases.select("index", "schema_context", "column", "check", "failure_case")
+        for row, context, column, check, value in cases.iter_rows():
+            yield (row, column, check, value) if context == "Column" else (row, "", check, None)
 
 
 def _within_python(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, list[tuple[int, str, str, Any]]]:

@@ -25,7 +25,9 @@ def _reader_types(fields: tuple[Field, ...]) -> dict[str, Any]:
         if field.repeated:
             types[field.name] = [_reader_types(field.fields)]
         elif field.fields:
-            types[field.name] = _reader_types(field.fields)
+            # A struct of nothing has no length in Arrow, so one with only free-form fields is left out as well.
+            if inside := _reader_types(field.fields):
+                types[field.name] = inside
         elif field.kind is not None and field.kind is not JSON:
             types[field.name] = field.kind.reader
     return types
