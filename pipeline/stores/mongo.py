@@ -22,7 +22,7 @@ from pipeline.settings import redacted
 Document = dict[str, Any]
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 _FAR_DATES: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
-_SNAPSHOT_GONE = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
+_SNAPSHOT_GONE = {26, 239, 246}  # NamespaceNotFound, SnapshotTooOld, SnapshotUnavailable
 _OPLOG_GONE = {286}  # ChangeStreamHistoryLost
 _SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
 _REFUSED = {13, 18}  # Unauthorized, AuthenticationFailed
@@ -41,17 +41,11 @@ class Range:
     upper: Document | None = None
 
     @property
-    def find_options(self) -> dict[str, Any]:
-        """The options of a find over the range; ``min`` and ``max`` cross BSON types where ``$lt`` would not."""
-        bounds = {"min": self.lower, "max": self.upper}
-        given = {name: bound for name, bound in bounds.items() if bound is not None}
-        return {"hint": [(ID, 1)], **given}
-
-    @property
     def match(self) -> Document:
-        """The same range as a filter for an aggregation, which has no ``min`` and ``max``."""
+        """The range as a filter, served by the index on ``_id``."""
+        # Inside $expr comparisons follow BSON's order over all types, where a plain $lt keeps to one type; min() and
+        # max() cross types too, but miss a document whose _id is MaxKey. $literal keeps bounds from being read as code.
         sides = [("$gte", self.lower), ("$lt", self.upper)]
-        # Comparisons inside $expr follow BSON's order over all types; $literal keeps bounds from being read as code.
         tests = [{op: ["$_id", {"$literal": bound[ID]}]} for op, bound in sides if bound is not None]
         return {"$expr": {"$and": tests}} if tests else {}
 
@@ -148,7 +142,7 @@ class Mongo:
         condition = {"$nor": [{"$jsonSchema": gate(entity)}]}
         source = self._at(entity.collection, cluster_time).with_options(codec_options=RAW)
         with translated(self._shown):
-            for document in source.find(condition, **within.find_options):
+            for document in source.find({"$and": [within.match, condition]}, hint=[(ID, 1)]):
                 yield bytes(document.raw)
 
     def batches(self, entity: Entity, cluster_time: Timestamp, within: Range, *, gated: bool) -> Iterator[bytes]:
@@ -163,7 +157,9 @@ class Mongo:
         condition = {"$jsonSchema": gate(entity)} if gated else {}
         source = self._at(entity.collection, cluster_time)
         with translated(self._shown):
-            yield from source.find_raw_batches(condition, batch_size=_BATCH_ROWS, **within.find_options)
+            yield from source.find_raw_batches(
+                {"$and": [within.match, condition]}, hint=[(ID, 1)], batch_size=_BATCH_ROWS
+            )
 
     def in_order(self, collection: str, cluster_time: Timestamp) -> Iterator[bytes]:
         """Yield a collection as the server sends it, in the order of ``_id``: many documents' BSON at a time."""
