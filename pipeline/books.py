@@ -1,28 +1,22 @@
 """The books, kept in PostgreSQL's schema ``etl``: runs, what each loaded, what is published, what was refused."""
 
-import hashlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import bson
 import orjson
 import pyarrow as pa
-from bson import CodecOptions, Timestamp, json_util
-from bson.codec_options import DatetimeConversion
-from bson.raw_bson import RawBSONDocument
+from bson import Timestamp
 
 from pipeline.stores.postgres import JSONB_VERSION, Postgres
 from transforms.digest import Refused
+from transforms.identity import identity
 
 _LOCK = 7_305_101_001  # an arbitrary number that stands for the books among PostgreSQL's advisory locks
 _LOCK_OF_RUN = "hashtextextended($1::text, 0)"
 _QUARANTINE = (
     "collection text NOT NULL, id_hash bytea NOT NULL, _id text NOT NULL, bson bytea NOT NULL, reasons jsonb NOT NULL"
-)
-_RAW: CodecOptions[RawBSONDocument] = CodecOptions(
-    document_class=RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS
 )
 _TABLES = (
     "CREATE SCHEMA IF NOT EXISTS etl",
@@ -307,18 +301,6 @@ def is_alive(postgres: Postgres, run_id: str) -> bool:
         postgres.rows(f"SELECT pg_advisory_unlock({_LOCK_OF_RUN})", run_id)
         return False
     return True
-
-
-def identity(raw: bytes) -> tuple[bytes, str]:
-    """Return a hash of the bytes of a document's ``_id``, and the ``_id`` as canonical Extended JSON."""
-    try:
-        value = bson.decode(raw, _RAW)["_id"]
-        alone = bson.encode({"_id": value})
-        text = json_util.dumps(value, json_options=json_util.CANONICAL_JSON_OPTIONS)
-    except Exception:  # an _id that can't be decoded is still one that a person must find again
-        alone = raw
-        text = orjson.dumps({"$bson": raw.hex()}).decode()
-    return hashlib.sha256(alone).digest(), text
 
 
 def as_number(cluster_time: Timestamp) -> int:

@@ -25,6 +25,7 @@ from pipeline.stores.mongo import Range
 from transforms.compare import SHOWN, Difference, Findings, as_stored, compare
 from transforms.decode import documents
 from transforms.expected import expected_frames, expected_id
+from transforms.identity import identity
 
 CHUNK_ROWS = 20_000  # Python objects of so many documents take some 100 MB
 Progress = Callable[[str, int, int], None]
@@ -214,7 +215,7 @@ def _chunk(raws: list[bytes], entity: Entity, quarantine: set[bytes], after: Any
     frames, unexpected = expected_frames(expected, entity)
     ids = frames[entity.root.name][ID]
     upto = after if ids.is_empty() else ids.max()
-    shown = [books.identity(raw)[1] for raw in unexpected]
+    shown = [identity(raw)[1] for raw in unexpected]
     return _Chunk(frames, after, upto, len(raws), len(raws) - len(expected), shown)
 
 

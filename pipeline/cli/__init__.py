@@ -11,6 +11,7 @@ import typer
 from pipeline.cli.demo import demo
 from pipeline.cli.engines import down, up
 from pipeline.cli.outcome import failed
+from pipeline.cli.quarantine import app as quarantine
 from pipeline.cli.status import status
 from pipeline.cli.work import generate, marts, replicate, verify
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
+app.add_typer(quarantine, name="quarantine", rich_help_panel="The job")
 
 
 def _print_version(wanted: bool) -> None:

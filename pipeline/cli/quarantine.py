@@ -1,0 +1,143 @@
+"""``etl quarantine``: what was refused, and why."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from pipeline.cli import tables
+from pipeline.cli.options import AsJson, Collections
+from pipeline.cli.outcome import say, show
+from pipeline.cli.sessions import bookkeeper
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipeline.quarantine import Quarantined
+    from pipeline.stores.postgres import Postgres
+
+app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
+
+
+class Format(StrEnum):
+    """How documents are exported."""
+
+    NDJSON = "ndjson"
+    BSON = "bson"
+
+
+@app.callback()
+def quarantine(context: typer.Context) -> None:
+    """Look at the documents that were refused, and export them.
+
+    Examples:
+      etl quarantine list
+      etl quarantine show 65f0c0ffee65f0c0ffee65f0
+      etl quarantine export --format bson -o refused.bson
+    """
+    if context.invoked_subcommand is None:
+        listing()
+
+
+@app.command("list")
+def listing(collections: Collections = None, as_json: AsJson = False) -> None:
+    """Count the refused documents by collection and rule, with a sample of each."""
+    from pipeline.quarantine import counts
+
+    with _books() as postgres:
+        found = counts(postgres, collections or ())
+    rows = [(one.collection, one.rule, one.path, one.documents, _short(one.sample)) for one in found]
+    headings = ("collection", "rule", "first path", "documents", "sample _id")
+    part = tables.table("Quarantine, by rule", headings, rows, wraps=("rule", "first path"))
+    show({"rules": found}, part if rows else Text("the quarantine is empty"), as_json=as_json)
+
+
+@app.command("show")
+def one(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="The _id as list shows it, or the text in it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print a refused document and every reason why it was refused."""
+    from pipeline.quarantine import find
+
+    with _books() as postgres:
+        found = find(postgres, identity)
+    parts = [part for document in found for part in _parts(document)]
+    show({"documents": [_values(document) for document in found]}, *parts, as_json=as_json)
+
+
+@app.command("export")
+def export(
+    collections: Collections = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file.", show_default="stdout")] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="ndjson: canonical Extended JSON; bson: the bytes as stored.")
+    ] = Format.NDJSON,
+) -> None:
+    """Write the refused documents to a file, as NDJSON for people and scripts or as BSON for mongorestore."""
+    from pipeline.quarantine import export as every
+
+    exported = 0
+    with _books() as postgres, _opened(output) as file:
+        for document in every(postgres, collections or ()):
+            file.write(document.raw if form is Format.BSON else document.document.encode() + b"\n")
+            exported += 1
+    say(f"{exported:,} documents exported")
+
+
+@contextmanager
+def _books() -> Iterator["Postgres"]:
+    with bookkeeper() as postgres:
+        if postgres is None:
+            raise UsageError("nothing replicated yet, so nothing is in quarantine; run etl demo, or etl replicate")
+        yield postgres
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[BinaryIO]:
+    if output is None:
+        yield sys.stdout.buffer
+        return
+    try:
+        with output.open("wb") as file:
+            yield file
+    except OSError as error:
+        raise UsageError(f"{output} can't be written: {error.strerror}") from error
+
+
+def _parts(document: "Quarantined") -> Sequence[RenderableType]:
+    state = "refused" if document.resolved_at is None else f"resolved at {tables.shown(document.resolved_at)} UTC"
+    seen = f"first seen {tables.shown(document.first_seen_at)} UTC, last by run {document.run_id}"
+    reasons = [(reason["path"], reason["rule"], reason["value"]) for reason in document.reasons]
+    headings = ("path", "rule", "value")
+    return (
+        Text(f"{document.collection} {document.id}: {state}; {seen}", style="bold"),
+        Text(document.document),
+        tables.table("Reasons", headings, reasons, wraps=headings),
+    )
+
+
+def _short(identity: str) -> str:
+    """Return the hex digits of an ObjectId, which is what people have at hand; anything else as it is."""
+    value = json.loads(identity)
+    return value["$oid"] if isinstance(value, dict) and "$oid" in value else identity
+
+
+def _values(document: "Quarantined") -> dict[str, object]:
+    import orjson
+
+    return {
+        "collection": document.collection,
+        "_id": document.id,
+        "document": orjson.Fragment(document.document),
+        "reasons": document.reasons,
+        "run_id": document.run_id,
+        "first_seen_at": document.first_seen_at,
+        "resolved_at": document.resolved_at,
+    }
