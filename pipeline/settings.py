@@ -18,6 +18,8 @@ _SCHEMES = {
 # Below this the libraries themselves (170 MB) leave no room for a partition.
 _LEAST_MEMORY = ByteSize(256 * 2**20)
 
+_HOST = r"(?:\[[^\]]*\]|[^@/?#:,\[\]]*)(?::\d*)?"
+_READABLE = re.compile(rf"[a-z+]+://(?:[^@/?#]*@)?{_HOST}(?:,{_HOST})*(?:/[^@?]*)?(?:\?.*)?", re.DOTALL)
 _USER_PASSWORD = re.compile(r"(://[^:/@?#]*:).*(@)", re.DOTALL)  # to the last @: an unescaped password may hold one
 _PASSWORD_OPTION = re.compile(r"([?&](?:\w*password|passwd|pwd|(?:access_)?token)=)[^&]*", re.IGNORECASE)
 
@@ -77,6 +79,12 @@ class Settings(BaseSettings):
         schemes = _SCHEMES[info.field_name]  # type: ignore[attr-defined]
         if value is not None and not value.get_secret_value().startswith(schemes):
             raise ValueError(f"must begin with {' or '.join(schemes)}")
+        # Each driver would complain in its own way, and some with a part of the password.
+        if value is not None and not _READABLE.fullmatch(value.get_secret_value()):
+            raise ValueError(
+                "can't be read as scheme://user:password@host:port/...; in user and password, "
+                "special characters are written as percent and number (@ as %40, / as %2F)"
+            )
         return value
 
     @field_validator("memory")

@@ -50,7 +50,8 @@ def bookkeeper() -> Iterator["Postgres | None"]:
     from pipeline.stores.postgres import Postgres
 
     settings = Settings.load()
-    if settings.postgres_uri is None and not (settings.home / "postgres").is_dir():
+    untouched = not settings.home.exists() or (settings.home.is_dir() and not (settings.home / "postgres").exists())
+    if settings.postgres_uri is None and untouched:
         yield None
         return
     with _served(settings, needed=["postgres"]) as complete:

@@ -28,4 +28,5 @@ def status(as_json: AsJson = False) -> None:
     if not found.runs:
         lines.append("nothing replicated yet; run etl demo, or etl generate and etl replicate")
     parts = tables.state(found) if found.runs else []
-    show({"home": home, "engines": engines, **values.state(found)}, *parts, Text("\n".join(lines)), as_json=as_json)
+    closing = Text("\n".join(lines), no_wrap=True, overflow="ignore")
+    show({"home": home, "engines": engines, **values.state(found)}, *parts, closing, as_json=as_json)

@@ -1,5 +1,6 @@
 """The target ClickHouse: bulk loads in Arrow blocks, published table by table with one atomic exchange each."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +10,7 @@ import clickhouse_connect
 import polars as pl
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 from clickhouse_connect.driver.httputil import get_pool_manager
 
 from contracts.schema.ddl import DELETED, VERSION, clickhouse_table, clickhouse_view, quoted
@@ -20,6 +21,7 @@ from pipeline.stores import LoadFrame, Staging
 
 BLOCK_ROWS = 50_000  # one insert of 500k rows took 2.6 times as long as ten of 50k, and more memory
 _REFUSED = ("Code: 516.", "Code: 193.", "Code: 497.")  # authentication failed, wrong password, access denied
+_ERRNO = re.compile(r"\[Errno -?\d+\] ([^\"')]+)")  # the system's reason, deep in what the HTTP library says
 
 
 class ClickHouse:
@@ -166,8 +168,11 @@ class ClickHouse:
             message = str(error).split("\n")[0]
             if any(code in message for code in _REFUSED):
                 raise ServerError(f"ClickHouse at {self._shown} refused the user or password") from error
-            if isinstance(error, OperationalError) and not isinstance(error, DatabaseError):
-                raise ServerError(f"ClickHouse at {self._shown} can't be reached: {message}") from error
+            if isinstance(error, OperationalError):
+                reason = _ERRNO.search(message)
+                raise ServerError(
+                    f"ClickHouse at {self._shown} can't be reached: {reason[1] if reason else message}"
+                ) from error
             raise EtlError(f"ClickHouse at {self._shown}: {message}") from error
 
 
