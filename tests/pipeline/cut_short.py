@@ -1,0 +1,98 @@
+"""Run a command in a process of its own, and die at a given moment; the tests of killing run it by its path."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline import books, marts, publishing, replicate
+from pipeline.connections import Connections, connect
+from pipeline.errors import EtlError
+from pipeline.replicate import Partition, Run
+from pipeline.settings import Settings
+from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.postgres import Postgres
+
+
+def die(*_arguments: Any, **_options: Any) -> None:
+    """Die as by kill -9: nothing is cleaned up."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_after(owner: Any, name: str) -> None:
+    done = getattr(owner, name)
+    setattr(owner, name, lambda *arguments, **options: (done(*arguments, **options), die()))
+
+
+def die_before(owner: Any, name: str) -> None:
+    setattr(owner, name, die)
+
+
+def die_at_statement(begins: str, number: int) -> None:
+    """Die instead of running ClickHouse's nth statement that begins so."""
+    execute, seen = ClickHouse.execute, []
+
+    def counting(self: ClickHouse, *statements: str) -> None:
+        for statement in statements:
+            seen.append(statement.startswith(begins))
+            if sum(seen) == number and seen[-1]:
+                die()
+            execute(self, statement)
+
+    ClickHouse.execute = counting  # type: ignore[method-assign]
+
+
+MOMENTS: dict[str, Callable[[], None]] = {
+    "never": lambda: None,
+    "after the run was opened": lambda: die_after(books, "open_run"),
+    "half staged": lambda: die_after(Postgres, "stage"),
+    "after staging": lambda: die_after(replicate, "open_run"),
+    "in the middle of a load": lambda: None,  # by the progress callback
+    "after a load": lambda: die_after(replicate, "load"),
+    "after all loads": lambda: die_before(replicate, "publish"),
+    "prepared": lambda: die_after(ClickHouse, "prepare"),
+    "before the commit": lambda: die_after(books, "enter_publication"),
+    "after the commit": lambda: die_before(ClickHouse, "publish"),
+    "before the second exchange": lambda: die_at_statement("EXCHANGE", 2),
+    "between an exchange and its view": lambda: die_at_statement("CREATE OR REPLACE VIEW", 2),
+    "before the intent is finished": lambda: die_before(books, "finish"),
+    "before the sweep": lambda: die_before(publishing, "_sweep"),
+}
+
+
+def perform(connections: Connections, command: str, moment: str, arguments: dict[str, Any]) -> None:
+    """Run one command."""
+
+    def progress(_what: Any, _planned: int, done: int = 0) -> None:
+        if moment == "in the middle of a load" and done:
+            die()
+
+    if command == "replicate":
+        replicate.replicate(connections, **arguments, progress=progress)
+    elif command == "load":
+        run, partition = Run.from_json(arguments["run"]), Partition.from_json(arguments["partition"])
+        replicate.load(connections, run, partition)
+    elif command == "marts":
+        marts.build(connections, **arguments)
+
+
+def main(given: dict[str, Any]) -> None:
+    """Run what is asked for, and exit as the command line would."""
+    known = given["settings"]
+    settings = Settings.load(**known | {"contracts": tuple(map(Path, known["contracts"]))})
+    try:
+        with connect(settings) as connections:
+            if given["moment"] != "before the sweep":
+                MOMENTS[given["moment"]]()
+            else:
+                publishing.finish_what_was_cut_short(connections)
+                MOMENTS[given["moment"]]()
+            perform(connections, given["command"], given["moment"], given["arguments"])
+    except EtlError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+
+
+main(GIVEN)  # noqa: F821 - given by runpy
