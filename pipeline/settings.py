@@ -18,8 +18,10 @@ _SCHEMES = {
 # Below this the libraries themselves (170 MB) leave no room for a partition.
 _LEAST_MEMORY = ByteSize(256 * 2**20)
 
-_HOST = r"(?:\[[^\]]*\]|[^@/?#:,\[\]]*)(?::\d*)?"
-_READABLE = re.compile(rf"[a-z+]+://(?:[^@/?#]*@)?{_HOST}(?:,{_HOST})*(?:/[^@?]*)?(?:\?.*)?", re.DOTALL)
+_PORT = r"(?:\d{0,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
+_HOST = rf"(?:\[[^\]]*\]|[^@/?#:,\[\]]*)(?::{_PORT})?"
+_USER = r"(?:(?:%[0-9a-fA-F]{2}|[^@/?#%])*@)?"
+_READABLE = re.compile(rf"[a-z+]+://{_USER}{_HOST}(?:,{_HOST})*(?:/[^@?]*)?(?:\?.*)?", re.DOTALL)
 _USER_PASSWORD = re.compile(r"(://[^:/@?#]*:).*(@)", re.DOTALL)  # to the last @: an unescaped password may hold one
 _PASSWORD_OPTION = re.compile(r"([?&](?:\w*password|passwd|pwd|(?:access_)?token)=)[^&]*", re.IGNORECASE)
 
