@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
+from contracts.schema.entity import DELETED as DELETED
+from contracts.schema.entity import VERSION as VERSION
 from contracts.schema.entity import Column, Table
-
-# ClickHouse keeps these two beside the contract's columns: the newest version of a key wins, a deleted one is hidden.
-VERSION, DELETED = "_version", "_deleted"
+from contracts.schema.kinds import CATEGORY, KEY_TEXT, TEXT
 
 
 def quoted(name: str) -> str:
@@ -103,7 +103,7 @@ def _skip_index(column: Column) -> str:
 def _index(column: Column) -> str:
     bounded = column.field is not None and column.field.max_length is not None
     # A text without a bound may be larger than a b-tree entry; a hash index holds any.
-    method = "hash" if column.kind.postgres == "text" and not bounded else "btree"
+    method = "hash" if column.kind in (TEXT, KEY_TEXT, CATEGORY) and not bounded else "btree"
     return f"USING {method} ({quoted(column.name)})"
 
 

@@ -7,65 +7,32 @@ from functools import cached_property
 
 import polars as pl
 
-from contracts.schema.kinds import INTEGER, JSON, OBJECT_ID, Kind
+from contracts.schema.field import ContractError, Field, Rule
+from contracts.schema.kinds import INTEGER, JSON, OBJECT_ID, TIMESTAMP, Kind
+
+__all__ = [
+    "DELETED",
+    "EXTRA",
+    "ID",
+    "POSITION",
+    "TEXT_KEY_CHARACTERS",
+    "VERSION",
+    "Column",
+    "ContractError",
+    "Entity",
+    "Field",
+    "Rule",
+    "Table",
+]
 
 IDENTIFIER_BYTES = 63  # PostgreSQL cuts longer names without a word
 TEXT_KEY_CHARACTERS = 600  # 4 bytes each stay under the 2.7 kB that a b-tree entry may take
 ID = "_id"
 POSITION = "_position"
 EXTRA = "_extra"
-
-
-class ContractError(ValueError):
-    """A contract can't be derived; the message names the field and what to change."""
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """One field of a document.
-
-    Attributes:
-        name: The field's name in MongoDB.
-        kind: What the value is; ``None`` for a subdocument or an array of documents, which have ``fields``.
-        description: One sentence for the catalogs and the data dictionary.
-        nullable: Whether null and missing are lawful.
-        vocabulary: The known values of a category. A new value is drift, unless ``closed``: then it is refused.
-        closed: Whether values outside the vocabulary break the contract.
-        minimum: Least lawful value of a number.
-        maximum: Greatest lawful value of a number.
-        min_length: Least number of characters of a text.
-        max_length: Greatest number of characters of a text.
-        fields: The fields of a subdocument or of the items of an array of documents.
-        repeated: Whether ``fields`` describe the items of an array.
-    """
-
-    name: str
-    kind: Kind | None
-    description: str
-    nullable: bool = False
-    vocabulary: tuple[str, ...] = ()
-    closed: bool = False
-    minimum: int | None = None
-    maximum: int | None = None
-    min_length: int | None = None
-    max_length: int | None = None
-    fields: tuple["Field", ...] = ()
-    repeated: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Rule:
-    """A named condition on the columns of one row of the root table; null counts as kept.
-
-    Attributes:
-        name: What the quarantine calls it when it is broken.
-        condition: A Polars expression that is true where the row is lawful.
-        description: One sentence for the data dictionary.
-    """
-
-    name: str
-    condition: pl.Expr
-    description: str
+# ClickHouse keeps these two beside the contract's columns: the newest version of a key wins, a deleted one is hidden.
+VERSION, DELETED = "_version", "_deleted"
+_TAKEN = frozenset({VERSION, DELETED, "ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"})  # these by PostgreSQL
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +56,11 @@ class Column:
     path: tuple[str, ...] = ()
     counts: bool = False
     field: Field | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where the value comes from, in words for people."""
+        return ".".join(self.path) or self.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +92,11 @@ class Table:
         seen: dict[str, Column] = {}
         for column in self.columns:
             _check_identifier(column.name, f"column {self.name}.{column.name}")
+            if column.name in _TAKEN:
+                raise ContractError(f"{self.name}: {column.name!r} is a name that the stores keep for themselves")
             if other := seen.get(column.name):
                 raise ContractError(
-                    f"{self.name}: the fields {'.'.join(other.path)!r} and {'.'.join(column.path)!r} "
+                    f"{self.name}: the fields {other.origin!r} and {column.origin!r} "
                     f"both become the column {column.name!r}; one of them needs another name"
                 )
             seen[column.name] = column
@@ -177,7 +151,12 @@ class Entity:
 
     def __post_init__(self) -> None:
         """Derive the tables at once, so that a contract that can't be derived fails at import."""
-        object.__setattr__(self, "id_field", Field(ID, self.id_kind, "Identity of the document in MongoDB."))
+        limit = TEXT_KEY_CHARACTERS if self.id_kind.gate.get("bsonType") == "string" else None
+        id_field = Field(ID, self.id_kind, "Identity of the document in MongoDB.", max_length=limit)
+        object.__setattr__(self, "id_field", id_field)
+        if self.id_kind is JSON or self.id_kind.is_array:
+            raise ContractError(f"{self.collection}: an _id that is {self.id_kind.name} can't be a key in the stores")
+        _check_kind(self.id_kind, (ID,), self.collection, in_item=False)
         _ = self.tables
         if self.key not in self.root.names:
             raise ContractError(f"{self.collection}: the business key {self.key!r} is no field of it")
@@ -231,6 +210,7 @@ def _columns(
         path = (*prefix, one.name)
         name = "item_id" if in_item and path == (ID,) else "_".join(path)
         if one.kind is not None:
+            _check_kind(one.kind, path, owner, in_item=in_item)
             yield Column(name, one.kind, one.description, one.nullable, path, field=one)
         elif not one.fields:
             raise ContractError(f"{owner}: the field {'.'.join(path)!r} has neither a kind nor fields of its own")
@@ -239,6 +219,18 @@ def _columns(
         if one.repeated or (one.kind is not None and one.kind.is_array):
             text = f"Number of items of {'.'.join(path)}; null if it is null or missing."
             yield Column(f"{name}_count", INTEGER, text, one.nullable, path, counts=True)
+
+
+def _check_kind(kind: Kind, path: tuple[str, ...], owner: str, *, in_item: bool) -> None:
+    """Refuse what the reader has no type for, or what would not come through it unchanged."""
+    field = f"{owner}: the field {'.'.join(path)!r}"
+    if kind is JSON:
+        if in_item:
+            raise ContractError(f"{field} is free-form inside an array of documents; declare the array's parent so")
+    elif kind.reader is None:
+        raise ContractError(f"{field} is {kind.name}, which can't be read from MongoDB")
+    elif kind.item is TIMESTAMP:
+        raise ContractError(f"{field} is {kind.name}; arrays hold texts, numbers or truth values")
 
 
 def _as_nullable(parent: Field) -> tuple[Field, ...]:
@@ -257,5 +249,7 @@ def _repeated(fields: tuple[Field, ...], prefix: tuple[str, ...]) -> Iterator[tu
 
 
 def _check_identifier(name: str, what: str) -> None:
+    if not name or "\0" in name:
+        raise ContractError(f"{what!r} has no name that a store could bear")
     if len(name.encode()) > IDENTIFIER_BYTES:
         raise ContractError(f"{what} is longer than {IDENTIFIER_BYTES} bytes, more than PostgreSQL keeps of a name")

@@ -67,7 +67,7 @@ def money(name: str, description: str, **options: Any) -> Field:
 
 def decimal(name: str, description: str, precision: int, scale: int, **options: Any) -> Field:
     """Declare an exact decimal number of ``precision`` digits, ``scale`` of them after the point."""
-    if not 0 <= scale <= precision <= DECIMAL_DIGITS:
+    if not (1 <= precision <= DECIMAL_DIGITS and 0 <= scale <= precision):
         raise ContractError(
             f"{name}: decimal({precision}, {scale}) is no kind; Decimal128 holds {DECIMAL_DIGITS} digits"
         )

@@ -7,7 +7,7 @@ import pandera.polars as pa
 import polars as pl
 
 from contracts.schema.entity import Column, Field, Table
-from contracts.schema.kinds import DATE, TIMESTAMP
+from contracts.schema.kinds import DATE, NUMBER, TIMESTAMP, Kind
 
 # What both stores hold exactly: ClickHouse's DateTime64 and Date32 are defined for these years only.
 FIRST_MOMENT = datetime(1900, 1, 1, tzinfo=UTC)
@@ -39,34 +39,44 @@ def _pandera_column(column: Column) -> pa.Column:
 
 
 def conditions(column: Column) -> dict[str, pl.Expr]:
-    """Return what a column's values must satisfy beyond their dtype, by the name of the rule."""
-    found: dict[str, pl.Expr] = {}
-    value = pl.col(column.name)
-    if column.kind.frame == pl.String():
-        # PostgreSQL's text can't hold a NUL character.
-        found[f"{column.name}_has_no_nul"] = ~value.str.contains("\0", literal=True)
-    elif column.kind.frame == pl.List(pl.String()):
-        found[f"{column.name}_has_no_nul"] = ~value.list.eval(pl.element().str.contains("\0", literal=True)).list.any()
-    elif column.kind is TIMESTAMP:
-        found[f"{column.name}_in_clickhouse_range"] = value.is_between(FIRST_MOMENT, LAST_MOMENT)
-    elif column.kind is DATE:
-        found[f"{column.name}_in_clickhouse_range"] = value.is_between(FIRST_MOMENT.date(), LAST_MOMENT.date())
+    """Return what a column's values must satisfy beyond their dtype, by the name of the rule.
+
+    What is declared of an array holds for each of its items.
+    """
+    value = pl.element() if column.kind.is_array else pl.col(column.name)
+    found = _of_stores(column.kind.item or column.kind, value)
     if column.field is not None and not column.counts:
-        found |= _declared(column.name, column.field)
-    return found
+        found |= _declared(column.field, value)
+    if column.kind.is_array:
+        found = {rule: pl.col(column.name).list.eval(kept).list.all() for rule, kept in found.items()}
+    return {f"{column.name}_{rule}": kept for rule, kept in found.items()}
 
 
-def _declared(name: str, field: Field) -> dict[str, pl.Expr]:
+def _of_stores(kind: Kind, value: pl.Expr) -> dict[str, pl.Expr]:
+    """Return the conditions under which both stores hold a value exactly."""
+    if kind.frame == pl.String():
+        # PostgreSQL's text can't hold a NUL character.
+        return {"has_no_nul": ~value.str.contains("\0", literal=True)}
+    if kind is TIMESTAMP:
+        return {"in_clickhouse_range": value.is_between(FIRST_MOMENT, LAST_MOMENT)}
+    if kind is DATE:
+        return {"in_clickhouse_range": value.is_between(FIRST_MOMENT.date(), LAST_MOMENT.date())}
+    return {}
+
+
+def _declared(field: Field, value: pl.Expr) -> dict[str, pl.Expr]:
     """Return the conditions that a contract's author declared for one field."""
-    value = pl.col(name)
+    at_least = None if field.minimum is None else value >= field.minimum
+    if at_least is not None and field.kind is not None and (field.kind.item or field.kind) is NUMBER:
+        at_least &= value.is_not_nan()  # Polars takes NaN for the greatest number, but it is not at least anything
     wanted = {
-        "at_least": None if field.minimum is None else value >= field.minimum,
+        "at_least": at_least,
         "at_most": None if field.maximum is None else value <= field.maximum,
         "min_length": None if field.min_length is None else value.str.len_chars() >= field.min_length,
         "max_length": None if field.max_length is None else value.str.len_chars() <= field.max_length,
         "in_vocabulary": value.is_in(field.vocabulary) if field.closed else None,
     }
-    return {f"{name}_{rule}": condition for rule, condition in wanted.items() if condition is not None}
+    return {rule: condition for rule, condition in wanted.items() if condition is not None}
 
 
 def _check(name: str, condition: pl.Expr) -> pa.Check:

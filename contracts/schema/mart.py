@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from contracts.schema.entity import Column, ContractError, Field, Rule, Table
+from contracts.schema.kinds import JSON
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,6 @@ class Mart:
         return Table(self.name, self.description, columns, self.key, indexes=self.indexes, rules=self.rules)
 
     def _column(self, field: Field) -> Column:
-        if field.kind is None:
+        if field.kind is None or field.kind.is_array or field.kind is JSON:
             raise ContractError(f"{self.name}: the field {field.name!r} is no scalar; a mart's columns are")
         return Column(field.name, field.kind, field.description, field.nullable, (field.name,), field=field)

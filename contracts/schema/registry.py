@@ -29,6 +29,8 @@ def entities(folders: Iterable[Path] = ()) -> dict[str, Entity]:
         entity = getattr(module, "ENTITY", None)
         if entity is None:
             continue
+        if not isinstance(entity, Entity):
+            raise ContractError(f"{module.__name__}: ENTITY is no Entity, but {type(entity).__name__}")
         stem = module.__name__.rpartition(".")[2]
         if stem != entity.table:
             raise ContractError(f"{entity.collection}: its contract must be named {entity.table}.py, not {stem}.py")
@@ -41,9 +43,21 @@ def entities(folders: Iterable[Path] = ()) -> dict[str, Entity]:
 
 
 def marts() -> dict[str, Mart]:
-    """Return every contract of a mart, by its name."""
-    modules = _package_modules(contracts.marts)
-    return {module.MART.name: module.MART for module in modules if hasattr(module, "MART")}
+    """Return every contract of a mart, by its name.
+
+    Raises:
+        ContractError: A module is not named as its mart.
+    """
+    found: dict[str, Mart] = {}
+    for module in _package_modules(contracts.marts):
+        mart = getattr(module, "MART", None)
+        if mart is None:
+            continue
+        stem = module.__name__.rpartition(".")[2]
+        if stem != mart.name:
+            raise ContractError(f"{mart.name}: its contract must be named {mart.name}.py, not {stem}.py")
+        found[mart.name] = mart
+    return found
 
 
 def _package_modules(package: ModuleType) -> Iterator[ModuleType]:
