@@ -26,8 +26,15 @@ def die_after(owner: Any, name: str) -> None:
     setattr(owner, name, lambda *arguments, **options: (done(*arguments, **options), die()))
 
 
-def die_before(owner: Any, name: str) -> None:
-    setattr(owner, name, die)
+def die_before(owner: Any, name: str, number: int = 1) -> None:
+    """Die instead of the nth call."""
+    do, calls = getattr(owner, name), []
+
+    def counting(*arguments: Any, **options: Any) -> Any:
+        calls.append(name)
+        return die() if len(calls) == number else do(*arguments, **options)
+
+    setattr(owner, name, counting)
 
 
 def die_at_statement(begins: str, number: int) -> None:
@@ -48,6 +55,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "never": lambda: None,
     "after the run was opened": lambda: die_after(books, "open_run"),
     "half staged": lambda: die_after(Postgres, "stage"),
+    "staged and not committed": lambda: die_after(ClickHouse, "stage"),
     "after staging": lambda: die_after(replicate, "open_run"),
     "in the middle of a load": lambda: None,  # by the progress callback
     "after a load": lambda: die_after(replicate, "load"),
@@ -55,10 +63,11 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "prepared": lambda: die_after(ClickHouse, "prepare"),
     "before the commit": lambda: die_after(books, "enter_publication"),
     "after the commit": lambda: die_before(ClickHouse, "publish"),
+    "before the second rename": lambda: die_at_statement("RENAME", 2),
     "before the second exchange": lambda: die_at_statement("EXCHANGE", 2),
     "between an exchange and its view": lambda: die_at_statement("CREATE OR REPLACE VIEW", 2),
     "before the intent is finished": lambda: die_before(books, "finish"),
-    "before the sweep": lambda: die_before(publishing, "_sweep"),
+    "before the sweep": lambda: die_before(publishing, "_sweep", 2),  # the first is the one at the beginning
 }
 
 
@@ -84,11 +93,7 @@ def main(given: dict[str, Any]) -> None:
     settings = Settings.load(**known | {"contracts": tuple(map(Path, known["contracts"]))})
     try:
         with connect(settings) as connections:
-            if given["moment"] != "before the sweep":
-                MOMENTS[given["moment"]]()
-            else:
-                publishing.finish_what_was_cut_short(connections)
-                MOMENTS[given["moment"]]()
+            MOMENTS[given["moment"]]()
             perform(connections, given["command"], given["moment"], given["arguments"])
     except EtlError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
