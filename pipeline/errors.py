@@ -9,6 +9,7 @@
     ├── SnapshotError              the cluster time can't be read any more
     └── DataError                  exit 1: the data are not as promised
         ├── BooksOpenError         source != loaded + quarantined
+        ├── QuarantineLimitError   more documents were refused than allowed
         └── VerificationError      a store differs from its source
 
 A contract that can't be derived raises ``contracts.schema.ContractError`` at import: contracts know no pipeline.
@@ -46,6 +47,10 @@ class DataError(EtlError):
 
 class BooksOpenError(DataError):
     """Source documents are neither loaded nor quarantined (or more were loaded than exist)."""
+
+
+class QuarantineLimitError(DataError):
+    """A run refused more documents than its user allows."""
 
 
 class VerificationError(DataError):

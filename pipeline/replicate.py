@@ -4,83 +4,26 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
-
-from bson import Timestamp, json_util
-from bson.codec_options import DatetimeConversion
+from dataclasses import dataclass, field
 
 from contracts.schema.entity import Entity
 from pipeline import books, publishing
-from pipeline.books import Account, as_number
+from pipeline.books import Account
 from pipeline.connections import TARGETS, Connections
-from pipeline.errors import BooksOpenError, SnapshotError, UsageError
+from pipeline.errors import SnapshotError, UsageError
 from pipeline.prefetch import prefetched
-from pipeline.publishing import REPLICA, abandon, finish_what_was_cut_short, tables_of
-from pipeline.stores import LoadFrame, Staging
+from pipeline.proof import allowed, prove, refuse_too_many
+from pipeline.publishing import abandon, finish_what_was_cut_short
+from pipeline.run import Partition, Run, staging_of
+from pipeline.stores import LoadFrame
 from pipeline.stores.mongo import Range
 from transforms.careful import careful
 from transforms.digest import Digest, digest
+from transforms.drift import Drift, merged
 
 PARTITION_BYTES = 256 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 CHUNK_ROWS, CHUNK_BYTES = 5_000, 16 * 2**20  # of the careful lane; a single document may have 16 MB
-Progress = Callable[["Partition", int, int], None]
-_EXACT = json_util.CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_MS)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One copy, from the moment it reads to its publish.
-
-    Attributes:
-        id: Its name in the books.
-        cluster_time: The moment that everything is read at.
-        uuids: Identity of each collection at the start; None where there is no such collection.
-        targets: Names of the stores that it loads.
-    """
-
-    id: str
-    cluster_time: Timestamp
-    uuids: dict[str, str | None]
-    targets: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values, to hand to another process."""
-        moment = [self.cluster_time.time, self.cluster_time.inc]
-        return {"id": self.id, "cluster_time": moment, "uuids": self.uuids, "targets": list(self.targets)}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Run":
-        """Return the run that :meth:`as_json` described."""
-        return cls(values["id"], Timestamp(*values["cluster_time"]), values["uuids"], tuple(values["targets"]))
-
-
-@dataclass(frozen=True)
-class Partition:
-    """A piece of a run that any process can load, once or more often.
-
-    Attributes:
-        collection: What to read.
-        number: Its number in the run.
-        within: Which ``_id``s.
-        label: What people call it, such as ``SupportTickets 3/8``.
-    """
-
-    collection: str
-    number: int
-    within: Range
-    label: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values, to hand to another process."""
-        bounds = [json_util.dumps(bound, json_options=_EXACT) for bound in (self.within.lower, self.within.upper)]
-        return {"collection": self.collection, "number": self.number, "bounds": bounds, "label": self.label}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Partition":
-        """Return the partition that :meth:`as_json` described."""
-        lower, upper = (json_util.loads(bound, json_options=_EXACT) for bound in values["bounds"])
-        return cls(values["collection"], values["number"], Range(lower, upper), values["label"])
+Progress = Callable[[Partition, int, int], None]
 
 
 def replicate(
@@ -88,6 +31,7 @@ def replicate(
     collections: Iterable[str] = (),
     targets: Iterable[str] = TARGETS,
     progress: Progress = lambda partition, source, loaded: None,
+    max_quarantined: str | None = None,
 ) -> tuple[Run, list[Account]]:
     """Copy collections into the targets, all at one moment, and publish them together.
 
@@ -96,6 +40,7 @@ def replicate(
         collections: Names of the collections; all if none is named.
         targets: Names of the targets.
         progress: Is told the documents of each partition, and how many of them are through.
+        max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of all; None for any number.
 
     Returns:
         The run and its closed books.
@@ -104,12 +49,14 @@ def replicate(
         BooksOpenError: A document is neither loaded nor quarantined; nothing was published.
         SnapshotError: The moment can't be read any more; nothing was published.
     """
+    if max_quarantined is not None:
+        allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
     finish_what_was_cut_short(connections)
     run = open_run(connections, collections, targets)
     try:
         for partition in plan(connections, run):
             load(connections, run, partition, progress)
-        return run, publish(connections, run)
+        return run, publish(connections, run, max_quarantined)
     except BaseException as error:
         abandon(connections, run.id, run.targets, str(error) or type(error).__name__)
         raise
@@ -143,7 +90,10 @@ def open_run(
 
 
 def plan(connections: Connections, run: Run) -> list[Partition]:
-    """Cut the collections of a run into partitions and open their accounts."""
+    """Cut the collections of a run into partitions and open their accounts; a plan that was made already is kept."""
+    # A plan is made once: its bounds come from a sample, so a second one would be another.
+    if (kept := books.plan_of(connections.postgres, run.id)) is not None:
+        return [Partition.from_json(values) for values in kept]
     partitions: list[Partition] = []
     for collection, uuid in run.uuids.items():
         ranges = connections.mongo.ranges(collection, PARTITION_BYTES) if uuid else [Range()]
@@ -151,8 +101,7 @@ def plan(connections: Connections, run: Run) -> list[Partition]:
             label = f"{collection} {place}/{len(ranges)}"
             partitions.append(Partition(collection, len(partitions), within, label))
     with connections.postgres.transaction():
-        accounts = [(partition.collection, partition.number) for partition in partitions]
-        books.plan(connections.postgres, run.id, accounts, run.targets)
+        books.plan(connections.postgres, run.id, [one.as_json() for one in partitions], run.targets)
     return partitions
 
 
@@ -173,33 +122,37 @@ def load(
         staging = staging_of(connections, run)
         targets = connections.targets(run.targets)
         loaders = [stack.enter_context(target.loading(staging, partition.number, entity.tables)) for target in targets]
-        documents = quarantined = size = 0
+        tally = _Tally()
         for one in _loaded(_digests(connections, run, partition, entity), entity, loaders):
             books.refuse(connections.postgres, run.id, partition.collection, partition.number, one.refused)
-            quarantined += len(one.refused)
-            documents += len(one.refused) + len(one.frames[entity.root.name])
-            size += one.size
-            progress(partition, source, documents)
-        seconds = time.monotonic() - started
+            tally.add(one, entity)
+            progress(partition, source, tally.documents)
         books.record(
             connections.postgres,
             run.id,
             partition.number,
             source=source,
-            quarantined=quarantined,
-            size=size,
-            seconds=seconds,
+            quarantined=tally.quarantined,
+            size=tally.size,
+            seconds=time.monotonic() - started,
         )
+        books.enter_drift(connections.postgres, run.id, partition.collection, partition.number, tally.drift)
 
 
-def publish(connections: Connections, run: Run) -> list[Account]:
+def publish(connections: Connections, run: Run, max_quarantined: str | None = None) -> list[Account]:
     """Prove the books of a run, then publish its tables; doing it again does nothing.
+
+    Args:
+        connections: The open connections.
+        run: A run whose partitions are loaded.
+        max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of all; None for any number.
 
     Returns:
         The closed books.
 
     Raises:
         BooksOpenError: A document is neither loaded nor quarantined, or a partition was not loaded.
+        QuarantineLimitError: More documents were refused than tolerated.
         SnapshotError: A collection was dropped or renamed during the run, so that part of it read as empty.
     """
     postgres = connections.postgres
@@ -207,16 +160,28 @@ def publish(connections: Connections, run: Run) -> list[Account]:
         books.lock_publishing(postgres)
         if not books.is_published(postgres, run.id):
             _refuse_changed_collections(connections, run)
-            _prove(connections, run)
+            prove(connections, run)
+            refuse_too_many(connections, run, max_quarantined)
             books.settle_quarantine(postgres, run.id, run.uuids)
             publishing.publish(connections, staging_of(connections, run), run.uuids, run.targets)
     finish_what_was_cut_short(connections)
     return books.accounts(postgres, run.id)
 
 
-def staging_of(connections: Connections, run: Run) -> Staging:
-    """Return where a run gathers its tables."""
-    return Staging(run.id, REPLICA, tables_of(connections, run.uuids), as_number(run.cluster_time))
+@dataclass
+class _Tally:
+    """What has become of a partition's documents so far."""
+
+    documents: int = 0
+    quarantined: int = 0
+    size: int = 0
+    drift: list[Drift] = field(default_factory=list)
+
+    def add(self, one: Digest, entity: Entity) -> None:
+        self.documents += len(one.frames[entity.root.name]) + len(one.refused)
+        self.quarantined += len(one.refused)
+        self.size += one.size
+        self.drift = merged([*self.drift, *one.drift])
 
 
 def _digests(connections: Connections, run: Run, partition: Partition, entity: Entity) -> Iterator[Digest]:
@@ -255,25 +220,6 @@ def _loaded(digests: Iterable[Digest], entity: Entity, loaders: Sequence[LoadFra
 def _load_frames(loader: LoadFrame, one: Digest, entity: Entity) -> None:
     for table in entity.tables:
         loader(table, one.frames[table.name])
-
-
-def _prove(connections: Connections, run: Run) -> None:
-    """Count what each target holds in staging and compare with what MongoDB counted."""
-    postgres, staging = connections.postgres, staging_of(connections, run)
-    if missing := books.unloaded(postgres, run.id):
-        raise BooksOpenError(f"{len(missing)} partitions of run {run.id} were not loaded, the first is {missing[0]}")
-    for collection in run.uuids:
-        root = connections.entities[collection].root
-        for target in connections.targets(run.targets):
-            books.enter_loaded(postgres, run.id, collection, target.name, target.staged(staging, root))
-    counted = {name: connections.mongo.count(name, run.cluster_time, Range()) for name in run.uuids}
-    for account in books.accounts(postgres, run.id):
-        if not account.closed or account.source != counted[account.collection]:
-            raise BooksOpenError(
-                f"the books of {account.collection} in {account.target} are open: MongoDB has "
-                f"{counted[account.collection]:,} documents ({account.source:,} by partition), {account.loaded:,} were "
-                f"loaded and {account.quarantined:,} quarantined; nothing was published"
-            )
 
 
 def _refuse_changed_collections(connections: Connections, run: Run) -> None:

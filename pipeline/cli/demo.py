@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.connections import Connections
     from pipeline.generate import Generated
     from pipeline.marts import BuiltMart
-    from pipeline.replicate import Run
+    from pipeline.run import Run
     from pipeline.verify import Comparison
 
 _PICK_WITHOUT_JQ = """python3 -c 'import json, sys; print(json.load(sys.stdin)["postgres"])'"""

@@ -20,7 +20,7 @@ from rich.text import Text
 from pipeline.cli.outcome import console
 
 if TYPE_CHECKING:
-    from pipeline.replicate import Partition
+    from pipeline.run import Partition
 
 
 class _Documents(ProgressColumn):

@@ -13,10 +13,10 @@ from rich.text import Text
 from pipeline.cli.outcome import WIDTH_OF_A_PIPE, moment
 
 if TYPE_CHECKING:
-    from pipeline.books import Account
+    from pipeline.books import Account, CollectionDrift
     from pipeline.generate import Generated
     from pipeline.marts import BuiltMart
-    from pipeline.replicate import Run
+    from pipeline.run import Run
     from pipeline.status import Status
     from pipeline.verify import Comparison
 
@@ -93,6 +93,22 @@ def accounts_table(title: str, accounts: Iterable["Account"]) -> Table:
         for one in accounts
     ]
     return table(title, ("collection", "target", "source", "= loaded", "+ quarantined", "books"), rows)
+
+
+def drift(found: Iterable["CollectionDrift"]) -> list[Table]:
+    """Show in what the application has gone beyond its contracts, if it has."""
+    rows = [(one.collection, one.kind, one.path, one.value, one.count, one.first_id) for one in found]
+    headings = ("collection", "drift", "path", "value", "count", "first _id")
+    title = "Drift: the application does what its contracts don't know; all of it is loaded"
+    return [table(title, headings, rows, wraps=("path", "value"))] if rows else []
+
+
+def refused(accounts: Iterable["Account"]) -> list[Text]:
+    """Say loudly that documents were refused, if any were."""
+    numbers = {one.collection: one.quarantined for one in accounts}
+    if not (total := sum(numbers.values())):
+        return []
+    return [Text(f"{total:,} documents are in quarantine; etl quarantine list tells why", style=_BAD)]
 
 
 def verification(found: Sequence["Comparison"]) -> list[Table]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pipeline.books import Account
     from pipeline.marts import BuiltMart
-    from pipeline.replicate import Run
+    from pipeline.run import Run
     from pipeline.status import Status
     from pipeline.verify import Comparison
 

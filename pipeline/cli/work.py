@@ -53,7 +53,15 @@ def generate(
     show(made.as_json(), tables.generated(made), as_json=as_json)
 
 
-def replicate(collections: Collections = None, target: Targets = None, as_json: AsJson = False) -> None:
+def replicate(
+    collections: Collections = None,
+    target: Targets = None,
+    max_quarantined: Annotated[
+        str | None,
+        typer.Option(metavar="N|P%", help="Publish nothing if more documents are refused.", show_default="no limit"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Copy collections into PostgreSQL and ClickHouse, all as they were at one moment.
 
     Every document ends in each store, value for value, or in quarantine with its
@@ -63,13 +71,17 @@ def replicate(collections: Collections = None, target: Targets = None, as_json: 
       etl replicate
       etl replicate UserSessions SupportTickets
       etl replicate --target clickhouse
+      etl replicate --max-quarantined 0.1%
     """
+    from pipeline import books
     from pipeline.connections import TARGETS
     from pipeline.replicate import replicate as copy
 
     with connected() as connections, partition_bars() as progress:
-        run, accounts = copy(connections, collections or (), target or TARGETS, progress)
-    show(values.replicated(run, accounts), tables.books(run, accounts), as_json=as_json)
+        run, accounts = copy(connections, collections or (), target or TARGETS, progress, max_quarantined)
+        drift = books.drift(connections.postgres, run.id)
+    found = values.replicated(run, accounts) | {"drift": drift}
+    show(found, tables.books(run, accounts), *tables.drift(drift), *tables.refused(accounts), as_json=as_json)
 
 
 def verify(collections: Collections = None, target: Targets = None, as_json: AsJson = False) -> None:

@@ -49,6 +49,9 @@ class Target(Protocol):
     def staged(self, staging: Staging, table: Table) -> Mapping[int, int]:
         """Count the rows of a table in staging, by partition."""
 
+    def staged_ids(self, staging: Staging, table: Table, partition: int) -> Iterator[pa.RecordBatch]:
+        """Yield the first column of a table in staging, for one partition."""
+
     def prepare(self, staging: Staging) -> None:
         """Do the slow part of a publish, which nobody who reads the published tables notices."""
 

@@ -74,6 +74,13 @@ class ClickHouse:
         }
         return {number: int(rows[0][0]) for number, rows in counts.items()}
 
+    def staged_ids(self, staging: Staging, table: Table, partition: int) -> Iterator[pa.RecordBatch]:
+        """Yield the first column of a table in staging, for one partition."""
+        part = f"{quoted(staging.name)}.{quoted(_part(table, partition))}"
+        stream = self.client.query_arrow_stream(f"SELECT {quoted(table.columns[0].name)} FROM {part}", use_strings=True)
+        with self._translated(), stream as batches:
+            yield from batches
+
     def prepare(self, staging: Staging) -> None:
         """Gather the partitions of each table into one, by hard links."""
         for table in staging.tables:

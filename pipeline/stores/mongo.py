@@ -21,7 +21,7 @@ from pipeline.settings import redacted
 
 Document = dict[str, Any]
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
-_FAR_DATES: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+FAR_DATES: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 _SNAPSHOT_GONE = {26, 239, 246}  # NamespaceNotFound, SnapshotTooOld, SnapshotUnavailable
 _OPLOG_GONE = {286}  # ChangeStreamHistoryLost
 _SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
@@ -111,6 +111,13 @@ class Mongo:
         with translated(self._shown):
             found = list(self._at(collection, cluster_time).aggregate(stages, hint={ID: 1}))
         return int(found[0]["documents"]) if found else 0
+
+    def ids(self, collection: str, cluster_time: Timestamp, within: Range) -> Iterator[bytes]:
+        """Yield the BSON of ``{"_id": ...}`` of each document of a range."""
+        source = self._at(collection, cluster_time).with_options(codec_options=RAW)
+        with translated(self._shown):
+            for document in source.find(within.match, {ID: 1}, hint=[(ID, 1)]):
+                yield bytes(document.raw)
 
     def ranges(self, collection: str, partition_bytes: int) -> list[Range]:
         """Cut a collection into ranges of about equal size, complete over every BSON type of ``_id``.
@@ -208,7 +215,7 @@ class Mongo:
 def _bound(document: RawBSONDocument) -> Document | None:
     """Return an ``_id`` as a bound, or None if it can't be decoded: another one will do as well."""
     try:
-        return bson.decode(document.raw, _FAR_DATES)
+        return bson.decode(document.raw, FAR_DATES)
     except bson.errors.BSONError:
         return None
 

@@ -78,6 +78,17 @@ class Postgres:
         )
         return {int(partition): int(count) for partition, count in rows}
 
+    def staged_ids(self, staging: Staging, table: Table, partition: int) -> Iterator[pa.RecordBatch]:
+        """Yield the first column of a table in staging, for one partition."""
+        name, column = quoted(staging.name), quoted(table.columns[0].name)
+        query = (
+            f"SELECT {column} FROM {name}.{quoted(table.name)} t JOIN {name}._partitions p "
+            f"ON t.xmin::text::bigint = p.loaded_by WHERE p.partition = {partition}"
+        )
+        with self._translated(), self.connection.cursor() as cursor:
+            cursor.execute(query)
+            yield from cursor.fetch_record_batch()
+
     def prepare(self, staging: Staging) -> None:
         """Add keys and indexes to the tables that are not published yet, and statistics to all."""
         new = [table for table in staging.tables if not self._exists(staging.schema, table)]

@@ -1,0 +1,40 @@
+"""The books, kept in PostgreSQL's schema ``etl``: runs, what each loaded, what is published, what was refused."""
+
+from pipeline.books.drift import CollectionDrift, drift, enter_drift
+from pipeline.books.ledger import Account, accounts, enter_loaded, is_loaded, plan, plan_of, record, unloaded
+from pipeline.books.moments import as_number, as_timestamp
+from pipeline.books.publications import Publication, enter_publication, finish, publications
+from pipeline.books.refusals import quarantined, refuse, refused_hashes, settle_quarantine
+from pipeline.books.runs import fail, is_alive, is_published, open_run, statuses
+from pipeline.books.schema import lock_publishing, prepare
+
+__all__ = [
+    "Account",
+    "CollectionDrift",
+    "Publication",
+    "accounts",
+    "as_number",
+    "as_timestamp",
+    "drift",
+    "enter_drift",
+    "enter_loaded",
+    "enter_publication",
+    "fail",
+    "finish",
+    "is_alive",
+    "is_loaded",
+    "is_published",
+    "lock_publishing",
+    "open_run",
+    "plan",
+    "plan_of",
+    "prepare",
+    "publications",
+    "quarantined",
+    "record",
+    "refuse",
+    "refused_hashes",
+    "settle_quarantine",
+    "statuses",
+    "unloaded",
+]

@@ -1,0 +1,64 @@
+"""What is published: which run, and so which moment, each collection and mart shows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bson import Timestamp
+
+from pipeline.books.moments import as_timestamp
+from pipeline.stores.postgres import Postgres
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a collection or mart shows in a target.
+
+    Attributes:
+        name: The collection or mart.
+        target: Name of the target.
+        run_id: The run it is from.
+        cluster_time: The moment it shows.
+        finished: False while ClickHouse still has to follow what PostgreSQL committed.
+    """
+
+    name: str
+    target: str
+    run_id: str
+    cluster_time: Timestamp
+    finished: bool
+
+
+def enter_publication(postgres: Postgres, run_id: str, names: Iterable[str], targets: Iterable[str]) -> None:
+    """Enter what a run publishes; in targets other than PostgreSQL it is an intent until :func:`finish`."""
+    for name in names:
+        for target in targets:
+            postgres.execute(
+                "INSERT INTO etl.published SELECT $2::text, $3::text, run_id, cluster_time, cluster_time_at, "
+                "CASE WHEN $3::text = 'postgres' THEN now() END FROM etl.runs WHERE run_id = $1::text "
+                "ON CONFLICT (collection, target) DO UPDATE SET run_id = excluded.run_id, "
+                "cluster_time = excluded.cluster_time, cluster_time_at = excluded.cluster_time_at, "
+                "published_at = excluded.published_at",
+                parameters=(run_id, name, target),
+            )
+    postgres.execute(
+        "UPDATE etl.runs SET status = 'published', finished_at = now() WHERE run_id = $1::text", parameters=(run_id,)
+    )
+
+
+def finish(postgres: Postgres, run_id: str, target: str) -> None:
+    """Enter that a target has followed a publish."""
+    postgres.execute(
+        "UPDATE etl.published SET published_at = now() WHERE run_id = $1::text AND target = $2::text",
+        parameters=(run_id, target),
+    )
+
+
+def publications(postgres: Postgres) -> list[Publication]:
+    """Return what every collection and mart shows, in each target."""
+    query = (
+        "SELECT collection, target, run_id, cluster_time, published_at IS NOT NULL "
+        "FROM etl.published ORDER BY 1, 2 DESC"
+    )
+    return [
+        Publication(name, target, run, as_timestamp(at), done) for name, target, run, at, done in postgres.rows(query)
+    ]

@@ -1,0 +1,53 @@
+"""The tables of the books."""
+
+from pipeline.stores.postgres import Postgres
+
+LOCK = 7_305_101_001  # an arbitrary number that stands for the books among PostgreSQL's advisory locks
+_QUARANTINE = (
+    "collection text NOT NULL, id_hash bytea NOT NULL, _id text NOT NULL, bson bytea NOT NULL, reasons jsonb NOT NULL"
+)
+_TABLES = (
+    "CREATE SCHEMA IF NOT EXISTS etl",
+    "CREATE TABLE IF NOT EXISTS etl.runs ("
+    "run_id text PRIMARY KEY, kind text NOT NULL, status text NOT NULL, cluster_time bigint NOT NULL, "
+    "cluster_time_at timestamptz NOT NULL, targets text[] NOT NULL, single_process boolean NOT NULL, "
+    "started_at timestamptz NOT NULL DEFAULT now(), finished_at timestamptz, message text, plan jsonb)",
+    "CREATE TABLE IF NOT EXISTS etl.ledger ("
+    "run_id text NOT NULL REFERENCES etl.runs, collection text NOT NULL, partition bigint NOT NULL, "
+    "target text NOT NULL, source bigint, loaded bigint, quarantined bigint, bytes bigint, seconds double precision, "
+    "PRIMARY KEY (run_id, collection, partition, target))",
+    "CREATE TABLE IF NOT EXISTS etl.published ("
+    "collection text NOT NULL, target text NOT NULL, run_id text NOT NULL REFERENCES etl.runs, "
+    "cluster_time bigint NOT NULL, cluster_time_at timestamptz NOT NULL, published_at timestamptz, "
+    "PRIMARY KEY (collection, target))",
+    f"CREATE TABLE IF NOT EXISTS etl.quarantine ({_QUARANTINE}, run_id text NOT NULL REFERENCES etl.runs, "
+    "first_seen_at timestamptz NOT NULL, resolved_at timestamptz, PRIMARY KEY (collection, id_hash))",
+    f"CREATE TABLE IF NOT EXISTS etl.refused (run_id text NOT NULL, partition bigint NOT NULL, {_QUARANTINE})",
+    "CREATE TABLE IF NOT EXISTS etl.drift ("
+    "run_id text NOT NULL REFERENCES etl.runs, collection text NOT NULL, partition bigint NOT NULL, "
+    "path text NOT NULL, kind text NOT NULL, value text, count bigint NOT NULL, first_id text NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS drift_by_run ON etl.drift (run_id)",
+    "COMMENT ON SCHEMA etl IS 'The books of the pipeline.'",
+    "COMMENT ON TABLE etl.runs IS 'One row per run; cluster_time is the moment it read, as seconds * 2^32 + ordinal.'",
+    "COMMENT ON TABLE etl.ledger IS 'Per run, collection, partition and target: "
+    "source (counted by MongoDB) = loaded (counted in the store) + quarantined.'",
+    "COMMENT ON TABLE etl.published IS 'Which run, and so which moment, each collection or mart shows in each target; "
+    "published_at is null until ClickHouse has followed PostgreSQL.'",
+    "COMMENT ON TABLE etl.refused IS 'What running runs have refused so far.'",
+    "COMMENT ON TABLE etl.drift IS 'In what the documents of a run went beyond their contracts.'",
+    "COMMENT ON TABLE etl.quarantine IS 'Documents that were refused, whole, with every reason; "
+    "resolved_at is null as long as they are refused.'",
+)
+
+
+def prepare(postgres: Postgres) -> None:
+    """Create the books if they do not exist."""
+    with postgres.transaction():
+        # Two commands may come here at once, and CREATE ... IF NOT EXISTS is no protection against that.
+        postgres.rows(f"SELECT pg_advisory_xact_lock({LOCK})::text")
+        postgres.execute(*_TABLES)
+
+
+def lock_publishing(postgres: Postgres) -> None:
+    """Let one publish at a time pass, until the transaction ends."""
+    postgres.rows(f"SELECT pg_advisory_xact_lock({LOCK})::text")

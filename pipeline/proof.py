@@ -1,0 +1,108 @@
+"""The proof that comes before a publish: every document that MongoDB counted is in each store or in quarantine."""
+
+import re
+from collections.abc import Mapping
+
+import bson
+
+from contracts.schema.entity import ID, Entity
+from pipeline import books
+from pipeline.books import Account
+from pipeline.connections import Connections
+from pipeline.errors import BooksOpenError, QuarantineLimitError, UsageError
+from pipeline.run import Partition, Run, staging_of
+from pipeline.stores import Target
+from pipeline.stores.mongo import FAR_DATES, Range
+from transforms.expected import expected_id
+from transforms.identity import identity
+
+_NAMED = 5
+_LIMIT = re.compile(r"\d+|\d+(\.\d+)?%")
+
+
+def prove(connections: Connections, run: Run) -> None:
+    """Count what each target holds in staging, and hold it against what MongoDB counts at the run's moment.
+
+    Raises:
+        BooksOpenError: A partition was not loaded, or a document is neither loaded nor quarantined.
+    """
+    postgres, staging = connections.postgres, staging_of(connections, run)
+    if missing := books.unloaded(postgres, run.id):
+        raise BooksOpenError(f"{len(missing)} partitions of run {run.id} were not loaded, the first is {missing[0]}")
+    for collection in run.uuids:
+        root = connections.entities[collection].root
+        for target in connections.targets(run.targets):
+            books.enter_loaded(postgres, run.id, collection, target.name, target.staged(staging, root))
+    counted = {name: connections.mongo.count(name, run.cluster_time, Range()) for name in run.uuids}
+    for account in books.accounts(postgres, run.id):
+        if not account.closed or account.source != counted[account.collection]:
+            raise BooksOpenError(_open_books(connections, run, account, counted))
+
+
+def refuse_too_many(connections: Connections, run: Run, limit: str | None) -> None:
+    """Stop a run that refused more documents than its user allows.
+
+    Args:
+        connections: The open connections.
+        run: A run whose partitions are loaded.
+        limit: ``N`` documents, or ``P%`` of the source's; None for no limit.
+
+    Raises:
+        QuarantineLimitError: It refused more.
+    """
+    if limit is None:
+        return
+    accounts = {account.collection: account for account in books.accounts(connections.postgres, run.id)}.values()
+    refused, source = sum(one.quarantined for one in accounts), sum(one.source for one in accounts)
+    if refused > allowed(limit, source):
+        worst = max(accounts, key=lambda one: one.quarantined)
+        raise QuarantineLimitError(
+            f"{refused:,} of {source:,} documents were refused, more than the limit of {limit}; most of them, "
+            f"{worst.quarantined:,}, in {worst.collection}; nothing was published"
+        )
+
+
+def allowed(limit: str, source: int) -> float:
+    """Return how many documents a limit allows.
+
+    Args:
+        limit: ``N`` or ``P%``.
+        source: How many documents there are.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if not _LIMIT.fullmatch(limit):
+        raise UsageError(f"a limit of the quarantine is a number or a percentage, such as 100 or 0.5%, not {limit!r}")
+    return source * float(limit[:-1]) / 100 if limit.endswith("%") else int(limit)
+
+
+def _open_books(connections: Connections, run: Run, account: Account, counted: Mapping[str, int]) -> str:
+    entity = connections.entities[account.collection]
+    target = next(one for one in connections.targets() if one.name == account.target)
+    named = ", ".join(_unaccounted(connections, run, entity, target)[:_NAMED])
+    return (
+        f"the books of {account.collection} in {account.target} are open: MongoDB has {counted[account.collection]:,} "
+        f"documents ({account.source:,} by partition), {account.loaded:,} were loaded and {account.quarantined:,} "
+        f"quarantined; nothing was published; {'unaccounted for: ' + named if named else 'every _id is accounted for'}"
+    )
+
+
+def _unaccounted(connections: Connections, run: Run, entity: Entity, target: Target) -> list[str]:
+    """Return the ``_id``s that are neither in a target's staging nor refused, or that are there but not in MongoDB."""
+    refused = books.refused_hashes(connections.postgres, run.id, entity.collection)
+    found: list[str] = []
+    for values in books.plan_of(connections.postgres, run.id) or []:
+        partition = Partition.from_json(values)
+        if partition.collection != entity.collection:
+            continue
+        ids = target.staged_ids(staging_of(connections, run), entity.root, partition.number)
+        staged = {str(value) for batch in ids for value in batch[ID].to_pylist()}
+        for raw in connections.mongo.ids(entity.collection, run.cluster_time, partition.within):
+            hashed, text = identity(raw)
+            stored = str(expected_id(bson.decode(raw, FAR_DATES)[ID], entity))
+            if hashed not in refused and stored not in staged:
+                found.append(text)
+            staged.discard(stored)
+        found += sorted(staged)
+    return found
