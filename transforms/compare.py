@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from contracts.schema.entity import ID, Column, Table
-from contracts.schema.kinds import JSON, NUMBER
+from contracts.schema.kinds import JSON, NUMBER, TIMESTAMP
 from transforms.expected import canonical_text
 
 SHOWN = 10
@@ -49,17 +49,24 @@ class Findings:
 
 
 def as_stored(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """Return rows as a store gave them in the contract's dtypes, JSON in canonical form, arrays null by their count."""
+    """Return rows as a store gave them in the contract's dtypes, JSON in canonical form, arrays null by their count.
+
+    A moment that is finer than the contract's milliseconds stays so: it equals none of the source's.
+    """
     columns: list[pl.Series] = []
     for column in table.columns:
         series = frame[column.name]
         if column.kind is JSON:
             series = pl.Series(column.name, [canonical_text(text) for text in series.to_list()], pl.String)
-        columns.append(series.cast(column.kind.frame))
+        cast = series.cast(column.kind.frame)
+        is_cut = column.kind is TIMESTAMP and cast.cast(series.dtype).ne_missing(series).any()
+        columns.append(series if is_cut else cast)
     rows = pl.DataFrame(columns) if columns else frame
     # ClickHouse holds an empty array where the source has none; the count tells which it was.
     return rows.with_columns(
-        pl.when(pl.col(f"{column.name}_count").is_not_null()).then(pl.col(column.name)).alias(column.name)
+        pl.when(pl.col(f"{column.name}_count").is_not_null() | (pl.col(column.name).list.len() > 0))
+        .then(pl.col(column.name))
+        .alias(column.name)
         for column in table.columns
         if column.kind.is_array
     )
@@ -112,13 +119,15 @@ def _report_repeated(found: pl.DataFrame, table: Table, findings: Findings) -> N
 
 def _differs(expected: pl.DataFrame, found: pl.DataFrame, column: Column) -> pl.Series:
     left, right = expected[column.name], found[column.name]
-    if column.kind is NUMBER:  # by bits: -0.0 equals 0.0, and all NaNs each other, otherwise
+    if (column.kind.item or column.kind) is NUMBER:  # by bits: -0.0 equals 0.0, and all NaNs each other, otherwise
         left, right = _bits(left), _bits(right)
-    return left.ne_missing(right)
+    return left.cast(right.dtype).ne_missing(right)
 
 
 def _bits(series: pl.Series) -> pl.Series:
-    return pl.Series(series.name, series.to_arrow().view("int64"))
+    if series.dtype == pl.List:
+        return series.list.eval(pl.element().reinterpret(dtype=pl.Int64))
+    return series.reinterpret(dtype=pl.Int64)
 
 
 def _show(findings: Findings, difference: Difference) -> None:
