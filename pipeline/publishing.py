@@ -13,6 +13,7 @@ from pipeline.errors import EtlError, SnapshotError
 from pipeline.stores import Staging
 
 REPLICA, MARTS = "replica", "marts"
+WHOLE = ("replicate", "marts")  # kinds of runs that stage all rows of their tables
 
 
 def publish(connections: Connections, staging: Staging, names: Iterable[str], targets: Iterable[str]) -> None:
@@ -52,7 +53,8 @@ def finish_what_was_cut_short(connections: Connections) -> None:
         for run_id, waiting in _unfinished(connections).items():
             schema = REPLICA if waiting[0].name in connections.entities else MARTS
             tables = tables_of(connections, [publication.name for publication in waiting])
-            clickhouse.publish(Staging(run_id, schema, tables, as_number(waiting[0].cluster_time)))
+            whole = books.kind_of(postgres, run_id) in WHOLE
+            clickhouse.publish(Staging(run_id, schema, tables, as_number(waiting[0].cluster_time), whole))
             books.finish(postgres, run_id, clickhouse.name)
     with postgres.transaction():
         books.lock_publishing(postgres)

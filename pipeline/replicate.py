@@ -187,7 +187,7 @@ class _Tally:
 def _digests(connections: Connections, run: Run, partition: Partition, entity: Entity) -> Iterator[Digest]:
     """Yield all documents of a partition, digested: first what the gate refuses, then the rest."""
     mongo, gated = connections.mongo, False
-    for raws in _in_chunks(mongo.refused(entity, run.cluster_time, partition.within)):
+    for raws in in_chunks(mongo.refused(entity, run.cluster_time, partition.within)):
         gated = True
         yield careful(raws, entity)
     batches = mongo.batches(entity, run.cluster_time, partition.within, gated=gated)
@@ -195,7 +195,8 @@ def _digests(connections: Connections, run: Run, partition: Partition, entity: E
         yield digest(batch, entity)
 
 
-def _in_chunks(raws: Iterable[bytes]) -> Iterator[list[bytes]]:
+def in_chunks(raws: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Yield documents for the careful lane, as many at a time as memory may hold."""
     chunk: list[bytes] = []
     size = 0
     for raw in raws:

@@ -27,6 +27,7 @@ from transforms.decode import documents
 from transforms.expected import expected_frames, expected_id
 from transforms.identity import identity
 
+BROKEN = 10_000  # where more documents are broken, a full copy is the better repair
 CHUNK_ROWS = 20_000  # Python objects of so many documents take some 100 MB
 Progress = Callable[[str, int, int], None]
 _FAR_DATES: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -48,6 +49,7 @@ class Comparison:
         quarantined: Documents of the source that are in quarantine, byte for byte.
         changed_since: Documents that were changed after the published moment, which can't be read any more.
         differences: The first differences.
+        broken: ``_id`` of the documents that are not as they must be, as the stores have it; the first ones.
     """
 
     collection: str
@@ -61,6 +63,7 @@ class Comparison:
     quarantined: int = 0
     changed_since: int = 0
     differences: list[Difference] = field(default_factory=list)
+    broken: list[Any] = field(default_factory=list)
 
     @property
     def proven(self) -> bool:
@@ -234,6 +237,7 @@ def _hold_against(target: Target, entity: Entity, chunk: _Chunk, hidden: set[Any
     result.missing += len(findings.missing) + len(chunk.unexpected)
     result.extra += len(findings.ids - known)
     result.different += len(unequal - findings.missing)
+    result.broken += list(findings.ids)[: BROKEN - len(result.broken)]
     nowhere = [Difference(one, entity.table, "*", "a row or a quarantined document", None) for one in chunk.unexpected]
     result.differences = [*result.differences, *nowhere, *findings.first][:SHOWN]
 

@@ -40,17 +40,18 @@ class _Mended:
     undeclared: list[str]
 
 
-def careful(raws: Sequence[bytes], entity: Entity) -> Digest:
+def careful(raws: Sequence[bytes], entity: Entity, *, gated: bool = True) -> Digest:
     """Mend what can be mended of some documents, and refuse the others.
 
     Args:
         raws: The BSON of each, as stored.
         entity: Their contract.
+        gated: Whether the gate refused them: then each must have a reason for that.
     """
     mended: dict[bytes, _Mended] = {}
     refused: list[Refused] = []
     for raw in raws:
-        outcome = _examined(raw, entity)
+        outcome = _examined(raw, entity, gated=gated)
         if isinstance(outcome, _Mended):
             mended[outcome.declared] = outcome
         else:
@@ -65,7 +66,7 @@ def careful(raws: Sequence[bytes], entity: Entity) -> Digest:
     )
 
 
-def _examined(raw: bytes, entity: Entity) -> "_Mended | list[Reason]":
+def _examined(raw: bytes, entity: Entity, *, gated: bool) -> "_Mended | list[Reason]":
     """Return a document mended, or the reasons against it."""
     try:
         document = bson.decode(raw, DECODING)
@@ -80,7 +81,7 @@ def _examined(raw: bytes, entity: Entity) -> "_Mended | list[Reason]":
         extra = json_text(undeclared_fields) if undeclared_fields else None
     except UnrepresentableError as error:
         reasons.append(error.reason)
-    if not reasons and not undeclared_fields:
+    if gated and not reasons and not undeclared_fields:
         reasons.append(Reason("", "refused by the gate for a reason that the contract does not tell", None))
     return reasons or _Mended(raw, bson.encode(declared), str(document[ID]), extra, list(undeclared_fields))
 

@@ -23,7 +23,7 @@ def identity(raw: bytes) -> tuple[bytes, str]:
         SHA-256 of the BSON document ``{"_id": ...}``, and the text; ``{"$bson": hex}`` if not even the ``_id`` can be
         decoded.
     """
-    alone = _only_id(raw)
+    alone = only_id(raw)
     try:
         decoded: bytes = orjson.dumps(orjson.loads(bsonjs.dumps(alone, mode=bsonjs.CANONICAL))["_id"])
         text = decoded.decode()
@@ -32,8 +32,8 @@ def identity(raw: bytes) -> tuple[bytes, str]:
     return hashlib.sha256(alone).digest(), text
 
 
-def _only_id(raw: bytes) -> bytes:
-    """Return the document without all but its ``_id``; the whole if it does not begin with one."""
+def only_id(raw: bytes) -> bytes:
+    """Return the BSON of ``{"_id": ...}`` of a document; the whole document if it does not begin with its ``_id``."""
     value = _START + 1 + len(_NAME)
     kind = raw[_START]
     if raw[_START + 1 : value] != _NAME or kind not in _LENGTHS:

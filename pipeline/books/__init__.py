@@ -5,7 +5,7 @@ from pipeline.books.ledger import Account, accounts, enter_loaded, is_loaded, pl
 from pipeline.books.moments import as_number, as_timestamp
 from pipeline.books.publications import Publication, enter_publication, finish, publications
 from pipeline.books.refusals import quarantined, refuse, refused_hashes, settle_quarantine
-from pipeline.books.runs import fail, is_alive, is_published, open_run, statuses
+from pipeline.books.runs import fail, is_alive, is_published, kind_of, open_run, statuses
 from pipeline.books.schema import lock_publishing, prepare
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "is_alive",
     "is_loaded",
     "is_published",
+    "kind_of",
     "lock_publishing",
     "open_run",
     "plan",

@@ -19,7 +19,7 @@ def open_run(
 
     Args:
         postgres: Where the books are.
-        kind: ``replicate`` or ``marts``.
+        kind: ``replicate``, ``marts``, ``replay`` or ``repair``.
         cluster_time: The moment that it reads.
         targets: Where it loads.
         single_process: Whether the process that opens it does all of it; if that process dies, so does the run.
@@ -76,3 +76,8 @@ def is_alive(postgres: Postgres, run_id: str) -> bool:
 def is_published(postgres: Postgres, run_id: str) -> bool:
     """Tell whether a run is published already."""
     return bool(postgres.rows("SELECT status = 'published' FROM etl.runs WHERE run_id = $1::text", run_id)[0][0])
+
+
+def kind_of(postgres: Postgres, run_id: str) -> str:
+    """Return what a run does: ``replicate``, ``marts``, ``replay`` or ``repair``."""
+    return str(postgres.rows("SELECT kind FROM etl.runs WHERE run_id = $1::text", run_id)[0][0])

@@ -15,7 +15,7 @@ from rich.text import Text
 from pipeline.cli import tables
 from pipeline.cli.options import AsJson, Collections
 from pipeline.cli.outcome import say, show
-from pipeline.cli.sessions import bookkeeper
+from pipeline.cli.sessions import bookkeeper, connected
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,12 +34,13 @@ class Format(StrEnum):
 
 @app.callback()
 def quarantine(context: typer.Context) -> None:
-    """Look at the documents that were refused, and export them.
+    """Look at the documents that were refused, export them, retry them.
 
     Examples:
       etl quarantine list
       etl quarantine show 65f0c0ffee65f0c0ffee65f0
       etl quarantine export --format bson -o refused.bson
+      etl quarantine replay
     """
     if context.invoked_subcommand is None:
         listing()
@@ -89,6 +90,27 @@ def export(
             file.write(document.raw if form is Format.BSON else document.document.encode() + b"\n")
             exported += 1
     say(f"{exported:,} documents exported")
+
+
+@app.command("replay")
+def replay(collections: Collections = None, as_json: AsJson = False) -> None:
+    """Retry the refused documents under the contracts of today, and load those that are lawful now.
+
+    They are taken as they were at the moment that the stores show. What was mended
+    in MongoDB since comes with the next etl replicate.
+    """
+    from pipeline.amend import replay as retry
+
+    with connected() as connections:
+        found = retry(connections, collections or ())
+    rows = [(one.collection, one.retried, one.loaded, one.refused, one.changed) for one in found]
+    headings = ("collection", "retried", "loaded", "still refused", "of these changed in MongoDB since")
+    parts: list[RenderableType] = (
+        [tables.table("Replayed", headings, rows)] if rows else [Text("the quarantine is empty")]
+    )
+    if any(one.changed for one in found):
+        parts.append(Text("etl replicate takes over what was changed in MongoDB"))
+    show({"replayed": found}, *parts, as_json=as_json)
 
 
 @contextmanager

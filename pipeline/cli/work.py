@@ -7,7 +7,7 @@ import typer
 
 from pipeline.cli import tables, values
 from pipeline.cli.options import AsJson, Collections, Defects, Replace, Scale, Seed, Targets
-from pipeline.cli.outcome import show
+from pipeline.cli.outcome import say, show
 from pipeline.cli.progress import comparison_bars, generation_bars, mart_spinner, partition_bars
 from pipeline.cli.sessions import connected, source
 from pipeline.errors import UsageError, VerificationError
@@ -84,7 +84,14 @@ def replicate(
     show(found, tables.books(run, accounts), *tables.drift(drift), *tables.refused(accounts), as_json=as_json)
 
 
-def verify(collections: Collections = None, target: Targets = None, as_json: AsJson = False) -> None:
+def verify(
+    collections: Collections = None,
+    target: Targets = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Read what differs again, put it right, and verify it again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Prove that the stores hold exactly what MongoDB held, by comparing every value.
 
     MongoDB is read at the moment that was published, by a decoder that the copy
@@ -93,12 +100,18 @@ def verify(collections: Collections = None, target: Targets = None, as_json: AsJ
     Examples:
       etl verify
       etl verify SupportTickets --target postgres
+      etl verify --repair
     """
+    from pipeline.amend import repair as mend
     from pipeline.connections import TARGETS
     from pipeline.verify import verify as compare
 
     with connected() as connections, comparison_bars() as progress:
         found = compare(connections, collections or (), target or TARGETS, progress)
+        mended = mend(connections, found) if repair else []
+        if mended:
+            say(f"{sum(len(one.broken) for one in mended):,} documents were read again; verifying once more")
+            found = compare(connections, collections or (), target or TARGETS, progress)
     show(values.verified(found), *tables.verification(found), as_json=as_json)
     end_by(found)
 
@@ -127,7 +140,7 @@ def end_by(found: Sequence["Comparison"]) -> None:
     """End with exit code 1 unless everything is proven."""
     if broken := [one for one in found if not one.proven]:
         pairs = ", ".join(f"{one.collection} in {one.target}" for one in broken)
-        typer.echo(f"error: not proven: {pairs}; run etl replicate to mend it", err=True)
+        typer.echo(f"error: not proven: {pairs}; etl verify --repair or etl replicate mends it", err=True)
         raise typer.Exit(VerificationError.exit_code)
 
 

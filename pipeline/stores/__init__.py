@@ -22,12 +22,15 @@ class Staging:
         schema: Where they will be published, ``replica`` or ``marts``; ClickHouse calls it a database.
         tables: What is gathered, parents before children.
         version: The run's cluster time as one number: a later one is greater.
+        whole: Whether it holds all rows of its tables. If not, it holds those of the documents that
+            :meth:`Target.enlist` named, and all other documents stay as they are published.
     """
 
     run_id: str
     schema: str
     tables: tuple[Table, ...]
     version: int
+    whole: bool = True
 
     @property
     def name(self) -> str:
@@ -45,6 +48,9 @@ class Target(Protocol):
 
     def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> AbstractContextManager[LoadFrame]:
         """Load one partition of some tables into staging; doing it again replaces what an earlier try left."""
+
+    def enlist(self, staging: Staging, ids: pl.Series) -> None:
+        """Name documents that a staging area which is not whole speaks for, by their ``_id`` as the stores have it."""
 
     def staged(self, staging: Staging, table: Table) -> Mapping[int, int]:
         """Count the rows of a table in staging, by partition."""
@@ -73,3 +79,6 @@ class Target(Protocol):
             after: Only rows whose first column is greater.
             upto: Only rows whose first column is at most this.
         """
+
+    def published_columns(self, schema: str, table: Table) -> list[str]:
+        """Return the names of a published table's columns, in order; none if it is not published."""

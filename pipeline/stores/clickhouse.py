@@ -13,12 +13,13 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 from clickhouse_connect.driver.httputil import get_pool_manager
 
-from contracts.schema.ddl import DELETED, VERSION, clickhouse_table, clickhouse_view, quoted
-from contracts.schema.entity import Column, Table
+from contracts.schema.ddl import DELETED, VERSION, clickhouse_table, clickhouse_view, quoted, quoted_names
+from contracts.schema.entity import ID, Column, Table
 from pipeline.errors import EtlError, ServerError
 from pipeline.settings import redacted
 from pipeline.stores import LoadFrame, Staging
 
+_DOCUMENTS = "_documents"
 BLOCK_ROWS = 50_000  # one insert of 500k rows took 2.6 times as long as ten of 50k, and more memory
 _REFUSED = ("Code: 516.", "Code: 193.", "Code: 497.")  # authentication failed, wrong password, access denied
 _ERRNO = re.compile(r"\[Errno -?\d+\] ([^\"')]+)")  # the system's reason, deep in what the HTTP library says
@@ -65,6 +66,15 @@ class ClickHouse:
             self.execute(clickhouse_table(staging.name, _part(table, partition), table, staging.run_id))
         yield lambda table, frame: self._insert(staging, _part(table, partition), table, frame)
 
+    def enlist(self, staging: Staging, ids: pl.Series) -> None:
+        """Name documents that a staging area which is not whole speaks for."""
+        name, key = f"{quoted(staging.name)}.{_DOCUMENTS}", staging.tables[0].columns[0]
+        column = f"{quoted(key.name)} {key.kind.clickhouse}"
+        self.execute(f"CREATE TABLE IF NOT EXISTS {name} ({column}) ENGINE = MergeTree ORDER BY ()")
+        with self._translated():
+            rows = ids.to_frame(key.name).to_arrow(compat_level=pl.CompatLevel.oldest())
+            self.client.insert_arrow(_DOCUMENTS, rows, database=staging.name)
+
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""
         parts = self._parts(staging, table)
@@ -99,6 +109,9 @@ class ClickHouse:
             data = data_name(table)
             staged = f"{quoted(staging.name)}.{quoted(table.name)}"
             published = f"{quoted(staging.schema)}.{quoted(data)}"
+            if not staging.whole:
+                self._apply(staging, table)
+                continue
             # The comment tells which run a table's rows are from, so a publish that was cut short can be finished.
             comment = self._comment(staging.schema, data)
             if comment is None:
@@ -127,6 +140,14 @@ class ClickHouse:
         with self._translated(), self.client.query_arrow_stream(query, parameters=given, use_strings=True) as batches:
             yield from batches
 
+    def published_columns(self, schema: str, table: Table) -> list[str]:
+        """Return the names of a published table's columns, in order; none if it is not published."""
+        query = (
+            "SELECT name FROM system.columns WHERE database = {database:String} AND table = {table:String} "
+            "ORDER BY position"
+        )
+        return [name for (name,) in self.rows(query, database=schema, table=table.name)]
+
     # What only ClickHouse does ----------------------------------------------------------------------------------
 
     def execute(self, *statements: str) -> None:
@@ -139,6 +160,18 @@ class ClickHouse:
         """Return the rows of a query; ``{name:Type}`` stands for a parameter."""
         with self._translated():
             return [tuple(row) for row in self.client.query(query, parameters=parameters).result_rows]
+
+    def _apply(self, staging: Staging, table: Table) -> None:
+        """Bring the enlisted documents in a published table to what staging has of them; twice does no harm."""
+        staged = f"{quoted(staging.name)}.{quoted(table.name)}"
+        published = f"{quoted(staging.schema)}.{quoted(data_name(table))}"
+        key = quoted_names(table.key)
+        self.execute(
+            # Of rows with one key and version the one that was inserted last is kept.
+            f"INSERT INTO {published} SELECT * FROM {staged}",
+            f"DELETE FROM {published} WHERE {quoted(ID)} IN {quoted(staging.name)}.{_DOCUMENTS} "
+            f"AND ({key}) NOT IN (SELECT {key} FROM {staged})",
+        )
 
     def _insert(self, staging: Staging, part: str, table: Table, frame: pl.DataFrame) -> None:
         arrays = [column.name for column in table.columns if column.kind.is_array]

@@ -1,6 +1,6 @@
 """The source: MongoDB, read at one cluster time and never written to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,7 @@ _OPLOG_GONE = {286}  # ChangeStreamHistoryLost
 _SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
 _REFUSED = {13, 18}  # Unauthorized, AuthenticationFailed
 _SAMPLES_PER_PARTITION = 20
+_IDS_PER_QUERY = 1_000
 _BATCH_ROWS = 100_000  # the server ends a batch at 16 MB in any case
 
 
@@ -118,6 +119,15 @@ class Mongo:
         with translated(self._shown):
             for document in source.find(within.match, {ID: 1}, hint=[(ID, 1)]):
                 yield bytes(document.raw)
+
+    def documents(self, collection: str, ids: Sequence[Any], cluster_time: Timestamp | None = None) -> Iterator[bytes]:
+        """Yield the BSON of the documents that have these ``_id``s, at a cluster time or as they are now."""
+        source = self.database[collection] if cluster_time is None else self._at(collection, cluster_time)
+        with translated(self._shown):
+            for start in range(0, len(ids), _IDS_PER_QUERY):
+                some = {ID: {"$in": list(ids[start : start + _IDS_PER_QUERY])}}
+                for document in source.with_options(codec_options=RAW).find(some):
+                    yield bytes(document.raw)
 
     def ranges(self, collection: str, partition_bytes: int) -> list[Range]:
         """Cut a collection into ranges of about equal size, complete over every BSON type of ``_id``.

@@ -15,10 +15,11 @@ from contracts.schema.ddl import (
     postgres_foreign_key,
     postgres_keys,
     postgres_table,
+    postgres_type,
     quoted,
     quoted_names,
 )
-from contracts.schema.entity import Column, Table
+from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import JSON, NUMBER
 from pipeline.errors import EtlError, ServerError
 from pipeline.settings import redacted
@@ -26,6 +27,7 @@ from pipeline.stores import LoadFrame, Staging
 
 Row = tuple[Any, ...]
 _REFUSED = {"28P01", "28000", "42501"}  # invalid password, invalid authorization, insufficient privilege
+_DOCUMENTS = "_documents"
 JSONB_VERSION = "\x01"  # the first byte of jsonb's binary form
 
 
@@ -59,6 +61,8 @@ class Postgres:
         for table in staging.tables:
             self.execute(*postgres_table(staging.name, table))
         self.execute(f"CREATE TABLE {name}._partitions (partition bigint PRIMARY KEY, loaded_by bigint NOT NULL)")
+        if not staging.whole:
+            self.execute(f"CREATE TABLE {name}.{_DOCUMENTS} ({_key_column(staging)})")
 
     @contextmanager
     def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> Iterator[LoadFrame]:
@@ -67,6 +71,10 @@ class Postgres:
         mine = "(pg_current_xact_id()::text::numeric % 4294967296)::bigint"
         self.execute(f"INSERT INTO {quoted(staging.name)}._partitions VALUES ({partition}, {mine})")
         yield lambda table, frame: self._copy(staging.name, table, frame)
+
+    def enlist(self, staging: Staging, ids: pl.Series) -> None:
+        """Name documents that a staging area which is not whole speaks for."""
+        self.append(staging.name, _DOCUMENTS, ids.to_frame(ID).to_arrow(compat_level=pl.CompatLevel.oldest()))
 
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""
@@ -135,6 +143,14 @@ class Postgres:
             cursor.execute(query, tuple(value for _, value in given) or None)
             yield from cursor.fetch_record_batch()
 
+    def published_columns(self, schema: str, table: Table) -> list[str]:
+        """Return the names of a published table's columns, in order; none if it is not published."""
+        query = (
+            "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1::text) AND attnum > 0 "
+            "AND NOT attisdropped ORDER BY attnum"
+        )
+        return [name for (name,) in self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")]
+
     # What only PostgreSQL does ----------------------------------------------------------------------------------
 
     @contextmanager
@@ -194,8 +210,10 @@ class Postgres:
         )
         assignments = ", ".join(f"{quoted(column.name)} = s.{quoted(column.name)}" for column in values)
         given = ", ".join(f"s.{quoted(name)}" for name in table.names)
+        spoken_for = f" AND t.{quoted(ID)} IN (SELECT {quoted(ID)} FROM {quoted(staging.name)}.{_DOCUMENTS})"
         self.execute(
-            f"DELETE FROM {target} t WHERE NOT EXISTS (SELECT FROM {source} s WHERE {same_key})",
+            f"DELETE FROM {target} t WHERE NOT EXISTS (SELECT FROM {source} s WHERE {same_key})"
+            f"{'' if staging.whole else spoken_for}",
             f"MERGE INTO {target} t USING {source} s ON {same_key} "
             f"WHEN MATCHED AND ({changed}) THEN UPDATE SET {assignments} "
             f"WHEN NOT MATCHED THEN INSERT ({quoted_names(table.names)}) VALUES ({given})",
@@ -237,6 +255,12 @@ class Postgres:
             if state.startswith("08") or "connection" in message.lower() or "could not translate" in message:
                 raise ServerError(f"PostgreSQL at {self._shown} can't be reached: {message}") from error
             raise EtlError(f"PostgreSQL at {self._shown}: {message}") from error
+
+
+def _key_column(staging: Staging) -> str:
+    """Return the definition of a column for the ids of documents."""
+    column = staging.tables[0].columns[0]
+    return f"{quoted(column.name)} {postgres_type(column)}"
 
 
 def _type_name(column: Column) -> str:
