@@ -21,7 +21,8 @@ from pipeline.embedded import engines
 from pipeline.errors import DataError, SnapshotError, UsageError
 from pipeline.marts import BuiltMart
 from pipeline.publishing import abandon, finish_what_was_cut_short
-from pipeline.replicate import Partition, Run, open_run, plan
+from pipeline.replicate import open_run, plan
+from pipeline.run import Partition, Run
 from pipeline.settings import Settings
 
 CONNECTION_IDS = {"mongo_uri": "etl_mongo", "postgres_uri": "etl_postgres", "clickhouse_uri": "etl_clickhouse"}

@@ -101,7 +101,7 @@ def compare(expected: pl.DataFrame, found: pl.DataFrame, table: Table, findings:
     for column in table.columns:
         where = _differs(ours, theirs, column)
         for left, right in zip(
-            ours.filter(where).iter_rows(named=True), theirs.filter(where)[column.name], strict=True
+            ours.filter(where).iter_rows(named=True), theirs.filter(where)[column.name].to_list(), strict=True
         ):
             findings.ids.add(left[ID])
             _show(

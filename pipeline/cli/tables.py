@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.verify import Comparison
 
 _HEADER_WIDTH = 14
+_VALUE_WIDTH = 60
 _GAP = 2
 _GOOD, _BAD = "green", "bold red"
 
@@ -139,12 +140,23 @@ def _comparisons(found: Sequence["Comparison"]) -> Table:
 def _differences(found: Iterable["Comparison"]) -> Table:
     """Show the first differences of each collection and target."""
     rows = [
-        (one.target, difference.id, f"{difference.table}.{difference.column}", difference.expected, difference.found)
+        (
+            one.target,
+            difference.id,
+            f"{difference.table}.{difference.column}",
+            *map(_short, (difference.expected, difference.found)),
+        )
         for one in found
         for difference in one.differences
     ]
     headings = ("target", "_id", "column", "expected", "found")
     return table("The first differences", headings, rows, wraps=headings[2:])
+
+
+def _short(value: Any) -> str:
+    """Return a value in a line or two; all of it is in ``--json``."""
+    text = shown(value)
+    return text if len(text) <= _VALUE_WIDTH else f"{text[: _VALUE_WIDTH - 1]}…"
 
 
 def marts(built: Sequence["BuiltMart"]) -> Table:
