@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import isfinite, isinf
@@ -18,8 +18,10 @@ from transforms.reasons import Reason, escaped
 # Far dates must not stop the decoder; a subclass of dict that minds duplicates would be three times slower.
 DECODING: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 _ORJSON = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
-# jsonb prints 1e17 as an integer, so a number with an exponent must be written out; orjson writes NaN as null.
-_DOUBTFUL = re.compile(rb'"\$|\\u0000|-0\.0|null|[:\[,]-?\d+(?:\.\d+)?e')
+# jsonb prints 1e17 as an integer, so a number with an exponent must be written out.
+_EXPONENT = re.compile(rb"[:\[,]-?\d[\d.]*e")
+# The last two bytes of a NaN or an infinity. Few other bytes look so, and no text does.
+_NOT_FINITE = re.compile(rb"[\xf0-\xff][\x7f\xff]")
 _LAST_ISO_YEAR_MS = 253402300799999
 
 
@@ -52,7 +54,7 @@ def json_texts(
             document = bson.decode(raw, DECODING)
             if reason := changed_by_decoding(document, raw):
                 raise UnrepresentableError(reason)
-            texts = [_text_at(document, path) for path in paths]
+            texts = [_text_at(document, path, raw) for path in paths]
         except UnrepresentableError as error:
             refused[number] = error.reason
         except bson.errors.BSONError as error:
@@ -78,35 +80,50 @@ def changed_by_decoding(document: dict[str, Any], raw: bytes) -> Reason | None:
     return Reason("", "a BSON type or form that can't be kept, such as symbol or undefined", None)
 
 
-def json_text(value: Any, pointer: str = "") -> str:
+def json_text(value: Any, pointer: str = "", raw: bytes | None = None) -> str:
     """Write one decoded BSON value as JSON.
 
     Args:
         value: What :func:`bson.decode` makes of it, with ``DECODING``.
         pointer: Where it stands, for the reason.
+        raw: The BSON that it was decoded from, or more; without it, each null is looked at.
 
     Raises:
         UnrepresentableError: A store would change it.
     """
+    marks = 0
+
+    def extended(special: Any) -> Any:
+        nonlocal marks
+        if type(special) is bson.Int64:
+            return int(special)
+        marks += 1
+        return _WRITTEN_FAST[type(special)](special)
+
     try:
-        fast = orjson.dumps(value, default=_not_plain, option=_ORJSON)
-        if not _DOUBTFUL.search(fast):
-            return fast.decode()
-    except TypeError:  # a value that plain JSON has no word for: orjson wraps whatever the callback raises
-        pass
-    return _exact(value, pointer)
+        fast = orjson.dumps(value, default=extended, option=_ORJSON)
+    except TypeError:  # a value that is not written fast: orjson wraps whatever the callback raises
+        return _exact(value, pointer)
+    return fast.decode() if _is_exact(fast, marks, raw) else _exact(value, pointer)
 
 
-def _not_plain(value: Any) -> Any:
-    if type(value) is bson.Int64:
-        return int(value)
-    raise TypeError
+def _is_exact(text: bytes, marks: int, raw: bytes | None) -> bool:
+    """Tell whether both stores give back just what was written; what is in doubt is not.
+
+    Plain searches come first: a regular expression over each text would take as long as writing it.
+    """
+    if text.count(b'"$') != marks or b"\\u0000" in text or b"-0.0" in text:
+        return False  # a $ that we did not write may begin a name; jsonb holds neither NUL nor negative zero
+    if (b"e+" in text or b"e-" in text) and _EXPONENT.search(text):
+        return False
+    # orjson writes NaN and infinities as null.
+    return b"null" not in text or (raw is not None and not _NOT_FINITE.search(raw))
 
 
-def _text_at(document: Any, path: tuple[str, ...]) -> str | None:
+def _text_at(document: Any, path: tuple[str, ...], raw: bytes) -> str | None:
     for name in path:
         document = document.get(name) if document is not None else None
-    return None if document is None else json_text(document, "/" + "/".join(path))
+    return None if document is None else json_text(document, "/" + "/".join(path), raw)
 
 
 def _exact(value: Any, at: str) -> str:
@@ -201,3 +218,18 @@ def _date(milliseconds: int) -> Any:
         return {"$numberLong": str(milliseconds)}
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{moment}.{milliseconds % 1000:03d}Z" if milliseconds % 1000 else f"{moment}Z"
+
+
+# What needs no care on the way; a date beyond the years that have an ISO form is no such thing.
+_WRITTEN_FAST: dict[type, Callable[[Any], dict[str, Any]]] = {
+    DatetimeMS: lambda value: {"$date": _iso(int(value))},
+    bson.ObjectId: lambda value: {"$oid": str(value)},
+    bson.Decimal128: lambda value: {"$numberDecimal": str(value)},
+}
+
+
+def _iso(milliseconds: int) -> str:
+    text = _date(milliseconds)
+    if not isinstance(text, str):
+        raise TypeError
+    return text
