@@ -1,0 +1,29 @@
+# Airflow with this project in it. Its versions are those that the checks pass with (requirements.txt).
+FROM apache/airflow:3.3.2-python3.11
+
+USER root
+RUN install --directory --owner=airflow --group=0 /opt/etl
+USER airflow
+WORKDIR /opt/etl
+
+# First what the project needs, so that a change of its code needs no new download.
+COPY --chown=airflow:0 pyproject.toml requirements.txt LICENSE ./
+RUN touch README.md \
+    && pip install --no-cache-dir --constraint requirements.txt "apache-airflow==${AIRFLOW_VERSION}" .
+
+COPY --chown=airflow:0 README.md ./
+COPY --chown=airflow:0 contracts ./contracts
+COPY --chown=airflow:0 transforms ./transforms
+COPY --chown=airflow:0 generators ./generators
+COPY --chown=airflow:0 pipeline ./pipeline
+RUN pip install --no-cache-dir --no-deps --force-reinstall . \
+    && rm -rf build ./*.egg-info contracts transforms generators pipeline
+
+COPY --chown=airflow:0 docker/airflow/with_secrets.py docker/airflow/healthy.py ./
+COPY --chown=airflow:0 dags /opt/airflow/dags
+
+# Away from the sources: what is imported below must be what was installed.
+WORKDIR /opt/airflow
+RUN airflow version && python -c "import pipeline.airflow, pipeline.generate, pipeline.marts, pipeline.replicate"
+
+ENTRYPOINT ["/usr/bin/dumb-init", "--", "python", "/opt/etl/with_secrets.py", "/entrypoint"]
