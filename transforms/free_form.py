@@ -20,6 +20,7 @@ DECODING: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=Dateti
 _ORJSON = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
 # jsonb prints 1e17 as an integer, so a number with an exponent must be written out.
 _EXPONENT = re.compile(rb"[:\[,]-?\d[\d.]*e")
+_MARKS_OF_EXPONENTS = (orjson.dumps(1e17)[1:-2], b"e-")  # "e+", but just "e" in older versions
 # The last two bytes of a NaN or an infinity. Few other bytes look so, and no text does.
 _NOT_FINITE = re.compile(rb"[\xf0-\xff][\x7f\xff]")
 _LAST_ISO_YEAR_MS = 253402300799999
@@ -114,7 +115,7 @@ def _is_exact(text: bytes, marks: int, raw: bytes | None) -> bool:
     """
     if text.count(b'"$') != marks or b"\\u0000" in text or b"-0.0" in text:
         return False  # a $ that we did not write may begin a name; jsonb holds neither NUL nor negative zero
-    if (b"e+" in text or b"e-" in text) and _EXPONENT.search(text):
+    if any(mark in text for mark in _MARKS_OF_EXPONENTS) and _EXPONENT.search(text):
         return False
     # orjson writes NaN and infinities as null.
     return b"null" not in text or (raw is not None and not _NOT_FINITE.search(raw))
@@ -123,7 +124,7 @@ def _is_exact(text: bytes, marks: int, raw: bytes | None) -> bool:
 def _text_at(document: Any, path: tuple[str, ...], raw: bytes) -> str | None:
     for name in path:
         document = document.get(name) if document is not None else None
-    return None if document is None else json_text(document, "/" + "/".join(path), raw)
+    return None if document is None else json_text(document, "".join(f"/{escaped(name)}" for name in path), raw)
 
 
 def _exact(value: Any, at: str) -> str:
