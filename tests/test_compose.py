@@ -1,0 +1,271 @@
+"""The compose stack as far as it can be held to its word without Docker: its structure, its secrets and its scripts."""
+
+import base64
+import fnmatch
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import tomllib
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ONE_SHOT = {"secrets", "airflow-init", "etl"}
+PLACEHOLDER = re.compile(r"<secret:(\w+)>")
+# What both docker compose and docker-compose 1.29 know of.
+KEYS = {"image", "build", "command", "entrypoint", "environment", "volumes", "ports", "depends_on", "healthcheck"}
+KEYS |= {"restart", "mem_limit", "shm_size", "ulimits", "hostname", "network_mode", "profiles"}
+HEALTH_KEYS = {"test", "interval", "timeout", "retries", "start_period"}
+
+
+@pytest.fixture
+def secrets_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    assert _secrets("volume", folder).returncode == 0
+    return folder
+
+
+def _secrets(verb: str, path: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = ["sh", str(ROOT / "docker/secrets.sh"), verb, str(path)]
+    given = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+
+
+def _read(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _strings(one)
+    else:
+        yield str(value)
+
+
+# --- Structure
+
+
+def test_only_what_old_and_new_compose_understand_is_used() -> None:
+    assert set(COMPOSE) == {"x-secrets", "x-airflow", "services", "volumes"}
+    for name, service in SERVICES.items():
+        assert set(service) <= KEYS, name
+        assert set(service.get("healthcheck", {})) <= HEALTH_KEYS, name
+
+
+def test_everything_waits_for_what_it_needs() -> None:
+    for name, service in SERVICES.items():
+        for other, how in service.get("depends_on", {}).items():
+            if how["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[other], f"{name} waits for {other}"
+            else:
+                assert how["condition"] == "service_completed_successfully"
+                assert SERVICES[other]["restart"] == "no", f"{name} would wait for {other} forever"
+    assert set(SERVICES) - ONE_SHOT == {name for name, service in SERVICES.items() if "healthcheck" in service}
+
+
+def test_every_service_has_limits_and_a_restart_policy() -> None:
+    for name, service in SERVICES.items():
+        assert re.fullmatch(r"\d+[mg]", service["mem_limit"]), name
+        assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped"), name
+
+
+def test_images_are_pinned_to_a_release() -> None:
+    images = {service["image"] for service in SERVICES.values() if "build" not in service}
+    assert all(re.search(r":\d+\.\d+", image) for image in images), images
+    assert {image.partition(":")[0] for image in images} == {"mongo", "postgres", "clickhouse/clickhouse-server"}
+
+
+def test_the_specified_ports_are_open_on_this_machine_only() -> None:
+    opened = {port for service in SERVICES.values() for port in service.get("ports", ())}
+    assert {port.rpartition(":")[2] for port in opened} == {"8080", "5432", "27017", "8123"}
+    for port in opened:
+        inside = port.rpartition(":")[2]
+        assert re.fullmatch(rf"\$\{{BIND_ADDRESS:-127\.0\.0\.1\}}:\$\{{\w+_PORT:-{inside}\}}:{inside}", port)
+
+
+def test_volumes_are_declared_and_mounted_files_exist() -> None:
+    mounts = [mount.split(":") for service in SERVICES.values() for mount in service.get("volumes", ())]
+    named = {source for source, *_ in mounts if not source.startswith(".")}
+    assert named == set(COMPOSE["volumes"])
+    assert all((ROOT / source).exists() for source, *_ in mounts if source.startswith("."))
+    # Only the service that makes the secrets may write them.
+    writers = [name for name, service in SERVICES.items() if "secrets:/run/etl" in service.get("volumes", ())]
+    assert writers == ["secrets"]
+
+
+def test_variables_are_those_of_the_example() -> None:
+    text = "\n".join(_strings(SERVICES))
+    used = set(re.findall(r"\$\{(\w+)", text))
+    example = dict(line.split("=", 1) for line in _lines(".env.example"))
+    assert used == set(example)
+    for name, default in re.findall(r"\$\{(\w+):-([^}]*)\}", text):
+        assert example[name] == default
+
+
+# --- Secrets
+
+
+def test_no_secret_stands_in_a_file() -> None:
+    for name, service in SERVICES.items():
+        for variable, value in service.get("environment", {}).items():
+            if re.search(r"PASSWORD|SECRET|KEY", variable) and not variable.endswith("_FILE"):
+                assert re.fullmatch(r"<secret:\w+>|\$\{\w+:-\}", value), f"{name} {variable}"
+            for user_info in re.findall(r"://([^@/]+)@", value):
+                assert re.fullmatch(r"\w+:<secret:\w+>", user_info), f"{name} {variable}"
+    assert all(line.endswith("=") for line in _lines(".env.example") if re.search(r"PASSWORD|SECRET|KEY", line))
+    assert not re.search(r"^(ARG|ENV)\b.*(PASSWORD|SECRET|KEY)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+
+def test_every_secret_that_is_used_is_made(secrets_folder: Path) -> None:
+    files = [path.read_text() for path in (ROOT / "docker").rglob("*") if path.is_file()]
+    text = "\n".join([*_strings(SERVICES), *files])
+    used = set(PLACEHOLDER.findall(text)) | set(re.findall(r"/run/etl/([a-z_]+)", text))
+    used |= set(re.findall(r'secret\("(\w+)"\)', text))
+    used -= {"name"}
+    assert used == set(_read(secrets_folder))
+    assert {name.upper() for name in used} == set(SERVICES["secrets"]["environment"])
+
+
+def test_secrets_are_random_long_and_of_the_right_form(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        assert _secrets("volume", tmp_path / folder).returncode == 0
+    one, other = _read(tmp_path / "one"), _read(tmp_path / "other")
+    assert len(set(one.values()) | set(other.values())) == 2 * len(one)
+    assert len(base64.urlsafe_b64decode(one.pop("airflow_fernet_key"))) == 32
+    assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in one.values())
+
+
+def test_secrets_stay_when_the_stack_comes_up_again(secrets_folder: Path) -> None:
+    before = _read(secrets_folder)
+    assert _secrets("volume", secrets_folder).returncode == 0
+    assert _secrets("volume", secrets_folder, MONGO_PASSWORD=before["mongo_password"]).returncode == 0
+    assert _read(secrets_folder) == before
+
+
+def test_secrets_may_be_given(tmp_path: Path) -> None:
+    assert _secrets("volume", tmp_path, POSTGRES_PASSWORD="given-1.~_=").returncode == 0
+    assert _read(tmp_path)["postgres_password"] == "given-1.~_="
+
+
+def test_a_password_that_a_server_has_taken_over_can_not_be_changed_here(secrets_folder: Path) -> None:
+    before = _read(secrets_folder)
+    done = _secrets("volume", secrets_folder, POSTGRES_PASSWORD="another")
+    assert done.returncode == 1
+    assert "POSTGRES_PASSWORD is not the one" in done.stderr
+    assert "another" not in done.stderr
+    assert _read(secrets_folder) == before
+    assert _secrets("volume", secrets_folder, AIRFLOW_ADMIN_PASSWORD="another").returncode == 0
+    assert _read(secrets_folder) == before | {"airflow_admin_password": "another"}
+
+
+def test_a_password_that_would_need_escaping_is_refused(tmp_path: Path) -> None:
+    done = _secrets("volume", tmp_path, MONGO_PASSWORD="p@ss")
+    assert done.returncode == 1
+    assert done.stderr == "error: MONGO_PASSWORD may hold only letters, digits and . _ ~ = -\n"
+
+
+def test_env_file_is_for_its_owner_only_and_never_overwritten(tmp_path: Path, secrets_folder: Path) -> None:
+    file = tmp_path / "a folder" / ".env"
+    file.parent.mkdir()
+    assert _secrets("env", file).returncode == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    written = file.read_text()
+    assert {line.partition("=")[0].lower() for line in written.splitlines()} == set(_read(secrets_folder))
+    assert _secrets("env", file).returncode == 0
+    assert file.read_text() == written
+
+
+# --- Scripts and images
+
+
+def test_placeholders_become_secrets_before_the_program_starts(secrets_folder: Path, tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords.json"
+    given = {"ETL_SECRETS": str(secrets_folder), "URI": "x://u:<secret:mongo_password>@h?a=<secret:mongo_key>"}
+    given |= {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords), "PATH": os.environ["PATH"]}
+    program = [
+        sys.executable,
+        str(ROOT / "docker/airflow/with_secrets.py"),
+        "sh",
+        "-c",
+        'echo "$URI $0"',
+        "an argument",
+    ]
+    done = subprocess.run(program, env=given, capture_output=True, text=True, check=True)
+    made = _read(secrets_folder)
+    assert done.stdout == f"x://u:{made['mongo_password']}@h?a={made['mongo_key']} an argument\n"
+    assert json.loads(passwords.read_text()) == {"admin": made["airflow_admin_password"]}
+    assert passwords.stat().st_mode & 0o777 == 0o600
+    given["URI"] = "<secret:unheard_of>"
+    assert subprocess.run(program, env=given, capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.parametrize(("status", "code"), [("healthy", 0), ("unhealthy", 1), (None, 1)])
+def test_a_component_is_as_healthy_as_the_api_server_says(status: str | None, code: int) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"dag_processor": {"status": status}}).encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.handle_request).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        program = [sys.executable, str(ROOT / "docker/airflow/healthy.py"), "dag_processor"]
+        done = subprocess.run(program, env={"ETL_AIRFLOW_HEALTH": url}, capture_output=True, check=False)
+    assert done.returncode == code
+
+
+def test_shell_scripts_are_well_formed() -> None:
+    for script in (ROOT / "docker").rglob("*.sh"):
+        shell = script.read_text().splitlines()[0].removeprefix("#!")
+        subprocess.run([shell, "-n", str(script)], check=True)
+        assert b"\r" not in script.read_bytes()
+
+
+def test_the_image_holds_this_project_and_its_version_of_airflow() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    (version,) = re.findall(r"^FROM apache/airflow:([\d.]+)-python", dockerfile, re.MULTILINE)
+    assert f"apache-airflow=={version}" in project["project"]["optional-dependencies"]["airflow"]
+    copied = [words for line in re.findall(r"^COPY (.*)$", dockerfile, re.MULTILINE) for words in line.split()[1:-1]]
+    packages = {name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}
+    assert packages <= set(copied)
+    allowed = [line[1:] for line in _lines(".dockerignore") if line.startswith("!")]
+    for source in copied:
+        assert (ROOT / source).exists(), source
+        assert any(fnmatch.fnmatch(source, one) or source.startswith(f"{one}/") for one in allowed), source
+
+
+def test_airflow_knows_every_option_that_the_stack_sets() -> None:
+    spec = find_spec("airflow")
+    if spec is None or not spec.submodule_search_locations:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs Airflow: pip install '.[airflow]'")
+    description = Path(spec.submodule_search_locations[0]) / "config_templates" / "config.yml"
+    sections = yaml.safe_load(description.read_text())
+    known = {(section, option) for section, about in sections.items() for option in about["options"]}
+    set_here = {name for service in SERVICES.values() for name in service.get("environment", {})}
+    for name in sorted(set_here):
+        if match := re.fullmatch(r"AIRFLOW__([A-Z_]+?)__(\w+)", name):
+            assert (match[1].lower(), match[2].lower()) in known, name
+
+
+def _lines(file: str) -> list[str]:
+    text = (ROOT / file).read_text()
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
