@@ -1,4 +1,4 @@
-"""The environment that docker-compose.yml gives Airflow, with other hosts in it; users and DAGs are real.
+"""The environment that docker-compose.yml gives Airflow, with other hosts in it; users and DAGs are real."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def postgres_users(engine_uris: Uris, secrets: Path) -> None:
-    """Run the script that makes the users; the pipeline's bears another name here, for the server has an etl already."""
+    """Run the script that makes the users; here the pipeline has another name: the server knows an etl already."""
     address = urlsplit(engine_uris.postgres)
     script = (ROOT / "docker/postgres/users.sh").read_text().replace("/run/etl", str(secrets))
     script = re.sub(r"\b(ROLE|DATABASE|OWNER) etl\b", r"\1 etl_of_stack", script)
