@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -41,15 +42,15 @@ class _Ahead(Generic[Item]):
 
     def _work(self) -> None:
         try:
-            for item in self._items:
-                if not self._put(item):
-                    break
+            with ExitStack() as stack:
+                if close := getattr(self._items, "close", None):
+                    stack.callback(close)
+                for item in self._items:
+                    if not self._put(item):
+                        break
             self._put(_End())
-        except BaseException as error:
+        except BaseException as error:  # told to the consumer; if it has gone, to nobody
             self._put(_Failure(error))
-        finally:
-            if close := getattr(self._items, "close", None):
-                close()
 
     def _put(self, item: "Item | _Failure | _End") -> bool:
         while not self._stopped.is_set():

@@ -157,9 +157,9 @@ def _verify_collection(
     total = connections.mongo.count(entity.collection, moment, Range())
     results = {target.name: Comparison(entity.collection, target.name, moment) for target in targets}
     through = 0
-    batches = prefetched(connections.mongo.in_order(entity.collection, moment))
+    source = connections.mongo.in_order(entity.collection, moment)
     with _without_cyclic_garbage_collection():
-        for chunk in prefetched(_chunks(batches, entity, quarantine, touched)):
+        for chunk in prefetched(_chunks(prefetched(source), entity, quarantine, touched)):
             for target in targets:
                 _hold_against(target, entity, chunk, hidden, results[target.name])
             through += chunk.source

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import runpy
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -557,6 +558,22 @@ def test_a_partition_whose_load_failed_is_loaded_anew(lab: Any, copied: Any, mon
     accounts = replicate.publish(lab.connections, run)
     assert all(one.closed for one in accounts)
     lab.assert_replicated(["UserSessions"])
+
+
+def test_a_run_that_fails_leaves_no_thread_and_no_cursor(lab: Any, copied: Any) -> None:
+    lab.fill(UserSessions=200)
+    before = set(threading.enumerate())
+
+    def fail(partition: Partition, source: int, loaded: int) -> None:
+        if loaded:
+            raise RuntimeError("in the way")
+
+    with pytest.raises(RuntimeError, match="in the way") as error:
+        replicate.replicate(lab.connections, ["UserSessions"], progress=fail)
+    assert error.traceback  # which keeps the frames of the run
+    assert {one for one in threading.enumerate() if one not in before and "pymongo" not in one.name} == set()
+    assert lab.connections.mongo.client.admin.command("serverStatus")["metrics"]["cursor"]["open"]["total"] == 0
+    assert lab.leftovers() == []
 
 
 # --- Two at once
