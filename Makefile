@@ -21,7 +21,7 @@ endif
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 READY := .venv/.ready-for
 
-.PHONY: help install demo test lint dictionary clean FORCE
+.PHONY: help install demo test lint dictionary env clean FORCE
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -46,6 +46,9 @@ dictionary: $(READY)-all  ## Write docs/data-dictionary.md anew from the contrac
 	@mkdir -p docs
 	$(PY) -m contracts.schema.dictionary > docs/.data-dictionary.md
 	@mv docs/.data-dictionary.md docs/data-dictionary.md
+
+env:  ## Write .env with new secrets for the compose stack (optional: it makes its own)
+	@sh docker/secrets.sh env .env
 
 clean:  ## Stop the embedded engines and delete what was built; .etl (the engines' data) stays
 	@if [ -d .etl ] && [ -x $(PY) ]; then ETL_HOME=.etl $(PY) -m pipeline.cli down || true; fi
