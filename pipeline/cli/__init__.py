@@ -10,7 +10,8 @@ import typer
 
 from pipeline.cli.demo import demo
 from pipeline.cli.engines import down, up
-from pipeline.cli.outcome import failed
+from pipeline.cli.interrupt import came_by_interrupt
+from pipeline.cli.outcome import failed, interrupted
 from pipeline.cli.quarantine import app as quarantine
 from pipeline.cli.status import status
 from pipeline.cli.work import generate, marts, replicate, verify
@@ -61,8 +62,8 @@ def etl(
       etl status                what each table shows, and what was refused
       etl verify --json         one JSON object on stdout, for scripts
 
-    Exit code 0: done. 1: the data are not as promised. 2: wrong usage, or a server
-    can't be reached.
+    Exit code 0: done. 1: the data are not as promised.
+    2: wrong usage, or a server can't be reached.
     """
 
 
@@ -77,13 +78,16 @@ def run(arguments: list[str]) -> int:
     Args:
         arguments: As the shell gives them, without the program's name.
     """
+    # An error may come before the options are parsed, or from parsing them: so they are looked up here.
+    as_json, debug = "--json" in arguments, "--debug" in arguments
     try:
-        code = app(arguments or ["--help"], prog_name="etl", standalone_mode=False)
+        code = int(app(arguments or ["--help"], prog_name="etl", standalone_mode=False) or 0)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:
-        # An error may come before the options are parsed, or from parsing them: so they are looked up here.
-        return failed(error, as_json="--json" in arguments, debug="--debug" in arguments)
+        if not came_by_interrupt(error):
+            return failed(error, as_json=as_json, debug=debug)
+        code = INTERRUPTED
     if code == INTERRUPTED:
-        typer.echo("interrupted", err=True)
-    return code or 0
+        interrupted(as_json=as_json)
+    return code

@@ -61,6 +61,13 @@ def failed(error: Exception, *, as_json: bool, debug: bool) -> int:
     return code
 
 
+def interrupted(*, as_json: bool) -> None:
+    """Tell that Ctrl-C ended the command."""
+    typer.echo("interrupted", err=True)
+    if as_json:
+        _print_json({"error": "interrupted"})
+
+
 def _sentence(error: Exception) -> tuple[str, int]:
     from contracts.schema.entity import ContractError
     from pipeline.errors import EtlError

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
+from pipeline.cli.interrupt import heed_interrupts
 from pipeline.cli.outcome import console
 
 if TYPE_CHECKING:  # heavy, and etl --help needs none of it
@@ -78,6 +79,7 @@ def _served(
 
     from pipeline.embedded import NAMES, engines
 
+    heed_interrupts()
     # A server that nobody talks to needs no engine: that one counts as given.
     unneeded = {f"{name}_uri": SecretStr("") for name in NAMES if name not in needed}
     with ExitStack() as stack:

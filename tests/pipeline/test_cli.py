@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ import pipeline.status
 from pipeline import cli, embedded
 from pipeline.connections import Connections
 from pipeline.settings import Settings
+from pipeline.stores.postgres import Postgres
 
 ROOT = Path(cli.__file__).parents[2]
 COMMANDS = ("demo", "generate", "replicate", "verify", "marts", "status", "up", "down")
@@ -445,6 +447,35 @@ def test_ctrl_c_ends_it_and_leaves_no_engine(home: Path, step: str) -> None:
     assert out == ""
     assert err.splitlines() == ["interrupted"]
     assert embedded.running(home) == {}
+
+
+def _press_ctrl_c(after_s: float) -> None:
+    threading.Timer(after_s, os.kill, [os.getpid(), signal.SIGINT]).start()
+
+
+def test_ctrl_c_waits_for_the_statement_and_no_longer(etl: Etl, monkeypatch: pytest.MonkeyPatch) -> None:
+    def takes_long(postgres: Postgres) -> None:
+        _press_ctrl_c(0.1)
+        postgres.rows("SELECT pg_sleep(0.5)::text")
+        postgres.rows("SELECT pg_sleep(30)::text")
+
+    monkeypatch.setattr(pipeline.status, "status", takes_long)
+    began = time.monotonic()
+    result = etl("status", "--json")
+    assert (result.code, result.json, result.err) == (130, {"error": "interrupted"}, "interrupted\n")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a cursor that was half made
+def test_ctrl_c_is_never_lost_among_short_statements(etl: Etl, monkeypatch: pytest.MonkeyPatch) -> None:
+    def goes_on(postgres: Postgres) -> None:
+        _press_ctrl_c(0.05)
+        give_up = time.monotonic() + 5
+        while time.monotonic() < give_up:
+            postgres.rows("SELECT 1")
+
+    monkeypatch.setattr(pipeline.status, "status", goes_on)
+    assert [etl("status").code for _ in range(20)] == [130] * 20
 
 
 def test_after_ctrl_c_the_next_command_works(home: Path) -> None:

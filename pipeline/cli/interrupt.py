@@ -1,0 +1,29 @@
+"""Ctrl-C: it may come at any point, also while PostgreSQL works, or between two lines of a library."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+def heed_interrupts() -> None:
+    """Let Ctrl-C raise ``KeyboardInterrupt``, at the end of the statement that PostgreSQL works at.
+
+    By itself ADBC puts a handler in place of Python's while a statement runs; it asks the server to cancel. When the
+    statement ends before that, the signal is lost and the command goes on: measured, one Ctrl-C in twenty-five.
+    """
+    from adbc_driver_manager import dbapi
+
+    dbapi._blocking_call = _call  # type: ignore[attr-defined, assignment]
+
+
+def came_by_interrupt(error: BaseException | None) -> bool:
+    """Tell whether an error was raised while something was cleaned up after Ctrl-C."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
+def _call(
+    function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any], cancel: Callable[[], None]
+) -> Any:
+    """Call, and leave signals alone. To cancel from another thread is no way out: it ended in segmentation faults."""
+    return function(*arguments, **options)
