@@ -51,6 +51,8 @@ def finish_what_was_cut_short(connections: Connections) -> None:
         # Of two commands that come here at once one waits: an exchange that both do undoes itself.
         books.lock_publishing(postgres)
         for run_id, waiting in _unfinished(connections).items():
+            if not _known(connections).keys() >= {publication.name for publication in waiting}:
+                continue  # whoever has the contract of what is published finishes it
             schema = REPLICA if waiting[0].name in connections.entities else MARTS
             tables = tables_of(connections, [publication.name for publication in waiting])
             whole = books.kind_of(postgres, run_id) in WHOLE
@@ -79,14 +81,19 @@ def abandon(connections: Connections, run_id: str, targets: Iterable[str], messa
 
 def tables_of(connections: Connections, names: Iterable[str]) -> tuple[Table, ...]:
     """Return the tables of collections or marts."""
-    known = {collection: entity.tables for collection, entity in connections.entities.items()}
-    known |= {mart.name: (mart.table,) for mart in marts().values()}
+    known = _known(connections)
     return tuple(table for name in names for table in known[name])
+
+
+def _known(connections: Connections) -> dict[str, tuple[Table, ...]]:
+    known = {collection: entity.tables for collection, entity in connections.entities.items()}
+    return known | {mart.name: (mart.table,) for mart in marts().values()}
 
 
 def _sweep(connections: Connections) -> None:
     """Drop the staging of runs that are over; what bears the name of no run in the books is not ours to drop."""
     leftovers = {run_id for target in connections.targets() for run_id in target.leftovers()}
+    leftovers -= _unfinished(connections).keys()
     for run_id, status in books.statuses(connections.postgres).items():
         if (status == "running" or run_id in leftovers) and not books.is_alive(connections.postgres, run_id):
             for target in connections.targets():

@@ -37,8 +37,13 @@ def postgres_comments(schema: str, table: Table) -> list[str]:
 def postgres_keys(schema: str, table: Table) -> list[str]:
     """Return the statements that add the primary key and the indexes to a loaded table."""
     name = f"{quoted(schema)}.{quoted(table.name)}"
-    indexes = (f"CREATE INDEX ON {name} {_index(table.column(column))}" for column in table.indexes)
+    indexes = (postgres_index(schema, table, column) for column in table.indexes)
     return [f"ALTER TABLE {name} ADD PRIMARY KEY ({quoted_names(table.key)})", *indexes]
+
+
+def postgres_index(schema: str, table: Table, column: str) -> str:
+    """Return the statement that adds the index on one column."""
+    return f"CREATE INDEX ON {quoted(schema)}.{quoted(table.name)} {_index(table.column(column))}"
 
 
 def postgres_foreign_key(schema: str, table: Table) -> str:

@@ -21,6 +21,7 @@ from pipeline.stores import LoadFrame, Staging
 
 _DOCUMENTS = "_documents"
 BLOCK_ROWS = 50_000  # one insert of 500k rows took 2.6 times as long as ten of 50k, and more memory
+_DATA, _PART = "__data", "#"  # no table has a name with a number sign, so a part is taken for nothing else
 _REFUSED = ("Code: 516.", "Code: 193.", "Code: 497.")  # authentication failed, wrong password, access denied
 _ERRNO = re.compile(r"\[Errno -?\d+\] ([^\"')]+)")  # the system's reason, deep in what the HTTP library says
 
@@ -63,7 +64,7 @@ class ClickHouse:
     def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> Iterator[LoadFrame]:
         """Load one partition of some tables into tables of its own, so that doing it again replaces them."""
         for table in tables:
-            self.execute(clickhouse_table(staging.name, _part(table, partition), table, staging.run_id))
+            self.execute(clickhouse_table(staging.name, _part(table, partition), table, _mark(staging, table)))
         yield lambda table, frame: self._insert(staging, _part(table, partition), table, frame)
 
     def enlist(self, staging: Staging, ids: pl.Series) -> None:
@@ -87,15 +88,15 @@ class ClickHouse:
     def staged_ids(self, staging: Staging, table: Table, partition: int) -> Iterator[pa.RecordBatch]:
         """Yield the first column of a table in staging, for one partition."""
         part = f"{quoted(staging.name)}.{quoted(_part(table, partition))}"
-        stream = self.client.query_arrow_stream(f"SELECT {quoted(table.columns[0].name)} FROM {part}", use_strings=True)
-        with self._translated(), stream as batches:
+        query = f"SELECT {quoted(table.columns[0].name)} FROM {part}"
+        with self._translated(), self.client.query_arrow_stream(query, use_strings=True) as batches:
             yield from batches
 
     def prepare(self, staging: Staging) -> None:
         """Gather the partitions of each table into one, by hard links."""
         for table in staging.tables:
             whole = f"{quoted(staging.name)}.{quoted(table.name)}"
-            self.execute(clickhouse_table(staging.name, table.name, table, staging.run_id))
+            self.execute(clickhouse_table(staging.name, table.name, table, _mark(staging, table)))
             for number in self._parts(staging, table):
                 part = f"{quoted(staging.name)}.{quoted(_part(table, number))}"
                 self.execute(f"ALTER TABLE {whole} ATTACH PARTITION tuple() FROM {part}")
@@ -116,9 +117,13 @@ class ClickHouse:
             comment = self._comment(staging.schema, data)
             if comment is None:
                 self.execute(f"RENAME TABLE {staged} TO {published}")
-            elif comment != staging.run_id:
+            elif comment != _mark(staging, table):
                 self.execute(f"EXCHANGE TABLES {staged} AND {published}")
-            self.execute(clickhouse_view(staging.schema, data, table))
+            # A contract that has changed since what is finished here was begun names columns that the rows don't have.
+            there = table.only(self._columns(staging.schema, data))
+            self.execute(clickhouse_view(staging.schema, data, there))
+        if staging.whole:
+            self._drop_forgotten(staging)
 
     def discard(self, run_id: str) -> None:
         """Drop the staging area of a run, if there is one."""
@@ -142,11 +147,7 @@ class ClickHouse:
 
     def published_columns(self, schema: str, table: Table) -> list[str]:
         """Return the names of a published table's columns, in order; none if it is not published."""
-        query = (
-            "SELECT name FROM system.columns WHERE database = {database:String} AND table = {table:String} "
-            "ORDER BY position"
-        )
-        return [name for (name,) in self.rows(query, database=schema, table=table.name)]
+        return self._columns(schema, table.name)
 
     # What only ClickHouse does ----------------------------------------------------------------------------------
 
@@ -186,6 +187,23 @@ class ClickHouse:
                 arrow = block.to_arrow(compat_level=pl.CompatLevel.oldest())
                 self.client.insert_arrow(quoted(part), arrow, database=staging.name)
 
+    def _columns(self, database: str, table: str) -> list[str]:
+        query = (
+            "SELECT name FROM system.columns WHERE database = {database:String} AND table = {table:String} "
+            "ORDER BY position"
+        )
+        return [name for (name,) in self.rows(query, database=database, table=table)]
+
+    def _drop_forgotten(self, staging: Staging) -> None:
+        """Drop the tables of arrays that a contract no longer has: what they hold goes stale."""
+        roots = {table.name for table in staging.tables if table.parent is None}
+        current = {data_name(table) for table in staging.tables}
+        query = "SELECT name, comment FROM system.tables WHERE database = {database:String}"
+        for name, comment in self.rows(query, database=staging.schema):
+            if name not in current and comment.partition(" ")[2] in roots and name.endswith(_DATA):
+                view = f"{quoted(staging.schema)}.{quoted(name.removesuffix(_DATA))}"
+                self.execute(f"DROP VIEW IF EXISTS {view}", f"DROP TABLE {quoted(staging.schema)}.{quoted(name)} SYNC")
+
     def _comment(self, database: str, table: str) -> str | None:
         """Return a table's comment, or None if there is no such table."""
         query = "SELECT comment FROM system.tables WHERE database = {database:String} AND name = {name:String}"
@@ -197,8 +215,8 @@ class ClickHouse:
         query = (
             "SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {prefix:String})"
         )
-        found = self.rows(query, database=staging.name, prefix=f"{table.name}__")
-        return sorted(int(name.removeprefix(f"{table.name}__")) for (name,) in found)
+        found = self.rows(query, database=staging.name, prefix=f"{table.name}{_PART}")
+        return sorted(int(name.removeprefix(f"{table.name}{_PART}")) for (name,) in found)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -222,11 +240,16 @@ def _is_local(uri: str) -> bool:
 
 def data_name(table: Table) -> str:
     """Return the name of the table behind a view."""
-    return f"{table.name}__data"
+    return f"{table.name}{_DATA}"
 
 
 def _part(table: Table, partition: int) -> str:
-    return f"{table.name}__{partition}"
+    return f"{table.name}{_PART}{partition}"
+
+
+def _mark(staging: Staging, table: Table) -> str:
+    """Return the comment of a table: the run that its rows are from, and the root table that it belongs to."""
+    return f"{staging.run_id} {table.parent or table.name}"
 
 
 def _readable(column: Column) -> str:

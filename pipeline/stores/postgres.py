@@ -13,6 +13,7 @@ import pyarrow as pa
 from contracts.schema.ddl import (
     postgres_comments,
     postgres_foreign_key,
+    postgres_index,
     postgres_keys,
     postgres_table,
     postgres_type,
@@ -115,13 +116,19 @@ class Postgres:
         A table keeps its identity: what differs is changed, what is gone deleted, so that views, grants and
         references of users survive. A table that does not exist yet is moved in.
         """
+        if staging.whole:
+            self._drop_forgotten(staging)
+        left: list[str] = []
         for table in staging.tables:
             if self._exists(staging.schema, table):
-                self._apply_difference(staging, table)
+                left += self._apply_difference(staging, table)
                 continue
             self.execute(f"ALTER TABLE {quoted(staging.name)}.{quoted(table.name)} SET SCHEMA {quoted(staging.schema)}")
             if table.parent is not None and not self._has_reference(staging.schema, table):
-                self.execute(postgres_foreign_key(staging.schema, table))
+                left.append(postgres_foreign_key(staging.schema, table))
+        if left:
+            # A table whose references wait for the end of the transaction can't be altered, so they are checked first.
+            self.execute("SET CONSTRAINTS ALL IMMEDIATE", *left)
 
     def discard(self, run_id: str) -> None:
         """Drop the staging area of a run, if there is one."""
@@ -198,8 +205,25 @@ class Postgres:
         query = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = to_regclass($1::text)"
         return bool(self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")[0][0])
 
-    def _apply_difference(self, staging: Staging, table: Table) -> None:
-        """Change, add and delete the rows of a published table that differ from staging."""
+    def _drop_forgotten(self, staging: Staging) -> None:
+        """Drop the tables of arrays that a contract no longer has: they go stale, and hold on to parents' rows."""
+        query = (
+            "SELECT conrelid::regclass::text, relname::text FROM pg_constraint JOIN pg_class c ON c.oid = conrelid "
+            "WHERE contype = 'f' AND confrelid = to_regclass($1::text) AND relnamespace = $2::regnamespace"
+        )
+        current = {table.name for table in staging.tables}
+        for parent in (table for table in staging.tables if table.parent is None):
+            name = f"{quoted(staging.schema)}.{quoted(parent.name)}"
+            for shown, child in self.rows(query, name, quoted(staging.schema)):
+                if child not in current:
+                    self.execute(f"DROP TABLE {shown}")
+
+    def _apply_difference(self, staging: Staging, table: Table) -> list[str]:
+        """Change, add and delete the rows of a published table that differ from staging.
+
+        Returns:
+            The statements that are left to do to the table itself, because its contract has changed.
+        """
         required = self._adapt_columns(staging.schema, table)
         target = f"{quoted(staging.schema)}.{quoted(table.name)}"
         source = f"{quoted(staging.name)}.{quoted(table.name)}"
@@ -218,8 +242,20 @@ class Postgres:
             f"WHEN MATCHED AND ({changed}) THEN UPDATE SET {assignments} "
             f"WHEN NOT MATCHED THEN INSERT ({quoted_names(table.names)}) VALUES ({given})",
             *postgres_comments(staging.schema, table),
-            *(f"ALTER TABLE {target} ALTER COLUMN {quoted(name)} SET NOT NULL" for name in required),
         )
+        indexed = self._indexed(staging.schema, table)
+        return [
+            *(f"ALTER TABLE {target} ALTER COLUMN {quoted(name)} SET NOT NULL" for name in required),
+            *(postgres_index(staging.schema, table, name) for name in table.indexes if name not in indexed),
+        ]
+
+    def _indexed(self, schema: str, table: Table) -> set[str]:
+        """Return the columns of a published table that have an index of their own."""
+        query = (
+            "SELECT attname::text FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] "
+            "WHERE indrelid = to_regclass($1::text) AND indnkeyatts = 1 AND indpred IS NULL"
+        )
+        return {name for (name,) in self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")}
 
     def _adapt_columns(self, schema: str, table: Table) -> list[str]:
         """Change the columns of a published table where the contract has changed; return those to be made NOT NULL.

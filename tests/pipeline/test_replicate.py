@@ -435,9 +435,9 @@ def test_a_row_lost_from_staging_opens_the_books(lab: Any, copied: Any) -> None:
     def meddle(partition: Partition, source: int, loaded: int) -> None:
         if partition.collection == "UserSessions" and loaded == 0:  # SearchQueries is loaded
             (staging,) = set(lab.connections.clickhouse.leftovers())
-            victim = lab.clickhouse(f"SELECT any(_id) FROM staging_{staging}.search_queries__0")[0][0]
+            victim = lab.clickhouse(f"SELECT any(_id) FROM staging_{staging}.`search_queries#0`")[0][0]
             lab.change_clickhouse(
-                f"DELETE FROM staging_{staging}.search_queries__0 WHERE _id = '{victim}' SETTINGS mutations_sync = 2"
+                f"DELETE FROM staging_{staging}.`search_queries#0` WHERE _id = '{victim}' SETTINGS mutations_sync = 2"
             )
 
     with pytest.raises(BooksOpenError, match="SearchQueries in clickhouse are open"):
