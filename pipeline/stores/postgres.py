@@ -209,13 +209,16 @@ class Postgres:
         """Drop the tables of arrays that a contract no longer has: they go stale, and hold on to parents' rows."""
         query = (
             "SELECT conrelid::regclass::text, relname::text FROM pg_constraint JOIN pg_class c ON c.oid = conrelid "
-            "WHERE contype = 'f' AND confrelid = to_regclass($1::text) AND relnamespace = $2::regnamespace"
+            "WHERE contype = 'f' AND confrelid = to_regclass($1::text) AND relnamespace = $2::regnamespace "
+            # A table that a user put here is not ours to drop; ours have these two columns for a key.
+            "AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = '_position' AND NOT attisdropped) "
+            "AND EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indnkeyatts = 2)"
         )
         current = {table.name for table in staging.tables}
         for parent in (table for table in staging.tables if table.parent is None):
             name = f"{quoted(staging.schema)}.{quoted(parent.name)}"
             for shown, child in self.rows(query, name, quoted(staging.schema)):
-                if child not in current:
+                if child not in current and child.startswith(f"{parent.name}_"):
                     self.execute(f"DROP TABLE {shown}")
 
     def _apply_difference(self, staging: Staging, table: Table) -> list[str]:
