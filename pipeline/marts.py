@@ -108,7 +108,7 @@ def _moment_of_sources(connections: Connections, wanted: list[Mart]) -> tuple[Ta
     needed = {owners[table] for mart in wanted for table in sources(mart.name) if table in owners}
     moments: dict[str, dict[str, Timestamp]] = {}
     for publication in books.publications(connections.postgres):
-        if publication.name in needed:
+        if publication.name in needed and publication.finished:
             moments.setdefault(publication.target, {})[publication.name] = publication.cluster_time
     complete = [target for target in connections.targets() if moments.get(target.name, {}).keys() == needed]
     if not complete:
@@ -162,8 +162,10 @@ def _computed_and_loaded(
 ) -> list[BuiltMart]:
     built = []
     with connections.postgres.transaction():
+        books.lock_publishing(connections.postgres)  # of two runs at once only one may create the schema
         for target in connections.targets(targets):
             target.stage(staging)
+    with connections.postgres.transaction():
         for number, mart in enumerate(wanted):
             started = time.monotonic()
             frame = _computed(mart, frames)
