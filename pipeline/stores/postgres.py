@@ -211,7 +211,7 @@ class Postgres:
             "SELECT conrelid::regclass::text, relname::text FROM pg_constraint JOIN pg_class c ON c.oid = conrelid "
             "WHERE contype = 'f' AND confrelid = to_regclass($1::text) AND relnamespace = $2::regnamespace "
             # A table that a user put here is not ours to drop; ours have these two columns for a key.
-            "AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = '_position' AND NOT attisdropped) "
+            "AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = '_position') "
             "AND EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indnkeyatts = 2)"
         )
         current = {table.name for table in staging.tables}
