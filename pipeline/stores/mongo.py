@@ -80,10 +80,17 @@ class Mongo:
 
     def __init__(self, uri: str, database: str) -> None:
         self._shown = redacted(uri)
+        # Thirty seconds, the driver's default, is long for a person who has mistyped a port.
+        waiting: dict[str, Any] = (
+            {} if "serverselectiontimeoutms" in uri.lower() else {"serverSelectionTimeoutMS": 10_000}
+        )
         with translated(self._shown):
-            self.client: pymongo.MongoClient[Document] = pymongo.MongoClient(
-                uri, serverSelectionTimeoutMS=10_000, tz_aware=True, appname="etl"
-            )
+            try:
+                self.client: pymongo.MongoClient[Document] = pymongo.MongoClient(
+                    uri, tz_aware=True, appname="etl", **waiting
+                )
+            except ValueError as error:  # of a port or an option that is no number
+                raise ConfigurationError(str(error)) from error
         self.database = self.client[database]
 
     def close(self) -> None:
@@ -250,6 +257,10 @@ def translated(shown: str) -> Iterator[None]:
     except OperationFailure as error:
         if error.code in _REFUSED:
             raise ServerError(f"MongoDB at {shown} refused the user or password, or the user may not read") from error
+        if "capped" in str(error):
+            raise ServerError(
+                f"MongoDB at {shown} can't read a capped collection at one moment in time; name the collections to copy"
+            ) from error
         if error.code in _SNAPSHOT_GONE:
             raise SnapshotError(
                 "the run's cluster time has left MongoDB's history window, or a collection was dropped meanwhile; "

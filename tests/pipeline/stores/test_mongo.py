@@ -1,0 +1,295 @@
+"""The source on a real server: ranges that leave out nothing, moments, and errors of one sentence."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import bson
+import pytest
+from bson import Decimal128, Int64, ObjectId, Timestamp
+from bson.raw_bson import RawBSONDocument
+
+from contracts.schema.entity import Entity
+from contracts.schema.fields import identifier, text
+from pipeline import embedded, replicate
+from pipeline.errors import EtlError, ServerError, SnapshotError, UsageError
+from pipeline.replicate import Partition
+from pipeline.stores.mongo import FAR_DATES, RAW, Mongo, Range
+from transforms.decode import documents
+
+THINGS = Entity("Things", "Things.", "thing_id", (identifier("thing_id", "Key."), text("padding", "Padding.")))
+ODD_IDS: list[Any] = [
+    bson.MinKey(),
+    None,
+    float("nan"),
+    float("-inf"),
+    Decimal128("-1E+10"),
+    -0.0,
+    7,
+    Decimal128("7.5"),
+    Int64(2**53 + 1),
+    1e300,
+    "",
+    "text",
+    "\U0001f600",
+    {},
+    {"a": 1},
+    {"a": Int64(1), "b": 1},
+    bson.DBRef("X", 1),
+    b"",
+    b"bytes",
+    bson.Binary(b"1" * 16, 4),
+    bson.Binary(b"2" * 16, 3),
+    ObjectId("000000000000000000000000"),
+    ObjectId("ffffffffffffffffffffffff"),
+    False,
+    True,
+    bson.DatetimeMS(-(10**15)),
+    datetime(2020, 1, 1, tzinfo=UTC),
+    bson.DatetimeMS(568_971_820_800_000),
+    Timestamp(1, 2),
+    bson.Code("f()"),
+    bson.Code("f()", {"x": 1}),
+    bson.MaxKey(),
+]
+
+
+@pytest.fixture(scope="module")
+def mongo(connections: Any) -> Mongo:
+    source: Mongo = connections.mongo
+    return source
+
+
+@pytest.fixture(scope="module")
+def odd(mongo: Mongo) -> list[bytes]:
+    """Fill a collection with documents of every kind of id and return them, in their order."""
+    things = mongo.database[THINGS.collection]
+    things.drop()
+    for one in ODD_IDS:
+        things.insert_one({"_id": one, "thing_id": "x", "padding": "-" * 200})
+    raw = bson.encode({"_id": "????", "thing_id": 7, "padding": ""}).replace(b"????", b"\xff\xfe\xc3\x28")
+    things.insert_one(RawBSONDocument(raw))
+    things.insert_many({"thing_id": 5 if n % 3 else "x", "padding": "-" * 200} for n in range(100))
+    return [one.raw for one in things.with_options(codec_options=RAW).find().sort("_id", 1)]
+
+
+def _read(mongo: Mongo, at: Timestamp, within: Range, *, gated: bool) -> list[bytes]:
+    return [one for batch in mongo.batches(THINGS, at, within, gated=gated) for one in documents(batch)]
+
+
+def _bounds() -> Iterator[dict[str, Any]]:
+    for one in ODD_IDS:
+        yield {"_id": one}
+    yield {"_id": "between"}
+    yield {"_id": Decimal128("NaN")}
+    yield {"_id": bson.Regex("^a")}
+    yield {"_id": {"$gt": 1}}  # must not be read as an operator
+    yield {"_id": "$thing_id"}  # nor as a field
+
+
+def test_a_range_and_its_complement_have_every_document_once(mongo: Mongo, odd: list[bytes]) -> None:
+    at = mongo.cluster_time()
+    for bound in _bounds():
+        below, above = Range(None, bound), Range(bound, None)
+        found = [_read(mongo, at, one, gated=False) for one in (below, above)]
+        assert sorted(found[0] + found[1]) == sorted(odd), bound
+        assert [mongo.count(THINGS.collection, at, one) for one in (below, above)] == list(map(len, found)), bound
+        assert [len(list(mongo.ids(THINGS.collection, at, one))) for one in (below, above)] == list(map(len, found))
+
+
+def test_ranges_between_any_two_ids_count_what_they_read(mongo: Mongo, odd: list[bytes]) -> None:
+    at = mongo.cluster_time()
+    ids = [{"_id": one} for one in ODD_IDS]
+    for place, lower in enumerate(ids):
+        for upper in ids[place::5]:
+            within = Range(lower, upper)
+            found = _read(mongo, at, within, gated=False)
+            assert mongo.count(THINGS.collection, at, within) == len(found)
+            assert (len(found) == 0) == (lower is upper)
+
+
+def test_the_gate_divides_each_range(mongo: Mongo, odd: list[bytes]) -> None:
+    at = mongo.cluster_time()
+    for within in mongo.ranges(THINGS.collection, 3000):
+        refused = list(mongo.refused(THINGS, at, within))
+        accepted = _read(mongo, at, within, gated=True)
+        assert sorted(refused + accepted) == sorted(_read(mongo, at, within, gated=False))
+    refused = list(mongo.refused(THINGS, at, Range()))
+    # Ids of another kind than the contract's are refused as well.
+    assert len(refused) == len(odd) - 2 - 34
+
+
+@pytest.mark.parametrize("size", [500, 2_000, 10_000, 10**9])
+def test_planned_ranges_are_complete_and_travel_as_json(mongo: Mongo, odd: list[bytes], size: int) -> None:
+    at = mongo.cluster_time()
+    for _ in range(5):  # each from another sample
+        planned = mongo.ranges(THINGS.collection, size)
+        told = json.dumps([Partition("Things", n, one, "").as_json() for n, one in enumerate(planned)])
+        heard = [Partition.from_json(one).within for one in json.loads(told)]
+        assert (len(heard) == 1) == (size == 10**9)
+        assert heard[0].lower is None
+        assert heard[-1].upper is None
+        found = [one for within in heard for one in _read(mongo, at, within, gated=False)]
+        assert sorted(found) == sorted(odd)
+        assert sum(mongo.count(THINGS.collection, at, within) for within in heard) == len(odd)
+
+
+def test_ranges_are_of_about_equal_size(mongo: Mongo) -> None:
+    even = mongo.database["Even"]
+    even.drop()
+    even.insert_many({"padding": "-" * 100} for _ in range(20_000))
+    at = mongo.cluster_time()
+    size = even.with_options(codec_options=RAW).find_one().raw  # type: ignore[union-attr]
+    planned = mongo.ranges("Even", len(size) * 2_000)
+    assert 9 <= len(planned) <= 11
+    counts = [mongo.count("Even", at, one) for one in planned]
+    assert sum(counts) == 20_000
+    assert max(counts) < 3 * 2_000
+    even.drop()
+
+
+def test_a_clustered_collection_is_read_as_well(connections: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicate, "PARTITION_BYTES", 2_000)
+    database = connections.mongo.database
+    database["SearchQueries"].drop()
+    searches = database.create_collection("SearchQueries", clusteredIndex={"key": {"_id": 1}, "unique": True})
+    about = {"query_id": "q", "user_id": "u", "query_text": "", "filters": {}, "results_count": 0}
+    searches.insert_many(about | {"timestamp": datetime(2024, 1, 1, tzinfo=UTC)} for _ in range(100))
+    labels: set[str] = set()
+    _, accounts = replicate.replicate(connections, ["SearchQueries"], progress=lambda one, *_: labels.add(one.label))
+    assert {(one.source, one.loaded) for one in accounts} == {(100, 100)}
+    assert len(labels) > 2
+
+
+def test_a_capped_collection_is_told(connections: Any) -> None:
+    """MongoDB can't read it at a cluster time; starting again would not help."""
+    database = connections.mongo.database
+    database["SearchQueries"].drop()
+    database.create_collection("SearchQueries", capped=True, size=10**6)
+    with pytest.raises(ServerError, match="capped collection"):
+        replicate.replicate(connections, ["SearchQueries"])
+    database["SearchQueries"].drop()
+
+
+def test_a_view_is_no_collection(connections: Any) -> None:
+    """A view has no identity, so nobody could tell that it was replaced; it must not be published as empty."""
+    database = connections.mongo.database
+    database["SearchQueries"].drop()
+    database["Behind"].insert_one({"a": 1})
+    database.create_collection("SearchQueries", viewOn="Behind", pipeline=[])
+    assert "SearchQueries" not in connections.mongo.uuids()
+    with pytest.raises(UsageError, match="SearchQueries"):
+        replicate.replicate(connections, ["SearchQueries"])
+    database["SearchQueries"].drop()
+
+
+# --- Moments
+
+
+def test_a_moment_is_read_by_several_clients(mongo: Mongo, settings: Any) -> None:
+    some = mongo.database["Some"]
+    some.insert_many({"n": n} for n in range(10))
+    at = mongo.cluster_time()
+    some.delete_many({"n": {"$lt": 5}})
+    some.insert_one({"n": 99})
+    other = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    assert [one.count("Some", at, Range()) for one in (mongo, other)] == [10, 10]
+    now = other.cluster_time()
+    assert now > at
+    assert mongo.count("Some", now, Range()) == 6
+    other.close()
+
+
+def test_ids_touched_between_two_moments(mongo: Mongo, odd: list[bytes]) -> None:
+    things = mongo.database[THINGS.collection]
+    before = mongo.cluster_time()
+    raw = things.with_options(codec_options=RAW)
+    for document in odd:
+        if b"\xff\xfe\xc3" not in document:
+            raw.delete_one({"_id": bson.decode(document, FAR_DATES)["_id"]})
+    middle = mongo.cluster_time()
+    for document in odd:
+        if b"\xff\xfe\xc3" not in document:
+            things.insert_one(RawBSONDocument(document))
+    mongo.database["Other"].insert_one({"_id": "not ours"})
+    after = mongo.cluster_time()
+    wanted = [document for document in odd if b"\xff\xfe\xc3" not in document]
+    for begin, end in ((before, middle), (middle, after), (before, after)):
+        touched = mongo.touched(THINGS.collection, begin, end)
+        assert len(touched) == len(wanted)
+        assert all(any(document[4:].startswith(element) for element in touched) for document in wanted)
+    assert mongo.touched(THINGS.collection, after, after) == set()
+    assert mongo.touched(THINGS.collection, after, mongo.cluster_time()) == set()
+
+
+def test_changes_of_a_dropped_collection_can_not_be_followed(mongo: Mongo) -> None:
+    mongo.database["Gone"].insert_one({})
+    before = mongo.cluster_time()
+    mongo.database["Gone"].drop()
+    with pytest.raises(SnapshotError, match="Gone was dropped or renamed; run etl replicate"):
+        mongo.touched("Gone", before, mongo.cluster_time())
+
+
+def test_an_identity_changes_with_the_collection(mongo: Mongo) -> None:
+    one = mongo.database["Identified"]
+    one.insert_one({})
+    before = mongo.uuids()["Identified"]
+    one.insert_one({})
+    assert mongo.uuids()["Identified"] == before
+    one.drop()
+    assert "Identified" not in mongo.uuids()
+    one.insert_one({})
+    assert mongo.uuids()["Identified"] != before
+
+
+# --- Errors
+
+
+def test_a_server_that_is_away_is_told_without_the_password() -> None:
+    mongo = Mongo("mongodb://me:s3cret@127.0.0.1:9/?serverSelectionTimeoutMS=200", "x")
+    with pytest.raises(ServerError, match="can't be reached") as error:
+        mongo.cluster_time()
+    assert "s3cret" not in str(error.value)
+    assert "\n" not in str(error.value)
+    mongo.close()
+
+
+@pytest.mark.parametrize(
+    "uri", ["mongodb://", "mongodb://a:b@c:d@e", "mongodb://127.0.0.1:99999", "mongodb://x/?w=a=b"]
+)
+def test_a_uri_that_makes_no_sense_is_told(uri: str) -> None:
+    with pytest.raises(EtlError) as error:
+        Mongo(uri, "x")
+    assert "\n" not in str(error.value)
+    assert "b@c" not in str(error.value)
+
+
+def _alone(home: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a mongod that is in no replica set."""
+    engine = embedded.Mongo(home)
+    engine.prepare()
+    with closing(socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    command = engine.command(port)
+    at = command.index("--replSet")
+    return subprocess.Popen(command[:at] + command[at + 2 :], stdout=subprocess.DEVNULL), port
+
+
+def test_a_server_that_is_no_replica_set_is_told(tmp_path: Path) -> None:
+    """The message says how to make it one."""
+    process, port = _alone(tmp_path)
+    try:
+        with (
+            closing(Mongo(f"mongodb://127.0.0.1:{port}/?directConnection=true", "x")) as mongo,
+            pytest.raises(ServerError, match=r"is no replica set.*--replSet"),
+        ):
+            mongo.cluster_time()
+    finally:
+        process.terminate()
+        process.wait(20)
