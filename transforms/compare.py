@@ -85,12 +85,12 @@ def compare(expected: pl.DataFrame, found: pl.DataFrame, table: Table, findings:
     expected, found = expected.sort(key), found.sort(key)
     if expected.height == found.height and not any(_differs(expected, found, column).any() for column in table.columns):
         return
-    for row in expected.join(found, on=key, how="anti").iter_rows(named=True):
+    for row in expected.join(found, on=key, how="anti").select(key).iter_rows(named=True):
         findings.ids.add(row[ID])
         if table.parent is None:
             findings.missing.add(row[ID])
         _show(findings, Difference(str(row[ID]), table.name, _label(row, table, "*"), "a row", None))
-    for row in found.join(expected, on=key, how="anti").iter_rows(named=True):
+    for row in found.join(expected, on=key, how="anti").select(key).iter_rows(named=True):
         findings.ids.add(row[ID])
         if table.parent is None:
             findings.extra.add(row[ID])
@@ -100,19 +100,16 @@ def compare(expected: pl.DataFrame, found: pl.DataFrame, table: Table, findings:
     theirs = found.unique(key, keep="first").join(expected.select(key), on=key, how="semi").sort(key)
     for column in table.columns:
         where = _differs(ours, theirs, column)
-        for left, right in zip(
-            ours.filter(where).iter_rows(named=True), theirs.filter(where)[column.name].to_list(), strict=True
-        ):
-            findings.ids.add(left[ID])
-            _show(
-                findings,
-                Difference(str(left[ID]), table.name, _label(left, table, column.name), left[column.name], right),
-            )
+        keys = ours.filter(where).select(key).iter_rows(named=True)
+        values = (_shown(frame.filter(where)[column.name]) for frame in (ours, theirs))
+        for row, left, right in zip(keys, *values, strict=True):
+            findings.ids.add(row[ID])
+            _show(findings, Difference(str(row[ID]), table.name, _label(row, table, column.name), left, right))
 
 
 def _report_repeated(found: pl.DataFrame, table: Table, findings: Findings) -> None:
     """A row that is there twice is one too many; only a store without unique keys can have it."""
-    for row in found.filter(found.select(table.key).is_duplicated()).unique(table.key).iter_rows(named=True):
+    for row in found.select(table.key).filter(found.select(table.key).is_duplicated()).unique().iter_rows(named=True):
         findings.ids.add(row[ID])
         _show(findings, Difference(str(row[ID]), table.name, _label(row, table, "*"), "one row", "several"))
 
@@ -128,6 +125,13 @@ def _bits(series: pl.Series) -> pl.Series:
     if series.dtype == pl.List:
         return series.list.eval(pl.element().reinterpret(dtype=pl.Int64))
     return series.reinterpret(dtype=pl.Int64)
+
+
+def _shown(values: pl.Series) -> list[Any]:
+    try:
+        return values.to_list()
+    except (OverflowError, ValueError):  # someone has written a moment into a store that Python has no type for
+        return values.cast(pl.String).to_list()
 
 
 def _show(findings: Findings, difference: Difference) -> None:

@@ -5,6 +5,7 @@ and walks the Python objects one by one, so that a bend in the copy does not loo
 nothing with the copy but the contract.
 """
 
+import re
 from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
@@ -22,6 +23,7 @@ from contracts.schema.kinds import BOOLEAN, INTEGER, JSON, NUMBER, OBJECT_ID, TI
 
 _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 _SORTED = orjson.OPT_SORT_KEYS
+_EXPONENT, _LONG_INTEGER = orjson.dumps(1e20)[1:-2], re.compile(r"(?<![\d.])\d{20,}(?![\d.])")
 _PLAIN = _SORTED | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
@@ -93,9 +95,11 @@ def canonical_text(text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        return orjson.dumps(orjson.loads(text), option=_SORTED).decode()
+        canonical = orjson.dumps(orjson.loads(text), option=_SORTED)
     except orjson.JSONDecodeError:  # only a String column can hold this: equal to no JSON, but no reason to stop
         return text
+    # orjson reads integers that no 64 bits hold as doubles; MongoDB has none, so the text stays what it is.
+    return text if _EXPONENT in canonical and _LONG_INTEGER.search(text) else canonical.decode()
 
 
 def _long(value: Any) -> int:
