@@ -49,6 +49,7 @@ class Postgres(Engine):
             self._single_user(self.data, f"ALTER ROLE {_NAME} PASSWORD '{self._new_password()}'")
         _give(self.data, _owner())
         self._forget_stranger()
+        self._forget_readiness()
 
     def command(self, port: int) -> list[str]:
         """Return the server's arguments."""
@@ -124,6 +125,11 @@ class Postgres(Engine):
         note = self._note()
         if note and note[0].strip().isdigit() and psutil.pid_exists(int(note[0])):
             (self.data / "postmaster.pid").unlink()
+
+    def _forget_readiness(self) -> None:
+        """Take the word "ready" from a dead server's note; the rest tells the next one which memory to look for."""
+        if len(note := self._note()) > 7:
+            (self.data / "postmaster.pid").write_text("".join(f"{line}\n" for line in note[:7]))
 
 
 def _owner() -> int:
