@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from contracts.schema.entity import ID, Column, Table
+from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
 from contracts.schema.kinds import JSON, NUMBER, TIMESTAMP
 from transforms.expected import canonical_text
 
@@ -128,10 +129,10 @@ def _bits(series: pl.Series) -> pl.Series:
 
 
 def _shown(values: pl.Series) -> list[Any]:
-    try:
-        return values.to_list()
-    except (OverflowError, ValueError):  # someone has written a moment into a store that Python has no type for
-        return values.cast(pl.String).to_list()
+    # Someone may have written a moment into a store that Python has no type for, and Polars no calendar.
+    if isinstance(values.dtype, pl.Datetime) and not values.is_between(FIRST_MOMENT, LAST_MOMENT).all():
+        return [None if one is None else f"{one} {values.dtype.time_unit} since 1970" for one in values.to_physical()]
+    return values.to_list()
 
 
 def _show(findings: Findings, difference: Difference) -> None:
