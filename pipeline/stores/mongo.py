@@ -191,9 +191,11 @@ class Mongo:
 
     def in_order(self, collection: str, cluster_time: Timestamp) -> Iterator[bytes]:
         """Yield a collection as the server sends it, in the order of ``_id``: many documents' BSON at a time."""
+        # The stores order texts by their bytes; a collection with a collation of its own would not, and must be sorted.
+        plain: dict[str, Any] = {"collation": {"locale": "simple"}, "allow_disk_use": True}
         with translated(self._shown):
             yield from self._at(collection, cluster_time).find_raw_batches(
-                {}, sort=[(ID, 1)], hint=[(ID, 1)], batch_size=_BATCH_ROWS
+                {}, sort=[(ID, 1)], hint=[(ID, 1)], batch_size=_BATCH_ROWS, **plain
             )
 
     def touched(self, collection: str, after: Timestamp, upto: Timestamp) -> set[bytes]:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import Decimal128, Int64, ObjectId
 
 from contracts.schema.entity import Entity
 from contracts.schema.field import Field
 from contracts.schema.fields import category, documents, free_form, identifier, integer, number, text, texts
-from contracts.schema.kinds import KEY_TEXT
+from contracts.schema.kinds import INTEGER, KEY_TEXT
 from pipeline import replicate, verify
 from pipeline.connections import connect
 from pipeline.errors import EtlError
@@ -97,6 +97,24 @@ def test_keys_of_text_keep_their_order_and_every_value(lab_of_visits: Any, monke
         assert one.proven, one
 
 
+@pytest.mark.parametrize("rows", [1, 20_000])
+def test_a_collection_with_a_collation_of_its_own(
+    lab_of_visits: Any, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """MongoDB orders its texts as people do, the stores by their bytes."""
+    monkeypatch.setattr(verify, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(replicate, "PARTITION_BYTES", 300)
+    lab = lab_of_visits
+    lab.collection("WarehouseVisits").drop()
+    database = lab.connections.mongo.database
+    visits = database.create_collection("WarehouseVisits", collation={"locale": "en", "strength": 3})
+    visits.insert_many({"_id": key, "visit_id": "v"} for key in ["a", "B", "c", "D", "é", "Z", "z", "f", "10", "9"])
+    replicate.replicate(lab.connections, ["WarehouseVisits"])
+    for one in verify.verify(lab.connections, ["WarehouseVisits"]):
+        assert one.proven, one
+    visits.drop()
+
+
 def test_null_missing_and_empty_are_told_apart(lab_of_visits: Any) -> None:
     lab = lab_of_visits
     visits = lab.collection("WarehouseVisits")
@@ -146,6 +164,7 @@ def test_commands_without_the_folder_leave_its_tables_alone(
     lab: Any, lab_of_visits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if ClickHouse was still to follow when the folder went away."""
+    lab_of_visits.collection("WarehouseVisits").drop()
     lab_of_visits.collection("WarehouseVisits").insert_one({"_id": "new", "visit_id": "new"})
     with monkeypatch.context() as patched:
         patched.setattr(replicate, "finish_what_was_cut_short", lambda *_: None)
@@ -155,6 +174,23 @@ def test_commands_without_the_folder_leave_its_tables_alone(
     finish_what_was_cut_short(lab_of_visits.connections)
     lab_of_visits.assert_replicated(["WarehouseVisits"])
     assert lab.leftovers() == []
+
+
+@pytest.mark.parametrize("rows", [1, 20_000])
+def test_keys_that_are_numbers(lab: Any, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Integers of every BSON type count; what is no 64-bit integer is quarantined."""
+    monkeypatch.setattr(verify, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(replicate, "PARTITION_BYTES", 300)
+    items = documents("items", "Items.", integer("n", "Number."))
+    numbered = Entity("Numbered", "Numbered.", "name", (identifier("name", "Name."), items), id_kind=INTEGER)
+    ours = type(lab)(replace(lab.connections, entities={"Numbered": numbered}), lab.settings)
+    keys = [1, 2.0, -5, Int64(2**62), 10, 9, -0.0, Int64(-(2**63)), 2.5, Decimal128("3"), float("nan"), "text"]
+    ours.collection("Numbered").insert_many({"_id": key, "name": "x", "items": [{"n": 1}]} for key in keys)
+    _, accounts = replicate.replicate(ours.connections)
+    assert {(one.loaded, one.quarantined) for one in accounts} == {(8, 4)}
+    ours.assert_replicated()
+    assert all(one.proven for one in verify.verify(ours.connections))
+    ours.collection("Numbered").drop()
 
 
 # --- Contracts that change
