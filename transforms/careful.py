@@ -15,8 +15,9 @@ from contracts.schema.entity import EXTRA, ID, Entity, Field
 from transforms.digest import Digest, Refused, digest
 from transforms.drift import merged, undeclared
 from transforms.explain import explain
-from transforms.free_form import DECODING, UnrepresentableError, changed_by_decoding, json_text
+from transforms.free_form import DECODING, changed_by_decoding, json_text, unrepresentable
 from transforms.reasons import Reason, escaped
+from transforms.thorough import further_reasons
 
 Document = dict[str, Any]
 
@@ -50,12 +51,18 @@ def careful(raws: Sequence[bytes], entity: Entity, *, gated: bool = True) -> Dig
     """
     mended: dict[bytes, _Mended] = {}
     refused: list[Refused] = []
+    suspects: list[tuple[Document, list[Reason]]] = []
     for raw in raws:
         outcome = _examined(raw, entity, gated=gated)
         if isinstance(outcome, _Mended):
             mended[outcome.declared] = outcome
-        else:
-            refused.append(Refused(raw, outcome))
+            continue
+        document, reasons = outcome
+        refused.append(Refused(raw, reasons))
+        if document is not None:
+            suspects.append((document, reasons))
+    for (_, reasons), further in zip(suspects, further_reasons(suspects, entity), strict=True):
+        reasons += further
     lawful = digest(b"".join(mended), entity)
     # The quarantine keeps what the source has, not what became of it here.
     refused += [Refused(mended.pop(one.raw).raw, one.reasons) for one in lawful.refused]
@@ -66,24 +73,23 @@ def careful(raws: Sequence[bytes], entity: Entity, *, gated: bool = True) -> Dig
     )
 
 
-def _examined(raw: bytes, entity: Entity, *, gated: bool) -> "_Mended | list[Reason]":
-    """Return a document mended, or the reasons against it."""
+def _examined(raw: bytes, entity: Entity, *, gated: bool) -> _Mended | tuple[Document | None, list[Reason]]:
+    """Return a document mended, or the reasons against it, and what it is if its bytes can be trusted."""
     try:
         document = bson.decode(raw, DECODING)
     except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
-        return [Reason("", "undecodable BSON", str(error))]
+        return None, [Reason("", "undecodable BSON", str(error))]
     reasons = explain(document, entity)
     if changed := changed_by_decoding(document, raw):
-        return [*reasons, changed]
-    undeclared_fields: Document = {}
-    declared = _declared_part(document, (entity.id_field, *entity.fields), "", undeclared_fields)
-    try:
-        extra = json_text(undeclared_fields) if undeclared_fields else None
-    except UnrepresentableError as error:
-        reasons.append(error.reason)
-    if gated and not reasons and not undeclared_fields:
+        return None, [*reasons, changed]
+    aside: Document = {}
+    declared = _declared_part(document, (entity.id_field, *entity.fields), "", aside)
+    reasons += [reason for pointer, value in aside.items() for reason in unrepresentable(value, pointer)]
+    if gated and not reasons and not aside:
         reasons.append(Reason("", "refused by the gate for a reason that the contract does not tell", None))
-    return reasons or _Mended(raw, bson.encode(declared), str(document[ID]), extra, list(undeclared_fields))
+    if reasons:
+        return document, reasons
+    return _Mended(raw, bson.encode(declared), str(document[ID]), json_text(aside) if aside else None, list(aside))
 
 
 def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside: Document) -> Document:
@@ -99,9 +105,7 @@ def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside
             declared[name] = _declared_part(value, field.fields, pointer, aside)
         elif isinstance(value, list) and field.repeated:
             declared[name] = [
-                _declared_part(item, field.fields, f"{pointer}/{number}", aside)
-                if isinstance(item, dict)
-                else item
+                _declared_part(item, field.fields, f"{pointer}/{number}", aside) if isinstance(item, dict) else item
                 for number, item in enumerate(value)
             ]
         else:

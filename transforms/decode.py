@@ -64,6 +64,8 @@ def decode(batch: bytes, entity: Entity) -> pa.Table:
             raise TwiceNamedError("a document has two fields of one name")
     table = find_arrow_all(_OneBatch(batch), {}, schema=Schema(read_schema(entity)))
     table.validate(full=True)  # finds invalid UTF-8, which would bring Polars down
+    if any(_has_items_too_many(chunk) for column in table.columns for chunk in column.chunks):
+        raise TwiceNamedError("an item of an array has fields of one name")
     return table
 
 
@@ -98,6 +100,19 @@ def _with_name_twice(batch: bytes, entity: Entity) -> Iterator[bytes]:
     for number in sorted(found):
         start = starts[number - 1]
         yield batch[start : start + int.from_bytes(batch[start : start + 4], "little")]
+
+
+def _has_items_too_many(array: pa.Array) -> bool:
+    """Tell whether an array of documents has more items than its lists say.
+
+    An item with each of its fields twice leaves the reader's columns equal in length: it becomes two items, and those
+    after it move.
+    """
+    if isinstance(array, pa.ListArray):
+        return len(array.values) != array.offsets[-1].as_py() or _has_items_too_many(array.values)
+    if isinstance(array, pa.StructArray):
+        return any(_has_items_too_many(array.field(number)) for number in range(array.type.num_fields))
+    return False
 
 
 def _places(batch: bytes, name: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import bson
 import polars as pl
@@ -11,7 +12,9 @@ from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import JSON
 from transforms.decode import decode, documents
 from transforms.drift import Drift, new_values
+from transforms.explain import explain
 from transforms.free_form import DECODING, changed_by_decoding, json_texts
+from transforms.nan import with_nan
 from transforms.normalise import normalise
 from transforms.reasons import Reason
 from transforms.validate import broken_rules, without
@@ -90,15 +93,24 @@ def _judged(batch: bytes, table: pa.Table, entity: Entity) -> tuple[dict[str, pl
     paths = [column.path for column in free_form]
     texts, unrepresentable = json_texts(documents(batch), paths) if paths else ([], {})
     columns = {column.name: pl.Series(text, dtype=pl.String) for column, text in zip(free_form, texts, strict=True)}
-    frames = normalise(table, entity, columns)
+    frames = with_nan(normalise(table, entity, columns), batch, entity)
     ids = frames[entity.root.name][ID].cast(pl.String)
     reasons = broken_rules(frames, entity)
-    for row, reason in unrepresentable.items():
-        reasons.setdefault(ids[row], []).append(reason)
-    if not reasons:
+    if not (reasons or unrepresentable):
         return frames, []
-    refused = [Refused(raw, reasons[key]) for raw, key in zip(documents(batch), ids, strict=True) if key in reasons]
+    raws = documents(batch)
+    for row, first in unrepresentable.items():
+        reasons.setdefault(ids[row], []).extend(_every(raws[row], first, entity))
+    refused = [Refused(raw, reasons[key]) for raw, key in zip(raws, ids, strict=True) if key in reasons]
     return without(frames, set(reasons)), refused
+
+
+def _every(raw: bytes, first: Reason, entity: Entity) -> list[Reason]:
+    """Return every reason why the free-form fields of a document can't be held; the first is known."""
+    if not first.path:
+        return [first]
+    document: dict[str, Any] = bson.decode(raw, DECODING)
+    return explain(document, entity)
 
 
 def _culprit(raw: bytes) -> Reason:

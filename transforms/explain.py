@@ -10,7 +10,7 @@ from bson import DatetimeMS
 
 from contracts.schema.entity import Entity, Field
 from contracts.schema.kinds import INT64_MAX, INT64_MIN, JSON, Kind
-from transforms.free_form import UnrepresentableError, json_text
+from transforms.free_form import unrepresentable
 from transforms.reasons import Reason, escaped
 
 _NAMES: dict[type, str] = {
@@ -87,10 +87,7 @@ def _in_value(value: Any, kind: Kind, at: str) -> Iterator[Reason]:
     if (found := _bson_type(value)) not in expected:
         yield Reason(at, f"expected {' or '.join(expected)}, found {found}", value)
     elif kind is JSON:
-        try:
-            json_text(value, at)
-        except UnrepresentableError as error:
-            yield error.reason
+        yield from unrepresentable(value, at)
     elif kind.item is not None:
         for number, item in enumerate(value):
             yield from _in_value(item, kind.item, f"{at}/{number}")

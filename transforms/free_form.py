@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import isfinite, isinf
@@ -45,7 +45,7 @@ def json_texts(
 
     Returns:
         One list of texts per path (null where the field is null or missing), and by the document's place in the
-        input the reason why it can't be held exactly.
+        input the first reason why it can't be held exactly.
     """
     columns: list[list[str | None]] = [[] for _ in paths]
     refused: dict[int, Reason] = {}
@@ -106,6 +106,39 @@ def json_text(value: Any, pointer: str = "", raw: bytes | None = None) -> str:
     except TypeError:  # a value that is not written fast: orjson wraps whatever the callback raises
         return _exact(value, pointer)
     return fast.decode() if _is_exact(fast, marks, raw) else _exact(value, pointer)
+
+
+def unrepresentable(value: Any, pointer: str) -> list[Reason]:
+    """Return every reason why a decoded BSON value can't be held as JSON; none if it can.
+
+    Args:
+        value: What :func:`bson.decode` makes of it, with ``DECODING``.
+        pointer: Where it stands.
+    """
+    try:
+        json_text(value, pointer)
+    except UnrepresentableError:
+        return list(_reasons_against(value, pointer))
+    return []
+
+
+def _reasons_against(value: Any, at: str) -> Iterator[Reason]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _reason_of(_key, name, at)
+            yield from _reasons_against(item, f"{at}/{escaped(name)}")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _reasons_against(item, f"{at}/{number}")
+    else:
+        yield from _reason_of(_exact, value, at)
+
+
+def _reason_of(write: Callable[[Any, str], str], value: Any, at: str) -> Iterator[Reason]:
+    try:
+        write(value, at)
+    except UnrepresentableError as error:
+        yield error.reason
 
 
 def _is_exact(text: bytes, marks: int, raw: bytes | None) -> bool:

@@ -45,6 +45,8 @@ def _failures(frame: pl.DataFrame, table: Table) -> Iterator[tuple[int, str, str
             raise
         cases = error.failure_cases.select("index", "schema_context", "column", "check", "failure_case")
         for row, context, column, check, value in cases.iter_rows():
+            if check == "not_nullable" and value is not None:
+                continue  # Pandera takes NaN for null
             yield (row, column, check, value) if context == "Column" else (row, "", check, None)
 
 

@@ -1,27 +1,26 @@
 """The gate, the careful lane and the proof against documents that nobody planned."""
 
-import json
+import runpy
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import bson
-from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp, json_util
-from bson.codec_options import CodecOptions, DatetimeConversion
+from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.raw_bson import RawBSONDocument
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pymongo.errors import BulkWriteError
 
-from contracts.schema.entity import Entity, Field, Table
-from contracts.schema.kinds import INTEGER, JSON, NUMBER, TIMESTAMP, Kind
+from contracts.schema.entity import Entity, Field
+from contracts.schema.kinds import INTEGER, JSON, TIMESTAMP
 from pipeline.replicate import replicate
 from pipeline.verify import verify
 
 DOCUMENTS = 300  # of each contract
-OPTIONS = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
-TARGETS = ("postgres", "clickhouse")
+assert_accounted_for = runpy.run_path(str(Path(__file__).with_name("plain_sql.py")))["assert_accounted_for"]
 
 # --- BSON that Python objects can't say
 
@@ -278,138 +277,6 @@ def drawn(entity: Entity, number: int) -> list[Made]:
     return found
 
 
-# --- What must have become of them, worked out once more, without the project's own proof
-
-
-def _declared(document: Any, fields: tuple[Field, ...], at: str, extra: dict[str, Any]) -> dict[str, Any]:
-    known = {field.name: field for field in fields}
-    kept = {}
-    for name, value in document.items():
-        pointer = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
-        if name not in known:
-            extra[pointer] = value
-        elif known[name].repeated and value is not None:
-            kept[name] = [_declared(v, known[name].fields, f"{pointer}/{n}", extra) for n, v in enumerate(value)]
-        elif known[name].fields and value is not None:
-            kept[name] = _declared(value, known[name].fields, pointer, extra)
-        else:
-            kept[name] = value
-    return kept
-
-
-def _cell(value: Any, kind: Kind, *, counts: bool) -> Any:
-    if value is None:
-        return None
-    if counts:
-        return len(value)
-    if kind.item is not None:
-        return list(value)
-    if kind is TIMESTAMP:
-        return int(value)
-    if kind is JSON:
-        return json.loads(json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS))
-    if kind is INTEGER:
-        assert value == int(value)
-        return int(value)
-    if isinstance(value, Decimal128):
-        return value.to_decimal()
-    return str(value) if isinstance(value, ObjectId) else value
-
-
-def _rows(document: Any, table: Table) -> list[list[Any]]:
-    def cell(owner: Any, column: Any) -> Any:
-        for name in column.path:
-            owner = None if owner is None else owner.get(name)
-        return _cell(owner, column.kind, counts=column.counts)
-
-    if table.parent is None:
-        return [[cell(document, column) for column in table.columns]]
-    items: Any = document
-    for name in table.path:
-        items = None if items is None else items.get(name)
-    rest = table.columns[2:]
-    return [[str(document["_id"]), n, *(cell(item, one) for one in rest)] for n, item in enumerate(items or [])]
-
-
-def _column(target: str, name: str, kind: Kind) -> str:
-    quoted = f'"{name}"'
-    if kind is TIMESTAMP:
-        milliseconds = f"(extract(epoch FROM {quoted}) * 1000)::bigint"
-        return milliseconds if target == "postgres" else f"toUnixTimestamp64Milli({quoted})"
-    if kind is JSON or kind.gate["bsonType"] == "decimal":
-        return f"{quoted}::text" if target == "postgres" else f"toString({quoted})"
-    assert kind is not NUMBER
-    return quoted
-
-
-def stored(lab: Any, target: str, table: Table) -> dict[str, list[list[Any]]]:
-    """Return what a store holds, by document, by plain SQL."""
-    columns = ", ".join(_column(target, column.name, column.kind) for column in table.columns)
-    order = ", ".join(f'"{name}"' for name in table.key)
-    query = f'SELECT {columns} FROM replica."{table.name}" ORDER BY {order}'
-    found: dict[str, list[list[Any]]] = {}
-    for row in lab.postgres(query) if target == "postgres" else lab.clickhouse(query):
-        values = [_as_read(value, column.kind) for value, column in zip(row, table.columns, strict=True)]
-        for place, column in enumerate(table.columns):  # null and empty arrays are told apart by their count
-            if column.kind.is_array and values[table.names.index(f"{column.name}_count")] is None:
-                values[place] = None
-        found.setdefault(row[0], []).append(values)
-    return found
-
-
-def _as_read(value: Any, kind: Kind) -> Any:
-    if value is None:
-        return None
-    if kind is JSON:
-        return json.loads(value)
-    return bson.Decimal128(value).to_decimal() if kind.gate["bsonType"] == "decimal" else value
-
-
-def _same(left: Any, right: Any) -> bool:
-    if isinstance(left, float) and isinstance(right, float):
-        return struct.pack("<d", left) == struct.pack("<d", right)
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(_same(value, right[name]) for name, value in left.items())
-    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and all(map(_same, left, right))
-    return (
-        isinstance(left, bool) == isinstance(right, bool)
-        and isinstance(left, float) == isinstance(right, float)
-        and bool(left == right)
-    )
-
-
-def assert_accounted_for(lab: Any, entity: Entity, ends: dict[bytes, str | None]) -> None:
-    """Assert that each document is in both stores as pymongo reads it, or in quarantine with reasons."""
-    quarantine = lab.quarantine(entity.collection)
-    raws = lab.raw_documents(entity.collection)
-    assert quarantine.keys() <= set(raws)
-    for one in quarantine.values():
-        assert one["reasons"]
-        assert all(reason["rule"] for reason in one["reasons"])
-    for target in TARGETS:
-        tables = {table.name: stored(lab, target, table) for table in entity.tables}
-        loaded = 0
-        for raw in raws:
-            if raw in quarantine:
-                assert ends.get(raw) is None, (target, quarantine[raw]["reasons"], raw)
-                continue
-            loaded += 1
-            document = bson.decode(raw, OPTIONS)
-            extra: dict[str, Any] = {}
-            declared = _declared(document, (entity.id_field, *entity.fields), "", extra)
-            assert bool(extra) or ends.get(raw) != "mended"
-            for table in entity.tables:
-                wanted = _rows(declared | {"_extra": extra or None}, table)
-                found = tables[table.name].pop(str(document["_id"]), [])
-                assert _same(wanted, found), (target, table.name, wanted, found)
-        assert not any(tables.values())  # nothing that the source does not have
-        ((count,),) = (lab.postgres if target == "postgres" else lab.clickhouse)(
-            f"SELECT count(*) FROM replica.{entity.table}"
-        )
-        assert count == loaded
-
-
 def insert(lab: Any, collection: str, raws: list[bytes]) -> int:
     """Insert what MongoDB takes, and return how much that is."""
     lab.collection(collection).drop()
@@ -460,6 +327,23 @@ def _with_value_in_each_place(entity: Entity, value: Any) -> Iterator[bytes]:
             inside, _ = list(_containers(document, entity.fields))[place]
             inside[:] = [pair for pair in inside if pair[0] != name] + [(name, value)]
             yield bson_of([("_id", ObjectId()), *document])
+
+
+def test_names_that_stand_twice_in_all_ways(lab: Any) -> None:
+    """Each field alone, and all of a document's at once: then the typed reader's columns are of equal length."""
+    for entity in lab.connections.chosen():
+        raws = []
+        for place, (within, _) in enumerate(_containers(_filled(entity), entity.fields)):
+            for names in [*([name] for name, _ in within), [name for name, _ in within]]:
+                document = _filled(entity)
+                inside, _ = list(_containers(document, entity.fields))[place]
+                inside += [pair for pair in inside if pair[0] in names]
+                lawful = [bson_of([("_id", ObjectId()), *_filled(entity)]) for _ in range(2)]
+                raws += [lawful[0], bson_of([("_id", ObjectId()), *document]), lawful[1]]
+        assert insert(lab, entity.collection, raws) == len(raws)
+    _, accounts = replicate(lab.connections)
+    assert {one.quarantined * 3 for one in accounts} == {one.source for one in accounts}
+    assert_proven(lab)
 
 
 def _filled(entity: Entity) -> Document:

@@ -1,5 +1,6 @@
 """Documents for the transforms: lawful ones of any contract, any values at all, and bytes that pymongo can't write."""
 
+import math
 from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
 from types import SimpleNamespace
@@ -185,7 +186,7 @@ def _values(kind: Kind, field: Field) -> Strategy:
         low = INT64_MIN if field.minimum is None else field.minimum
         return _integers(low, INT64_MAX if field.maximum is None else field.maximum)
     if kind is NUMBER:
-        return st.floats() | st.integers(-(2**31), 2**31 - 1)
+        return st.floats() | st.integers(-(2**31), 2**31 - 1) | st.sampled_from([math.nan, -math.inf, -0.0])
     if isinstance(kind.frame, pl.Decimal):
         amounts = _decimals(kind.frame.precision or 0, kind.frame.scale)
         low = field.minimum
