@@ -1,0 +1,271 @@
+"""The data dictionary: what every column of the stores means and where it comes from, in Markdown for people.
+
+``python -m contracts.schema.dictionary [FOLDER]...`` prints it; folders are those of further contracts.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from contracts.schema.entity import EXTRA, POSITION, Column, Entity, Table
+from contracts.schema.kinds import BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
+from contracts.schema.mart import Mart
+from contracts.schema.registry import entities, marts
+
+INTRODUCTION = """\
+# Data dictionary
+
+What stands in PostgreSQL and ClickHouse, column by column. This page is derived from the contracts in `contracts/`
+(`make dictionary` writes it anew, a test fails if it is stale); the same descriptions are comments in both catalogs.
+
+* The copies of the collections are in `replica`, the marts in `marts`: schemas in PostgreSQL, databases in ClickHouse.
+* **In the document** says where a value stands in MongoDB; `a.b` is the field `b` of the subdocument `a`.
+* **BSON** names the types that are admitted. A document with any other there is quarantined, never bent.
+* **Null** says whether the column may be null, which is also whether the field may be null or missing in MongoDB.
+* **Rules** are conditions on values. A document that breaks one is quarantined whole, and the reason bears the name
+  `<column>_<rule>`, such as `user_id_max_length`. Known values are only known: a new one is loaded and reported as
+  drift. Where a value must be *one of* some, any other is refused.
+"""
+
+EVERYWHERE = """\
+## What holds for every collection
+
+| Column | What it is |
+|---|---|
+| `_id` | Identity of the document and primary key of its row. An ObjectId is written as 24 hexadecimal digits. |
+| `<subdocument>_<field>` | A field of a subdocument. |
+| `<array>` | An array of scalars, as an array of the store. |
+| `<array>_count` | The number of items of that array; null if the array is null or missing. |
+| `_position` | In a child table: the item's place in its array, from 0. With `_id` it is the primary key. |
+| `item_id` | In a child table: the item's own `_id`, if it is declared. |
+| `_extra` | The undeclared fields of the whole document, at any level, as one flat JSON object. Its keys are \
+JSON Pointers (RFC 6901): `/actions/0/foo` is the field `foo` of the first of the `actions`. Null if there are none. |
+
+An array of documents is a table of its own, `<table>_<array>`, with one row per item. In PostgreSQL its `_id` is a
+foreign key.
+
+In ClickHouse the names below are views; each shows the newest version of the rows of the table `<name>__data`, a
+`ReplacingMergeTree` that has two columns more: `_version` and `_deleted`.
+
+### Refused wherever it stands
+
+A value that a store can't hold exactly is a broken rule as well, and its document is quarantined:
+
+* text with a NUL character (`<column>_has_no_nul`): PostgreSQL has no such text;
+* moments before 1900 or after 2299 (`<column>_in_clickhouse_range`): ClickHouse computes wrongly with them;
+* numbers beyond the column: fractions, NaN and infinities where integers are declared, 64-bit integers where doubles
+  are, and decimals with more digits than the column has;
+* in free-form documents and undeclared fields: NUL, -0.0, names that begin with `$` where they would read back as
+  another type, and the BSON types `symbol`, `undefined` and `dbPointer`;
+* a null among the items of an array;
+* a field name that stands twice in one document, and text that is no UTF-8.
+"""
+
+INDISTINCT = """\
+## What can't be told apart in a store
+
+The copy is exact value by value, within the limits below. `etl verify` takes the values of one line for equal, and all
+others for different.
+
+{table}
+
+Free-form documents and `_extra` are relaxed Extended JSON v2, `jsonb` in PostgreSQL and text in ClickHouse:
+
+* What JSON has no type for keeps its BSON type's name, as in `{{"$oid": ...}}`, `{{"$date": ...}}` or
+  `{{"$numberDecimal": ...}}`.
+* int and long are one; an integral double keeps its point: `7.0` is not `7`. Doubles read back bit for bit.
+* null and missing are told apart, and so are empty arrays and documents.
+* `jsonb` does not keep the order of names. Two documents that differ in that only are equal.
+"""
+
+INDISTINCT_HEAD = ("In MongoDB", "In PostgreSQL", "In ClickHouse", "Told apart?")
+INDISTINCT_ROWS = (
+    ("a scalar that is null, or missing", "null", "null", "no"),
+    ("an empty text, and null", "`''`, and null", "`''`, and null", "yes"),
+    ("an array that is null, or missing", "null", "`[]`", "no"),
+    (
+        "an empty array, and one that is null or missing",
+        "`{}`, and null",
+        "`[]` for both",
+        "yes; in ClickHouse by `<array>_count`, which is 0 or null",
+    ),
+    (
+        "an array of documents that is empty, and one that is null or missing",
+        "no row in the child table",
+        "likewise",
+        "yes, by `<array>_count`, which is 0 or null",
+    ),
+    (
+        "a nullable subdocument that is null, missing or empty, or whose fields are all null",
+        "its columns are null",
+        "likewise",
+        "no",
+    ),
+    (
+        "a declared integer as int, long or integral double: `7`, `NumberLong(7)`, `7.0`; `0` and `-0.0`",
+        "`7`; `0`",
+        "likewise",
+        "no",
+    ),
+    ("a declared number as int or double: `7`, `7.0`", "`7`", "`7`", "no"),
+    ("a declared number that is NaN, an infinity, null, `-0.0`", "as it is", "as it is", "yes, but all NaNs are one"),
+    ("decimals of one value: `1.5`, `1.50`, `15E-1`; `0` and `-0`", "`1.50`; `0.00`", "likewise", "no"),
+    ("moments", "to the millisecond, as BSON has them", "likewise", "yes"),
+    ("the order of a document's fields", "not kept", "kept within free-form documents only", "no"),
+)
+# What the last part of a mart's column tells of its unit; the kind tells the rest.
+UNITS = {"_s": "seconds", "_pct": "percent, 0-100", "_count": "count"}
+KIND_UNITS = {TIMESTAMP: "UTC, to the millisecond", DATE: "UTC day", BOOLEAN: "true or false"}
+ENTITY_HEAD = ("Column", "Meaning", "In the document", "BSON", "PostgreSQL", "ClickHouse", "Null", "Rules")
+MART_HEAD = ("Column", "Meaning", "Unit", "PostgreSQL", "ClickHouse", "Null", "Rules")
+
+
+def dictionary(folders: Iterable[Path] = ()) -> str:
+    """Return the data dictionary of all contracts as Markdown.
+
+    Args:
+        folders: Folders of further contracts, beside the ones of this package.
+
+    Raises:
+        ContractError: A contract can't be derived.
+    """
+    collections, tables = entities(folders), marts()
+    links = [f"* [{name}](#{name.lower()}): {entity.description}" for name, entity in collections.items()]
+    links += [f"* [marts.{name}](#marts{name}): {mart.description}" for name, mart in tables.items()]
+    parts = [
+        INTRODUCTION,
+        "\n".join(links) + "\n",
+        EVERYWHERE,
+        INDISTINCT.format(table="\n".join(_grid(INDISTINCT_HEAD, INDISTINCT_ROWS))),
+        "## The collections\n",
+        *(_entity(entity) for entity in collections.values()),
+        "## The marts\n\nA mart shows the moment that its sources show; `etl.published` tells it.\n",
+        *(_mart(mart) for mart in tables.values()),
+    ]
+    return "\n".join(parts)
+
+
+def _entity(entity: Entity) -> str:
+    tables = (_table(table, "replica", entity) for table in entity.tables)
+    key = f"Business key: `{entity.key}`. Two documents may share one: both are loaded, and reported."
+    return f"### {entity.collection}\n\n{entity.description}\n\n{key}\n\n" + "\n".join(tables)
+
+
+def _table(table: Table, schema: str, entity: Entity) -> str:
+    head = f"#### {schema}.{table.name}\n"
+    if table.parent is not None:
+        head += (
+            f"\n{table.description} One row per item of `{'.'.join(table.path)}`; `_id` refers to `{table.parent}`.\n"
+        )
+    rows = [
+        (
+            f"`{column.name}`",
+            column.description,
+            _origin(column, table),
+            _bson_types(column),
+            *_store_types(column),
+            "; ".join(_rules(column)),
+        )
+        for column in table.columns
+    ]
+    return "\n".join([head, *_grid(ENTITY_HEAD, rows), "", *_facts(table)])
+
+
+def _mart(mart: Mart) -> str:
+    rows = [
+        (f"`{column.name}`", column.description, _unit(column), *_store_types(column), "; ".join(_rules(column)))
+        for column in mart.table.columns
+    ]
+    head = f"### marts.{mart.name}\n\n{mart.description}\n"
+    return "\n".join([head, *_grid(MART_HEAD, rows), "", *_facts(mart.table)])
+
+
+def _grid(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    names = list(head)
+    yield f"| {' | '.join(names)} |"
+    yield "|---" * len(names) + "|"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+
+
+def _facts(table: Table) -> Iterator[str]:
+    """Yield what is true of a table as a whole: its key, its indexes, its rules."""
+    indexes = f" Indexes: {_code(table.indexes)}." if table.indexes else ""
+    yield f"Primary key: {_code(table.key)}.{indexes}"
+    yield ""
+    yield from (f"* Rule `{rule.name}`: {rule.description}" for rule in table.rules)
+    if table.rules:
+        yield ""
+
+
+def _origin(column: Column, table: Table) -> str:
+    if column.name in (POSITION, EXTRA):
+        return "place in the array" if column.name == POSITION else "undeclared fields"
+    # The _id of a child's row is the document's; all other paths start at the item.
+    is_of_item = table.parent is not None and column.name != table.key[0]
+    path = (*table.path[:-1], f"{table.path[-1]}[]", *column.path) if is_of_item else column.path
+    return f"length of `{'.'.join(path)}`" if column.counts else f"`{'.'.join(path)}`"
+
+
+def _bson_types(column: Column) -> str:
+    if column.name == EXTRA:
+        return "any"
+    if column.field is None:
+        return ""
+    types = _kind_types(column.kind)
+    return f"{types}, null" if column.nullable else types
+
+
+def _kind_types(kind: Kind) -> str:
+    if kind.item is not None:
+        return f"array of {_kind_types(kind.item)}"
+    if kind is INTEGER:
+        return "int, long, integral double"
+    types = kind.gate["bsonType"]
+    return types if isinstance(types, str) else ", ".join(types)
+
+
+def _store_types(column: Column) -> tuple[str, str, str]:
+    clickhouse = column.kind.clickhouse_type(nullable=column.nullable)
+    return f"`{column.kind.postgres}`", f"`{clickhouse}`", "yes" if column.nullable else "no"
+
+
+def _rules(column: Column) -> Iterator[str]:
+    """Yield what is declared of a column's values, in words."""
+    field = column.field
+    if field is None or column.counts:
+        return
+    yield from _limits(field.minimum, field.maximum, "")
+    yield from _limits(field.min_length, field.max_length, " characters")
+    if field.vocabulary:
+        yield f"{'one of' if field.closed else 'known:'} {_code(field.vocabulary)}"
+    yield from _digits(column.kind.frame)
+
+
+def _limits(low: int | None, high: int | None, unit: str) -> Iterator[str]:
+    if low is not None and high is not None:
+        yield f"{low} to {high}{unit}"
+    elif low is not None or high is not None:
+        yield f"at least {low}{unit}" if high is None else f"at most {high}{unit}"
+
+
+def _digits(frame: pl.DataType) -> Iterator[str]:
+    if isinstance(frame, pl.Decimal):
+        yield f"at most {frame.precision} digits, {frame.scale} of them after the point"
+
+
+def _unit(column: Column) -> str:
+    if column.kind in KIND_UNITS:
+        return KIND_UNITS[column.kind]
+    by_name = (unit for suffix, unit in UNITS.items() if column.name.endswith(suffix))
+    return next(by_name, "" if column.kind not in (INTEGER, NUMBER, JSON) else "number")
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(dictionary(map(Path, sys.argv[1:])))
