@@ -106,10 +106,11 @@ def _has_items_too_many(array: pa.Array) -> bool:
     """Tell whether an array of documents has more items than its lists say.
 
     An item with each of its fields twice leaves the reader's columns equal in length: it becomes two items, and those
-    after it move.
+    after it move. Where all lists are empty the reader fills up their items with nulls, which mean nothing.
     """
     if isinstance(array, pa.ListArray):
-        return len(array.values) != array.offsets[-1].as_py() or _has_items_too_many(array.values)
+        items = array.offsets[-1].as_py()
+        return items > 0 and (len(array.values) != items or _has_items_too_many(array.values))
     if isinstance(array, pa.StructArray):
         return any(_has_items_too_many(array.field(number)) for number in range(array.type.num_fields))
     return False

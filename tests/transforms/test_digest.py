@@ -283,6 +283,24 @@ def test_a_name_that_stands_twice_never_becomes_a_neighbour_s_value(case: str, r
         assert found_in(found, raws, THINGS) == Findings()
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_arrays_that_are_all_empty_are_no_reason(count: int) -> None:
+    entity = Entity(
+        "Things",
+        "A thing.",
+        "name",
+        (
+            identifier("name", "Name."),
+            texts("tags", "Tags."),
+            array_of_documents("parts", "Parts.", integer("n", "N.")),
+        ),
+    )
+    raws = [bson.encode(one) for one in distinct([{"name": "a", "tags": [], "parts": []}] * count)]
+    found = digest(b"".join(raws), entity)
+    assert found.refused == []
+    assert found_in(found, raws, entity) == Findings()
+
+
 def test_names_that_only_seem_to_stand_twice_are_no_reason() -> None:
     document = bson.decode(good(3), DECODING) | {"firm": "\tend", "key": "\nend", "tags": ["\x10num", "\x10num", "b"]}
     nested = document | {"items": [{"t": "n", "n": 1}, {"t": "\x10n", "n": 2}]}
