@@ -21,7 +21,7 @@ endif
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 READY := .venv/.ready-for
 
-.PHONY: help install demo test lint dictionary env clean FORCE
+.PHONY: help install demo test bench lint dictionary env clean FORCE
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -35,6 +35,11 @@ demo: $(READY)-demo  ## Run the whole job on embedded engines, and show what cam
 
 test: $(READY)-all lint  ## Run all checks: format, lint, types, import directions, and the tests on real engines
 	@$(PY) -m pytest --cov --cov-report=term:skip-covered
+
+ROWS ?= 1000000
+RUNS ?= 3
+bench: $(READY)-all  ## Measure speed, memory and exactness beside other tools (ROWS=10000 RUNS=1 for a quick look)
+	@$(PY) -m benchmarks --rows $(ROWS) --runs $(RUNS)
 
 lint: $(READY)-all  ## Run the checks that need no engines
 	$(PY) -m ruff check .

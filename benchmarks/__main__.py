@@ -1,0 +1,40 @@
+"""``python -m benchmarks``: what ``make bench`` runs."""
+
+from typing import Annotated
+
+import typer
+
+from benchmarks import fidelity, memory, scale_out, speed, tables
+from benchmarks.contenders import CONTENDERS
+
+PARTS = ("speed", "memory", "scale-out", "fidelity")
+
+
+def main(
+    rows: Annotated[int, typer.Option(min=1000, help="Documents per collection.")] = 1_000_000,
+    runs: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
+    part: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; all if none is named.")] = None,
+    contender: Annotated[
+        list[str] | None, typer.Option(help=f"Some of {', '.join(CONTENDERS)}; all if none is named.")
+    ] = None,
+    sizes: Annotated[
+        list[int] | None, typer.Option("--size", help="Documents for memory; a quarter and all of the rows if unnamed.")
+    ] = None,
+    collection: Annotated[
+        list[str] | None, typer.Option(help="UserSessions, EventLogs; both if none is named.")
+    ] = None,
+) -> None:
+    """Measure on engines of its own and print tables; the figures go to benchmarks/results."""
+    parts = part or PARTS
+    if "speed" in parts:
+        tables.show(speed.run(rows, runs, contender or list(CONTENDERS), collection or speed.COLLECTIONS))
+    if "memory" in parts:
+        memory.run(sizes or [max(rows // 4, 1000), rows])
+    if "scale-out" in parts:
+        scale_out.run(rows, runs)
+    if "fidelity" in parts:
+        fidelity.run()
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,38 @@
+"""One copy, its partitions loaded by several processes: ``python workers.py PROCESSES PARTITION_MIB COLLECTION``.
+
+The first process opens the run, makes the plan and publishes; the others only get plain JSON, as on other machines.
+"""
+
+import json
+import subprocess
+import sys
+
+from pipeline import replicate
+from pipeline.connections import TARGETS, connect
+from pipeline.run import Partition, Run
+from pipeline.settings import Settings
+
+
+def lead(processes: int, partition_mib: int, collection: str) -> None:
+    """Copy a collection by so many processes."""
+    replicate.PARTITION_BYTES = partition_mib * 2**20
+    with connect(Settings.load()) as connections:
+        run = replicate.open_run(connections, [collection], TARGETS, single_process=False)
+        partitions = [one.as_json() for one in replicate.plan(connections, run)]
+        command = [sys.executable, __file__, json.dumps(run.as_json())]
+        shares = [partitions[number::processes] for number in range(processes)]
+        workers = [subprocess.Popen([*command, json.dumps(share)]) for share in shares if share]
+        if any(worker.wait() for worker in workers):
+            sys.exit("a worker failed")
+        print(len(partitions), "partitions", replicate.publish(connections, run))
+
+
+def work(run: str, partitions: str) -> None:
+    """Load some partitions of a run."""
+    with connect(Settings.load()) as connections:
+        for values in json.loads(partitions):
+            replicate.load(connections, Run.from_json(json.loads(run)), Partition.from_json(values))
+
+
+if __name__ == "__main__":
+    lead(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]) if len(sys.argv) == 4 else work(*sys.argv[1:])

@@ -1,0 +1,69 @@
+"""Measure one command, run as a whole process, and the servers that worked for it."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from pipeline.embedded.clickhouse import ClickHouse
+from pipeline.embedded.mongo import Mongo
+from pipeline.embedded.postgres import Postgres
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+ENGINES = (Mongo, Postgres, ClickHouse)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one run took.
+
+    Attributes:
+        wall_s: Seconds from start to exit, imports included.
+        cpu_s: Processor seconds of the command's processes.
+        peak_rss_mib: Peak memory of its largest single process.
+        servers_cpu_s: Processor seconds of the database servers meanwhile.
+        exit_code: 0 if all went well.
+    """
+
+    wall_s: float
+    cpu_s: float
+    peak_rss_mib: float
+    servers_cpu_s: float
+    exit_code: int
+
+
+def measure(command: Sequence[str], variables: Mapping[str, str], home: Path) -> tuple[Measurement, str]:
+    """Run a command and return what it took and the end of what it said.
+
+    Args:
+        command: Program and arguments.
+        variables: Added to the environment.
+        home: Folder of the embedded engines, whose processor time is counted.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        result, log = Path(folder) / "result.json", Path(folder) / "log"
+        before = _servers_cpu_s(home)
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(result), str(log), *command]
+        subprocess.run(launcher, env=os.environ | dict(variables), cwd=folder, check=True)
+        servers = _servers_cpu_s(home) - before
+        said = log.read_text(errors="replace")[-4000:]
+        return Measurement(servers_cpu_s=servers, **json.loads(result.read_text())), said
+
+
+def _servers_cpu_s(home: Path) -> float:
+    """Return the processor time of all engines so far; a backend that has ended counts in its parent's children."""
+    running = [process for kind in ENGINES if (process := kind(home.resolve()).find())]
+    everyone = [*running, *(child for process in running for child in process.children(recursive=True))]
+    total = 0.0
+    for process in everyone:
+        try:
+            total += sum(process.cpu_times()[:4])
+        except psutil.NoSuchProcess:
+            continue
+    return total
