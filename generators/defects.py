@@ -6,7 +6,7 @@ Which ways fit a collection follows from its contract's fields. Three parts of t
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 from functools import cache
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 
 from contracts.schema.entity import Entity
-from contracts.schema.kinds import CATEGORY, INTEGER, JSON, KEY_TEXT, NUMBER, TEXT, TIMESTAMP, Kind
+from contracts.schema.kinds import CATEGORY, DECIMAL_DIGITS, INTEGER, JSON, KEY_TEXT, NUMBER, TEXT, TIMESTAMP, Kind
 from generators import rules
 from generators.spots import REMOVED, Spot, replaced, spots, steps, value_at
 
@@ -28,6 +28,7 @@ SeenBy = Literal["gate", "checks", "bytes"]
 YEAR_20000 = 568_971_820_800_000  # milliseconds since 1970: past what Python and ClickHouse can say
 UNFIT = object()  # this value can't be broken this way: an empty array, say
 UNDECLARED = {"undeclared": {"note": "no contract knows this", "counts": [1, 2.5, None]}}
+_EXACT = Context(prec=DECIMAL_DIGITS)  # what Decimal128 holds
 STAND_IN, INVALID = "\uf8ff\uf8ff", b"\xff\xfe\xc3\x28\xa0\xff"  # a private character twice, and as many bytes
 
 
@@ -69,7 +70,7 @@ def break_document(
     for number in range(turn, turn + len(kinds)):
         defect, places = kinds[number % len(kinds)]
         for place in rng.permutation(len(places)).tolist():
-            broken = _broken(defect, places[place], document, rng)
+            broken = altered(defect, places[place], document, rng)
             if broken is not None:
                 return broken, defect
     raise ValueError(f"{entity.collection}: no defect fits the document {document['_id']!r}")
@@ -82,8 +83,18 @@ def fitting(entity: Entity) -> dict[Defect, list[Spot]]:
     return {defect: found for defect, found in places.items() if found}
 
 
-def _broken(defect: Defect, spot: Spot, document: dict[str, Any], rng: np.random.Generator) -> Mapping[str, Any] | None:
-    """Return the document with one spot broken, or ``None`` where that would break nothing or more than one thing."""
+def altered(defect: Defect, spot: Spot, document: dict[str, Any], rng: np.random.Generator) -> Mapping[str, Any] | None:
+    """Return a copy of a lawful document that is broken in one way at one spot.
+
+    Args:
+        defect: How to break it.
+        spot: Where to break it.
+        document: The document; not changed.
+        rng: Draws the item, where the spot is in an array.
+
+    Returns:
+        The broken copy, or ``None`` where that would break nothing or more than one thing.
+    """
     way = steps(spot, document, rng)
     value = UNFIT if way is None else defect.alter(spot, value_at(document, way))
     if way is None or value is UNFIT:
@@ -178,7 +189,7 @@ def _beyond_limits(spot: Spot, value: Any) -> Any:
         assert spot.field.minimum is not None
         beyond = spot.field.minimum - 1
     if isinstance(value, Decimal128):
-        return Decimal128(Decimal(beyond).quantize(_unit(spot)))
+        return Decimal128(_EXACT.quantize(Decimal(beyond), _unit(spot)))
     return float(beyond) if isinstance(value, float) else beyond
 
 
@@ -189,7 +200,7 @@ def _unit(spot: Spot) -> Decimal:
 
 
 def _with_digit_more(spot: Spot, value: Decimal128) -> Decimal128:
-    return Decimal128(value.to_decimal() + _unit(spot) / 10)
+    return Decimal128(_EXACT.add(value.to_decimal(), _unit(spot) / 10))
 
 
 def _second_key(spot: Spot, document: dict[str, Any]) -> RawBSONDocument:

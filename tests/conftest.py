@@ -1,6 +1,7 @@
 """Engines for all tests: started once, with fresh databases for each module.
 
 No test ever reaches a developer's own servers: whatever ``ETL_*`` says in the environment is forgotten first.
+Only the contracts of a user's own are remembered, since they are tested as well.
 """
 
 import os
@@ -20,8 +21,19 @@ from pipeline.connections import Connections, connect
 from pipeline.embedded import Uris, engines
 from pipeline.settings import Settings
 
+CONTRACTS = os.environ.get("ETL_CONTRACTS", "")
 for _name in [name for name in os.environ if name.startswith("ETL_")]:
     del os.environ[_name]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--contracts",
+        type=Path,
+        nargs="+",
+        default=[Path(folder) for folder in CONTRACTS.split(os.pathsep) if folder],
+        help="folders of contracts that are to be guarded as well (default: those of ETL_CONTRACTS)",
+    )
 
 
 @pytest.fixture(scope="session")
