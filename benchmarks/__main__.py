@@ -1,5 +1,7 @@
 """``python -m benchmarks``: what ``make bench`` runs."""
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -25,6 +27,9 @@ def main(
     ] = None,
 ) -> None:
     """Measure on engines of its own and print tables; the figures go to benchmarks/results."""
+    # Engines run as processes of their own: ended by a signal or by Ctrl-C, the measurement still stops them.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     parts = part or PARTS
     if "speed" in parts:
         tables.show(speed.run(rows, runs, contender or list(CONTENDERS), collection or speed.COLLECTIONS))

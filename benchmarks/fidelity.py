@@ -59,7 +59,7 @@ ODDITIES = (
     Oddity("field that only the last document has", _outside(odd="late"), r"late"),
     Oddity("integer 2^53 + 1", _inside(odd=Int64(2**53 + 1)), r"9007199254740993"),
     Oddity("Decimal128 1.10", _inside(odd=Decimal128("1.10")), r'numberDecimal": "1\.10"|\b1\.10[,}]', r'"1\.10'),
-    Oddity("names that differ in case only", _inside(oddName="one", oddname="two"), r"one.*two|two.*one"),
+    Oddity("names that differ in case only", _inside(UserId="one", userId="two"), r"one.*two|two.*one"),
     Oddity("null where all others have a document", _outside(details=None), r'"details": null'),
 )
 

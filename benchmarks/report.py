@@ -1,0 +1,182 @@
+"""``docs/benchmarks.md`` and its plots, written from ``benchmarks/results``: ``python -m benchmarks.report``."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import plots
+from benchmarks.fidelity import NAMES
+from benchmarks.memory import LIMIT_MIB, STEPS
+from benchmarks.tables import EQUAL_HEADER, SPEED_HEADER, equal_rows, speed_rows
+from benchmarks.targets import outcomes
+from benchmarks.world import RESULTS
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+INTRODUCTION = """\
+# Benchmarks
+
+Written by `python -m benchmarks.report` from `benchmarks/results/`; `make bench` measures anew (`make bench
+ROWS=10000 RUNS=1` for a quick look). Everything runs on this project's embedded engines in a temporary folder, with
+durable settings (`fsync` on, no unlogged tables); other tools are installed from the package index, each into an
+environment of its own.
+
+How it is measured:
+
+* Each contender runs as a whole process, from start to exit, imports included. They take turns, round by round, so
+  that a slow minute hits all alike; ratios are taken within a round, and the median is given with the smallest and
+  the largest.
+* Time by the clock; CPU and peak memory by `wait4`: CPU is that of the whole tree of processes, memory that of its
+  largest process. The servers' CPU is counted apart; their memory is not counted.
+* Before each run PostgreSQL makes a checkpoint, and what the contender leaves is dropped afterwards. The collection
+  is read once before the first round.
+* MB/s are of BSON. `k` is a thousand.
+
+The machine is small (2 cores for the client and all three servers) and was shared with other work meanwhile: absolute
+times are noisy, ratios less so. On a machine with more cores, what works in parallel gains more.
+
+The work is not the same for all: see the settings. Ours counts at the source and in the stores, tests every document
+against its contract, loads arrays of documents as tables of their own, builds primary keys and indexes, and publishes
+atomically. Nobody else does; those that build no key at all save an index.
+"""
+
+
+def write() -> None:
+    """Write the page and the plots from whatever results there are; the largest measurement comes first."""
+    speeds = sorted((_read(path) for path in RESULTS.glob("speed-*.json")), key=lambda one: -int(one["rows"]))
+    memory, scale, fidelity = (_read(RESULTS / f"{name}.json") for name in ("memory", "scale-out", "fidelity"))
+    parts = [INTRODUCTION]
+    if speeds:
+        parts += [_targets(speeds), *(_speed(one, plotted=place == 0) for place, one in enumerate(speeds))]
+    parts += [_memory(memory)] if memory else []
+    parts += [_scale_out(scale)] if scale else []
+    parts += [_fidelity(fidelity)] if fidelity else []
+    PAGE.write_text("\n".join(parts))
+    plots.draw(speeds[0] if speeds else None, memory or None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _targets(speeds: Sequence[dict[str, Any]]) -> str:
+    header = ("documents", "collection", "what", "bound", "measured", "")
+    rows = [
+        [
+            f"{speed['rows']:,}",
+            one.collection,
+            one.text,
+            one.bound,
+            one.measured,
+            "met" if one.met else f"**missed** by {1 / one.margin:.2f}x",
+        ]
+        for speed in speeds
+        for one in outcomes(speed)
+    ]
+    return (
+        "## Targets\n\nRatios of times in one round: median (smallest-largest). dlt's defaults are measured on 100,000 "
+        f"documents at most, and compared per document.\n\n{_table(header, rows)}"
+    )
+
+
+def _speed(speed: dict[str, Any], *, plotted: bool) -> str:
+    parts = [f"## Speed: {speed['rows']:,} documents\n", _surroundings(speed)]
+    for name, result in speed["collections"].items():
+        parts.append(f"### {name}: {result['bson_bytes'] / 1e6:.0f} MB of BSON\n")
+        if plotted:
+            parts.append(_image(f"speed-{name.lower()}", f"Documents per second into PostgreSQL, {name}"))
+        parts.append(_table(SPEED_HEADER, speed_rows(result)))
+        parts.append(
+            "What was left in PostgreSQL, by checksum in SQL, against ours (dates and ids in free-form fields read"
+        )
+        parts.append("as such, whether they kept their types or became texts):\n")
+        parts.append(_table(EQUAL_HEADER, equal_rows(result)))
+    first = next(iter(speed["collections"].values()))["contenders"]
+    rows = [[one["title"], one["settings"], one["versions"]] for one in first.values()]
+    parts += ["### Settings and versions\n", _table(("", "settings", "versions"), rows)]
+    return "\n".join(parts)
+
+
+def _surroundings(found: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return (
+        f"Measured on {found['date']} at commit `{found['commit']}`: {found['cores']} cores, {found['memory_gib']} "
+        f"GiB, load {found['load_before']} before it began. {versions}.\n"
+    )
+
+
+def _memory(memory: dict[str, Any]) -> str:
+    rows = []
+    for one in memory["sizes"]:
+        peaks = [one["steps"][step] for step in STEPS]
+        cells = [f"{step['peak_rss_mib']:.0f} MiB in {step['wall_s']:.0f} s" for step in peaks]
+        rows.append([f"{one['documents']:,}", f"{one['bson_bytes'] / 1e6:.0f}", *cells])
+    most = max(step["peak_rss_mib"] for one in memory["sizes"] for step in one["steps"].values())
+    verdict = "met" if most < LIMIT_MIB else f"**missed** by {most - LIMIT_MIB:.0f} MiB"
+    return "\n".join(
+        (
+            "## Memory against size\n",
+            _surroundings(memory),
+            f"Peak memory of the process with `ETL_MEMORY={memory['memory']}`, one run each. Target: under {LIMIT_MIB} "
+            f"MiB at every size: {verdict}.\n",
+            _image("memory", "Peak memory against the number of documents"),
+            _table(("documents", "MB of BSON", "first copy, both stores", "repeated copy", "verify"), rows),
+        )
+    )
+
+
+def _scale_out(scale: dict[str, Any]) -> str:
+    rows = []
+    for number, runs in scale["processes"].items():
+        good = {place: one for place, one in enumerate(runs) if one["exit_code"] == 0}
+        paired = [one["wall_s"] / scale["processes"]["1"][place]["wall_s"] for place, one in good.items()]
+        cells = [
+            median(one[name] for one in good.values()) for name in ("wall_s", "cpu_s", "servers_cpu_s", "peak_rss_mib")
+        ]
+        rows.append([number, *(f"{cell:.1f}" for cell in cells[:3]), f"{cells[3]:.0f}", f"{median(paired):.2f}"])
+    header = ("processes", "wall s", "CPU s", "servers' CPU s", "peak MiB of the largest", "wall / one process")
+    return "\n".join(
+        (
+            "## Scale-out\n",
+            _surroundings(scale),
+            f"One first copy of {scale['documents']:,} {scale['collection']} into both stores in partitions of "
+            f"{scale['partition_mib']} MiB, loaded by several processes; {len(scale['processes']['1'])} rounds, "
+            f"medians. The servers share the {scale['cores']} cores with them, so this shows what further processes "
+            "cost, not what further machines bring.\n",
+            _table(header, rows),
+        )
+    )
+
+
+def _fidelity(fidelity: dict[str, Any]) -> str:
+    titles = ("ours", "hand-written", "ingestr", "Sling", "dlt, Arrow", "dlt, defaults")
+    rows = [[name, *(by[who]["verdict"] for who in NAMES)] for name, by in fidelity["oddities"].items()]
+    return "\n".join(
+        (
+            "## Exactness\n",
+            _surroundings(fidelity),
+            f"{fidelity['plain']} plain event logs and one odd one, loaded into PostgreSQL over an older copy of the "
+            "plain ones. *lost*: the load succeeds, and no row has the document's key. *kept as text*: a reader must "
+            "know that it was no text. *changed*: the load succeeds, and the value is another or absent. *quarantined "
+            "whole*: the document is in `etl.quarantine` with its reasons, all others are loaded. What each left, word "
+            "for word, is in `benchmarks/results/fidelity.json`.\n",
+            _table(("odd document", *titles), rows),
+        )
+    )
+
+
+def _image(name: str, text: str) -> str:
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="images/{name}-dark.svg">'
+        f'<img alt="{text}" src="images/{name}-light.svg"></picture>\n'
+    )
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    write()
