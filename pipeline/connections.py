@@ -1,5 +1,6 @@
 """The open connections of one command."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pipeline.stores.clickhouse import ClickHouse
 from pipeline.stores.mongo import Mongo
 from pipeline.stores.postgres import Postgres
 
+_OURS = re.compile(r"system\.|_etl_")  # collections of MongoDB itself, and the marks of etl generate
 TARGETS = ("postgres", "clickhouse")
 
 
@@ -51,6 +53,10 @@ class Connections:
         if unknown := [name for name in names if name not in by_name]:
             raise UsageError(f"there is no contract of {unknown[0]!r}; there are {', '.join(sorted(self.entities))}")
         return tuple(dict.fromkeys(by_name[name] for name in names))
+
+    def undeclared(self) -> tuple[str, ...]:
+        """Return the collections in MongoDB that no contract declares: they are never read, only named."""
+        return tuple(sorted(name for name in self.mongo.uuids() if name not in self.entities and not _OURS.match(name)))
 
 
 @contextmanager

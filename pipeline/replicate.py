@@ -10,6 +10,7 @@ from contracts.schema.entity import Entity
 from pipeline import books, publishing
 from pipeline.books import Account
 from pipeline.connections import TARGETS, Connections
+from pipeline.duplicates import enter_duplicates
 from pipeline.errors import SnapshotError, UsageError
 from pipeline.prefetch import prefetched
 from pipeline.proof import allowed, prove, refuse_too_many
@@ -165,6 +166,7 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
             books.settle_quarantine(postgres, run.id, run.uuids)
             publishing.publish(connections, staging_of(connections, run), run.uuids, run.targets)
     finish_what_was_cut_short(connections)
+    enter_duplicates(connections, run)
     return books.accounts(postgres, run.id)
 
 

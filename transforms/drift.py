@@ -66,7 +66,9 @@ def merged(drifts: Iterable[Drift]) -> list[Drift]:
                 key = (one.path, one.kind, None)
         earlier = found.get(key)
         count = one.count + (earlier.count if earlier else 0)
-        found[key] = Drift(*key, count, earlier.first_id if earlier else one.first_id)
+        # The careful lane comes before the fast one, so what was seen first need not be first.
+        first_id = min(earlier.first_id, one.first_id) if earlier else one.first_id
+        found[key] = Drift(*key, count, first_id)
     return list(found.values())
 
 

@@ -1,6 +1,6 @@
 """The books, kept in PostgreSQL's schema ``etl``: runs, what each loaded, what is published, what was refused."""
 
-from pipeline.books.drift import CollectionDrift, drift, enter_drift
+from pipeline.books.drift import CollectionDrift, drift, enter_drift, forget_drift
 from pipeline.books.ledger import Account, accounts, enter_loaded, is_loaded, plan, plan_of, record, unloaded
 from pipeline.books.moments import as_number, as_timestamp
 from pipeline.books.publications import Publication, enter_publication, finish, publications
@@ -21,6 +21,7 @@ __all__ = [
     "enter_publication",
     "fail",
     "finish",
+    "forget_drift",
     "is_alive",
     "is_loaded",
     "is_published",

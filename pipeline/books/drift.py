@@ -38,11 +38,16 @@ def enter_drift(postgres: Postgres, run_id: str, collection: str, partition: int
         )
 
 
+def forget_drift(postgres: Postgres, run_id: str, kind: str) -> None:
+    """Take back what was entered for a run of one kind, so that it can be entered again."""
+    postgres.execute("DELETE FROM etl.drift WHERE run_id = $1::text AND kind = $2::text", parameters=(run_id, kind))
+
+
 def drift(postgres: Postgres, run_id: str) -> list[CollectionDrift]:
     """Return the drift that a run has seen, over all partitions."""
     query = (
         "SELECT collection, path, kind, value, sum(count)::bigint, "
         "(array_agg(first_id ORDER BY partition))[1] FROM etl.drift WHERE run_id = $1::text "
-        "GROUP BY collection, path, kind, value ORDER BY collection, path, kind, 5 DESC, value"
+        "GROUP BY collection, path, kind, value ORDER BY collection, path, kind, value IS NULL, 5 DESC, value"
     )
     return [CollectionDrift(*row) for row in postgres.rows(query, run_id)]

@@ -98,10 +98,21 @@ def accounts_table(title: str, accounts: Iterable["Account"]) -> Table:
 
 def drift(found: Iterable["CollectionDrift"]) -> list[Table]:
     """Show in what the application has gone beyond its contracts, if it has."""
-    rows = [(one.collection, one.kind, one.path, one.value, one.count, one.first_id) for one in found]
+    values = [one.value or (None if one.kind == "undeclared field" else "all others") for one in found]
+    rows = [
+        (one.collection, one.kind, one.path, value, one.count, one.first_id)
+        for one, value in zip(found, values, strict=True)
+    ]
     headings = ("collection", "drift", "path", "value", "count", "first _id")
     title = "Drift: the application does what its contracts don't know; all of it is loaded"
     return [table(title, headings, rows, wraps=("path", "value"))] if rows else []
+
+
+def undeclared(collections: Sequence[str]) -> list[Text]:
+    """Name the collections that no contract declares, if there are any."""
+    if not collections:
+        return []
+    return [Text(f"Not copied, since no contract declares them: {', '.join(collections)}")]
 
 
 def refused(accounts: Iterable["Account"]) -> list[Text]:

@@ -1,0 +1,61 @@
+"""Business keys that more than one document of a run bears: all of them are loaded, and told."""
+
+from collections.abc import Callable
+from typing import Any
+
+from contracts.schema.ddl import quoted
+from contracts.schema.entity import ID, Entity
+from pipeline import books
+from pipeline.connections import Connections
+from pipeline.publishing import REPLICA
+from pipeline.run import Run
+from transforms.drift import Drift
+from transforms.reasons import escaped
+
+DUPLICATE_KEY = "duplicate key"
+_SHOWN = 20  # of one collection; the rest is counted together
+_SHOWN_CHARACTERS = 200
+
+
+def enter_duplicates(connections: Connections, run: Run) -> None:
+    """Enter into the books of a published run which business keys are borne by several documents.
+
+    Args:
+        connections: The open connections.
+        run: A run that is published; doing it again changes nothing.
+    """
+    # ClickHouse groups a million keys in a fraction of the time that PostgreSQL takes.
+    rows = connections.clickhouse.rows if "clickhouse" in run.targets else connections.postgres.rows
+    with connections.postgres.transaction():
+        books.forget_drift(connections.postgres, run.id, DUPLICATE_KEY)
+        for collection in run.uuids:
+            found = _duplicates(rows, connections.entities[collection])
+            books.enter_drift(connections.postgres, run.id, collection, 0, found)
+
+
+def _duplicates(rows: Callable[[str], list[Any]], entity: Entity) -> list[Drift]:
+    """Return the duplicate keys of a collection, the most frequent ones first.
+
+    Args:
+        rows: Runs a query in a store and returns its rows.
+        entity: The contract.
+    """
+    if entity.key == ID:
+        return []
+    key = entity.root.column(entity.key)
+    twice = (
+        f"SELECT {quoted(key.name)} AS duplicate, count(*) AS documents, min({quoted(ID)}) AS first_id "
+        f"FROM {quoted(REPLICA)}.{quoted(entity.table)} WHERE {quoted(key.name)} IS NOT NULL "
+        f"GROUP BY {quoted(key.name)} HAVING count(*) > 1"
+    )
+    ordered = f"SELECT * FROM ({twice}) AS twice ORDER BY documents DESC, first_id"
+    shown, rest = rows(f"{ordered} LIMIT {_SHOWN + 1}"), []
+    if len(shown) > _SHOWN:
+        rest = rows(f"SELECT sum(documents)::bigint, min(first_id) FROM ({ordered} OFFSET {_SHOWN}) AS rest")
+    path = "".join(f"/{escaped(name)}" for name in key.path)
+    values = [*((_text(value), *others) for value, *others in shown[:_SHOWN]), *((None, *row) for row in rest)]
+    return [Drift(path, DUPLICATE_KEY, value, int(number), str(first)) for value, number, first in values]
+
+
+def _text(value: object) -> str:
+    return str(value)[:_SHOWN_CHARACTERS]

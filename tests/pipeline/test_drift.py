@@ -1,0 +1,136 @@
+"""What the application does beyond its contracts is loaded and told: in the books, as a table and in ``--json``."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from pipeline import books, duplicates
+from pipeline.books import CollectionDrift
+from pipeline.cli import tables
+from pipeline.replicate import publish, replicate
+
+AT = datetime(2024, 5, 1, tzinfo=UTC)
+REVIEWS, SESSIONS = "ModerationQueue", "UserSessions"
+
+
+def numbered(number: int) -> ObjectId:
+    return ObjectId(f"{number:024x}")
+
+
+def review(number: int, **changes: Any) -> dict[str, Any]:
+    lawful = {
+        "_id": numbered(number),
+        "review_id": f"R{number}",
+        "user_id": "U1",
+        "product_id": "P1",
+        "review_text": "Good.",
+        "rating": 5,
+        "moderation_status": "pending",
+        "flags": [],
+        "submitted_at": AT,
+    }
+    return lawful | changes
+
+
+def fill(lab: Any, reviews: list[dict[str, Any]]) -> None:
+    lab.collection(REVIEWS).drop()
+    lab.collection(REVIEWS).insert_many(reviews)
+
+
+def drift_of(lab: Any, *targets: str) -> list[CollectionDrift]:
+    run, accounts = replicate(lab.connections, [REVIEWS], targets or ("postgres", "clickhouse"))
+    assert all(one.quarantined == 0 for one in accounts)
+    with lab.connections.postgres.transaction():
+        return books.drift(lab.connections.postgres, run.id)
+
+
+def told(kind: str, path: str, value: str | None, count: int, first: int) -> CollectionDrift:
+    return CollectionDrift(REVIEWS, path, kind, value, count, str(numbered(first)))
+
+
+def test_undeclared_fields_and_new_values_are_told_with_counts_and_the_first_id(lab: Any) -> None:
+    fill(
+        lab,
+        [
+            review(1),
+            review(2, moderation_status="appealed", flags=["spam", "bot", "bot"]),
+            review(3, moderation_status="appealed", locale="de"),
+            review(4, locale=None, **{"a/b": 1}),
+        ],
+    )
+    assert drift_of(lab) == [
+        told("undeclared field", "/a~1b", None, 1, 4),
+        told("new value", "/flags/*", "bot", 2, 2),
+        told("undeclared field", "/locale", None, 2, 3),
+        told("new value", "/moderation_status", "appealed", 2, 2),
+    ]
+
+
+@pytest.mark.parametrize("targets", [("postgres",), ("clickhouse",), ("postgres", "clickhouse")])
+def test_business_keys_that_several_documents_bear_are_told_and_all_are_loaded(
+    lab: Any, targets: tuple[str, ...]
+) -> None:
+    keys = ["same", "same", "other", "same", "twice", "twice"]
+    fill(lab, [review(number, review_id=key) for number, key in enumerate(keys)])
+    assert drift_of(lab, *targets) == [
+        told("duplicate key", "/review_id", "same", 3, 0),
+        told("duplicate key", "/review_id", "twice", 2, 4),
+    ]
+    assert lab.stored(targets[-1], lab.connections.entities[REVIEWS].root).height == len(keys)
+
+
+@pytest.mark.parametrize("target", ["postgres", "clickhouse"])
+def test_of_many_duplicate_keys_the_most_frequent_are_named_and_the_others_counted(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.setattr(duplicates, "_SHOWN", 2)
+    keys = "a" * 2 + "b" * 4 + "c" * 3 + "d" * 2 + "e"
+    fill(lab, [review(number, review_id=key) for number, key in enumerate(keys)])
+    assert drift_of(lab, target) == [
+        told("duplicate key", "/review_id", "b", 4, 2),
+        told("duplicate key", "/review_id", "c", 3, 6),
+        told("duplicate key", "/review_id", None, 4, 0),
+    ]
+
+
+def test_publishing_again_tells_the_duplicates_once(lab: Any) -> None:
+    fill(lab, [review(1, review_id="same"), review(2, review_id="same")])
+    run, _ = replicate(lab.connections, [REVIEWS])
+    publish(lab.connections, run)
+    with lab.connections.postgres.transaction():
+        assert [one.count for one in books.drift(lab.connections.postgres, run.id)] == [2]
+
+
+def test_a_key_that_is_missing_is_no_duplicate(lab: Any) -> None:
+    entity = lab.connections.entities[REVIEWS]
+    fields = tuple(replace(field, nullable=field.name == "review_id") for field in entity.fields)
+    lenient = replace(lab.connections, entities={REVIEWS: replace(entity, fields=fields)})
+    fill(lab, [review(1, review_id=None), review(2, review_id=None)])
+    run, _ = replicate(lenient, [REVIEWS])
+    with lab.connections.postgres.transaction():
+        assert books.drift(lab.connections.postgres, run.id) == []
+    replicate(lab.connections, [REVIEWS])
+
+
+def test_collections_that_no_contract_declares_are_named_and_not_touched(lab: Any) -> None:
+    fill(lab, [review(1)])
+    lab.collection("Strangers").insert_one({"_id": 1, "a": "b"})
+    lab.connections.mongo.database.command("create", "SomeView", viewOn="Strangers", pipeline=[])
+    lab.collection("_etl_generated").insert_one({"_id": "x"})
+    replicate(lab.connections, [REVIEWS])
+    assert lab.connections.undeclared() == ("Strangers",)
+    assert lab.collection("Strangers").find_one() == {"_id": 1, "a": "b"}
+    assert lab.postgres("SELECT count(*) FROM etl.ledger WHERE collection <> $1::text", REVIEWS) == [(0,)]
+    for name in ("Strangers", "SomeView"):
+        lab.collection(name).drop()
+
+
+def test_the_table_says_what_is_meant() -> None:
+    found = [told("undeclared field", "/a", None, 1, 1), told("duplicate key", "/review_id", None, 4, 2)]
+    (table,) = tables.drift(found)
+    assert [str(cell) for cell in table.columns[3].cells] == ["-", "all others"]
+    assert tables.drift([]) == [] and tables.undeclared([]) == []
+    assert "Strangers, Others" in str(*tables.undeclared(["Strangers", "Others"]))
