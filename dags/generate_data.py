@@ -10,28 +10,21 @@ them alone, unless `replace` is set: then they are **dropped**.
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
+from airflow.sdk import Param, dag, task
 
-LASTING = [f"pipeline.errors.{name}" for name in ("UsageError", "SnapshotError", "DataError")]
+from pipeline.airflow.defaults import defaults
 
 
 @dag(
     schedule=None,
     doc_md=__doc__,
-    tags=["etl"],
-    max_active_runs=1,
-    is_paused_upon_creation=False,
-    default_args={
-        "retries": 2,
-        "retry_delay": timedelta(seconds=20),
-        "retry_policy": ExceptionRetryPolicy([RetryRule(LASTING, action=RetryAction.FAIL)]),
-    },
     params={
         "scale": Param(1.0, type="number", minimum=0, description="1 makes about 100,000 documents."),
         "defects": Param(0.0, type="number", minimum=0, maximum=1, description="Share of documents broken on purpose."),
         "seed": Param(0, type="integer", minimum=0, description="Decides every value."),
         "replace": Param(False, type="boolean", description="Also drop collections that were not generated."),
     },
+    **defaults(late_after=timedelta(hours=1)),
 )
 def generate_data() -> None:
     """Fill MongoDB with made-up documents."""
@@ -39,13 +32,9 @@ def generate_data() -> None:
     @task
     def generate(params: dict[str, Any]) -> dict[str, Any]:
         """Write the collections anew; done again, it gives the same documents."""
-        from pipeline.airflow import collection_lines, connected
-        from pipeline.generate import generate
+        from pipeline.airflow.generate import generate
 
-        with connected() as connections:
-            return generate(
-                connections.mongo.database, connections.entities, **params, progress=collection_lines()
-            ).as_json()
+        return generate(params)
 
     generate()
 

@@ -1,48 +1,59 @@
 """Compute the marts from the replica.
 
-Runs by itself when `replicate` has published what the marts read. All marts are computed at the replica's one moment,
-in the order in which they read each other, checked against their contracts, and published together to both stores:
-therefore one task. Running it again gives the same.
+Runs by itself when `replicate` has published what the marts read. `open_run` chooses the replica's one moment, each
+`load` computes one mart, holds it against its contract and stages it, and `publish` shows all marts together in both
+stores. A mart that is computed from another one computes that for itself, so the tasks need no order.
+
+Any task can be retried or cleared: a mart that is loaded is left alone, and publishing twice does nothing. When the
+replica shows another moment meanwhile this run is given up; the publish that did it has started the next one.
 """
 
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Asset, AssetAlias, ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
+from airflow.sdk import AssetAlias, Param, dag, task
 
-LASTING = [f"pipeline.errors.{name}" for name in ("UsageError", "DataError")]
+from pipeline.airflow import assets
+from pipeline.airflow.defaults import defaults
+
 READ = ["moderation_queue", "search_queries", "support_tickets", "user_sessions"]  # as the marts' transforms declare
 MARTS = AssetAlias("marts")
 
 
 @dag(
-    schedule=[Asset(name=table, uri=f"etl://replica/{table}") for table in READ],
+    schedule=[assets.replica(table) for table in READ],
     doc_md=__doc__,
-    tags=["etl"],
-    max_active_runs=1,
-    is_paused_upon_creation=False,
-    default_args={
-        "retries": 2,
-        "retry_delay": timedelta(seconds=20),
-        # A SnapshotError is passing here: the replica was published anew meanwhile.
-        "retry_policy": ExceptionRetryPolicy([RetryRule(LASTING, action=RetryAction.FAIL)]),
-    },
     params={"marts": Param([], type="array", items={"type": "string"}, description="Names; none means all.")},
+    **defaults(late_after=timedelta(hours=1)),
 )
 def marts() -> None:
     """Compute the marts."""
 
+    @task
+    def open_run(params: dict[str, Any]) -> dict[str, Any]:
+        from pipeline.airflow.marts import open_run
+
+        return open_run(params["marts"])
+
+    @task
+    def plan(run: dict[str, Any]) -> list[str]:
+        return run["marts"]  # Airflow maps over a whole result only
+
+    @task(map_index_template="{{ mart }}")
+    def load(run: dict[str, Any], mart: str) -> None:
+        from pipeline.airflow.marts import load
+
+        load(run, mart)
+
     @task(outlets=[MARTS])
-    def build(params: dict[str, Any], *, outlet_events: Any) -> None:
-        """Compute, check and publish the marts, and tell the Assets."""
-        from pipeline.airflow import connected, mart_line, mart_news
-        from pipeline.marts import build
+    def publish(run: dict[str, Any], *, outlet_events: Any) -> None:
+        from pipeline.airflow.marts import publish
 
-        with connected() as connections:
-            for mart, extra in mart_news(build(connections, params["marts"], progress=mart_line)).items():
-                outlet_events[MARTS].add(Asset(name=mart, uri=f"etl://marts/{mart}"), extra=extra)
+        for mart, extra in publish(run).items():
+            outlet_events[MARTS].add(assets.mart(mart), extra=extra)
 
-    build()
+    run = open_run()
+    load.partial(run=run).expand(mart=plan(run)) >> publish(run)
 
 
 marts()

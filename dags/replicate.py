@@ -1,7 +1,8 @@
 """Copy MongoDB into PostgreSQL and ClickHouse, all at one moment.
 
-`snapshot` chooses a MongoDB cluster time and cuts the collections into partitions, each `load` copies one of them into
-staging, and `publish` proves the books (source = loaded + quarantined) and shows all tables at once.
+`snapshot` chooses a MongoDB cluster time and `plan` cuts the collections into partitions; each `load` copies one of
+them into staging. `prove` holds source = loaded + quarantined, `publish` shows all tables at once, and `verify`
+compares every value in the stores with MongoDB.
 
 Any task can be retried or cleared: what is loaded is left alone, and publishing twice does nothing. When the cluster
 time has left MongoDB's history window, or the books are open, clear from `snapshot`: that is a new run.
@@ -12,66 +13,62 @@ Each published table updates the Asset of its name, whose extra tells its rows, 
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Asset, AssetAlias, ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
+from airflow.sdk import AssetAlias, dag, task
 
-LASTING = [f"pipeline.errors.{name}" for name in ("UsageError", "SnapshotError", "DataError")]
-TARGETS = ["postgres", "clickhouse"]
+from pipeline.airflow import assets
+from pipeline.airflow.defaults import LIMIT, choice, defaults
+
 REPLICA = AssetAlias("replica")  # which tables a run publishes, only the run knows
 
 
 @dag(
     schedule=None,
     doc_md=__doc__,
-    tags=["etl"],
-    max_active_runs=1,
-    is_paused_upon_creation=False,
-    default_args={
-        "retries": 2,
-        "retry_delay": timedelta(seconds=20),
-        "retry_policy": ExceptionRetryPolicy([RetryRule(LASTING, action=RetryAction.FAIL)]),
-    },
-    params={
-        "collections": Param([], type="array", items={"type": "string"}, description="Names; none means all."),
-        "targets": Param(TARGETS, type="array", items={"type": "string", "enum": TARGETS}, minItems=1),
-    },
+    params=choice() | {"max_quarantined": LIMIT},
+    **defaults(late_after=timedelta(hours=1)),  # for as long MongoDB remembers the run's moment
 )
 def replicate() -> None:
     """Copy MongoDB into PostgreSQL and ClickHouse."""
 
     @task
     def snapshot(params: dict[str, Any]) -> dict[str, Any]:
-        """Choose the moment, open a run, and plan its partitions."""
-        from pipeline.airflow import connected, opened
+        from pipeline.airflow.replicate import open_run
 
-        with connected() as connections:
-            return opened(connections, params["collections"], params["targets"])
+        return open_run(params["collections"], params["targets"])
 
     @task
-    def partitions(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
-        """List the partitions: Airflow maps over a whole result only."""
-        return snapshot["partitions"]
+    def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
+        from pipeline.airflow.replicate import plan
+
+        return plan(run)
 
     @task(map_index_template="{{ partition['label'] }}")
-    def load(snapshot: dict[str, Any], partition: dict[str, Any]) -> None:
-        """Copy one partition into staging; one that is loaded is left alone."""
-        from pipeline.airflow import part_of, partition_lines
-        from pipeline.replicate import Partition, load
+    def load(run: dict[str, Any], partition: dict[str, Any]) -> None:
+        from pipeline.airflow.replicate import load
 
-        with part_of(snapshot["run"]) as (connections, run):
-            load(connections, run, Partition.from_json(partition), partition_lines())
+        load(run, partition)
+
+    @task
+    def prove(run: dict[str, Any], params: dict[str, Any]) -> None:
+        from pipeline.airflow.replicate import prove
+
+        prove(run, params["max_quarantined"])
 
     @task(outlets=[REPLICA])
-    def publish(snapshot: dict[str, Any], *, outlet_events: Any) -> None:
-        """Prove the books, show the tables, and tell the Assets."""
-        from pipeline.airflow import news, part_of
-        from pipeline.replicate import publish
+    def publish(run: dict[str, Any], params: dict[str, Any], *, outlet_events: Any) -> None:
+        from pipeline.airflow.replicate import publish
 
-        with part_of(snapshot["run"]) as (connections, run):
-            for table, extra in news(connections, run, publish(connections, run)).items():
-                outlet_events[REPLICA].add(Asset(name=table, uri=f"etl://replica/{table}"), extra=extra)
+        for table, extra in publish(run, params["max_quarantined"]).items():
+            outlet_events[REPLICA].add(assets.replica(table), extra=extra)
 
-    chosen = snapshot()
-    load.partial(snapshot=chosen).expand(partition=partitions(chosen)) >> publish(chosen)
+    @task
+    def verify(run: dict[str, Any]) -> None:
+        from pipeline.airflow.verify import verify
+
+        verify(run["uuids"], run["targets"])
+
+    run = snapshot()
+    load.partial(run=run).expand(partition=plan(run)) >> prove(run) >> publish(run) >> verify(run)
 
 
 replicate()

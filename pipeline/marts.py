@@ -1,11 +1,16 @@
-"""Marts: computed in Polars from the published replica, all at its moment, and published to both stores together."""
+"""Marts: computed in Polars from the published replica, all at its moment, and published to both stores together.
+
+:func:`build` does it in one go. Its steps, :func:`open_run`, :func:`load` and :func:`publish`, are calls of their own,
+so that another process or another machine can do one of them, and do it again.
+"""
 
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -17,15 +22,45 @@ from contracts.schema.entity import Table
 from contracts.schema.frame import pandera_schema
 from contracts.schema.mart import Mart
 from contracts.schema.registry import marts
-from pipeline import books
-from pipeline.books import as_number, as_timestamp
+from pipeline import books, publishing
+from pipeline.books import as_number
 from pipeline.connections import TARGETS, Connections
-from pipeline.errors import DataError, SnapshotError, UsageError
-from pipeline.publishing import MARTS, REPLICA, abandon, finish_what_was_cut_short, publish
+from pipeline.errors import BooksOpenError, DataError, SnapshotError, UsageError
+from pipeline.publishing import MARTS, REPLICA, abandon, finish_what_was_cut_short
 from pipeline.stores import Staging, Target
 from transforms.marts import compute, in_order, sources
 
 Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class MartRun:
+    """Some marts, from the moment that they show to their publish.
+
+    Attributes:
+        id: Its name in the books.
+        cluster_time: The moment of the replica that they show.
+        source: Name of the store that the replica is read from.
+        marts: Their names, each after those that it reads.
+        targets: Names of the stores that they are written to.
+    """
+
+    id: str
+    cluster_time: Timestamp
+    source: str
+    marts: tuple[str, ...]
+    targets: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values, to hand to another process."""
+        moment = [self.cluster_time.time, self.cluster_time.inc]
+        return asdict(self) | {"cluster_time": moment, "marts": list(self.marts), "targets": list(self.targets)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "MartRun":
+        """Return the run that :meth:`as_json` described."""
+        given = {"marts": tuple(values["marts"]), "targets": tuple(values["targets"])}
+        return cls(values["id"], Timestamp(*values["cluster_time"]), values["source"], **given)
 
 
 @dataclass(frozen=True)
@@ -35,7 +70,7 @@ class BuiltMart:
     Attributes:
         name: Its name.
         rows: How many rows it has.
-        seconds: How long its computation took.
+        seconds: How long it took to read its sources, to compute and to load it.
         cluster_time: The moment that it shows.
     """
 
@@ -64,28 +99,108 @@ def build(
         DataError: A mart breaks its contract; nothing was published.
     """
     finish_what_was_cut_short(connections)
+    run = open_run(connections, names, targets)
+    try:
+        load(connections, run, run.marts, progress)
+        return publish(connections, run)
+    except BaseException as error:
+        abandon(connections, run.id, run.targets, str(error) or type(error).__name__)
+        raise
+
+
+def open_run(
+    connections: Connections,
+    names: Iterable[str] = (),
+    targets: Iterable[str] = TARGETS,
+    *,
+    single_process: bool = True,
+) -> MartRun:
+    """Choose the moment that all sources of the marts show, and create the staging areas.
+
+    Args:
+        connections: The open connections.
+        names: The marts, to which those that they read are added; all if none is named.
+        targets: Names of the stores that they are written to.
+        single_process: Whether this process does all of the run; if it dies, so does the run.
+
+    Raises:
+        UsageError: There is no such mart, or its sources are not replicated or show different moments.
+    """
     wanted = _with_their_marts(names)
     source, moment = _moment_of_sources(connections, wanted)
-    postgres, targets = connections.postgres, tuple(target.name for target in connections.targets(targets))
+    postgres, chosen = connections.postgres, tuple(target.name for target in connections.targets(targets))
     with postgres.transaction():
-        run_id = books.open_run(postgres, MARTS, moment, targets, single_process=True)
-    staging = Staging(run_id, MARTS, tuple(mart.table for mart in wanted), as_number(moment))
+        run_id = books.open_run(postgres, MARTS, moment, chosen, single_process=single_process)
+        plan = [{"collection": mart.name, "number": number} for number, mart in enumerate(wanted)]
+        books.plan(postgres, run_id, plan, chosen)
+    run = MartRun(run_id, moment, source.name, tuple(mart.name for mart in wanted), chosen)
     try:
-        with TemporaryDirectory(prefix="etl-marts-") as folder:
-            frames = _spilled(connections, source, wanted, Path(folder))
-            if _moment_of_sources(connections, wanted) != (source, moment):
-                raise SnapshotError(
-                    "the replica was published anew while the marts were reading it; run etl marts again"
-                )
-            built = _computed_and_loaded(connections, frames, wanted, staging, targets, progress)
         with postgres.transaction():
-            books.lock_publishing(postgres)
-            publish(connections, staging, [mart.name for mart in wanted], targets)
+            books.lock_publishing(postgres)  # of two runs at once only one may create the schema
+            for target in connections.targets(chosen):
+                target.stage(_staging_of(run))
     except BaseException as error:
-        abandon(connections, run_id, targets, str(error) or type(error).__name__)
+        abandon(connections, run.id, run.targets, str(error) or type(error).__name__)
         raise
+    return run
+
+
+def load(
+    connections: Connections, run: MartRun, names: Iterable[str], progress: Progress = lambda name, rows: None
+) -> None:
+    """Compute some marts of a run and load them into staging; those that are loaded already are left alone.
+
+    A mart that they read and that is not among them is computed as well, and not loaded: so each mart may be the work
+    of another process, in any order. It comes out the same, for what the marts sum up are integers.
+
+    Args:
+        connections: The open connections.
+        run: An open run.
+        names: Names of marts of the run.
+        progress: Is told each mart that is loaded, and its rows.
+
+    Raises:
+        DataError: A mart breaks its contract.
+        SnapshotError: The replica shows another moment meanwhile.
+    """
+    numbers = {name: number for number, name in enumerate(run.marts) if name in set(names)}
+    left = [name for name, number in numbers.items() if not books.is_loaded(connections.postgres, run.id, number)]
+    if not left:
+        return
+    wanted = _with_their_marts(left)
+    started = time.monotonic()
+    with TemporaryDirectory(prefix="etl-marts-") as folder:
+        frames = _spilled(connections, run, wanted, Path(folder))
+        for mart in wanted:
+            frame = _computed(mart, frames)
+            frames[mart.name] = frame.lazy()
+            if mart.name in left:
+                _load(connections, run, mart, numbers[mart.name], frame, started)
+                progress(mart.name, len(frame))
+                started = time.monotonic()
+
+
+def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
+    """Publish all marts of a run together; doing it again does nothing.
+
+    Raises:
+        BooksOpenError: A mart is not loaded, or not with all of its rows; nothing was published.
+    """
+    postgres = connections.postgres
+    with postgres.transaction():
+        books.lock_publishing(postgres)
+        if not books.is_published(postgres, run.id):
+            _prove(connections, run)
+            publishing.publish(connections, _staging_of(run), run.marts, run.targets)
     finish_what_was_cut_short(connections)
-    return built
+    rows = {account.collection: account.source for account in books.accounts(postgres, run.id)}
+    seconds = books.seconds(postgres, run.id)
+    return [BuiltMart(name, rows[name], seconds[name], run.cluster_time) for name in run.marts]
+
+
+def _staging_of(run: MartRun) -> Staging:
+    known = marts()
+    return Staging(run.id, MARTS, tuple(known[name].table for name in run.marts), as_number(run.cluster_time))
 
 
 def _with_their_marts(names: Iterable[str]) -> list[Mart]:
@@ -119,8 +234,9 @@ def _moment_of_sources(connections: Connections, wanted: list[Mart]) -> tuple[Ta
     raise UsageError(f"{', '.join(sorted(needed))} show different moments; run etl replicate to copy all at one")
 
 
-def _spilled(connections: Connections, source: Target, wanted: list[Mart], folder: Path) -> dict[str, pl.LazyFrame]:
+def _spilled(connections: Connections, run: MartRun, wanted: list[Mart], folder: Path) -> dict[str, pl.LazyFrame]:
     """Copy the columns that the marts read to files, so that memory need not hold them."""
+    (source,) = connections.targets([run.source])
     known = {table.name: table for entity in connections.entities.values() for table in entity.tables}
     frames: dict[str, pl.LazyFrame] = {}
     for name, columns in _columns_read(wanted, known).items():
@@ -131,7 +247,14 @@ def _spilled(connections: Connections, source: Target, wanted: list[Mart], folde
                 frame = pl.DataFrame(pl.from_arrow(batch)).cast(table.frame_schema)
                 writer.write_table(frame.to_arrow())
         frames[name] = pl.scan_ipc(path)
+    _refuse_another_moment(connections, run)
     return frames
+
+
+def _refuse_another_moment(connections: Connections, run: MartRun) -> None:
+    source, moment = _moment_of_sources(connections, _with_their_marts(run.marts))
+    if (source.name, moment) != (run.source, run.cluster_time):
+        raise SnapshotError("the replica was published anew while the marts were reading it; run etl marts again")
 
 
 def _columns_read(wanted: list[Mart], known: dict[str, Table]) -> dict[str, set[str]]:
@@ -152,30 +275,30 @@ def _columns_read(wanted: list[Mart], known: dict[str, Table]) -> dict[str, set[
     return read
 
 
-def _computed_and_loaded(
-    connections: Connections,
-    frames: dict[str, pl.LazyFrame],
-    wanted: list[Mart],
-    staging: Staging,
-    targets: tuple[str, ...],
-    progress: Progress,
-) -> list[BuiltMart]:
-    built = []
+def _load(connections: Connections, run: MartRun, mart: Mart, number: int, frame: pl.DataFrame, started: float) -> None:
+    """Load a mart into all targets, and enter it into the books: with the commit, it is loaded."""
     with connections.postgres.transaction():
-        books.lock_publishing(connections.postgres)  # of two runs at once only one may create the schema
-        for target in connections.targets(targets):
-            target.stage(staging)
-    with connections.postgres.transaction():
-        for number, mart in enumerate(wanted):
-            started = time.monotonic()
-            frame = _computed(mart, frames)
-            frames[mart.name] = frame.lazy()
-            for target in connections.targets(targets):
-                with target.loading(staging, number, (mart.table,)) as load:
-                    load(mart.table, frame)
-            built.append(BuiltMart(mart.name, len(frame), time.monotonic() - started, as_timestamp(staging.version)))
-            progress(mart.name, len(frame))
-    return built
+        for target in connections.targets(run.targets):
+            with target.loading(_staging_of(run), number, (mart.table,)) as load_frame:
+                load_frame(mart.table, frame)
+        took = time.monotonic() - started
+        books.record(connections.postgres, run.id, number, source=len(frame), quarantined=0, size=0, seconds=took)
+
+
+def _prove(connections: Connections, run: MartRun) -> None:
+    """Count what each target holds in staging, and hold it against what was computed."""
+    postgres, staging = connections.postgres, _staging_of(run)
+    if missing := books.unloaded(postgres, run.id):
+        raise BooksOpenError(f"the mart {run.marts[missing[0]]} of run {run.id} was not loaded; nothing was published")
+    for table in staging.tables:
+        for target in connections.targets(run.targets):
+            books.enter_loaded(postgres, run.id, table.name, target.name, target.staged(staging, table))
+    for account in books.accounts(postgres, run.id):
+        if not account.closed:
+            raise BooksOpenError(
+                f"the mart {account.collection} has {account.source:,} rows, of which {account.target} holds "
+                f"{account.loaded:,}; nothing was published"
+            )
 
 
 def _computed(mart: Mart, frames: dict[str, pl.LazyFrame]) -> pl.DataFrame:

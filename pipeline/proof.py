@@ -39,6 +39,28 @@ def prove(connections: Connections, run: Run) -> None:
             raise BooksOpenError(_open_books(connections, run, account, counted))
 
 
+def balance(connections: Connections, run: Run, limit: str | None = None) -> list[Account]:
+    """Close the books of a run ahead of its publish, which proves them again; a published run is left alone.
+
+    Args:
+        connections: The open connections.
+        run: A run whose partitions are loaded.
+        limit: How many refused documents are tolerated: ``N``, or ``P%`` of all; None for any number.
+
+    Returns:
+        The closed books.
+
+    Raises:
+        BooksOpenError: A document is neither loaded nor quarantined, or a partition was not loaded.
+        QuarantineLimitError: More documents were refused than tolerated.
+    """
+    with connections.postgres.transaction():
+        if not books.is_published(connections.postgres, run.id):
+            prove(connections, run)
+            refuse_too_many(connections, run, limit)
+        return books.accounts(connections.postgres, run.id)
+
+
 def refuse_too_many(connections: Connections, run: Run, limit: str | None) -> None:
     """Stop a run that refused more documents than its user allows.
 

@@ -1,7 +1,7 @@
 """The books, kept in PostgreSQL's schema ``etl``: runs, what each loaded, what is published, what was refused."""
 
 from pipeline.books.drift import CollectionDrift, drift, enter_drift, forget_drift
-from pipeline.books.ledger import Account, accounts, enter_loaded, is_loaded, plan, plan_of, record, unloaded
+from pipeline.books.ledger import Account, accounts, enter_loaded, is_loaded, plan, plan_of, record, seconds, unloaded
 from pipeline.books.moments import as_number, as_timestamp
 from pipeline.books.publications import Publication, enter_publication, finish, publications
 from pipeline.books.refusals import quarantined, refuse, refused_hashes, settle_quarantine
@@ -36,6 +36,7 @@ __all__ = [
     "record",
     "refuse",
     "refused_hashes",
+    "seconds",
     "settle_quarantine",
     "statuses",
     "unloaded",

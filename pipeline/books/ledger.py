@@ -100,6 +100,15 @@ def accounts(postgres: Postgres, run_id: str) -> list[Account]:
     return [Account(*row) for row in postgres.rows(query, run_id)]
 
 
+def seconds(postgres: Postgres, run_id: str) -> dict[str, float]:
+    """Return how long each collection or mart of a run took, its partitions together."""
+    query = (
+        "SELECT collection, sum(seconds)::float8 FROM (SELECT DISTINCT collection, partition, seconds FROM etl.ledger "
+        "WHERE run_id = $1::text) one_per_partition GROUP BY 1"
+    )
+    return {collection: took or 0.0 for collection, took in postgres.rows(query, run_id)}
+
+
 def unloaded(postgres: Postgres, run_id: str) -> list[int]:
     """Return the partitions of a run that nobody has loaded."""
     query = "SELECT DISTINCT partition FROM etl.ledger WHERE run_id = $1::text AND source IS NULL ORDER BY 1"

@@ -11,7 +11,7 @@ from adbc_driver_postgresql import dbapi
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import airflow
+from pipeline.airflow import connections as airflow
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
 

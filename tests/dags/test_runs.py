@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
-from pipeline import airflow as tasks
 from pipeline import books, replicate
-from pipeline.airflow import opened, part_of
+from pipeline.airflow import marts as mart_tasks
+from pipeline.airflow import replicate as tasks
+from pipeline.airflow import verify as verify_task
+from pipeline.airflow.sessions import part_of
 from pipeline.connections import Connections, connect
-from pipeline.errors import ServerError, SnapshotError
-from pipeline.replicate import Partition, Run
+from pipeline.errors import ServerError, SnapshotError, VerificationError
+from pipeline.marts import build
+from pipeline.replicate import Run
 from pipeline.settings import Settings
 from pipeline.verify import verify
 
@@ -55,23 +58,33 @@ def _tries(run: Any, task: str) -> list[int]:
     return sorted(instance.try_number for instance in run.get_task_instances() if instance.task_id == task)
 
 
-def _snapshot(run: Any) -> dict[str, Any]:
-    return run.get_task_instance("snapshot").xcom_pull(task_ids="snapshot")
+def _states(run: Any) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for instance in run.get_task_instances():
+        found.setdefault(instance.task_id, set()).add(str(instance.state))
+    return found
+
+
+def _result(run: Any, task: str) -> Any:
+    return run.get_task_instance(task).xcom_pull(task_ids=task)
 
 
 @pytest.fixture(scope="module")
 def first(run: Callable[..., Any]) -> dict[str, Any]:
-    """Run the three DAGs, one after the other."""
+    """Run the DAGs, one after the other; at first there is nothing to verify."""
+    before = run("verify")
+    assert (before.state, _states(before)) == ("success", {"verify": {"skipped"}})
     runs = {"generate_data": run("generate_data", scale=0.02, defects=0.02, seed=7)}
-    runs |= {name: run(name) for name in ("replicate", "marts")}
+    runs |= {name: run(name) for name in ("replicate", "marts", "verify")}
     assert {name: run.state for name, run in runs.items()} == dict.fromkeys(runs, "success")
+    assert all(states == {"success"} for run in runs.values() for states in _states(run).values())
     return runs
 
 
 def test_every_document_is_in_the_stores_or_in_quarantine(
     first: dict[str, Any], settings: Settings, look: Connections
 ) -> None:
-    accounts = books.accounts(look.postgres, _snapshot(first["replicate"])["run"]["id"])
+    accounts = books.accounts(look.postgres, _result(first["replicate"], "snapshot")["id"])
     assert len(accounts) == len(look.entities) * len(TARGETS)
     assert all(account.closed for account in accounts)
     assert sum(account.quarantined for account in accounts) > 0
@@ -90,7 +103,7 @@ def test_the_marts_are_in_both_stores(first: dict[str, Any], look: Connections) 
 
 
 def test_assets_tell_rows_moment_and_books(first: dict[str, Any], look: Connections) -> None:
-    told, opened = _events(first["replicate"]), _snapshot(first["replicate"])["run"]
+    told, opened = _events(first["replicate"]), _result(first["replicate"], "snapshot")
     assert set(told) == {f"etl://replica/{entity.table}" for entity in look.entities.values()}
     sessions = told["etl://replica/user_sessions"]
     assert (sessions["run_id"], sessions["cluster_time"]) == (opened["id"], opened["cluster_time"])
@@ -102,6 +115,11 @@ def test_assets_tell_rows_moment_and_books(first: dict[str, Any], look: Connecti
 def test_mapped_loads_bear_the_label_of_their_partition(first: dict[str, Any], look: Connections) -> None:
     labels = {one.rendered_map_index for one in first["replicate"].get_task_instances() if one.task_id == "load"}
     assert labels == {f"{collection} 1/1" for collection in look.entities}
+
+
+def test_mapped_marts_bear_their_names(first: dict[str, Any]) -> None:
+    labels = {one.rendered_map_index for one in first["marts"].get_task_instances() if one.task_id == "load"}
+    assert labels == set(_result(first["marts"], "open_run")["marts"])
 
 
 def test_only_what_was_published_updates_its_asset(first: dict[str, Any], run: Callable[..., Any]) -> None:
@@ -127,26 +145,96 @@ def test_a_load_that_fails_at_its_very_end_is_retried_and_doubles_nothing(
     monkeypatch.setattr(books, "record", record)
     done = run("replicate")
     assert done.state == "success"
-    assert failed == [_snapshot(done)["run"]["id"]]
+    assert failed == [_result(done, "snapshot")["id"]]
     assert _tries(done, "load") == [1] * 6 + [2]
     assert _proven(settings)
 
 
-@pytest.mark.usefixtures("first")
+@pytest.mark.usefixtures("first", "airflow_connections")
 def test_what_is_cleared_after_the_publish_does_nothing(
     run: Callable[..., Any], settings: Settings, look: Connections
 ) -> None:
     done = run("replicate")
-    opened = _snapshot(done)
-    before = look.postgres.rows("SELECT xmin::text, * FROM etl.published ORDER BY 2, 3")
+    opened, partitions = _result(done, "snapshot"), _result(done, "plan")
+    shown = "SELECT xmin::text, * FROM etl.published ORDER BY 2, 3"
+    before = look.postgres.rows(shown)
     look.postgres.connection.commit()
-    with part_of(opened["run"]) as (connections, again):
-        for partition in opened["partitions"]:
-            replicate.load(connections, again, Partition.from_json(partition))
-        accounts = replicate.publish(connections, again)
-    assert all(account.closed for account in accounts)
-    assert look.postgres.rows("SELECT xmin::text, * FROM etl.published ORDER BY 2, 3") == before
+    assert tasks.plan(opened) == partitions
+    for partition in partitions:
+        tasks.load(opened, partition)
+    tasks.prove(opened, None)
+    assert set(tasks.publish(opened, None)) == {entity.table for entity in look.entities.values()}
+    assert look.postgres.rows(shown) == before
     assert _proven(settings)
+
+
+def _copy(settings: Settings, *collections: str) -> None:
+    """Copy without Airflow."""
+    with connect(settings) as connections:
+        replicate.replicate(connections, collections)
+
+
+@pytest.mark.usefixtures("first", "airflow_connections")
+def test_marts_that_are_loaded_in_any_order_and_cleared_are_the_same(settings: Settings, look: Connections) -> None:
+    _copy(settings)
+    with connect(settings) as connections:
+        names = [mart.name for mart in build(connections)]
+    rows = {name: f"SELECT m::text FROM marts.{name} m ORDER BY 1" for name in names}
+    before = {name: look.postgres.rows(query) for name, query in rows.items()}
+    look.postgres.connection.commit()
+    opened = mart_tasks.open_run(["ticket_resolution", "support_efficiency_daily", "user_activity"])
+    assert set(opened["marts"]) == set(names)
+    for mart in [*reversed(opened["marts"]), opened["marts"][0]]:
+        mart_tasks.load(opened, mart)
+    told = mart_tasks.publish(opened)
+    shown = "SELECT xmin::text, * FROM etl.published ORDER BY 2, 3"
+    published = look.postgres.rows(shown)
+    look.postgres.connection.commit()
+    mart_tasks.load(opened, opened["marts"][0])  # cleared after the publish
+    assert mart_tasks.publish(opened) == told
+    assert look.postgres.rows(shown) == published
+    assert {name: look.postgres.rows(query) for name, query in rows.items()} == before
+
+
+@pytest.mark.usefixtures("first", "airflow_connections")
+def test_marts_of_a_moment_that_is_gone_are_given_up(settings: Settings, look: Connections) -> None:
+    _copy(settings)
+    opened = mart_tasks.open_run(["ticket_resolution"])
+    _copy(settings, "SupportTickets")
+    with pytest.raises(SnapshotError, match="published anew"):
+        mart_tasks.load(opened, "ticket_resolution")
+    assert opened["id"] not in look.postgres.leftovers() + look.clickhouse.leftovers()
+    with pytest.raises(SnapshotError, match="given up: clear from its first task"):
+        mart_tasks.publish(opened)
+
+
+@pytest.mark.usefixtures("first", "airflow_connections")
+def test_verification_fails_at_once_and_names_what_differs(
+    run: Callable[..., Any], settings: Settings, look: Connections
+) -> None:
+    look.postgres.execute(
+        "UPDATE replica.event_logs SET event_type = event_type || '!' WHERE _id IN "
+        "(SELECT min(_id) FROM replica.event_logs)"
+    )
+    look.postgres.connection.commit()
+    done = run("verify")
+    assert done.state == "failed"
+    assert _tries(done, "verify") == [1]
+    with pytest.raises(VerificationError, match="not proven: EventLogs in postgres; etl verify --repair"):
+        verify_task.verify(["EventLogs"], TARGETS)
+    _copy(settings, "EventLogs")
+
+
+@pytest.mark.usefixtures("first")
+def test_a_quarantine_above_its_limit_publishes_nothing(run: Callable[..., Any], look: Connections) -> None:
+    before = books.publications(look.postgres)
+    look.postgres.connection.commit()
+    done = run("replicate", collections=["EventLogs"], max_quarantined="0")
+    assert done.state == "failed"
+    assert _tries(done, "prove") == [1]
+    assert books.publications(look.postgres) == before
+    assert books.statuses(look.postgres)[_result(done, "snapshot")["id"]] == "failed"
+    look.postgres.connection.commit()
 
 
 @pytest.mark.usefixtures("first")
@@ -161,23 +249,20 @@ def test_a_wrong_name_fails_at_once_and_opens_no_run(run: Callable[..., Any], lo
 
 @pytest.mark.usefixtures("first", "airflow_connections")
 def test_a_run_that_no_retry_can_mend_is_given_up_and_says_where_to_clear(look: Connections) -> None:
-    with tasks.connected() as connections:
-        described = opened(connections, ["SearchQueries"], TARGETS)["run"]
-    run = Run.from_json(described)
+    run = Run.from_json(tasks.open_run(["SearchQueries"], TARGETS))
     look.mongo.database["SearchQueries"].drop()
-    with pytest.raises(SnapshotError, match="dropped"), part_of(described) as (connections, _):
+    with pytest.raises(SnapshotError, match="dropped"), part_of(run) as connections:
         replicate.publish(connections, run)
     assert books.statuses(look.postgres)[run.id] == "failed"
     assert run.id not in look.postgres.leftovers() + look.clickhouse.leftovers()
-    with pytest.raises(SnapshotError, match="clear from the task snapshot"), part_of(described):
+    with pytest.raises(SnapshotError, match="clear from its first task"), part_of(run):
         pass
 
 
 @pytest.mark.usefixtures("first", "airflow_connections")
 def test_a_run_that_a_retry_can_mend_keeps_what_it_loaded(look: Connections) -> None:
-    with tasks.connected() as connections:
-        described = opened(connections, ["EventLogs"], TARGETS)["run"]
-    with pytest.raises(ServerError), part_of(described):
+    opened = Run.from_json(tasks.open_run(["EventLogs"], TARGETS))
+    with pytest.raises(ServerError), part_of(opened):
         raise ServerError("gone for a moment")
-    assert books.statuses(look.postgres)[described["id"]] == "running"
-    assert described["id"] in look.postgres.leftovers()
+    assert books.statuses(look.postgres)[opened.id] == "running"
+    assert opened.id in look.postgres.leftovers()

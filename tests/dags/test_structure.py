@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +47,38 @@ def test_each_file_holds_one_dag_of_its_name_and_explains_it(dags: dict[str, Any
         assert dag.is_paused_upon_creation is False
 
 
-def test_tasks_are_wired_in_order(dags: dict[str, Any]) -> None:
-    replicate = dags["replicate"]
-    followers = {task.task_id: task.downstream_task_ids for task in replicate.tasks}
-    assert followers == {
-        "snapshot": {"partitions", "load", "publish"},
-        "partitions": {"load"},
-        "load": {"publish"},
-        "publish": set(),
+CHAINS = {
+    "generate_data": ["generate"],
+    "replicate": ["snapshot", "plan", "load", "prove", "publish", "verify"],
+    "marts": ["open_run", "plan", "load", "publish"],
+    "verify": ["verify"],
+}
+
+
+@pytest.mark.parametrize("dag_id", CHAINS)
+def test_tasks_are_wired_in_order(dags: dict[str, Any], dag_id: str) -> None:
+    dag, chain = dags[dag_id], CHAINS[dag_id]
+    assert {task.task_id for task in dag.tasks} == set(chain)
+    assert [task.task_id for task in dag.topological_sort()] == chain
+    for before, after in pairwise(chain):
+        assert after in dag.get_task(before).downstream_task_ids
+    assert [name for name in chain if dag.get_task(name).is_mapped] == [name for name in chain if name == "load"]
+
+
+def test_what_passes_is_retried_and_failures_are_told(dags: dict[str, Any]) -> None:
+    for dag in dags.values():
+        assert dag.max_active_runs == 1
+        for task in dag.tasks:
+            options = task.partial_kwargs if task.is_mapped else vars(task)
+            assert options["retries"] == 2
+            callbacks = options["on_failure_callback"]
+            assert [one.__name__ for one in (callbacks if isinstance(callbacks, list) else [callbacks])] == ["failed"]
+
+
+def test_only_verification_runs_by_the_clock(dags: dict[str, Any]) -> None:
+    assert {name: dag.schedule for name, dag in dags.items() if isinstance(dag.schedule, str)} == {
+        "verify": "0 3 * * *"
     }
-    assert replicate.get_task("load").is_mapped
-    assert [task.task_id for task in dags["marts"].tasks] == ["build"]
-    assert [task.task_id for task in dags["generate_data"].tasks] == ["generate"]
 
 
 def test_marts_follow_the_tables_that_they_read(dags: dict[str, Any]) -> None:
@@ -82,6 +103,9 @@ def test_marts_follow_the_tables_that_they_read(dags: dict[str, Any]) -> None:
         ("replicate", {"targets": []}),
         ("replicate", {"targets": ["mysql"]}),
         ("replicate", {"collections": "UserSessions"}),
+        ("replicate", {"max_quarantined": "1e3"}),
+        ("replicate", {"max_quarantined": ".5%"}),
+        ("verify", {"targets": ["mysql"]}),
         ("marts", {"marts": [1]}),
     ],
 )

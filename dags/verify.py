@@ -1,0 +1,29 @@
+"""Prove, every night, that PostgreSQL and ClickHouse hold exactly what MongoDB held at the published moment.
+
+Every value is compared, MongoDB being read by another decoder than the copy's. Documents that were changed since are
+counted and not compared when MongoDB no longer knows how they were. What differs is logged and fails the run: `etl
+verify --repair` or the DAG `replicate` mends it.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import dag, task
+
+from pipeline.airflow.defaults import choice, defaults
+
+
+@dag(schedule="0 3 * * *", doc_md=__doc__, params=choice(), **defaults(late_after=timedelta(hours=6)))
+def verify() -> None:
+    """Prove that the stores are exact copies."""
+
+    @task
+    def verify(params: dict[str, Any]) -> None:
+        from pipeline.airflow.verify import verify
+
+        verify(params["collections"], params["targets"])
+
+    verify()
+
+
+verify()

@@ -1,0 +1,133 @@
+"""Alerts: what fails or is late reaches people by one way, which the Airflow Connection ``etl_alerts`` chooses.
+
+By its type:
+
+* none such: one line in the log, of level ERROR, which every alert gets anyway;
+* ``http`` or ``https``: a POST of JSON to ``host:port/schema`` with the ``text`` and what it is made of; login and
+  password go as basic authentication, extras as headers;
+* ``smtp``: a mail to the extra ``to`` (several, with commas); everything else as Airflow's SMTP Connections have it:
+  ``from_email``, ``disable_tls``, ``disable_ssl`` and so on.
+
+An alert that can't be delivered is logged together with the reason, and never hides what it tells of.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+CONNECTION_ID = "etl_alerts"
+SECONDS_TO_DELIVER = 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What people are told.
+
+    Attributes:
+        event: ``failed`` or ``late``.
+        dag_id: The DAG.
+        run_id: Its run.
+        task: The task and what it worked at, such as ``load SupportTickets 3/8``; empty if it is the whole run.
+        kind: Name of the error, such as ``BooksOpenError``; empty if it is not known.
+        message: What happened, in one sentence.
+        url: Where to look.
+    """
+
+    event: str
+    dag_id: str
+    run_id: str
+    task: str
+    kind: str
+    message: str
+    url: str
+
+    @property
+    def subject(self) -> str:
+        """The alert in a few words."""
+        return f"[etl] {' '.join(filter(None, (self.dag_id, self.task)))} {'is ' * (self.event == 'late')}{self.event}"
+
+    @property
+    def text(self) -> str:
+        """The alert for people."""
+        return "\n".join(filter(None, (f"{self.subject}: {self.message}", f"run {self.run_id}", self.url)))
+
+
+def failed(context: Mapping[str, Any]) -> None:
+    """Tell that a task has failed for good, and by which error.
+
+    Args:
+        context: The task's context, as Airflow hands it to ``on_failure_callback``.
+    """
+    task, error = context["ti"], context.get("exception")
+    label = " ".join(filter(None, (task.task_id, getattr(task, "rendered_map_index", None))))
+    # Without an error its process was killed: Airflow's own words say no more than that.
+    message = str(error) if isinstance(error, BaseException) else "its process ended without a word"
+    kind = type(error).__name__ if isinstance(error, BaseException) else ""
+    tell(Alert("failed", task.dag_id, task.run_id, label, kind, message, getattr(task, "log_url", "") or ""))
+
+
+def late(context: Mapping[str, Any], minutes: float) -> None:
+    """Tell that a run is not over in time.
+
+    Args:
+        context: As Airflow hands it to the callback of a deadline.
+        minutes: How long after it was queued it ought to have been over.
+    """
+    run = context["dag_run"]
+    message = f"not over {minutes:g} minutes after it was queued"
+    tell(Alert("late", run["dag_id"], run["dag_run_id"], "", "", message, ""))
+
+
+def tell(alert: Alert) -> None:
+    """Deliver an alert by the way that the Connection ``etl_alerts`` chooses, and log it in any case."""
+    log.error("%s", alert.text.replace("\n", "; "))
+    try:
+        _deliver(alert)
+    except Exception as error:  # whatever it is, the failure that we tell of is the news
+        log.error("the alert could not be delivered by %s: %s: %s", CONNECTION_ID, type(error).__name__, error)
+
+
+def _deliver(alert: Alert) -> None:
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        connection = Connection.get(CONNECTION_ID)
+    except AirflowNotFoundException:
+        return
+    if connection.conn_type == "smtp":
+        _mail(alert, connection)
+    elif connection.conn_type in ("http", "https"):
+        _post(alert, connection)
+    else:
+        raise ValueError(f"its type is {connection.conn_type!r}; it must be http, https or smtp")
+
+
+def _mail(alert: Alert, connection: Any) -> None:
+    from html import escape
+
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
+
+    to = connection.extra_dejson.get("to")
+    if not to:
+        raise ValueError("its extra 'to' names nobody")
+    with SmtpHook(smtp_conn_id=CONNECTION_ID) as smtp:
+        body = "<br>".join(escape(line) for line in alert.text.splitlines())
+        smtp.send_email_smtp(to=to, subject=alert.subject, html_content=body)
+
+
+def _post(alert: Alert, connection: Any) -> None:
+    import httpx
+
+    address = f"{connection.host}:{connection.port}" if connection.port else connection.host
+    user = (connection.login, connection.password or "") if connection.login else None
+    httpx.post(
+        f"{connection.conn_type}://{address}/{connection.schema or ''}",
+        json=asdict(alert) | {"text": alert.text},
+        headers=connection.extra_dejson,
+        auth=user,
+        timeout=SECONDS_TO_DELIVER,
+    ).raise_for_status()

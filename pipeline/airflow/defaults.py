@@ -1,0 +1,58 @@
+"""What all DAGs have in common."""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+
+from pipeline.airflow.alerts import failed
+
+# What no retry mends: a wrong name or contract, a moment that is gone, data that are not as promised. By name, since
+# a DAG file that imports an error's module only for this would be read more slowly.
+_LASTING: list[str | type[BaseException]] = [
+    f"pipeline.errors.{name}" for name in ("UsageError", "SnapshotError", "DataError")
+]
+_TARGETS = ["postgres", "clickhouse"]
+
+
+def defaults(late_after: timedelta) -> dict[str, Any]:
+    """Return what each DAG is given: one run at a time, retries for what passes, alerts for what fails or is late.
+
+    Args:
+        late_after: How long after it was queued a run that isn't over is late.
+    """
+    return {
+        "tags": ["etl"],
+        "catchup": False,
+        "max_active_runs": 1,
+        "is_paused_upon_creation": False,
+        "default_args": {
+            "retries": 2,
+            "retry_delay": timedelta(seconds=20),
+            "retry_policy": ExceptionRetryPolicy([RetryRule(_LASTING, action=RetryAction.FAIL)]),
+            "on_failure_callback": failed,
+        },
+        "deadline": DeadlineAlert(
+            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            interval=late_after,
+            callback=SyncCallback("pipeline.airflow.alerts.late", kwargs={"minutes": late_after.total_seconds() / 60}),
+        ),
+    }
+
+
+LIMIT = Param(
+    None,
+    type=["null", "string"],
+    pattern=r"^[0-9]+(\.[0-9]+%|%)?$",
+    description="Publish nothing if more documents are refused: a number, or a percentage such as 0.5%.",
+)
+
+
+def choice() -> dict[str, Param]:
+    """Return the params by which a DAG is told what to copy or to compare, and where."""
+    return {
+        "collections": Param([], type="array", items={"type": "string"}, description="Names; none means all."),
+        "targets": Param(_TARGETS, type="array", items={"type": "string", "enum": _TARGETS}, minItems=1),
+    }

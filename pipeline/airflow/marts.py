@@ -1,0 +1,49 @@
+"""The tasks of the DAG ``marts``: each takes and gives plain JSON values, plans and counts only."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline import marts as use_case
+from pipeline.airflow.lines import mart_lines
+from pipeline.airflow.sessions import connected, moment, part_of
+from pipeline.marts import MartRun
+from pipeline.publishing import finish_what_was_cut_short
+
+log = logging.getLogger(__name__)
+
+
+def open_run(names: Iterable[str]) -> dict[str, Any]:
+    """Choose the moment that all sources of the marts show, and open a run.
+
+    Args:
+        names: The marts, to which those that they read are added; all if none is named.
+
+    Returns:
+        The run, ``marts`` among its values.
+    """
+    with connected() as connections:
+        finish_what_was_cut_short(connections)
+        run = use_case.open_run(connections, names, single_process=False)
+    at = run.cluster_time.as_datetime().isoformat()
+    log.info("run %s: %s marts from the replica in %s as of %s", run.id, len(run.marts), run.source, at)
+    return run.as_json()
+
+
+def load(run: dict[str, Any], mart: str) -> None:
+    """Compute one mart of a run, check it and stage it; one that is loaded is left alone."""
+    with part_of(opened := MartRun.from_json(run)) as connections:
+        use_case.load(connections, opened, [mart], mart_lines())
+
+
+def publish(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Show all marts of a run together; doing it again does nothing.
+
+    Returns:
+        What there is to tell the Assets, by mart: rows and moment.
+    """
+    with part_of(opened := MartRun.from_json(run)) as connections:
+        built = use_case.publish(connections, opened)
+    log.info("run %s is published to %s", opened.id, " and ".join(opened.targets))
+    about = {"run_id": opened.id, **moment(opened.cluster_time)}
+    return {mart.name: {**about, "rows": mart.rows} for mart in built}

@@ -1,0 +1,81 @@
+"""The tasks of the DAG ``replicate``: each takes and gives plain JSON values, plans and counts only."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from pipeline import replicate as use_case
+from pipeline.airflow.lines import account_lines, partition_lines
+from pipeline.airflow.sessions import connected, moment, part_of
+from pipeline.books import Account
+from pipeline.connections import Connections
+from pipeline.proof import balance
+from pipeline.publishing import finish_what_was_cut_short
+from pipeline.run import Partition, Run
+
+log = logging.getLogger(__name__)
+
+
+def open_run(collections: Iterable[str], targets: Iterable[str]) -> dict[str, Any]:
+    """Choose the moment and open a run.
+
+    Args:
+        collections: Names of the collections; all if none is named.
+        targets: Names of the targets.
+
+    Returns:
+        The run.
+    """
+    with connected() as connections:
+        finish_what_was_cut_short(connections)
+        run = use_case.open_run(connections, collections, targets, single_process=False)
+    log.info("run %s: %s collections as of %s", run.id, len(run.uuids), run.cluster_time.as_datetime().isoformat())
+    return run.as_json()
+
+
+def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Cut the collections of a run into partitions; a plan that was made already is kept."""
+    with part_of(opened := Run.from_json(run)) as connections:
+        partitions = use_case.plan(connections, opened)
+    log.info("run %s: %s partitions", opened.id, len(partitions))
+    return [partition.as_json() for partition in partitions]
+
+
+def load(run: dict[str, Any], partition: dict[str, Any]) -> None:
+    """Copy one partition into staging; one that is loaded is left alone."""
+    with part_of(opened := Run.from_json(run)) as connections:
+        use_case.load(connections, opened, Partition.from_json(partition), partition_lines())
+
+
+def prove(run: dict[str, Any], max_quarantined: str | None) -> None:
+    """Hold what is staged against what MongoDB counts; if the books are open, or too much is refused, the run ends.
+
+    Args:
+        run: A run whose partitions are loaded.
+        max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of all; None for any number.
+    """
+    with part_of(opened := Run.from_json(run)) as connections:
+        account_lines(balance(connections, opened, max_quarantined))
+
+
+def publish(run: dict[str, Any], max_quarantined: str | None) -> dict[str, dict[str, Any]]:
+    """Show the tables of a run, provided that its books are closed still; doing it again does nothing.
+
+    Returns:
+        What there is to tell the Assets, by table: rows by target, moment and books.
+    """
+    with part_of(opened := Run.from_json(run)) as connections:
+        accounts = use_case.publish(connections, opened, max_quarantined)
+        log.info("run %s is published to %s", opened.id, " and ".join(opened.targets))
+        return _news(connections, opened, accounts)
+
+
+def _news(connections: Connections, run: Run, accounts: Iterable[Account]) -> dict[str, dict[str, Any]]:
+    told: dict[str, dict[str, Any]] = {}
+    for account in accounts:
+        table = connections.entities[account.collection].table
+        about = told.setdefault(table, {"run_id": run.id, **moment(run.cluster_time), "rows": {}, "books": []})
+        about["rows"][account.target] = account.loaded
+        about["books"].append(asdict(account))
+    return told

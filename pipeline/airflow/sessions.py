@@ -1,0 +1,72 @@
+"""What a task works with: open connections, and the run that it is part of."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bson import Timestamp
+
+from contracts.schema.entity import ContractError
+from pipeline import books
+from pipeline.airflow.connections import settings
+from pipeline.connections import Connections, connect
+from pipeline.embedded import engines
+from pipeline.errors import DataError, EtlError, SnapshotError, UsageError
+from pipeline.marts import MartRun
+from pipeline.publishing import abandon
+from pipeline.run import Run
+
+
+@contextmanager
+def connected(*, writing: bool = False) -> Iterator[Connections]:
+    """Open the servers that Airflow's Connections name, for one task.
+
+    Args:
+        writing: Whether MongoDB is written to; Airflow may have another Connection for it.
+
+    Raises:
+        UsageError: A Connection or a contract is wrong.
+        ServerError: A server can't be reached or refuses.
+    """
+    try:
+        with engines(settings(writing=writing)) as complete, connect(complete) as connections:
+            yield connections
+    except ContractError as error:  # of the error tree that the tasks' retry policy knows
+        raise UsageError(str(error)) from error
+
+
+@contextmanager
+def part_of(run: Run | MartRun) -> Iterator[Connections]:
+    """Open the servers for a task that is part of a run.
+
+    When the task fails in a way that no retry can mend the run is given up; after any other failure what is loaded
+    stays, so that the task can be retried or cleared.
+
+    Raises:
+        SnapshotError: The run was given up.
+    """
+    with connected() as connections:
+        _refuse_what_was_given_up(connections, run)
+        try:
+            yield connections
+        except (DataError, SnapshotError) as error:
+            abandon(connections, run.id, run.targets, str(error))
+            raise
+        except EtlError:
+            connections.postgres.connection.rollback()
+            # Another task may have given it up meanwhile: then its staging is gone, and that is not the news.
+            _refuse_what_was_given_up(connections, run)
+            raise
+
+
+def _refuse_what_was_given_up(connections: Connections, run: Run | MartRun) -> None:
+    if books.statuses(connections.postgres).get(run.id) not in ("running", "published"):
+        raise SnapshotError(f"run {run.id} was given up: clear from its first task, for a new run")
+
+
+def moment(cluster_time: Timestamp) -> dict[str, Any]:
+    """Return a cluster time as plain JSON values, exactly and as a date."""
+    return {
+        "cluster_time": [cluster_time.time, cluster_time.inc],
+        "cluster_time_at": cluster_time.as_datetime().isoformat(),
+    }
