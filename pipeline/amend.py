@@ -1,6 +1,6 @@
 """Changes to part of what is published, at the moment that it shows: refused documents retried, broken rows mended."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,6 +12,7 @@ import polars as pl
 from bson import Timestamp
 
 from contracts.schema.entity import ID, Entity
+from contracts.schema.frame import conditions
 from contracts.schema.kinds import OBJECT_ID
 from pipeline import books, quarantine
 from pipeline.books import as_number
@@ -55,7 +56,8 @@ class _Amendment:
         entity: The collection's contract.
         moment: The moment that is published.
         targets: Names of the stores.
-        raws: The documents as they must be.
+        documents: How many documents there are.
+        raws: The documents as they must be; a retry may bring more than memory holds.
         ids: The ``_id``s that are spoken for, as the stores have them: those without a document are deleted.
     """
 
@@ -63,7 +65,8 @@ class _Amendment:
     entity: Entity
     moment: Timestamp
     targets: tuple[str, ...]
-    raws: Sequence[bytes]
+    documents: int
+    raws: Iterable[bytes]
     ids: pl.Series
 
 
@@ -80,13 +83,13 @@ def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Re
     finish_what_was_cut_short(connections)
     found = []
     for entity in connections.chosen(collections):
-        raws = [one.raw for one in quarantine.export(connections.postgres, [entity.collection])]
-        if raws:
+        number = quarantine.size(connections.postgres, entity.collection)
+        if number:
             moment, targets = _published(connections, entity)
-            ids = [value for raw in raws if (value := _stored_id(raw, entity)) is not None]
-            series = pl.Series(ID, ids, entity.id_kind.frame)
-            _amend(connections, _Amendment("replay", entity, moment, targets, raws, series))
-            found.append(_replayed(connections, entity, raws))
+            series = _possible_ids(_refused(connections, entity), entity)
+            retried = _refused(connections, entity)
+            _amend(connections, _Amendment("replay", entity, moment, targets, number, retried, series))
+            found.append(_replayed(connections, entity, number))
     return found
 
 
@@ -114,7 +117,7 @@ def repair(connections: Connections, found: Iterable[Comparison]) -> list[Compar
         raws = list(connections.mongo.documents(entity.collection, values, one.cluster_time))
         lawful = [raw for raw in raws if sha256(raw).digest() not in refused]
         ids = pl.Series(ID, one.broken, entity.id_kind.frame)
-        _amend(connections, _Amendment("repair", entity, moment, (one.target,), lawful, ids))
+        _amend(connections, _Amendment("repair", entity, moment, (one.target,), len(lawful), lawful, ids))
     return broken
 
 
@@ -147,7 +150,7 @@ def _amend(connections: Connections, what: _Amendment) -> None:
 
 def _stage(connections: Connections, what: _Amendment, staging: Staging) -> None:
     postgres, entity, started = connections.postgres, what.entity, monotonic()
-    quarantined = 0
+    quarantined, size = 0, 0
     books.plan(postgres, staging.run_id, [{"collection": entity.collection, "number": 0}], what.targets)
     with ExitStack() as stack:
         loaders = []
@@ -161,11 +164,10 @@ def _stage(connections: Connections, what: _Amendment, staging: Staging) -> None
                 for table in entity.tables:
                     load(table, one.frames[table.name])
             books.refuse(postgres, staging.run_id, entity.collection, 0, one.refused)
-            quarantined += len(one.refused)
-    size = sum(map(len, what.raws))
+            quarantined, size = quarantined + len(one.refused), size + one.size
     seconds = monotonic() - started
     books.record(
-        postgres, staging.run_id, 0, source=len(what.raws), quarantined=quarantined, size=size, seconds=seconds
+        postgres, staging.run_id, 0, source=what.documents, quarantined=quarantined, size=size, seconds=seconds
     )
 
 
@@ -186,12 +188,33 @@ def _published(connections: Connections, entity: Entity, only: str | None = None
     return shown[0].cluster_time, names
 
 
-def _replayed(connections: Connections, entity: Entity, raws: Sequence[bytes]) -> Replayed:
-    refused = [one.raw for one in quarantine.export(connections.postgres, [entity.collection])]
-    ids = [bson.decode(only_id(raw), FAR_DATES)[ID] for raw in refused]
-    same = set(refused).intersection(connections.mongo.documents(entity.collection, ids))
-    return Replayed(entity.collection, len(raws), len(raws) - len(refused), len(refused), len(refused) - len(same))
+def _replayed(connections: Connections, entity: Entity, number: int) -> Replayed:
+    refused, same = 0, 0
+    for raws in in_chunks(_refused(connections, entity)):
+        found = {raw: value for raw in raws for value in _ids(raw)}
+        refused += len(raws)
+        # One whose _id can't be decoded can't be asked for either.
+        same += len(raws) - len(found)
+        same += len(found.keys() & set(connections.mongo.documents(entity.collection, list(found.values()))))
+    return Replayed(entity.collection, number, number - refused, refused, refused - same)
 
 
-def _stored_id(raw: bytes, entity: Entity) -> Any:
-    return expected_id(bson.decode(only_id(raw), FAR_DATES)[ID], entity)
+def _refused(connections: Connections, entity: Entity) -> Iterator[bytes]:
+    """Yield the documents of a collection that are in quarantine, a few at a time."""
+    return (one.raw for one in quarantine.export(connections.postgres, [entity.collection]))
+
+
+def _possible_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
+    """Return the ``_id``s of documents as the stores have them, without those that no store can have."""
+    stored = (expected_id(value, entity) for raw in raws for value in _ids(raw))
+    found = pl.Series(ID, [value for value in stored if value is not None], entity.id_kind.frame)
+    kept = list(conditions(entity.root.column(ID)).values())
+    return found.to_frame().filter(*kept).to_series()
+
+
+def _ids(raw: bytes) -> list[Any]:
+    """Return the ``_id`` of a document, if it can be decoded."""
+    try:
+        return [bson.decode(only_id(raw), FAR_DATES)[ID]]
+    except bson.errors.BSONError:
+        return []

@@ -1,15 +1,14 @@
 """What was refused: counted, shown, exported."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import bson
 import bsonjs
 import orjson
-from bson import json_util
 
+from contracts.schema.entity import Entity
 from pipeline.errors import UsageError
 from pipeline.stores.postgres import Postgres
 
@@ -64,6 +63,31 @@ class Quarantined:
         return _extended_json(self.raw)
 
 
+def size(postgres: Postgres, collection: str) -> int:
+    """Count the documents of a collection that are in quarantine."""
+    query = "SELECT count(*) FROM etl.quarantine WHERE collection = $1::text AND resolved_at IS NULL"
+    return int(postgres.rows(query, collection)[0][0]) if _exists(postgres) else 0
+
+
+def chosen(postgres: Postgres, entities: Iterable[Entity], names: Iterable[str] = ()) -> list[str]:
+    """Return the names of the collections that names of collections or tables stand for; none if none is named.
+
+    Args:
+        postgres: Where the books are; a collection whose contract is gone may still have documents in quarantine.
+        entities: The contracts.
+        names: Names of collections or of their tables.
+
+    Raises:
+        UsageError: There is no such collection.
+    """
+    known = {name: entity.collection for entity in entities for name in (entity.collection, entity.table)}
+    if _exists(postgres):
+        known |= {name: name for (name,) in postgres.rows("SELECT DISTINCT collection FROM etl.quarantine")}
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"there is no collection {unknown[0]!r}; there are {', '.join(sorted(set(known.values())))}")
+    return [known[name] for name in names]
+
+
 def counts(postgres: Postgres, collections: Sequence[str] = ()) -> list[RuleCount]:
     """Count the documents in quarantine by collection and rule; one that breaks several counts for each.
 
@@ -91,10 +115,9 @@ def find(postgres: Postgres, identity: str) -> list[Quarantined]:
     Raises:
         UsageError: There is none.
     """
-    spellings = [identity, orjson.dumps({"$oid": identity}).decode(), orjson.dumps(identity).decode()]
-    spellings.append(json_util.dumps(bson.ObjectId(identity)) if bson.ObjectId.is_valid(identity) else identity)
-    condition = "WHERE _id IN ($1::text, $2::text, $3::text, $4::text) ORDER BY collection"
-    found = [_quarantined(row) for row in postgres.rows(f"{_ONE} {condition}", *spellings)] if _exists(postgres) else []
+    condition = "WHERE _id IN (SELECT jsonb_array_elements_text($1::text::jsonb)) ORDER BY collection, _id"
+    spellings = orjson.dumps(_spellings(identity)).decode()
+    found = [_quarantined(row) for row in postgres.rows(f"{_ONE} {condition}", spellings)] if _exists(postgres) else []
     if not found:
         raise UsageError(f"no document with the _id {identity} is in quarantine; etl quarantine list shows samples")
     return found
@@ -107,17 +130,23 @@ def export(postgres: Postgres, collections: Sequence[str] = ()) -> Iterator[Quar
         postgres: Where the books are.
         collections: Only these; all if none is named.
     """
-    after = ("", b"")
-    while _exists(postgres):
-        condition = "WHERE resolved_at IS NULL AND (collection, id_hash) > ($1::text, $2::bytea)"
-        query = _ONE.replace("SELECT ", "SELECT id_hash, ", 1)
-        rows = postgres.rows(f"{query} {condition} ORDER BY collection, id_hash LIMIT {_EXPORT_ROWS}", *after)
-        for row in rows:
-            if not collections or row[1] in collections:
-                yield _quarantined(row[1:])
-        if not rows:
-            return
-        after = (rows[-1][1], rows[-1][0])
+    if not _exists(postgres):
+        return
+    names = [name for (name,) in postgres.rows("SELECT DISTINCT collection FROM etl.quarantine ORDER BY 1")]
+    condition = "WHERE resolved_at IS NULL AND collection = $1::text AND id_hash > $2::bytea"
+    query = f"{_ONE.replace('SELECT ', 'SELECT id_hash, ', 1)} {condition} ORDER BY id_hash LIMIT {_EXPORT_ROWS}"
+    for name in names:
+        after = b""
+        while (not collections or name in collections) and (rows := postgres.rows(query, name, after)):
+            yield from (_quarantined(row[1:]) for row in rows)
+            after = rows[-1][0]
+
+
+def _spellings(identity: str) -> list[str]:
+    """Return the Extended JSON that a person may mean who writes an ``_id`` down."""
+    named = ("$oid", "$numberInt", "$numberLong", "$numberDouble")
+    values: list[object] = [identity, *({name: identity} for name in named)]
+    return [identity, *(orjson.dumps(value).decode() for value in values)]
 
 
 def _quarantined(row: Sequence[Any]) -> Quarantined:

@@ -186,7 +186,9 @@ def _scalar(value: Any, kind: Kind) -> Any:
             return _within_64_bits(int(value))
     elif kind is NUMBER and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    elif (kind is BOOLEAN and isinstance(value, bool)) or (kind.frame == pl.String() and type(value) is str):
+    elif (kind is BOOLEAN and isinstance(value, bool)) or (
+        kind.frame == pl.String() and kind not in (OBJECT_ID, JSON) and type(value) is str
+    ):
         return value
     elif isinstance(kind.frame, pl.Decimal) and isinstance(value, bson.Decimal128):
         return _exact(value.to_decimal(), kind.frame)

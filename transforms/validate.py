@@ -47,7 +47,11 @@ def _failures(frame: pl.DataFrame, table: Table) -> Iterator[tuple[int, str, str
         for row, context, column, check, value in cases.iter_rows():
             if check == "not_nullable" and value is not None:
                 continue  # Pandera takes NaN for null
-            yield (row, column, check, value) if context == "Column" else (row, "", check, None)
+            if context == "Column":
+                cell = frame[column][row]
+                yield row, column, check, cell if isinstance(cell, int) else value  # Pandera makes a text of it
+            else:
+                yield row, "", check, None
 
 
 def _within_python(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, list[tuple[int, str, str, Any]]]:

@@ -51,8 +51,8 @@ def listing(collections: Collections = None, as_json: AsJson = False) -> None:
     """Count the refused documents by collection and rule, with a sample of each."""
     from pipeline.quarantine import counts
 
-    with _books() as postgres:
-        found = counts(postgres, collections or ())
+    with _books(collections) as (postgres, names):
+        found = counts(postgres, names)
     rows = [(one.collection, one.rule, one.path, one.documents, _short(one.sample)) for one in found]
     headings = ("collection", "rule", "first path", "documents", "sample _id")
     part = tables.table("Quarantine, by rule", headings, rows, wraps=("rule", "first path"))
@@ -67,7 +67,7 @@ def one(
     """Print a refused document and every reason why it was refused."""
     from pipeline.quarantine import find
 
-    with _books() as postgres:
+    with _books() as (postgres, _):
         found = find(postgres, identity)
     parts = [part for document in found for part in _parts(document)]
     show({"documents": [_values(document) for document in found]}, *parts, as_json=as_json)
@@ -85,8 +85,8 @@ def export(
     from pipeline.quarantine import export as every
 
     exported = 0
-    with _books() as postgres, _opened(output) as file:
-        for document in every(postgres, collections or ()):
+    with _books(collections) as (postgres, names), _opened(output) as file:
+        for document in every(postgres, names):
             file.write(document.raw if form is Format.BSON else document.document.encode() + b"\n")
             exported += 1
     say(f"{exported:,} documents exported")
@@ -114,11 +114,16 @@ def replay(collections: Collections = None, as_json: AsJson = False) -> None:
 
 
 @contextmanager
-def _books() -> Iterator["Postgres"]:
+def _books(collections: Sequence[str] | None = None) -> Iterator[tuple["Postgres", list[str]]]:
+    """Open the books, and tell which collections are meant."""
+    from contracts.schema.registry import entities
+    from pipeline.quarantine import chosen
+    from pipeline.settings import Settings
+
     with bookkeeper() as postgres:
         if postgres is None:
             raise UsageError("nothing replicated yet, so nothing is in quarantine; run etl demo, or etl replicate")
-        yield postgres
+        yield postgres, chosen(postgres, entities(Settings.load().contracts).values(), collections or ())
 
 
 @contextmanager
