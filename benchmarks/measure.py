@@ -28,6 +28,7 @@ class Measurement:
         cpu_s: Processor seconds of the command's processes.
         peak_rss_mib: Peak memory of its largest single process.
         servers_cpu_s: Processor seconds of the database servers meanwhile.
+        others_cpu_s: Processor seconds that the rest of the machine took meanwhile: how much the run was disturbed.
         exit_code: 0 if all went well.
     """
 
@@ -35,6 +36,7 @@ class Measurement:
     cpu_s: float
     peak_rss_mib: float
     servers_cpu_s: float
+    others_cpu_s: float
     exit_code: int
 
 
@@ -48,12 +50,20 @@ def measure(command: Sequence[str], variables: Mapping[str, str], home: Path) ->
     """
     with tempfile.TemporaryDirectory() as folder:
         result, log = Path(folder) / "result.json", Path(folder) / "log"
-        before = _servers_cpu_s(home)
+        before, busy_before = _servers_cpu_s(home), _busy_s()
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(result), str(log), *command]
         subprocess.run(launcher, env=os.environ | dict(variables), cwd=folder, check=True)
-        servers = _servers_cpu_s(home) - before
+        servers, busy = _servers_cpu_s(home) - before, _busy_s() - busy_before
+        taken = json.loads(result.read_text())
+        others = max(0.0, busy - servers - taken["cpu_s"])
         said = log.read_text(errors="replace")[-4000:]
-        return Measurement(servers_cpu_s=servers, **json.loads(result.read_text())), said
+        return Measurement(servers_cpu_s=servers, others_cpu_s=others, **taken), said
+
+
+def _busy_s() -> float:
+    """Return the processor time that all processes of the machine have had."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system)
 
 
 def _servers_cpu_s(home: Path) -> float:

@@ -1,7 +1,7 @@
 """Speed: each contender copies the same collections, in turn, round by round, so that a slow minute hits all alike."""
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -86,10 +86,25 @@ def _one(one: Contender, job: Job) -> dict[str, Any]:
     return asdict(measured)
 
 
-def walls(result: dict[str, Any], name: str) -> dict[int, float]:
-    """Return the seconds of a contender's good runs, by round."""
+WALL, CPU = ("wall_s",), ("cpu_s", "servers_cpu_s")
+
+
+def seconds(result: dict[str, Any], name: str, measures: Sequence[str]) -> dict[int, float]:
+    """Return the seconds of a contender's good runs, by round; of several measures their sum."""
     runs = result["contenders"].get(name, {"runs": []})["runs"]
-    return {one["round"]: one["wall_s"] for one in runs if one["exit_code"] == 0}
+    return {one["round"]: sum(one[measure] for measure in measures) for one in runs if one["exit_code"] == 0}
+
+
+def disturbed_pct(speed: dict[str, Any]) -> float | None:
+    """Return which share of the machine others took during the runs, in the middle."""
+    runs = [
+        one
+        for result in speed["collections"].values()
+        for contender in result["contenders"].values()
+        for one in contender["runs"]
+        if "others_cpu_s" in one
+    ]
+    return median(100 * one["others_cpu_s"] / one["wall_s"] / speed["cores"] for one in runs) if runs else None
 
 
 def middle(result: dict[str, Any], name: str, measure: str) -> float | None:
@@ -98,7 +113,7 @@ def middle(result: dict[str, Any], name: str, measure: str) -> float | None:
     return median(runs) if runs else None
 
 
-def ratios(result: dict[str, Any], name: str, to: str) -> list[float]:
+def ratios(result: dict[str, Any], name: str, to: str, measures: Sequence[str] = WALL) -> list[float]:
     """Return how many times as long one contender took as another, paired by round.
 
     One that copied fewer documents is compared per document, which flatters it or the other by the seconds of their
@@ -111,7 +126,7 @@ def ratios(result: dict[str, Any], name: str, to: str) -> list[float]:
     }
     if len(documents) < len({name, to}):
         return []
-    mine, others = walls(result, name), walls(result, to)
+    mine, others = seconds(result, name, measures), seconds(result, to, measures)
     scale = documents[to] / documents[name]
     return [mine[number] * scale / others[number] for number in sorted(mine.keys() & others.keys())]
 

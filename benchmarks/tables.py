@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speed import middle, ratios
+from benchmarks.speed import CPU, middle, ratios
 from benchmarks.targets import outcomes
 
 
@@ -16,11 +16,11 @@ def speed_rows(result: dict[str, Any]) -> list[list[str]]:
     for name, one in result["contenders"].items():
         wall = middle(result, name, "wall_s")
         if wall is None:
-            rows.append([one["title"], *["failed" if one["runs"] else "-"] * 8])
+            rows.append([one["title"], *["failed" if one["runs"] else "-"] * 9])
             continue
         documents = one["runs"][0]["documents"]
         size = result["bson_bytes"] * documents / result["documents"]
-        paired = ratios(result, name, "postgres")
+        paired, by_cpu = ratios(result, name, "postgres"), ratios(result, name, "postgres", CPU)
         rows.append(
             [
                 one["title"] + ("" if documents == result["documents"] else f" ({documents:,} documents)"),
@@ -32,6 +32,7 @@ def speed_rows(result: dict[str, Any]) -> list[list[str]]:
                 f"{size / wall / 1e6:.1f}",
                 f"{middle(result, name, 'peak_rss_mib'):.0f}",
                 f"{median(paired):.2f} ({min(paired):.2f}-{max(paired):.2f})" if paired else "-",
+                f"{median(by_cpu):.2f}" if by_cpu else "-",
             ]
         )
     return rows
@@ -78,10 +79,17 @@ def show(speed: dict[str, Any]) -> None:
         console.print(_table(title, SPEED_HEADER, speed_rows(result)))
         console.print(_table(f"{name}: what was left in PostgreSQL, against ours", EQUAL_HEADER, equal_rows(result)))
     rows = [
-        [one.collection, one.text, one.bound, one.measured, "met" if one.met else f"missed by {1 / one.margin:.2f}x"]
+        [
+            one.collection,
+            one.text,
+            one.bound,
+            one.measured,
+            one.by_cpu,
+            "met" if one.met else f"missed by {1 / one.margin:.2f}x",
+        ]
         for one in outcomes(speed)
     ]
-    console.print(_table("Targets", ("collection", "what", "bound", "measured", ""), rows))
+    console.print(_table("Targets", ("collection", "what", "bound", "measured", "by CPU", ""), rows))
 
 
 def _table(title: str, header: tuple[str, ...], rows: list[list[str]]) -> Table:
