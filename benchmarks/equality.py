@@ -40,14 +40,15 @@ _OURS = (
     "extract(epoch FROM a.at)::numeric(20,3)), '|' ORDER BY a._position) "
     "FROM replica.user_sessions_actions a WHERE a._id = s._id) AS actions FROM replica.user_sessions s"
 )
+# Joined, not looked up row by row: dlt's child tables have no index on the parent.
 _DLT_CHILDREN = (
-    "SELECT session_id, user_id, start_time, end_time, device__type AS device_type, "
-    "device__os AS device_os, device__browser AS device_browser, "
-    "(SELECT string_agg(p.value, '|' ORDER BY p._dlt_list_idx) FROM {schema}.user_sessions__pages_visited p "
-    "WHERE p._dlt_parent_id = s._dlt_id) AS pages, (SELECT string_agg(concat_ws(',', a.type, a.target, "
-    "extract(epoch FROM a.at)::numeric(20,3)), '|' ORDER BY a._dlt_list_idx) "
-    "FROM {schema}.user_sessions__actions a WHERE a._dlt_parent_id = s._dlt_id) AS actions "
-    "FROM {schema}.user_sessions s"
+    "SELECT session_id, user_id, start_time, end_time, device__type AS device_type, device__os AS device_os, "
+    "device__browser AS device_browser, pages, actions FROM {schema}.user_sessions s "
+    "LEFT JOIN (SELECT _dlt_parent_id AS parent, string_agg(value, '|' ORDER BY _dlt_list_idx) AS pages "
+    "FROM {schema}.user_sessions__pages_visited GROUP BY 1) p ON p.parent = s._dlt_id "
+    "LEFT JOIN (SELECT _dlt_parent_id AS parent, string_agg(concat_ws(',', type, target, "
+    "extract(epoch FROM at)::numeric(20,3)), '|' ORDER BY _dlt_list_idx) AS actions "
+    "FROM {schema}.user_sessions__actions GROUP BY 1) a ON a.parent = s._dlt_id"
 )
 
 

@@ -47,7 +47,8 @@ SPEED_HEADER = (
     "docs/s",
     "MB/s",
     "peak MiB",
-    "wall / ours, PostgreSQL",
+    "wall / ours",
+    "all CPU / ours",
 )
 
 
