@@ -53,7 +53,8 @@ def _bars(name: str, result: dict[str, Any], theme: Theme) -> str:
     for who in COPIES:
         one = result["contenders"].get(who)
         if one and (wall := middle(result, who, "wall_s")):
-            rates.append((one["title"], one["runs"][0]["documents"] / wall, who == "postgres"))
+            title = "etl replicate" if who == "postgres" else one["title"]
+            rates.append((title, one["runs"][0]["documents"] / wall, who == "postgres"))
     most, parts = max(rate for _, rate, _ in rates), []
     for place, (title, rate, ours) in enumerate(rates):
         top, width = 56 + place * ROW, (WIDTH - LEFT - RIGHT) * rate / most

@@ -14,6 +14,7 @@ from benchmarks.tables import EQUAL_HEADER, SPEED_HEADER, equal_rows, speed_rows
 from benchmarks.targets import outcomes
 from benchmarks.world import RESULTS
 
+NOTES = RESULTS / "notes.md"  # by hand: where the time goes, what a figure does not tell
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 INTRODUCTION = """\
 # Benchmarks
@@ -47,7 +48,7 @@ def write() -> None:
     """Write the page and the plots from whatever results there are; the largest measurement comes first."""
     speeds = sorted((_read(path) for path in RESULTS.glob("speed-*.json")), key=lambda one: -int(one["rows"]))
     memory, scale, fidelity = (_read(RESULTS / f"{name}.json") for name in ("memory", "scale-out", "fidelity"))
-    parts = [INTRODUCTION]
+    parts = [INTRODUCTION, *([NOTES.read_text()] if NOTES.exists() else [])]
     if speeds:
         parts += [_targets(speeds), *(_speed(one, plotted=place == 0) for place, one in enumerate(speeds))]
     parts += [_memory(memory)] if memory else []
