@@ -17,7 +17,7 @@ from pipeline.proof import allowed, prove, refuse_too_many
 from pipeline.publishing import abandon, finish_what_was_cut_short
 from pipeline.run import Partition, Run, staging_of
 from pipeline.stores import LoadFrame
-from pipeline.stores.mongo import Range
+from pipeline.stores.mongo import Mongo, Range
 from transforms.careful import careful
 from transforms.digest import Digest, digest
 from transforms.drift import Drift, merged
@@ -124,9 +124,9 @@ def load(
         targets = connections.targets(run.targets)
         loaders = [stack.enter_context(target.loading(staging, partition.number, entity.tables)) for target in targets]
         tally = _Tally()
-        for one in _loaded(_digests(connections, run, partition, entity), entity, loaders):
+        for one in _loaded(_digests(connections.mongo, run, partition, entity, source), entity, loaders):
             books.refuse(connections.postgres, run.id, partition.collection, partition.number, one.refused)
-            tally.add(one, entity)
+            tally.add(one)
             progress(partition, source, tally.documents)
         books.record(
             connections.postgres,
@@ -179,22 +179,26 @@ class _Tally:
     size: int = 0
     drift: list[Drift] = field(default_factory=list)
 
-    def add(self, one: Digest, entity: Entity) -> None:
-        self.documents += len(one.frames[entity.root.name]) + len(one.refused)
+    def add(self, one: Digest) -> None:
+        self.documents += one.documents
         self.quarantined += len(one.refused)
         self.size += one.size
         self.drift = merged([*self.drift, *one.drift])
 
 
-def _digests(connections: Connections, run: Run, partition: Partition, entity: Entity) -> Iterator[Digest]:
-    """Yield all documents of a partition, digested: first what the gate refuses, then the rest."""
-    mongo, gated = connections.mongo, False
-    for raws in in_chunks(mongo.refused(entity, run.cluster_time, partition.within)):
-        gated = True
-        yield careful(raws, entity)
-    batches = mongo.batches(entity, run.cluster_time, partition.within, gated=gated)
-    for batch in prefetched(batches):
-        yield digest(batch, entity)
+def _digests(mongo: Mongo, run: Run, partition: Partition, entity: Entity, source: int) -> Iterator[Digest]:
+    """Yield all documents of a partition, digested: first those that pass the gate, then the refused ones.
+
+    MongoDB's own count tells whether there are refused ones at all; most often there are none to look for.
+    """
+    passed = 0
+    for batch in prefetched(mongo.admitted(entity, run.cluster_time, partition.within)):
+        one = digest(batch, entity)
+        passed += one.documents
+        yield one
+    if passed != source:
+        for raws in prefetched(in_chunks(mongo.refused(entity, run.cluster_time, partition.within))):
+            yield careful(raws, entity)
 
 
 def in_chunks(raws: Iterable[bytes]) -> Iterator[list[bytes]]:

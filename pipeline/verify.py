@@ -23,7 +23,7 @@ from pipeline.publishing import REPLICA, finish_what_was_cut_short
 from pipeline.stores import Target
 from pipeline.stores.mongo import Range
 from transforms.compare import SHOWN, Difference, Findings, as_stored, compare
-from transforms.decode import documents
+from transforms.documents import documents
 from transforms.expected import expected_frames, expected_id
 from transforms.identity import identity
 

@@ -6,20 +6,18 @@ rest of the document takes the same way as all others. Everything else is refuse
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import bson
 import polars as pl
 
 from contracts.schema.entity import EXTRA, ID, Entity, Field
 from transforms.digest import Digest, Refused, digest
+from transforms.documents import DECODING, Document, changed_by_decoding
 from transforms.drift import merged, undeclared
 from transforms.explain import explain
-from transforms.free_form import DECODING, changed_by_decoding, json_text, unrepresentable
+from transforms.extended_json import json_text, unrepresentable
 from transforms.reasons import Reason, escaped
 from transforms.thorough import further_reasons
-
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,11 @@ def careful(raws: Sequence[bytes], entity: Entity, *, gated: bool = True) -> Dig
     root = _with_extras(lawful.frames[entity.root.name], mended.values())
     drift = [drift for one in mended.values() for drift in undeclared(one.undeclared, one.id)]
     return Digest(
-        {**lawful.frames, entity.root.name: root}, refused, sum(map(len, raws)), merged([*lawful.drift, *drift])
+        len(raws),
+        {**lawful.frames, entity.root.name: root},
+        refused,
+        sum(map(len, raws)),
+        merged([*lawful.drift, *drift]),
     )
 
 

@@ -2,20 +2,21 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import bson
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from bson import CodecOptions
 from pymongoarrow.api import Schema, find_arrow_all
 
 from contracts.schema.entity import Entity, Field
 from contracts.schema.mongo import read_schema
-from transforms.free_form import DECODING, changed_by_decoding
+from transforms.documents import DECODING, changed_by_decoding, starts
 
-_ELEMENT_TYPES = frozenset((*range(0x01, 0x14), 0x7F, 0xFF))  # the byte before a field's name in BSON
+_BEGINS_ELEMENT = np.zeros(256, bool)  # by the byte before a field's name in BSON, which is its type
+_BEGINS_ELEMENT[[*range(0x01, 0x14), 0x7F, 0xFF]] = True
 
 
 class TwiceNamedError(ValueError):
@@ -69,20 +70,6 @@ def decode(batch: bytes, entity: Entity) -> pa.Table:
     return table
 
 
-def documents(batch: bytes) -> list[bytes]:
-    """Cut a batch into its documents; each begins with its length."""
-    starts = [*_starts(batch), len(batch)]
-    return [batch[start:end] for start, end in pairwise(starts)]
-
-
-def _starts(batch: bytes) -> list[int]:
-    starts, start = [], 0
-    while start < len(batch):
-        starts.append(start)
-        start += int.from_bytes(batch[start : start + 4], "little")
-    return starts
-
-
 def _with_name_twice(batch: bytes, entity: Entity) -> Iterator[bytes]:
     """Yield the documents in which a name that may be missing seems to stand more than once.
 
@@ -92,13 +79,13 @@ def _with_name_twice(batch: bytes, entity: Entity) -> Iterator[bytes]:
     names = _may_be_missing(entity)
     if not names:
         return
-    starts = np.array(_starts(batch))
+    beginnings = np.array(starts(batch))
     found: set[int] = set()
     for name in names:
-        owners = np.searchsorted(starts, _places(batch, name), side="right")
+        owners = np.searchsorted(beginnings, _places(batch, name), side="right")
         found.update(owners[1:][owners[1:] == owners[:-1]].tolist())
     for number in sorted(found):
-        start = starts[number - 1]
+        start = beginnings[number - 1]
         yield batch[start : start + int.from_bytes(batch[start : start + 4], "little")]
 
 
@@ -116,15 +103,12 @@ def _has_items_too_many(array: pa.Array) -> bool:
     return False
 
 
-def _places(batch: bytes, name: str) -> list[int]:
+def _places(batch: bytes, name: str) -> npt.NDArray[np.int64]:
     """Return where elements of this name seem to begin; a text may look like one."""
-    needle, places = name.encode() + b"\0", []
-    place = batch.find(needle, 1)
-    while place >= 0:
-        if batch[place - 1] in _ELEMENT_TYPES:
-            places.append(place)
-        place = batch.find(needle, place + 1)
-    return places
+    needle = name.encode() + b"\0"
+    pieces = np.fromiter(map(len, batch.split(needle)), np.int64)
+    places = np.cumsum(pieces[:-1] + len(needle)) - len(needle)
+    return places[_BEGINS_ELEMENT[np.frombuffer(batch, np.uint8)[places - 1]]]
 
 
 @cache

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import JSON
-from transforms.decode import decode, documents
+from transforms.decode import decode
+from transforms.documents import DECODING, changed_by_decoding, documents
 from transforms.drift import Drift, new_values
 from transforms.explain import explain
-from transforms.free_form import DECODING, changed_by_decoding, json_texts
+from transforms.free_form import json_texts
 from transforms.nan import with_nan
 from transforms.normalise import normalise
 from transforms.reasons import Reason
@@ -38,12 +39,14 @@ class Digest:
     """What has become of a batch.
 
     Attributes:
+        documents: How many there were.
         frames: The rows to load, by the table's name.
         refused: The documents that must not be loaded.
         size: Bytes of BSON.
         drift: In what the loaded documents go beyond their contract.
     """
 
+    documents: int
     frames: dict[str, pl.DataFrame]
     refused: list[Refused]
     size: int
@@ -69,7 +72,9 @@ def digest(batch: bytes, entity: Entity) -> Digest:
         else pa.concat_tables([decode(b"", entity), *(table for _, table in decoded)])
     )
     frames, refused = _judged(b"".join(piece for piece, _ in decoded), whole, entity)
-    return Digest(frames, [*culprits, *refused], len(batch), new_values(frames, entity.tables))
+    refused += culprits
+    made = len(frames[entity.root.name]) + len(refused)
+    return Digest(made, frames, refused, len(batch), new_values(frames, entity.tables))
 
 
 def _decoded(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | None]]:
@@ -90,10 +95,8 @@ def _decoded(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | N
 def _judged(batch: bytes, table: pa.Table, entity: Entity) -> tuple[dict[str, pl.DataFrame], list[Refused]]:
     """Normalise decoded documents, and set apart those whose values break a rule or can't be held exactly."""
     free_form = [column for column in entity.root.columns if column.kind is JSON and column.field is not None]
-    paths = [column.path for column in free_form]
-    texts, unrepresentable = json_texts(documents(batch), paths) if paths else ([], {})
-    columns = {column.name: pl.Series(text, dtype=pl.String) for column, text in zip(free_form, texts, strict=True)}
-    frames = with_nan(normalise(table, entity, columns), batch, entity)
+    texts, unrepresentable = json_texts(batch, free_form)
+    frames = with_nan(normalise(table, entity, texts), batch, entity)
     ids = frames[entity.root.name][ID].cast(pl.String)
     reasons = broken_rules(frames, entity)
     if not (reasons or unrepresentable):

@@ -10,7 +10,7 @@ from bson import DatetimeMS
 
 from contracts.schema.entity import Entity, Field
 from contracts.schema.kinds import INT64_MAX, INT64_MIN, JSON, Kind
-from transforms.free_form import unrepresentable
+from transforms.extended_json import unrepresentable
 from transforms.reasons import Reason, escaped
 
 _NAMES: dict[type, str] = {

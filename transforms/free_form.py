@@ -1,269 +1,126 @@
-"""Free-form documents as relaxed Extended JSON v2 that reads back as the same values from both stores."""
+"""The free-form fields of many documents as JSON, in few calls: the texts are those of ``extended_json``.
 
-import base64
+Decoding and writing go by way of C for thousands of documents at a time. What either might change is found by looking
+at the bytes that went in and the text that came out; only the documents in doubt are then written one by one.
+"""
+
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
-from math import isfinite, isinf
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import bson
 import orjson
-from bson import CodecOptions, DatetimeMS
-from bson.codec_options import DatetimeConversion
+import polars as pl
 
+from contracts.schema.entity import Column
+from transforms.documents import TOGETHER, decoded, documents
+from transforms.extended_json import UnrepresentableError, extended, json_text
 from transforms.reasons import Reason, escaped
 
-# Far dates must not stop the decoder; a subclass of dict that minds duplicates would be three times slower.
-DECODING: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 _ORJSON = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
-# jsonb prints 1e17 as an integer, so a number with an exponent must be written out.
-_EXPONENT = re.compile(rb"[:\[,]-?\d[\d.]*e")
-_MARKS_OF_EXPONENTS = (orjson.dumps(1e17)[1:-2], b"e-")  # "e+", but just "e" in older versions
-# The last two bytes of a NaN or an infinity. Few other bytes look so, and no text does.
+# Between two texts, and in place of the quote before our own "$date" and the like: JSON has neither of these bytes.
+_SEPARATOR, _OUR_QUOTE = "\0", "\1"
+_BETWEEN = orjson.Fragment(_SEPARATOR)
+# A name that begins with $ would read back as another type; jsonb holds neither NUL nor negative zero, and prints 1e17
+# as an integer.
+_IN_DOUBT = r'"\$|\\u0000|-0\.0|[:\[,]-?\d[\d.]*e'
+# The last two bytes of a NaN or an infinity, which orjson writes as null. Few other bytes look so, and no text does.
 _NOT_FINITE = re.compile(rb"[\xf0-\xff][\x7f\xff]")
-_LAST_ISO_YEAR_MS = 253402300799999
+_STANDS_IN = "{}"  # for what is refused
 
 
-class UnrepresentableError(ValueError):
-    """A value that a store would change; carries the reason."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.rule)
-        self.reason = reason
-
-
-def json_texts(
-    documents: Iterable[bytes], paths: Sequence[tuple[str, ...]]
-) -> tuple[list[list[str | None]], dict[int, Reason]]:
+def json_texts(batch: bytes, columns: Sequence[Column]) -> tuple[dict[str, pl.Series], dict[int, Reason]]:
     """Write the free-form fields of documents as JSON.
 
     Args:
-        documents: Each document's BSON.
-        paths: Where the free-form fields stand.
+        batch: BSON documents, one after the other.
+        columns: The columns of the free-form fields.
 
     Returns:
-        One list of texts per path (null where the field is null or missing), and by the document's place in the
-        input the first reason why it can't be held exactly.
+        The texts by column, one per document (null where the field is null or missing), and by the document's place
+        in the batch the first reason why it can't be held exactly.
     """
-    columns: list[list[str | None]] = [[] for _ in paths]
+    texts: dict[str, list[pl.Series]] = {column.name: [] for column in columns}
     refused: dict[int, Reason] = {}
-    for number, raw in enumerate(documents):
-        texts: list[str | None] = ["{}"] * len(paths)  # stands in for what is refused
-        try:
-            document = bson.decode(raw, DECODING)
-            if reason := changed_by_decoding(document, raw):
-                raise UnrepresentableError(reason)
-            texts = [_text_at(document, path, raw) for path in paths]
-        except UnrepresentableError as error:
-            refused[number] = error.reason
-        except bson.errors.BSONError as error:
-            refused[number] = Reason("", "undecodable BSON", str(error))
-        for column, text in zip(columns, texts, strict=True):
-            column.append(text)
-    return columns, refused
+    raws = documents(batch) if columns else []
+    located = _located(raws, columns[0]) if len(columns) == 1 else None
+    for start in range(0, len(raws), TOGETHER):
+        some = (located or raws)[start : start + TOGETHER]
+        values = list(decoded(some))
+        reasons = {number: value for number, value in enumerate(values) if isinstance(value, Reason)}
+        for column in columns:
+            fields = [None if isinstance(one, Reason) else one if located else _field(one, column) for one in values]
+            written, unheld = _written(fields, some, column)
+            texts[column.name].append(written)
+            reasons = unheld | reasons
+        refused |= {start + number: reason for number, reason in reasons.items()}
+    # A column must be free of nulls where the contract says so, also for a document that is refused.
+    empty = pl.Series([], dtype=pl.String)
+    series = {name: pl.concat([empty, *parts]) for name, parts in texts.items()}
+    lost = pl.Series(list(refused), dtype=pl.UInt32)
+    return {name: one.scatter(lost, _STANDS_IN) if len(lost) else one for name, one in series.items()}, refused
 
 
-def changed_by_decoding(document: dict[str, Any], raw: bytes) -> Reason | None:
-    """Return why a decoded document is not all of what its bytes say, or None if it is.
+def _located(raws: Sequence[bytes], column: Column) -> list[bytes] | None:
+    """Return the BSON of a field of each document, or None if a look does not find it; to decode it alone is faster.
 
-    Args:
-        document: What :func:`bson.decode` makes of the bytes, with ``DECODING``.
-        raw: The bytes.
+    Every document has the field, so where its name stands only once, of whatever type, that is where it is.
     """
-    encoded = bson.encode({"": document})[6:-1]  # at the top level pymongo would put _id first
-    if encoded == raw:
+    if column.nullable or len(column.path) > 1:
         return None
-    if len(encoded) != len(raw):
-        return Reason("", "duplicate field names", None)
-    # A symbol becomes a string, undefined null, and an array's items get the names that they should have.
-    return Reason("", "a BSON type or form that can't be kept, such as symbol or undefined", None)
+    name = column.path[0].encode() + b"\0"
+    if any(raw.count(name) != 1 for raw in raws):
+        return None
+    places = (raw.index(name) + len(name) for raw in raws)
+    return [raw[at : at + int.from_bytes(raw[at : at + 4], "little")] for raw, at in zip(raws, places, strict=True)]
 
 
-def json_text(value: Any, pointer: str = "", raw: bytes | None = None) -> str:
-    """Write one decoded BSON value as JSON.
-
-    Args:
-        value: What :func:`bson.decode` makes of it, with ``DECODING``.
-        pointer: Where it stands, for the reason.
-        raw: The BSON that it was decoded from, or more; without it, each null is looked at.
-
-    Raises:
-        UnrepresentableError: A store would change it.
-    """
-    marks = 0
-
-    def extended(special: Any) -> Any:
-        nonlocal marks
-        if type(special) is bson.Int64:
-            return int(special)
-        marks += 1
-        return _WRITTEN_FAST[type(special)](special)
-
-    try:
-        fast = orjson.dumps(value, default=extended, option=_ORJSON)
-    except TypeError:  # a value that is not written fast: orjson wraps whatever the callback raises
-        return _exact(value, pointer)
-    return fast.decode() if _is_exact(fast, marks, raw) else _exact(value, pointer)
-
-
-def unrepresentable(value: Any, pointer: str) -> list[Reason]:
-    """Return every reason why a decoded BSON value can't be held as JSON; none if it can.
-
-    Args:
-        value: What :func:`bson.decode` makes of it, with ``DECODING``.
-        pointer: Where it stands.
-    """
-    try:
-        json_text(value, pointer)
-    except UnrepresentableError:
-        return list(_reasons_against(value, pointer))
-    return []
-
-
-def _reasons_against(value: Any, at: str) -> Iterator[Reason]:
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from _reason_of(_key, name, at)
-            yield from _reasons_against(item, f"{at}/{escaped(name)}")
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _reasons_against(item, f"{at}/{number}")
-    else:
-        yield from _reason_of(_exact, value, at)
-
-
-def _reason_of(write: Callable[[Any, str], str], value: Any, at: str) -> Iterator[Reason]:
-    try:
-        write(value, at)
-    except UnrepresentableError as error:
-        yield error.reason
-
-
-def _is_exact(text: bytes, marks: int, raw: bytes | None) -> bool:
-    """Tell whether both stores give back just what was written; what is in doubt is not.
-
-    Plain searches come first: a regular expression over each text would take as long as writing it.
-    """
-    if text.count(b'"$') != marks or b"\\u0000" in text or b"-0.0" in text:
-        return False  # a $ that we did not write may begin a name; jsonb holds neither NUL nor negative zero
-    if any(mark in text for mark in _MARKS_OF_EXPONENTS) and _EXPONENT.search(text):
-        return False
-    # orjson writes NaN and infinities as null.
-    return b"null" not in text or (raw is not None and not _NOT_FINITE.search(raw))
-
-
-def _text_at(document: Any, path: tuple[str, ...], raw: bytes) -> str | None:
-    for name in path:
+def _field(document: Any, column: Column) -> Any:
+    for name in column.path:
         document = document.get(name) if document is not None else None
-    return None if document is None else json_text(document, "".join(f"/{escaped(name)}" for name in path), raw)
+    return document
 
 
-def _exact(value: Any, at: str) -> str:
-    """Write a value by the book, checking each part of it."""
-    if isinstance(value, dict):
-        return (
-            "{"
-            + ",".join(f"{_key(name, at)}:{_exact(item, f'{at}/{escaped(name)}')}" for name, item in value.items())
-            + "}"
-        )
-    if isinstance(value, list):
-        return "[" + ",".join(_exact(item, f"{at}/{number}") for number, item in enumerate(value)) + "]"
-    if value is None or value is True or value is False:
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, float):
-        return _double(value, at)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(int(value))
-    if type(value) is str:
-        return _string(value, at)
-    return orjson.dumps(_extended(value, at)).decode()
+def _written(values: Sequence[Any], raws: Sequence[bytes], column: Column) -> tuple[pl.Series, dict[int, Reason]]:
+    """Write values, null for None; of those that can't be held exactly return the first reason, by place."""
+    pointer = "".join(f"/{escaped(name)}" for name in column.path)
+    texts = _written_together(values)
+    doubtful: Iterable[int] = range(len(values)) if texts is None else _doubtful(texts, raws)
+    exact: dict[int, str | None] = {}
+    reasons: dict[int, Reason] = {}
+    for number in doubtful:
+        try:
+            exact[number] = None if values[number] is None else json_text(values[number], pointer)
+        except UnrepresentableError as error:
+            exact[number], reasons[number] = _STANDS_IN, error.reason
+    if texts is None:
+        return pl.Series(list(exact.values()), dtype=pl.String), reasons
+    texts = texts.scatter(list(exact), list(exact.values())) if exact else texts
+    texts = texts.str.replace_all(_OUR_QUOTE, '"', literal=True)
+    return texts.set(texts == "null", None), reasons  # what no document is written as
 
 
-def _key(name: str, at: str) -> str:
-    if name.startswith("$"):
-        raise UnrepresentableError(
-            Reason(f"{at}/{escaped(name)}", "a name that begins with $ reads back as another type", name)
-        )
-    return _string(name, at)
+def _written_together(values: Sequence[Any]) -> pl.Series | None:
+    """Write values in one call; None if one of them has no exact JSON form."""
+    between = [_BETWEEN] * (2 * len(values))
+    between[::2] = values
+    try:
+        text = orjson.dumps(between, default=_extended, option=_ORJSON).decode()
+    except TypeError:  # orjson wraps whatever the callback raises
+        return None
+    return pl.Series([text[1:-3]], dtype=pl.String).str.split(f",{_SEPARATOR},").explode()
 
 
-def _string(text: str, at: str) -> str:
-    if "\0" in text:
-        raise UnrepresentableError(Reason(at, "NUL character: PostgreSQL can't hold it", text))
-    return orjson.dumps(text).decode()
+def _extended(value: Any) -> Any:
+    if type(value) is bson.Int64:
+        return int(value)
+    text = orjson.dumps(extended(value, "")).decode()
+    return orjson.Fragment(text.replace('"$', f"{_OUR_QUOTE}$"))
 
 
-def _double(number: float, at: str) -> str:
-    if not isfinite(number):
-        name = ("Infinity" if number > 0 else "-Infinity") if isinf(number) else "NaN"
-        return f'{{"$numberDouble":"{name}"}}'
-    if number == 0 and str(number).startswith("-"):
-        raise UnrepresentableError(Reason(at, "negative zero: jsonb can't hold it", number))
-    text = repr(number)
-    if "e" not in text:
-        return text
-    written_out = format(Decimal(text), "f")
-    return written_out if "." in written_out else written_out + ".0"
-
-
-def _extended(value: Any, at: str) -> dict[str, Any]:
-    """Return the Extended JSON of a value that JSON has no type for."""
-    match value:
-        case DatetimeMS():
-            return {"$date": _date(int(value))}
-        case bson.ObjectId():
-            return {"$oid": str(value)}
-        case bson.Decimal128():
-            return {"$numberDecimal": str(value)}
-        case bson.Code():
-            scope = {} if value.scope is None else {"$scope": orjson.Fragment(_exact(value.scope, at))}
-            return {"$code": _checked(str(value), at), **scope}
-        case bytes():
-            subtype = getattr(value, "subtype", 0)
-            return {"$binary": {"base64": base64.b64encode(value).decode(), "subType": f"{subtype:02x}"}}
-        case bson.Regex():
-            options = "".join(letter for letter, flag in _REGEX_FLAGS if value.flags & flag)
-            return {"$regularExpression": {"pattern": _checked(_pattern(value), at), "options": options}}
-        case bson.Timestamp():
-            return {"$timestamp": {"t": value.time, "i": value.inc}}
-        case bson.MinKey():
-            return {"$minKey": 1}
-        case bson.MaxKey():
-            return {"$maxKey": 1}
-    raise UnrepresentableError(Reason(at, f"BSON type {type(value).__name__} has no exact JSON form", repr(value)))
-
-
-_REGEX_FLAGS = (("i", re.I), ("l", re.L), ("m", re.M), ("s", re.S), ("u", re.U), ("x", re.X))
-
-
-def _pattern(value: bson.Regex[Any]) -> str:
-    return value.pattern.decode() if isinstance(value.pattern, bytes) else str(value.pattern)
-
-
-def _checked(text: str, at: str) -> str:
-    _string(text, at)
-    return text
-
-
-def _date(milliseconds: int) -> Any:
-    if not 0 <= milliseconds <= _LAST_ISO_YEAR_MS:
-        return {"$numberLong": str(milliseconds)}
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{moment}.{milliseconds % 1000:03d}Z" if milliseconds % 1000 else f"{moment}Z"
-
-
-# What needs no care on the way; a date beyond the years that have an ISO form is no such thing.
-_WRITTEN_FAST: dict[type, Callable[[Any], dict[str, Any]]] = {
-    DatetimeMS: lambda value: {"$date": _iso(int(value))},
-    bson.ObjectId: lambda value: {"$oid": str(value)},
-    bson.Decimal128: lambda value: {"$numberDecimal": str(value)},
-}
-
-
-def _iso(milliseconds: int) -> str:
-    text = _date(milliseconds)
-    if not isinstance(text, str):
-        raise TypeError
-    return text
+def _doubtful(texts: pl.Series, raws: Sequence[bytes]) -> list[int]:
+    """Return the places of the texts that a store might not give back as the values that they were written from."""
+    in_doubt = texts.str.contains(_IN_DOUBT)
+    with_null = (texts.str.contains("null", literal=True) & ~in_doubt).arg_true()
+    not_finite = [number for number in with_null if _NOT_FINITE.search(raws[number])]
+    return [*in_doubt.arg_true(), *not_finite]

@@ -11,8 +11,7 @@ import polars as pl
 
 from contracts.schema.entity import Column, Entity, Table
 from contracts.schema.kinds import NUMBER
-from transforms.decode import documents
-from transforms.free_form import DECODING
+from transforms.documents import DECODING, documents
 
 
 def with_nan(frames: Mapping[str, pl.DataFrame], batch: bytes, entity: Entity) -> dict[str, pl.DataFrame]:

@@ -9,11 +9,10 @@ import polars as pl
 from contracts.schema.entity import ID, Entity, Field
 from contracts.schema.kinds import INTEGER, JSON, OBJECT_ID, Kind
 from transforms.decode import decode
+from transforms.documents import Document
 from transforms.normalise import normalise
 from transforms.reasons import Reason, escaped
 from transforms.validate import broken_rules
-
-Document = dict[str, Any]
 
 
 def further_reasons(suspects: Sequence[tuple[Document, list[Reason]]], entity: Entity) -> list[list[Reason]]:

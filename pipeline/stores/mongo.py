@@ -175,19 +175,14 @@ class Mongo:
             for document in source.find(**within.find(condition)):
                 yield bytes(document.raw)
 
-    def batches(self, entity: Entity, cluster_time: Timestamp, within: Range, *, gated: bool) -> Iterator[bytes]:
-        """Yield the documents of a range as the server sends them: many documents' BSON, one after the other.
+    def admitted(self, entity: Entity, cluster_time: Timestamp, within: Range) -> Iterator[bytes]:
+        """Yield the documents of a range that the contract's gate lets pass, as the server sends them.
 
-        Args:
-            entity: The contract.
-            cluster_time: When to read.
-            within: The range.
-            gated: Whether to leave out the documents that the gate refuses.
+        Each item is the BSON of many documents, one after the other, 16 MB at most.
         """
-        condition = {"$jsonSchema": gate(entity)} if gated else {}
         source = self._at(entity.collection, cluster_time)
         with translated(self._shown):
-            yield from source.find_raw_batches(**within.find(condition), batch_size=_BATCH_ROWS)
+            yield from source.find_raw_batches(**within.find({"$jsonSchema": gate(entity)}), batch_size=_BATCH_ROWS)
 
     def in_order(self, collection: str, cluster_time: Timestamp) -> Iterator[bytes]:
         """Yield a collection as the server sends it, in the order of ``_id``: many documents' BSON at a time."""

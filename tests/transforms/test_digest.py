@@ -21,11 +21,12 @@ from contracts.schema.registry import entities
 from generators import DEFECTS, World, generate
 from transforms.careful import careful
 from transforms.compare import Findings, as_stored, compare
-from transforms.decode import decode, documents
+from transforms.decode import decode
 from transforms.digest import Digest, digest
+from transforms.documents import DECODING, documents
 from transforms.expected import expected_frames
 from transforms.explain import explain
-from transforms.free_form import DECODING, UnrepresentableError, json_text
+from transforms.extended_json import UnrepresentableError, json_text
 
 OPTIONS = settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
 Document = dict[str, Any]

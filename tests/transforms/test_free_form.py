@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,15 +28,49 @@ from bson import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from transforms.free_form import DECODING, UnrepresentableError, changed_by_decoding, json_text, json_texts
+from contracts.schema.entity import Column
+from contracts.schema.kinds import JSON
+from transforms.documents import DECODING, changed_by_decoding
+from transforms.extended_json import UnrepresentableError, json_text
+from transforms.free_form import json_texts
 
 OID = ObjectId("5f5f5f5f5f5f5f5f5f5f5f5f")
 
 
-def stored(value: Any) -> tuple[Any, bytes]:
-    """Return a value as it comes out of the database, and the bytes that it came from."""
-    raw = bson.encode({"v": value})
-    return bson.decode(raw, DECODING)["v"], raw
+def column(*path: str, nullable: bool = False) -> Column:
+    return Column("_".join(path), JSON, "", nullable, path)
+
+
+def alone(raw: bytes) -> str:
+    """Write the field v of a document by itself."""
+    return json_text(bson.decode(raw, DECODING)["v"], "/v")
+
+
+def together(raw: bytes, **kind: bool) -> str:
+    """Write the field v of a document together with those of others, and the neighbours as they always are."""
+    neighbour = bson.encode({"v": {"n": None, "t": "null", "x": 0.5}})
+    texts, refused = json_texts(neighbour + raw + neighbour, [column("v", **kind)])
+    assert texts["v"][0] == texts["v"][2] == '{"n":null,"t":"null","x":0.5}'
+    if refused:
+        assert refused.keys() == {1}
+        raise UnrepresentableError(refused[1])
+    assert isinstance(texts["v"][1], str)
+    return texts["v"][1]
+
+
+# Two roads for each value, and one for fields that may be missing: they must meet.
+WRITERS: dict[str, Callable[[bytes], str]] = {
+    "alone": alone,
+    "together": together,
+    "in whole documents": partial(together, nullable=True),
+}
+every_writer = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+a_writer = st.sampled_from(sorted(WRITERS)).map(WRITERS.__getitem__)
+
+
+def stored(value: Any) -> bytes:
+    """Return a document that has the value in its field v."""
+    return bson.encode({"v": value})
 
 
 def parsed(text: str) -> Any:
@@ -94,17 +130,17 @@ def unholdable(value: Any) -> bool:
     return isinstance(value, DBRef)
 
 
-@settings(deadline=None, max_examples=600)
-@given(st.data(), st.booleans())
-def test_any_value_is_exact_or_refused(anything: Any, data: st.DataObject, with_bytes: bool) -> None:
-    value, raw = stored(data.draw(st.dictionaries(st.text(max_size=3).filter(_is_key), anything, max_size=3)))
-    given_bytes = raw if with_bytes else None
+@settings(deadline=None, max_examples=900)
+@given(st.data(), a_writer)
+def test_any_value_is_exact_or_refused(anything: Any, data: st.DataObject, write: Callable[[bytes], str]) -> None:
+    raw = stored(data.draw(st.dictionaries(st.text(max_size=3).filter(_is_key), anything, max_size=3)))
+    value = bson.decode(raw, DECODING)["v"]
     if unholdable(value):
         with pytest.raises(UnrepresentableError) as caught:
-            json_text(value, "/v", given_bytes)
+            write(raw)
         assert caught.value.reason.path.startswith("/v")
         return
-    text = json_text(value, "/v", given_bytes)
+    text = write(raw)
     assert same(parsed(text), extended(value))
     assert same(orjson.loads(text), parsed(text))
 
@@ -113,29 +149,28 @@ def _is_key(name: str) -> bool:
     return "\0" not in name and not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-@settings(deadline=None, max_examples=600)
-@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70).map(float))
-@example(0.1)
-@example(1e15)
-@example(1e16)
-@example(9007199254740993.0)
-@example(1e17)
-@example(123456789012345680.0)
-@example(1e21)
-@example(1e22)
-@example(1e23)
-@example(-1e300)
-@example(1.7976931348623157e308)
-@example(5e-324)
-@example(2.2250738585072014e-308)
-@example(1e-5)
-@example(1e-7)
-def test_doubles_stay_doubles_to_the_last_bit(number: float) -> None:
+@settings(deadline=None, max_examples=900)
+@given(a_writer, st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70).map(float))
+@example(together, 0.1)
+@example(together, 1e15)
+@example(together, 1e16)
+@example(together, 9007199254740993.0)
+@example(together, 1e17)
+@example(together, 123456789012345680.0)
+@example(together, 1e21)
+@example(together, 1e22)
+@example(together, 1e23)
+@example(together, -1e300)
+@example(together, 1.7976931348623157e308)
+@example(together, 5e-324)
+@example(together, 2.2250738585072014e-308)
+@example(together, 1e-5)
+@example(together, 1e-7)
+def test_doubles_stay_doubles_to_the_last_bit(write: Callable[[bytes], str], number: float) -> None:
     if number == 0 and math.copysign(1, number) < 0:
         return
     for around in ({"x": number}, {"x": [number]}, {"x": [None, number]}, {"a": "e+", "x": number}):
-        value, raw = stored(around)
-        text = json_text(value, "", raw)
+        text = write(stored(around))
         assert same(parsed(text), around)
         assert same(orjson.loads(text), around)
         # Digit by digit as PostgreSQL prints its numerics.
@@ -144,19 +179,21 @@ def test_doubles_stay_doubles_to_the_last_bit(number: float) -> None:
 
 @pytest.mark.parametrize("name", ["Infinity", "-Infinity", "NaN"])
 @pytest.mark.parametrize("others", [{}, {"n": None}, {"t": "null"}, {"d": DatetimeMS(0)}, {"b": b"x"}, {"z": 1e17}])
-@pytest.mark.parametrize("with_bytes", [True, False])
-def test_numbers_that_are_none_never_become_null(name: str, others: dict[str, Any], with_bytes: bool) -> None:
-    value, raw = stored({**others, "x": float(name), "y": [float(name)]})
-    found = parsed(json_text(value, "", raw if with_bytes else None))
+@every_writer
+def test_numbers_that_are_none_never_become_null(
+    name: str, others: dict[str, Any], write: Callable[[bytes], str]
+) -> None:
+    found = parsed(write(stored({**others, "x": float(name), "y": [float(name)]})))
     assert found["x"] == {"$numberDouble": name}
     assert found["y"] == [{"$numberDouble": name}]
     assert set(found) == {*others, "x", "y"}
 
 
-def test_no_nan_with_a_payload_becomes_null(raw: SimpleNamespace) -> None:
+@every_writer
+def test_no_nan_with_a_payload_becomes_null(write: Callable[[bytes], str], raw: SimpleNamespace) -> None:
     for tail in (b"\xf0\x7f", b"\xff\x7f", b"\xf8\xff", b"\xf0\xff"):
-        bytes_ = raw.document(b"\x01x\0" + b"\x01\0\0\0\0\0" + tail)
-        assert json_text(bson.decode(bytes_, DECODING), "", bytes_) == '{"x":{"$numberDouble":"NaN"}}'
+        inner = raw.document(b"\x01x\0" + b"\x01\0\0\0\0\0" + tail)
+        assert write(raw.document(raw.inside("v", inner))) == '{"x":{"$numberDouble":"NaN"}}'
 
 
 EXACT: list[tuple[Any, str]] = [
@@ -211,10 +248,11 @@ EXACT: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(
     "others", [{}, {"n": None}, {"x": math.nan}, {"r": MinKey()}], ids=["fast", "null", "nan", "slow"]
 )
-def test_each_type_has_one_form_on_every_way(value: Any, text: str, others: dict[str, Any]) -> None:
-    stored_value, raw = stored({**others, "v": value})
-    for given_bytes in (raw, None):
-        assert json_text(stored_value, "", given_bytes).endswith(f'"v":{text}}}')
+@every_writer
+def test_each_type_has_one_form_on_every_way(
+    write: Callable[[bytes], str], value: Any, text: str, others: dict[str, Any]
+) -> None:
+    assert write(stored({**others, "v": value})).endswith(f'"v":{text}}}')
 
 
 REFUSED: list[tuple[Any, str]] = [
@@ -239,25 +277,23 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("value", "path"), REFUSED, ids=[repr(value)[:40] for value, _ in REFUSED])
-def test_what_a_store_would_change_is_refused_with_its_place(value: Any, path: str) -> None:
-    stored_value, raw = stored(value)
-    for given_bytes in (raw, None):
-        with pytest.raises(UnrepresentableError) as caught:
-            json_text(stored_value, "", given_bytes)
-        assert caught.value.reason.path == path
-        assert json.dumps(caught.value.reason.as_json())
+@every_writer
+def test_what_a_store_would_change_is_refused_with_its_place(
+    write: Callable[[bytes], str], value: Any, path: str
+) -> None:
+    with pytest.raises(UnrepresentableError) as caught:
+        write(stored(value))
+    assert caught.value.reason.path == f"/v{path}"
+    assert json.dumps(caught.value.reason.as_json())
 
 
+@every_writer
 @pytest.mark.parametrize("leaf", [1, math.nan, DatetimeMS(-1)])
-def test_a_hundred_levels(leaf: Any) -> None:
+def test_a_hundred_levels(write: Callable[[bytes], str], leaf: Any) -> None:
     value: Any = {"v": leaf}
     for level in range(99):
         value = {"v": value} if level % 2 else {"v": [value]}
-    assert same(parsed(json_text(*_swapped(stored(value)))), extended(value))
-
-
-def _swapped(both: tuple[Any, bytes]) -> tuple[Any, str, bytes]:
-    return both[0], "", both[1]
+    assert same(parsed(write(stored(value))), extended(value))
 
 
 # --- Whole documents
@@ -273,9 +309,9 @@ def test_texts_stand_in_the_order_of_the_documents(raw: SimpleNamespace) -> None
         raw.document(raw.element("_id", 6), b"\x02d\0\x03\0\0\0\xff\xfe\0"),
         bson.encode({"_id": 7, "s": {"x": 1}}),
     ]
-    columns, refused = json_texts(made, [("d",), ("s", "d")])
-    assert columns[0] == ['{"a":1}', None, None, "{}", "{}", "{}", None]
-    assert columns[1] == ["{}", None, None, "{}", "{}", "{}", None]
+    texts, refused = json_texts(b"".join(made), [column("d", nullable=True), column("s", "d", nullable=True)])
+    assert texts["d"].to_list() == ['{"a":1}', None, None, "{}", "{}", "{}", None]
+    assert texts["s_d"].to_list() == ["{}", None, None, "{}", "{}", "{}", None]
     assert {place: (reason.path, reason.rule.split(":")[0]) for place, reason in refused.items()} == {
         3: ("/d/a", "NUL character"),
         4: ("", "duplicate field names"),
@@ -284,7 +320,7 @@ def test_texts_stand_in_the_order_of_the_documents(raw: SimpleNamespace) -> None
 
 
 def test_the_place_of_a_field_is_a_json_pointer() -> None:
-    _, refused = json_texts([bson.encode({"a/b": {"c~d": {"x": "\0"}}})], [("a/b", "c~d")])
+    _, refused = json_texts(bson.encode({"a/b": {"c~d": {"x": "\0"}}}), [column("a/b", "c~d")])
     assert refused[0].path == "/a~1b/c~0d/x"
 
 
@@ -313,8 +349,39 @@ def test_bytes_that_python_objects_do_not_hold_are_noticed(case: str, raw: Simpl
     bytes_ = LOSSY[case](raw)
     assert changed_by_decoding(bson.decode(bytes_, DECODING), bytes_)
     whole = raw.document(raw.inside("d", bytes_))
-    _, refused = json_texts([whole], [("d",)])
-    assert list(refused) == [0]
+    for nullable in (False, True):
+        texts, refused = json_texts(whole, [column("d", nullable=nullable)])
+        assert list(refused) == [0]
+        assert texts["d"].to_list() == ["{}"]
+
+
+def test_documents_that_are_many_are_told_apart_by_their_place() -> None:
+    many = [{"v": {"n": number, "s": "\0" if number % 1999 == 7 else "x" * (number % 5)}} for number in range(4100)]
+    texts, refused = json_texts(b"".join(map(bson.encode, many)), [column("v")])
+    assert list(refused) == [7, 2006, 4005]
+    for number, text in enumerate(texts["v"]):
+        assert text == "{}" if number in refused else json.loads(text) == many[number]["v"]
+
+
+def test_a_text_that_looks_like_the_field_is_not_taken_for_it() -> None:
+    decoy = bson.encode({"v": {"not": "it"}})[4:-1].decode("latin-1")
+    made = [{"_id": 1, "t": decoy, "v": {"a": 1}}, {"_id": 2, "t": "", "v": {"t": decoy}}]
+    texts, refused = json_texts(b"".join(map(bson.encode, made)), [column("v")])
+    assert texts["v"][0] == '{"a":1}'
+    assert list(refused) == [1]  # for the NUL in it
+
+
+def test_a_field_that_stands_twice_is_noticed_whatever_its_types(raw: SimpleNamespace) -> None:
+    for second in (1, {"a": 1}, None, "text", [1]):
+        twice = raw.document(raw.element("_id", 1), raw.element("v", {}), raw.element("v", second))
+        _, refused = json_texts(twice, [column("v")])
+        assert refused[0].rule == "duplicate field names"
+
+
+def test_nothing_gives_nothing() -> None:
+    texts, refused = json_texts(b"", [column("v")])
+    assert texts["v"].to_list() == [] and refused == {}
+    assert json_texts(bson.encode({}), []) == ({}, {})
 
 
 @settings(deadline=None, max_examples=300)
