@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,12 +53,24 @@ def measure(command: Sequence[str], variables: Mapping[str, str], home: Path) ->
         result, log = Path(folder) / "result.json", Path(folder) / "log"
         before, busy_before = _servers_cpu_s(home), _busy_s()
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(result), str(log), *command]
-        subprocess.run(launcher, env=os.environ | dict(variables), cwd=folder, check=True)
+        _run(launcher, os.environ | dict(variables), folder)
         servers, busy = _servers_cpu_s(home) - before, _busy_s() - busy_before
         taken = json.loads(result.read_text())
         others = max(0.0, busy - servers - taken["cpu_s"])
         said = log.read_text(errors="replace")[-4000:]
         return Measurement(servers_cpu_s=servers, others_cpu_s=others, **taken), said
+
+
+def _run(launcher: Sequence[str], variables: Mapping[str, str], folder: str) -> None:
+    """Run the launcher to its end; if we are told to end before, what it has started ends as well."""
+    with subprocess.Popen(launcher, env=variables, cwd=folder, start_new_session=True) as process:
+        try:
+            code = process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)
+            raise
+    if code:
+        raise subprocess.CalledProcessError(code, launcher)
 
 
 def _busy_s() -> float:
