@@ -1,6 +1,5 @@
 """Fill MongoDB with made-up documents: the only use case that writes there."""
 
-import gc
 import math
 import time
 from collections import Counter, deque
@@ -20,6 +19,7 @@ from generators import DEFECTS, World, rows_at
 from generators import generate as documents_of
 from pipeline.errors import UsageError
 from pipeline.stores.mongo import translated
+from transforms.collector import uncollected
 
 MARKS = "_etl_generated"  # which collections are ours to replace; not among them, so it is never replicated
 WRITERS = 2  # batches on their way to the server while the next one is drawn: more gain nothing on two cores
@@ -145,7 +145,7 @@ def _fill(
     collection = _fresh(database, entity.collection, world.seed, rows)
     counted: Counter[str] = Counter()
     written = 0
-    with _uncollected(), _writer(collection) as write:
+    with uncollected(), _writer(collection) as write:
         for batch in documents_of(entity, rows, world=world, defects=defects):
             counted += batch.defects
             written += write(batch.documents)
@@ -178,21 +178,6 @@ def _writer(collection: Collection[Any]) -> Iterator[Callable[[list[Mapping[str,
         yield write
         for future in waiting:
             future.result()
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the cyclic garbage collector from looking at documents again and again: none of them is in a circle.
-
-    It took more than half of the time of drawing. Each batch is freed as soon as it is sent, by its reference count.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _fresh(database: Database[Any], name: str, seed: int, rows: int) -> Collection[Any]:

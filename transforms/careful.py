@@ -11,11 +11,12 @@ import bson
 import polars as pl
 
 from contracts.schema.entity import EXTRA, ID, Entity, Field
+from transforms.collector import uncollected
 from transforms.digest import Digest, Refused, digest
 from transforms.documents import DECODING, Document, changed_by_decoding
 from transforms.drift import merged, undeclared
 from transforms.explain import explain
-from transforms.extended_json import json_text, unrepresentable
+from transforms.extended_json import UnrepresentableError, json_text, unrepresentable
 from transforms.reasons import Reason, escaped
 from transforms.thorough import further_reasons
 
@@ -39,6 +40,7 @@ class _Mended:
     undeclared: list[str]
 
 
+@uncollected()
 def careful(raws: Sequence[bytes], entity: Entity, *, gated: bool = True) -> Digest:
     """Mend what can be mended of some documents, and refuse the others.
 
@@ -86,12 +88,16 @@ def _examined(raw: bytes, entity: Entity, *, gated: bool) -> _Mended | tuple[Doc
         return None, [*reasons, changed]
     aside: Document = {}
     declared = _declared_part(document, (entity.id_field, *entity.fields), "", aside)
-    reasons += [reason for pointer, value in aside.items() for reason in unrepresentable(value, pointer)]
+    extra = None
+    try:
+        extra = json_text(aside) if aside else None
+    except UnrepresentableError:
+        reasons += [reason for pointer, value in aside.items() for reason in unrepresentable(value, pointer)]
     if gated and not reasons and not aside:
         reasons.append(Reason("", "refused by the gate for a reason that the contract does not tell", None))
     if reasons:
         return document, reasons
-    return _Mended(raw, bson.encode(declared), str(document[ID]), json_text(aside) if aside else None, list(aside))
+    return _Mended(raw, bson.encode(declared), str(document[ID]), extra, list(aside))
 
 
 def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside: Document) -> Document:

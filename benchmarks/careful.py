@@ -1,0 +1,98 @@
+"""What documents cost that take the careful lane: ``python benchmarks/careful.py [DOCUMENTS]``.
+
+Starts its own engines in a temporary folder, and copies UserSessions of two sizes into both stores by
+``etl replicate``: once as they were generated, once with a field that nobody declared in each document (all are
+mended), once with a number where a text should be (all are refused). Memory is flat if both sizes need the same.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.collection import Collection
+
+from contracts.schema.registry import entities
+from pipeline import embedded
+from pipeline.generate import generate
+
+DATABASE, COLLECTION = "benchmark_careful", "UserSessions"
+DOCUMENTS, LARGER = 50_000, 4  # how many, and how many times as many for the second size
+# What is done to each document, and what must become of it.
+LANES: dict[str, tuple[dict[str, Any], str]] = {
+    "lawful": ({}, "loaded"),
+    "mended": ({"$set": {"undeclared": {"note": "no contract knows this", "counts": [1, 2.5, None]}}}, "loaded"),
+    "refused": ({"$set": {"device.os": 7}}, "quarantined"),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One copy.
+
+    Attributes:
+        seconds: Of the whole process.
+        peak: Largest memory of the process, in MiB; the servers are others.
+    """
+
+    seconds: float
+    peak: float
+
+
+def main(documents: int) -> None:
+    """Print a table."""
+    print(f"{'documents':>10}  {'lane':8}{'seconds':>9}{'documents/s':>13}{'peak MiB':>10}")
+    with tempfile.TemporaryDirectory() as home:
+        try:
+            uris = embedded.up(Path(home))
+            client: MongoClient[Any] = MongoClient(uris.mongo)
+            environment = _environment(uris, home)
+            for number in (documents, documents * LARGER):
+                for lane, (change, end) in LANES.items():
+                    _fill(client, number, change)
+                    measured = _copy(environment, number, end)
+                    speed = number / measured.seconds
+                    print(
+                        f"{number:10,}  {lane:8}{measured.seconds:9.1f}{speed:13,.0f}{measured.peak:10.0f}", flush=True
+                    )
+            client.close()
+        finally:
+            embedded.down(Path(home))
+
+
+def _environment(uris: embedded.Uris, home: str) -> dict[str, str]:
+    servers = {f"ETL_{name.upper()}_URI": getattr(uris, name) for name in ("mongo", "postgres", "clickhouse")}
+    return {**os.environ, **servers, "ETL_HOME": home, "ETL_MONGO_DATABASE": DATABASE, "ETL_CONTRACTS": ""}
+
+
+def _fill(client: "MongoClient[Any]", number: int, change: dict[str, Any]) -> None:
+    generate(client[DATABASE], entities(), scale=0, rows={COLLECTION: number})
+    collection: Collection[Any] = client[DATABASE][COLLECTION]
+    if change:
+        collection.update_many({}, change)
+
+
+def _copy(environment: dict[str, str], number: int, end: str) -> Measured:
+    """Copy the collection in a process of its own, and see that all documents ended as they must."""
+    command = [sys.executable, "-m", "pipeline.cli", "replicate", COLLECTION, "--json"]
+    began = time.perf_counter()
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen(command, env=environment, stdout=out)
+        _, status, usage = os.wait4(process.pid, 0)  # the usage of this one process
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        found = json.load(out)
+    assert process.returncode == 0, found
+    assert all(account[end] == number for account in found["books"]), found["books"]
+    return Measured(seconds, usage.ru_maxrss / 1024)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else DOCUMENTS)
