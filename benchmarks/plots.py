@@ -1,6 +1,6 @@
 """Plots of the results as SVG, in a light and a dark version."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -33,11 +33,16 @@ THEMES = {
 }
 
 
-def draw(speed: dict[str, Any] | None, memory: dict[str, Any] | None) -> None:
-    """Write the plots of what was measured."""
+def draw(collections: Mapping[str, dict[str, Any]], memory: dict[str, Any] | None) -> None:
+    """Write the plots of what was measured.
+
+    Args:
+        collections: Results of speed, by collection.
+        memory: Results of memory; a single size makes no plot.
+    """
     IMAGES.mkdir(parents=True, exist_ok=True)
     for kind, theme in THEMES.items():
-        for name, result in (speed or {"collections": {}})["collections"].items():
+        for name, result in collections.items():
             _write(f"speed-{name.lower()}-{kind}", _bars(name, result, theme))
         if memory and len(memory["sizes"]) > 1:
             _write(f"memory-{kind}", _lines(memory, theme))

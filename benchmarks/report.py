@@ -48,14 +48,15 @@ def write() -> None:
     """Write the page and the plots from whatever results there are; the largest measurement comes first."""
     speeds = sorted((_read(path) for path in RESULTS.glob("speed-*.json")), key=lambda one: -int(one["rows"]))
     memory, scale, fidelity = (_read(RESULTS / f"{name}.json") for name in ("memory", "scale-out", "fidelity"))
+    plotted = {name: result for speed in reversed(speeds) for name, result in speed["collections"].items()}
     parts = [INTRODUCTION, *([NOTES.read_text()] if NOTES.exists() else [])]
     if speeds:
-        parts += [_targets(speeds), *(_speed(one, plotted=place == 0) for place, one in enumerate(speeds))]
+        parts += [_targets(speeds), *(_speed(one, plotted) for one in speeds)]
     parts += [_memory(memory)] if memory else []
     parts += [_scale_out(scale)] if scale else []
     parts += [_fidelity(fidelity)] if fidelity else []
     PAGE.write_text("\n".join(parts))
-    plots.draw(speeds[0] if speeds else None, memory or None)
+    plots.draw(plotted, memory or None)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def _targets(speeds: Sequence[dict[str, Any]]) -> str:
             one.bound,
             one.measured,
             one.by_cpu,
-            "met" if one.met else f"**missed** by {1 / one.margin:.2f}x",
+            one.verdict,
         ]
         for speed in speeds
         for one in outcomes(speed)
@@ -84,13 +85,13 @@ def _targets(speeds: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _speed(speed: dict[str, Any], *, plotted: bool) -> str:
+def _speed(speed: dict[str, Any], plotted: dict[str, dict[str, Any]]) -> str:
     parts = [f"## Speed: {speed['rows']:,} documents, {speed['rounds']} rounds\n", _surroundings(speed)]
     if (others := disturbed_pct(speed)) is not None:
         parts.append(f"Other work took {others:.0f} % of the machine during a run, in the middle.\n")
     for name, result in speed["collections"].items():
         parts.append(f"### {name}: {result['bson_bytes'] / 1e6:.0f} MB of BSON\n")
-        if plotted:
+        if plotted[name] is result:
             parts.append(_image(f"speed-{name.lower()}", f"Documents per second into PostgreSQL, {name}"))
         parts.append(_table(SPEED_HEADER, speed_rows(result)))
         parts.append(

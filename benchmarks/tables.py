@@ -86,7 +86,7 @@ def show(speed: dict[str, Any]) -> None:
             one.bound,
             one.measured,
             one.by_cpu,
-            "met" if one.met else f"missed by {1 / one.margin:.2f}x",
+            one.verdict,
         ]
         for one in outcomes(speed)
     ]

@@ -56,6 +56,7 @@ class Outcome:
         by_cpu: The same ratio of all processor time, clients' and servers', which a busy machine bends less.
         met: Whether the bound is kept.
         margin: By which factor it is passed (above 1) or missed.
+        agreed: Whether all rounds say the same.
     """
 
     collection: str
@@ -65,6 +66,13 @@ class Outcome:
     by_cpu: str
     met: bool
     margin: float
+    agreed: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """Met or missed, and whether that holds in every round."""
+        word = "met" if self.met else f"missed by {1 / self.margin:.2f}x"
+        return word if self.agreed else f"{word}, not in every round"
 
 
 def outcomes(speed: dict[str, Any]) -> list[Outcome]:
@@ -87,10 +95,9 @@ def _outcome(target: Target, paired: list[float], by_cpu: list[float]) -> Outcom
     ratio = median(paired)
     shown = f"{ratio:.2f} ({min(paired):.2f}-{max(paired):.2f})"
     if target.most is not None:
-        margin = target.most / ratio
-        bound = f"at most {target.most}"
+        bound, margins = f"at most {target.most}", [target.most / one for one in (ratio, *paired)]
     else:
         assert target.least is not None
-        margin = ratio / target.least
-        bound = f"at least {target.least}"
-    return Outcome(target.collection, target.text, bound, shown, f"{median(by_cpu):.2f}", margin >= 1, margin)
+        bound, margins = f"at least {target.least}", [one / target.least for one in (ratio, *paired)]
+    margin, agreed = margins[0], len({one >= 1 for one in margins}) == 1
+    return Outcome(target.collection, target.text, bound, shown, f"{median(by_cpu):.2f}", margin >= 1, margin, agreed)
