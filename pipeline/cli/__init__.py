@@ -52,9 +52,9 @@ def etl(
 ) -> None:
     """An exact, provable copy of MongoDB in PostgreSQL and ClickHouse, and marts computed from it.
 
-    ETL_MONGO_URI, ETL_POSTGRES_URI and ETL_CLICKHOUSE_URI name the servers. For one
-    that is not named an embedded engine runs as long as the command does, with its
-    data under ETL_HOME (default .etl).
+    ETL_MONGO_URI, ETL_POSTGRES_URI and ETL_CLICKHOUSE_URI name the servers. For
+    one that is not named, an embedded engine runs as long as the command does,
+    with its data under ETL_HOME (default .etl).
 
     Examples:
       etl demo                  everything at once, with made-up documents
