@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from time import monotonic
-from typing import Any
 
 import bson
 import polars as pl
@@ -21,11 +20,10 @@ from pipeline.errors import BooksOpenError, UsageError
 from pipeline.publishing import REPLICA, abandon, finish_what_was_cut_short, publish
 from pipeline.replicate import in_chunks
 from pipeline.stores import Staging
-from pipeline.stores.mongo import FAR_DATES
 from pipeline.verify import BROKEN, Comparison
 from transforms.careful import careful
 from transforms.expected import expected_id
-from transforms.identity import only_id
+from transforms.identity import decoded_id
 
 
 @dataclass(frozen=True)
@@ -191,7 +189,7 @@ def _published(connections: Connections, entity: Entity, only: str | None = None
 def _replayed(connections: Connections, entity: Entity, number: int) -> Replayed:
     refused, same = 0, 0
     for raws in in_chunks(_refused(connections, entity)):
-        found = {raw: value for raw in raws for value in _ids(raw)}
+        found = {raw: value for raw in raws for value in decoded_id(raw)}
         refused += len(raws)
         # One whose _id can't be decoded can't be asked for either.
         same += len(raws) - len(found)
@@ -206,15 +204,7 @@ def _refused(connections: Connections, entity: Entity) -> Iterator[bytes]:
 
 def _possible_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
     """Return the ``_id``s of documents as the stores have them, without those that no store can have."""
-    stored = (expected_id(value, entity) for raw in raws for value in _ids(raw))
+    stored = (expected_id(value, entity) for raw in raws for value in decoded_id(raw))
     found = pl.Series(ID, [value for value in stored if value is not None], entity.id_kind.frame)
     kept = list(conditions(entity.root.column(ID)).values())
     return found.to_frame().filter(*kept).to_series()
-
-
-def _ids(raw: bytes) -> list[Any]:
-    """Return the ``_id`` of a document, if it can be decoded."""
-    try:
-        return [bson.decode(only_id(raw), FAR_DATES)[ID]]
-    except bson.errors.BSONError:
-        return []

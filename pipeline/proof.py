@@ -3,8 +3,6 @@
 import re
 from collections.abc import Mapping
 
-import bson
-
 from contracts.schema.entity import ID, Entity
 from pipeline import books
 from pipeline.books import Account
@@ -12,9 +10,9 @@ from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, QuarantineLimitError, UsageError
 from pipeline.run import Partition, Run, staging_of
 from pipeline.stores import Target
-from pipeline.stores.mongo import FAR_DATES, Range
+from pipeline.stores.mongo import Range
 from transforms.expected import expected_id
-from transforms.identity import identity
+from transforms.identity import decoded_id, identity
 
 _NAMED = 5
 _LIMIT = re.compile(r"\d+|\d+(\.\d+)?%")
@@ -122,9 +120,9 @@ def _unaccounted(connections: Connections, run: Run, entity: Entity, target: Tar
         staged = {str(value) for batch in ids for value in batch[ID].to_pylist()}
         for raw in connections.mongo.ids(entity.collection, run.cluster_time, partition.within):
             hashed, text = identity(raw)
-            stored = str(expected_id(bson.decode(raw, FAR_DATES)[ID], entity))
-            if hashed not in refused and stored not in staged:
+            stored = {str(expected_id(value, entity)) for value in decoded_id(raw)}
+            if hashed not in refused and not stored & staged:
                 found.append(text)
-            staged.discard(stored)
+            staged -= stored
         found += sorted(staged)
     return found

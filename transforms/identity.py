@@ -2,9 +2,13 @@
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
+import bson
 import bsonjs
 import orjson
+
+from transforms.documents import DECODING
 
 _START = 4  # a document begins with its length
 _NAME = b"_id\0"
@@ -40,6 +44,14 @@ def only_id(raw: bytes) -> bytes:
         return raw
     end = value + _LENGTHS[kind](raw, value)
     return (end - _START + 5).to_bytes(4, "little") + raw[_START:end] + b"\0"
+
+
+def decoded_id(raw: bytes) -> list[Any]:
+    """Return the ``_id`` of a document, decoded, in a list that is empty where it can't be."""
+    try:
+        return [bson.decode(only_id(raw), DECODING)["_id"]]
+    except bson.errors.BSONError:
+        return []
 
 
 def _fixed(size: int) -> Callable[[bytes, int], int]:

@@ -53,7 +53,7 @@ In ClickHouse the names below are views; each shows the newest version of the ro
 
 A value that a store can't hold exactly is a broken rule as well, and its document is quarantined:
 
-* text with a NUL character (`<column>_has_no_nul`): PostgreSQL has no such text;
+* text with a NUL character (`<column>_has_no_nul_for_postgres`): PostgreSQL has no such text;
 * moments before 1900 or after 2299 (`<column>_in_clickhouse_range`): ClickHouse computes wrongly with them;
 * numbers beyond the column: fractions, NaN and infinities where integers are declared, 64-bit integers where doubles
   are, and decimals with more digits than the column has;

@@ -56,7 +56,7 @@ def _of_stores(kind: Kind, value: pl.Expr) -> dict[str, pl.Expr]:
     """Return the conditions under which both stores hold a value exactly."""
     if kind.frame == pl.String():
         # PostgreSQL's text can't hold a NUL character.
-        return {"has_no_nul": ~value.str.contains("\0", literal=True)}
+        return {"has_no_nul_for_postgres": ~value.str.contains("\0", literal=True)}
     if kind is TIMESTAMP:
         return {"in_clickhouse_range": value.is_between(FIRST_MOMENT, LAST_MOMENT)}
     if kind is DATE:

@@ -33,7 +33,7 @@ class Format(StrEnum):
 
 
 @app.callback()
-def quarantine(context: typer.Context) -> None:
+def quarantine(context: typer.Context, as_json: AsJson = False) -> None:
     """Look at the documents that were refused, export them, retry them.
 
     Examples:
@@ -43,7 +43,7 @@ def quarantine(context: typer.Context) -> None:
       etl quarantine replay
     """
     if context.invoked_subcommand is None:
-        listing()
+        listing(as_json=as_json)
 
 
 @app.command("list")
@@ -80,16 +80,21 @@ def export(
     form: Annotated[
         Format, typer.Option("--format", help="ndjson: canonical Extended JSON; bson: the bytes as stored.")
     ] = Format.NDJSON,
+    as_json: AsJson = False,
 ) -> None:
     """Write the refused documents to a file, as NDJSON for people and scripts or as BSON for mongorestore."""
     from pipeline.quarantine import export as every
 
+    if as_json and output is None:
+        raise UsageError("--json tells on stdout what was exported, so the documents need a file: add --output FILE")
     exported = 0
     with _books(collections) as (postgres, names), _opened(output) as file:
         for document in every(postgres, names):
             file.write(document.raw if form is Format.BSON else document.document.encode() + b"\n")
             exported += 1
     say(f"{exported:,} documents exported")
+    if as_json:
+        show({"exported": exported, "output": str(output), "format": form}, as_json=True)
 
 
 @app.command("replay")

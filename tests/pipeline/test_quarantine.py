@@ -355,6 +355,7 @@ def test_list_counts_by_collection_and_rule(lab: Any, refused: Any, etl: Any) ->
     code, out, _ = etl("quarantine", "list")
     assert code == 0 and b"000000000000000000000001" in out and b"rating_at_least" in out and EVENTS.encode() in out
     assert etl("quarantine")[1] == out
+    assert etl("quarantine", "--json")[1] == etl("quarantine", "list", "--json")[1]
     code, out, _ = etl("quarantine", "list", "search_queries")
     assert (code, out) == (0, b"the quarantine is empty\n")
     code, _, told = etl("quarantine", "list", "Nope")
@@ -400,6 +401,10 @@ def test_export_gives_the_bytes_as_stored(lab: Any, refused: Any, etl: Any, tmp_
     code, out, told = etl("quarantine", "export", REVIEWS, "--format", "bson", "-o", str(file))
     assert (code, out, told) == (0, b"", b"5 documents exported\n")
     assert {bytes(one.raw) for one in bson.decode_iter(file.read_bytes(), RAW)} == set(refused.values())
+    code, out, _ = etl("quarantine", "export", REVIEWS, "-o", str(file), "--json")
+    assert (code, json.loads(out)) == (0, {"exported": 5, "output": str(file), "format": "ndjson"})
+    code, _, told = etl("quarantine", "export", "--json")
+    assert code == 2 and b"add --output FILE" in told
     code, out, _ = etl("quarantine", "export", "--format", "bson")
     assert code == 0 and len(list(bson.decode_iter(out, RAW))) == 6
 
