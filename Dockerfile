@@ -1,5 +1,5 @@
 # Airflow with this project in it. Its versions are those that the checks pass with (requirements.txt).
-FROM apache/airflow:3.3.2-python3.11
+FROM apache/airflow:3.3.2-python3.11 AS airflow
 
 USER root
 RUN install --directory --owner=airflow --group=0 /opt/etl
@@ -9,7 +9,7 @@ WORKDIR /opt/etl
 # First what the project needs, so that a change of its code needs no new download.
 COPY --chown=airflow:0 pyproject.toml requirements.txt LICENSE ./
 RUN touch README.md \
-    && pip install --no-cache-dir --constraint requirements.txt "apache-airflow==${AIRFLOW_VERSION}" .
+    && pip install --no-cache-dir --constraint requirements.txt "apache-airflow==${AIRFLOW_VERSION}" ".[airflow]"
 
 COPY --chown=airflow:0 README.md ./
 COPY --chown=airflow:0 contracts ./contracts
@@ -19,7 +19,8 @@ COPY --chown=airflow:0 pipeline ./pipeline
 RUN pip install --no-cache-dir --no-deps --force-reinstall . \
     && rm -rf build ./*.egg-info contracts transforms generators pipeline
 
-COPY --chown=airflow:0 docker/airflow/with_secrets.py docker/airflow/healthy.py ./
+COPY --chown=airflow:0 docker/airflow/with_secrets.py docker/airflow/healthy.py docker/airflow/healthy_worker.py ./
+COPY --chown=airflow:0 docker/airflow/airflow_local_settings.py /opt/airflow/config/
 COPY --chown=airflow:0 dags /opt/airflow/dags
 
 # Away from the sources: what is imported below must be what was installed.
@@ -27,3 +28,20 @@ WORKDIR /opt/airflow
 RUN airflow version && python -c "import pipeline.airflow.generate, pipeline.airflow.marts, pipeline.airflow.replicate, pipeline.airflow.verify"
 
 ENTRYPOINT ["/usr/bin/dumb-init", "--", "python", "/opt/etl/with_secrets.py", "/entrypoint"]
+
+# JupyterLab with the notebooks' libraries, for the profile jupyter.
+FROM python:3.11-slim AS jupyter
+RUN useradd --create-home --uid 1000 work && install --directory --owner=work /work/notebooks
+WORKDIR /opt/etl
+COPY pyproject.toml requirements.txt LICENSE README.md ./
+COPY contracts ./contracts
+COPY transforms ./transforms
+COPY generators ./generators
+COPY pipeline ./pipeline
+RUN pip install --no-cache-dir --constraint requirements.txt ".[notebook]" \
+    && rm -rf build ./*.egg-info contracts transforms generators pipeline
+COPY docker/airflow/with_secrets.py ./
+USER work
+WORKDIR /work/notebooks
+ENTRYPOINT ["python", "/opt/etl/with_secrets.py"]
+CMD ["jupyter", "lab", "--ip=0.0.0.0", "--port=8888", "--no-browser"]

@@ -21,7 +21,7 @@ endif
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 READY := .venv/.ready-for
 
-.PHONY: help install demo test bench lint dictionary env clean FORCE
+.PHONY: help install demo test bench lint airflow dictionary env clean FORCE
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -46,6 +46,9 @@ lint: $(READY)-all  ## Run the checks that need no engines
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) .venv/bin/lint-imports
+
+airflow: $(READY)-all  ## Start Airflow beside the embedded engines; Ctrl-C stops everything
+	@$(PY) -m pipeline.airflow
 
 dictionary: $(READY)-all  ## Write docs/data-dictionary.md anew from the contracts
 	@mkdir -p docs

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOT = {"secrets", "airflow-init", "etl"}
+PROFILES = {"etl": "tools", "redis": "scale", "airflow-worker": "scale", "jupyter": "jupyter"}
 PLACEHOLDER = re.compile(r"<secret:(\w+)>")
 # What both docker compose and docker-compose 1.29 know of.
 KEYS = {"image", "build", "command", "entrypoint", "environment", "volumes", "ports", "depends_on", "healthcheck"}
@@ -82,15 +83,27 @@ def test_every_service_has_limits_and_a_restart_policy() -> None:
         assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped"), name
 
 
+def test_only_what_everybody_needs_comes_up_by_itself() -> None:
+    assert {name: service["profiles"][0] for name, service in SERVICES.items() if "profiles" in service} == PROFILES
+    for name, service in SERVICES.items():  # nothing waits for what a profile leaves out
+        for other in service.get("depends_on", {}):
+            assert other not in PROFILES or PROFILES[other] == PROFILES.get(name)
+
+
 def test_images_are_pinned_to_a_release() -> None:
     images = {service["image"] for service in SERVICES.values() if "build" not in service}
     assert all(re.search(r":\d+\.\d+", image) for image in images), images
-    assert {image.partition(":")[0] for image in images} == {"mongo", "postgres", "clickhouse/clickhouse-server"}
+    assert {image.partition(":")[0] for image in images} == {
+        "mongo",
+        "postgres",
+        "clickhouse/clickhouse-server",
+        "redis",
+    }
 
 
 def test_the_specified_ports_are_open_on_this_machine_only() -> None:
     opened = {port for service in SERVICES.values() for port in service.get("ports", ())}
-    assert {port.rpartition(":")[2] for port in opened} == {"8080", "5432", "27017", "8123"}
+    assert {port.rpartition(":")[2] for port in opened} == {"8080", "5432", "27017", "8123", "8888"}
     for port in opened:
         inside = port.rpartition(":")[2]
         assert re.fullmatch(rf"\$\{{BIND_ADDRESS:-127\.0\.0\.1\}}:\$\{{\w+_PORT:-{inside}\}}:{inside}", port)
@@ -124,7 +137,7 @@ def test_no_secret_stands_in_a_file() -> None:
             if re.search(r"PASSWORD|SECRET|KEY", variable) and not variable.endswith("_FILE"):
                 assert re.fullmatch(r"<secret:\w+>|\$\{\w+:-\}", value), f"{name} {variable}"
             for user_info in re.findall(r"://([^@/]+)@", value):
-                assert re.fullmatch(r"\w+:<secret:\w+>", user_info), f"{name} {variable}"
+                assert re.fullmatch(r"\w*:<secret:\w+>", user_info), f"{name} {variable}"
     assert all(line.endswith("=") for line in _lines(".env.example") if re.search(r"PASSWORD|SECRET|KEY", line))
     assert not re.search(r"^(ARG|ENV)\b.*(PASSWORD|SECRET|KEY)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
 
@@ -259,6 +272,9 @@ def test_airflow_knows_every_option_that_the_stack_sets() -> None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("needs Airflow: pip install '.[airflow]'")
     description = Path(spec.submodule_search_locations[0]) / "config_templates" / "config.yml"
     sections = yaml.safe_load(description.read_text())
+    from airflow.providers.celery.get_provider_info import get_provider_info
+
+    sections |= get_provider_info()["config"]
     known = {(section, option) for section, about in sections.items() for option in about["options"]}
     set_here = {name for service in SERVICES.values() for name in service.get("environment", {})}
     for name in sorted(set_here):

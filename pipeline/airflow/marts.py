@@ -4,11 +4,15 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from contracts.schema.registry import marts as known_marts
 from pipeline import marts as use_case
+from pipeline.airflow import lineage
 from pipeline.airflow.lines import mart_lines
 from pipeline.airflow.sessions import connected, moment, part_of
-from pipeline.marts import MartRun
-from pipeline.publishing import finish_what_was_cut_short
+from pipeline.connections import Connections
+from pipeline.marts import BuiltMart, MartRun
+from pipeline.publishing import MARTS, REPLICA, finish_what_was_cut_short
+from transforms.marts import sources
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,17 @@ def publish(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """
     with part_of(opened := MartRun.from_json(run)) as connections:
         built = use_case.publish(connections, opened)
+        _tell_lineage(connections, opened, built)
     log.info("run %s is published to %s", opened.id, " and ".join(opened.targets))
     about = {"run_id": opened.id, **moment(opened.cluster_time)}
     return {mart.name: {**about, "rows": mart.rows} for mart in built}
+
+
+def _tell_lineage(connections: Connections, run: MartRun, built: Iterable[BuiltMart]) -> None:
+    tables = {table.name: table for entity in connections.entities.values() for table in entity.tables}
+    known = known_marts()
+    names = sorted({source for name in run.marts for source in sources(name) if source in tables})
+    read = [lineage.Dataset(run.source, REPLICA, tables[name]) for name in names]
+    lineage.tell(
+        read, [lineage.Dataset(to, MARTS, known[one.name].table, one.rows) for one in built for to in run.targets]
+    )

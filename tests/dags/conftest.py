@@ -7,9 +7,13 @@ import atexit
 import json
 import os
 import shutil
+import socket
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,6 +42,119 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(Path(__file__).parent):
             for warning in _WARNINGS_OF_AIRFLOW:
                 item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+class Client:
+    """Airflow's REST API, as a user with a password has it."""
+
+    def __init__(self, url: str, password: str) -> None:
+        import httpx
+
+        self.password = password
+        self._http = httpx.Client(base_url=url, timeout=60)
+        login = self._http.post("/auth/token", json={"username": "admin", "password": password}).raise_for_status()
+        self._http.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+
+    def get(self, path: str, **params: Any) -> Any:
+        """Return what is at a path."""
+        return self._http.get(f"/api/v2/{path}", params=params).raise_for_status().json()
+
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        """Start a run, once its DAG is known, and return its id."""
+        give_up = time.monotonic() + 90
+        while self._http.get(f"/api/v2/dags/{dag_id}").status_code == 404 and time.monotonic() < give_up:
+            time.sleep(0.5)
+        answer = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+        return str(answer.raise_for_status().json()["dag_run_id"])
+
+    def wait(self, dag_id: str, run_id: str, seconds: float = 240) -> str:
+        """Return how a run ended."""
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            state = str(self.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"])
+            if state in ("success", "failed"):
+                return state
+            time.sleep(0.5)
+        raise AssertionError(f"{dag_id} {run_id} is not over: {self.tasks(dag_id, run_id)}")
+
+    def run(self, dag_id: str, **conf: Any) -> str:
+        """Start a run, wait until it has succeeded, and return its id."""
+        run_id = self.trigger(dag_id, **conf)
+        assert self.wait(dag_id, run_id) == "success", self.tasks(dag_id, run_id)
+        return run_id
+
+    def next_run(self, dag_id: str) -> str:
+        """Wait until a run that started by itself has succeeded, and return its id."""
+        give_up = time.monotonic() + 60
+        while not (runs := self.get(f"dags/{dag_id}/dagRuns")["dag_runs"]):
+            assert time.monotonic() < give_up, f"{dag_id} does not start by itself"
+            time.sleep(0.5)
+        assert self.wait(dag_id, runs[-1]["dag_run_id"]) == "success"
+        return str(runs[-1]["dag_run_id"])
+
+    def tasks(self, dag_id: str, run_id: str, task_id: str = "") -> list[dict[str, Any]]:
+        """Return the task instances of a run, all or those of one task."""
+        found = self.get(f"dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=100)["task_instances"]
+        return [one for one in found if task_id in ("", one["task_id"])]
+
+
+@pytest.fixture(scope="session")
+def client() -> Callable[[str, str], Client]:
+    """Return a function that logs in."""
+    return Client
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Return a function that finds a port which nobody listens at."""
+
+    def free_port() -> int:
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            return int(server.getsockname()[1])
+
+    return free_port
+
+
+class Webhook(ThreadingHTTPServer):
+    """A server that keeps what is posted to it."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self._bodies: list[dict[str, Any]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(handler) -> None:  # noqa: N805
+                body = handler.rfile.read(int(handler.headers["Content-Length"]))
+                self.requests.append((handler.path, dict(handler.headers)))
+                self._bodies.append(json.loads(body))
+                handler.send_response(204)
+                handler.end_headers()
+
+            def log_message(handler, *_: Any) -> None:  # noqa: N805
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}/hooks/etl"
+
+    def bodies(self, count: int, seconds: float = 60) -> list[dict[str, Any]]:
+        """Return what was posted, as soon as it is so many."""
+        give_up = time.monotonic() + seconds
+        while len(self._bodies) < count:
+            assert time.monotonic() < give_up, f"only {self._bodies} came"
+            time.sleep(0.1)
+        return list(self._bodies)
+
+
+@pytest.fixture(scope="module")
+def webhook() -> Iterator[Webhook]:
+    """Return a server that keeps what is posted to it."""
+    with Webhook() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture(scope="session", autouse=True)

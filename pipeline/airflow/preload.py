@@ -1,0 +1,17 @@
+"""Import what the tasks need in the process that forks the workers, which then need not do it for each task.
+
+Airflow's ``airflow_local_settings.py`` imports this module, which every component does. Those that run no tasks are
+spared the 150 MB.
+"""
+
+import sys
+
+_RUN_TASKS = {"scheduler", "worker"}  # words of the commands; LocalExecutor's workers are forks of the scheduler
+
+if _RUN_TASKS & set(sys.argv):
+    # Imported and not used: a library whose threads have started must not be forked.
+
+    import pipeline.airflow.generate
+    import pipeline.airflow.marts
+    import pipeline.airflow.replicate
+    import pipeline.airflow.verify  # noqa: F401

@@ -1,0 +1,93 @@
+"""Alerts arrive by the way that a Connection chooses: real servers take them."""
+
+import logging
+from collections.abc import Callable
+from email import message_from_bytes
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline.airflow import alerts
+from pipeline.errors import BooksOpenError, QuarantineLimitError
+
+NAME = "AIRFLOW_CONN_ETL_ALERTS"
+
+
+def _context(error: BaseException | None = None, label: str | None = None) -> dict[str, Any]:
+    task = SimpleNamespace(
+        task_id="load", dag_id="replicate", run_id="manual__1", rendered_map_index=label, log_url="http://here/log"
+    )
+    return {"ti": task, "exception": error}
+
+
+def test_an_alert_is_logged_where_no_connection_says_otherwise(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(NAME, raising=False)
+    alerts.failed(_context(BooksOpenError("the books of X are open"), "SupportTickets 3/8"))
+    ((logger, level, said),) = caplog.record_tuples
+    assert (logger, level) == ("pipeline.airflow.alerts", logging.ERROR)
+    assert said == (
+        "[etl] replicate load SupportTickets 3/8 failed: the books of X are open; run manual__1; http://here/log"
+    )
+
+
+def test_a_webhook_is_told(webhook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAME, webhook.url.replace("://", "://us%40er:p%3Ass@") + "?X-Team=data")
+    alerts.failed(_context(QuarantineLimitError("12 of 100 documents were refused")))
+    alerts.late({"dag_run": {"dag_id": "verify", "dag_run_id": "scheduled__1"}}, 360.0)
+    failed, late = webhook.bodies(2)
+    assert failed["kind"] == "QuarantineLimitError"
+    assert failed["message"] == "12 of 100 documents were refused"
+    assert (late["event"], late["dag_id"], late["run_id"]) == ("late", "verify", "scheduled__1")
+    assert late["text"].startswith("[etl] verify is late: not over 360 minutes after it was queued")
+    path, headers = webhook.requests[0]
+    assert path == "/hooks/etl"
+    assert headers["X-Team"] == "data"
+    assert headers["Authorization"].startswith("Basic ")
+
+
+def test_a_mail_is_sent(monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]) -> None:
+    from aiosmtpd.controller import Controller
+
+    letters: list[Any] = []
+
+    class Inbox:
+        async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+            letters.append(envelope)
+            return "250 OK"
+
+    controller = Controller(Inbox(), hostname="127.0.0.1", port=free_port())
+    controller.start()
+    try:
+        extras = "disable_ssl=true&disable_tls=true&from_email=etl%40here.test&to=ops%40here.test%2Cdata%40here.test"
+        monkeypatch.setenv(NAME, f"smtp://127.0.0.1:{controller.port}/?{extras}")
+        alerts.failed(_context(None, "UserSessions <1/1>"))
+    finally:
+        controller.stop()
+    (letter,) = letters
+    assert letter.mail_from == "etl@here.test"
+    assert set(letter.rcpt_tos) == {"ops@here.test", "data@here.test"}
+    mail = message_from_bytes(letter.content)
+    assert mail["Subject"] == "[etl] replicate load UserSessions <1/1> failed"
+    body = next(part for part in mail.walk() if part.get_content_type() == "text/html").get_payload(decode=True)
+    assert b"UserSessions &lt;1/1&gt; failed: its process ended without a word<br>run manual__1" in body  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("http://127.0.0.1:1/hooks", "ConnectError"),
+        ("smtp://127.0.0.1:1/", "its extra 'to' names nobody"),
+        ("ssh://127.0.0.1", "its type is 'ssh'; it must be http, https or smtp"),
+    ],
+)
+def test_an_alert_that_can_not_be_delivered_hides_nothing(
+    uri: str, reason: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NAME, uri)
+    alerts.failed(_context(BooksOpenError("the books are open")))
+    first, second = (message for _, _, message in caplog.record_tuples if "[etl]" in message or "delivered" in message)
+    assert "the books are open" in first
+    assert "could not be delivered by etl_alerts" in second and reason in second

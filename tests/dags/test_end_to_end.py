@@ -1,0 +1,202 @@
+"""Airflow as users have it: its own processes, started by the command of ``make airflow``, and asked by REST only."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from adbc_driver_postgresql import dbapi
+
+from pipeline.connections import connect
+from pipeline.embedded import engines
+from pipeline.settings import Settings
+from pipeline.verify import verify
+
+ROOT = Path(__file__).parents[2]
+LOCK = 7_305_000_002
+# The load of one collection waits, with all of its rows copied and nothing committed, for whoever holds the lock.
+WAIT_IN_THE_MIDDLE = (
+    "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS "
+    f"$$BEGIN PERFORM pg_advisory_xact_lock({LOCK}); RETURN NEW; END$$",
+    "CREATE TRIGGER wait BEFORE UPDATE OF source ON etl.ledger FOR EACH ROW "
+    "WHEN (NEW.collection = 'SupportTickets') EXECUTE FUNCTION public.wait()",
+)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("all of airflow")
+
+
+@pytest.fixture(scope="module")
+def dags(home: Path) -> Path:
+    """Copy the DAGs; one of them is late after a second."""
+    folder = home / "dags"
+    shutil.copytree(ROOT / "dags", folder)
+    file = folder / "generate_data.py"
+    file.write_text(file.read_text().replace("late_after=timedelta(hours=1)", "late_after=timedelta(seconds=1)"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def airflow(
+    home: Path, dags: Path, webhook: Any, client: Callable[..., Any], free_port: Callable[[], int]
+) -> Iterator[Any]:
+    """Start what ``make airflow`` starts, and stop it as Ctrl-C does; no process is left."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "COV"))}
+    environment |= {"ETL_HOME": str(home), "AIRFLOW__API__PORT": str(free_port())}
+    transport = {"type": "file", "log_file_path": str(home / "lineage.jsonl"), "append": True}
+    environment |= {"AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport), "AIRFLOW__OPENLINEAGE__NAMESPACE": "etl"}
+    environment |= {"AIRFLOW__CORE__DAGS_FOLDER": str(dags), "AIRFLOW_CONN_ETL_ALERTS": webhook.url}
+    command = [sys.executable, "-m", "pipeline.airflow"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = ""
+            while "Ctrl-C" not in said:
+                line = process.stdout.readline()
+                assert line, f"it ended: {said}"
+                said += line
+            url, password = re.search(r"(http://\S+)\nlogin: admin password: (\S+)\n", said).groups()  # type: ignore[union-attr]
+            yield client(url, password)
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+    left = [
+        one.info for one in psutil.process_iter(["pid", "cmdline"]) if str(home) in " ".join(one.info["cmdline"] or ())
+    ]
+    assert left == []
+
+
+@pytest.fixture
+def settings(home: Path, airflow: Any) -> Iterator[Settings]:
+    """Return where the engines are that run beside it."""
+    with engines(Settings.load(home=home)) as complete:
+        yield complete
+
+
+@pytest.fixture(scope="module")
+def first(airflow: Any) -> dict[str, str]:
+    """Generate and replicate; the marts start by themselves."""
+    assert airflow.get("importErrors")["import_errors"] == []
+    runs = {"generate_data": airflow.run("generate_data", scale=0.02, defects=0.02)}
+    runs["replicate"] = airflow.run("replicate")
+    runs["marts"] = airflow.next_run("marts")
+    return runs
+
+
+def _rows(settings: Settings) -> dict[str, list[Any]]:
+    queries = {
+        table: f"SELECT md5(string_agg(t::text, '|' ORDER BY t::text)), count(*) FROM {table} t"
+        for table in ("replica.support_tickets", "replica.support_tickets_messages", "marts.ticket_resolution")
+    }
+    with connect(settings) as connections:
+        return {table: connections.postgres.rows(query) for table, query in queries.items()}
+
+
+def _proven(settings: Settings) -> bool:
+    with connect(settings) as connections:
+        found = verify(connections)
+    return len(found) == 14 and all(one.proven for one in found)
+
+
+def test_everything_is_green_and_the_stores_are_exact(airflow: Any, first: dict[str, str], settings: Settings) -> None:
+    for dag_id, run_id in first.items():
+        states = {one["state"] for one in airflow.tasks(dag_id, run_id)}
+        assert states == {"success"}, dag_id
+    labels = {one["rendered_map_index"] for one in airflow.tasks("replicate", first["replicate"], "load")}
+    assert "SupportTickets 1/1" in labels and len(labels) == 7
+    assert len(airflow.tasks("marts", first["marts"], "load")) == 4
+    assert airflow.get(f"dags/marts/dagRuns/{first['marts']}")["run_type"] == "asset_triggered"
+    assert _proven(settings)
+
+
+def test_assets_tell_rows_and_books(airflow: Any, first: dict[str, str]) -> None:
+    events = airflow.get("assets/events", source_dag_id="replicate", limit=100)["asset_events"]
+    told = {event["uri"]: event["extra"] for event in events if event["source_run_id"] == first["replicate"]}
+    assert len(told) == 7
+    for extra in told.values():
+        assert {book["source"] for book in extra["books"]} == {b["loaded"] + b["quarantined"] for b in extra["books"]}
+
+
+def test_a_load_that_is_killed_in_the_middle_is_retried_and_the_result_is_the_same(
+    airflow: Any, first: dict[str, str], settings: Settings
+) -> None:
+    before = _rows(settings)
+    uri = settings.postgres_uri.get_secret_value()  # type: ignore[union-attr]
+    with closing(dbapi.connect(uri, autocommit=True)) as other, other.cursor() as cursor:
+        for statement in (*WAIT_IN_THE_MIDDLE, f"SELECT pg_advisory_lock({LOCK})::text"):
+            cursor.execute(statement)
+        run_id = airflow.trigger("replicate")
+        victim = _blocked_load(airflow, run_id, cursor)
+        os.kill(victim["pid"], signal.SIGKILL)
+        cursor.execute(f"SELECT pg_advisory_unlock({LOCK})")
+    assert airflow.wait("replicate", run_id) == "success"
+    tries = {one["rendered_map_index"]: one["try_number"] for one in airflow.tasks("replicate", run_id, "load")}
+    assert tries == dict.fromkeys(tries, 1) | {"SupportTickets 1/1": 2}
+    assert _rows(settings) == before
+    assert _proven(settings)
+
+
+def _blocked_load(airflow: Any, run_id: str, cursor: Any) -> dict[str, Any]:
+    """Return the task instance of the load that waits in the middle, when it is the only one that is left."""
+    give_up = time.monotonic() + 120
+    while time.monotonic() < give_up:
+        cursor.execute(f"SELECT count(*) FROM pg_locks WHERE NOT granted AND objid = {LOCK % 2**32}")
+        running = [one for one in airflow.tasks("replicate", run_id, "load") if one["state"] != "success"]
+        if cursor.fetchall() == [(1,)] and len(running) == 1:
+            return dict(running[0])
+        time.sleep(0.5)
+    raise AssertionError("no load came to the middle")
+
+
+def test_people_are_told_of_what_fails_and_what_is_late(airflow: Any, first: dict[str, str], webhook: Any) -> None:
+    run_id = airflow.trigger("replicate", collections=["Nonsense"])
+    assert airflow.wait("replicate", run_id) == "failed"
+    assert [one["try_number"] for one in airflow.tasks("replicate", run_id, "snapshot")] == [1]
+    told = {(one["event"], one["run_id"]): one for one in webhook.bodies(2)}
+    failed, late = told["failed", run_id], told["late", first["generate_data"]]
+    assert (failed["task"], failed["kind"]) == ("snapshot", "UsageError")
+    assert failed["message"].startswith("there is no contract of 'Nonsense'")
+    assert failed["url"].startswith("http://localhost:")
+    assert late["dag_id"] == "generate_data"
+    assert len(told) == 2
+
+
+def test_lineage_tells_datasets_columns_and_rows(first: dict[str, str], home: Path) -> None:
+    events = [json.loads(line) for line in (home / "lineage.jsonl").read_text().splitlines()]
+    told: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event["eventType"] == "RUNNING":
+            told.setdefault(event["job"]["name"], event)
+    copied, marts = told["replicate.publish"], told["marts.publish"]
+    assert {one["name"] for one in copied["inputs"]} >= {"etl.SupportTickets", "etl.EventLogs"}
+    tickets = [one for one in copied["outputs"] if one["name"].endswith("replica.support_tickets")]
+    assert {one["namespace"].partition(":")[0] for one in tickets} == {"postgres", "clickhouse"}
+    for one in tickets:
+        columns = {field["name"]: field for field in one["facets"]["schema"]["fields"]}
+        assert columns["created_at"]["type"] and columns["ticket_id"]["description"]
+        assert one["outputFacets"]["outputStatistics"]["rowCount"] > 0
+    (read,) = [one for one in copied["inputs"] if one["name"] == "etl.SupportTickets"]
+    assert (
+        read["inputFacets"]["inputStatistics"]["rowCount"] >= tickets[0]["outputFacets"]["outputStatistics"]["rowCount"]
+    )
+    assert {one["name"].rpartition(".")[2] for one in marts["inputs"]} >= {"support_tickets", "user_sessions"}
+    assert {one["name"].rpartition(".")[2] for one in marts["outputs"]} >= {"user_activity", "ticket_resolution"}
+    assert all(one["outputFacets"]["outputStatistics"]["rowCount"] for one in marts["outputs"])
+
+
+def test_the_password_is_in_no_log_and_stays_the_same(airflow: Any, home: Path) -> None:
+    for log in (home / "log").glob("airflow-*.log"):
+        assert airflow.password not in log.read_text(errors="replace"), log.name
+    assert (home / "airflow" / "passwords.json").stat().st_mode & 0o777 == 0o600
