@@ -7,7 +7,8 @@ Only the contracts of a user's own are remembered, since they are tested as well
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -64,6 +65,18 @@ def connections(settings: Settings) -> Iterator[Connections]:
     """Open the connections to the databases of this module."""
     with connect(settings) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Return a function that finds a port which nobody listens at."""
+
+    def free_port() -> int:
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            return int(server.getsockname()[1])
+
+    return free_port
 
 
 def _new_database(uri: str, name: str) -> str:

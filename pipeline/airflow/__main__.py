@@ -3,8 +3,10 @@
 import sys
 from pathlib import Path
 
+import typer
+
 from pipeline.airflow.local import serve
-from pipeline.cli.outcome import failed
+from pipeline.errors import EtlError
 
 
 def main() -> int:
@@ -13,8 +15,9 @@ def main() -> int:
         serve(Path("dags"))
     except KeyboardInterrupt:
         return 0
-    except Exception as error:
-        return failed(error, as_json=False, debug=False)
+    except EtlError as error:
+        typer.echo(f"error: {error}", err=True)
+        return error.exit_code
     return 0
 
 

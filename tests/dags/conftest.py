@@ -7,7 +7,6 @@ import atexit
 import json
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -54,6 +53,10 @@ class Client:
         self._http = httpx.Client(base_url=url, timeout=60)
         login = self._http.post("/auth/token", json={"username": "admin", "password": password}).raise_for_status()
         self._http.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
 
     def get(self, path: str, **params: Any) -> Any:
         """Return what is at a path."""
@@ -102,18 +105,6 @@ class Client:
 def client() -> Callable[[str, str], Client]:
     """Return a function that logs in."""
     return Client
-
-
-@pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    """Return a function that finds a port which nobody listens at."""
-
-    def free_port() -> int:
-        with socket.socket() as server:
-            server.bind(("127.0.0.1", 0))
-            return int(server.getsockname()[1])
-
-    return free_port
 
 
 class Webhook(ThreadingHTTPServer):

@@ -68,7 +68,8 @@ def airflow(
                 assert line, f"it ended: {said}"
                 said += line
             url, password = re.search(r"(http://\S+)\nlogin: admin password: (\S+)\n", said).groups()  # type: ignore[union-attr]
-            yield client(url, password)
+            with closing(client(url, password)) as airflow:
+                yield airflow
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 0

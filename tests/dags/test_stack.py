@@ -102,7 +102,7 @@ def environment(
         for name, value in given.items():
             for host, here in ports.items():
                 value = value.replace(host, here)
-            given[name] = value.replace("//etl:", "//etl_of_stack:").replace("/etl", "/etl_of_stack")
+            given[name] = re.sub(r"/etl\b", "/etl_of_stack", value) if "POSTGRES" in name else value
         given |= engines
         return given | {
             "AIRFLOW_HOME": str(home),
@@ -151,7 +151,8 @@ def stack(
         _start(running, second, environment("airflow-worker"), logs / "second-worker")
         _await(lambda: all(_check(name, environment, ports, secrets) == 0 for name in COMPONENTS), logs)
         password = (secrets / "airflow_admin_password").read_text()
-        yield client(f"http://{ports['airflow-apiserver:8080']}", password)
+        with closing(client(f"http://{ports['airflow-apiserver:8080']}", password)) as airflow:
+            yield airflow
 
 
 @pytest.fixture(scope="module")
