@@ -33,7 +33,7 @@ COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _DATABASE = "airflow"
 _SECONDS_TO_START = 180.0
 _SECONDS_TO_STOP = 15.0  # a component ends within ten; what a task has not committed is undone
-# Of each component's own libraries, numbers that several processes need not have.
+# What goes before Airflow's own defaults, and after what the environment says.
 _DEFAULTS = {
     "AIRFLOW__API__HOST": "127.0.0.1",
     "AIRFLOW__API__PORT": "8080",
@@ -60,6 +60,7 @@ def serve(dags: Path) -> None:
     if not dags.is_dir():
         raise UsageError(f"there is no folder {dags}: start it where the project is")
     settings = Settings.load()
+    _refuse_taken_port(_chosen())
     # Its own PostgreSQL in any case: what Airflow remembers is no business of a server that the settings name.
     with engines(settings.model_copy(update={"postgres_uri": None})) as complete:
         assert complete.postgres_uri is not None
@@ -69,7 +70,6 @@ def serve(dags: Path) -> None:
         home.mkdir(mode=0o700, exist_ok=True)
         _write_local_settings(home)
         environment = _environment(home, dags.resolve(), metadata, targets)
-        _refuse_taken_port(environment)
         _say("preparing Airflow's database")
         _migrate(environment, home)
         with _components(environment, home) as processes:
@@ -91,7 +91,7 @@ def _environment(home: Path, dags: Path, metadata: str, settings: Settings) -> d
     kept = _kept(home)
     passwords = home / "passwords.json"
     _write(passwords, {"admin": kept["password"]})
-    given = {**_DEFAULTS, **{name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__")}}
+    given = _chosen()
     url = f"http://{given['AIRFLOW__API__HOST']}:{given['AIRFLOW__API__PORT']}"
     chosen = {
         "AIRFLOW_HOME": str(home),
@@ -110,6 +110,11 @@ def _environment(home: Path, dags: Path, metadata: str, settings: Settings) -> d
     uris = {f"ETL_{name.upper()}": value.get_secret_value() for name, value in settings if isinstance(value, SecretStr)}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {**os.environ, **chosen, **given, **uris, "ETL_HOME": str(settings.home.resolve()), "PATH": path}
+
+
+def _chosen() -> dict[str, str]:
+    """Return the options of Airflow that are chosen here or by the environment."""
+    return {**_DEFAULTS, **{name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__")}}
 
 
 def _kept(home: Path) -> dict[str, str]:

@@ -49,9 +49,12 @@ def part_of(run: Run | MartRun) -> Iterator[Connections]:
         _refuse_what_was_given_up(connections, run)
         try:
             yield connections
-        except (DataError, SnapshotError) as error:
+        except DataError as error:
             abandon(connections, run.id, run.targets, str(error))
             raise
+        except SnapshotError as error:
+            abandon(connections, run.id, run.targets, str(error))
+            raise SnapshotError(f"{error}; in Airflow: {_way_out(run)}") from error
         except EtlError:
             connections.postgres.connection.rollback()
             # Another task may have given it up meanwhile: then its staging is gone, and that is not the news.
@@ -61,7 +64,12 @@ def part_of(run: Run | MartRun) -> Iterator[Connections]:
 
 def _refuse_what_was_given_up(connections: Connections, run: Run | MartRun) -> None:
     if books.statuses(connections.postgres).get(run.id) not in ("running", "published"):
-        raise SnapshotError(f"run {run.id} was given up: clear from its first task, for a new run")
+        raise SnapshotError(f"run {run.id} was given up: {_way_out(run)}")
+
+
+def _way_out(run: Run | MartRun) -> str:
+    first = "open_run" if isinstance(run, MartRun) else "snapshot"
+    return f"clear from the task {first}, which opens a new run"
 
 
 def moment(cluster_time: Timestamp) -> dict[str, Any]:
