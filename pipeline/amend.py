@@ -17,7 +17,7 @@ from pipeline import books, quarantine
 from pipeline.books import as_number
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, UsageError
-from pipeline.publishing import REPLICA, abandon, finish_what_was_cut_short, publish
+from pipeline.publishing import REPLICA, abandon, finish_what_was_cut_short, prepare, publish
 from pipeline.replicate import in_chunks
 from pipeline.stores import Staging
 from pipeline.verify import BROKEN, Comparison
@@ -128,6 +128,7 @@ def _amend(connections: Connections, what: _Amendment) -> None:
     try:
         with postgres.transaction():
             _stage(connections, what, staging)
+        prepare(connections, staging, what.targets)
         with postgres.transaction():
             books.lock_publishing(postgres)
             for target in connections.targets(what.targets):

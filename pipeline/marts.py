@@ -186,12 +186,14 @@ def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
     Raises:
         BooksOpenError: A mart is not loaded, or not with all of its rows; nothing was published.
     """
-    postgres = connections.postgres
+    postgres, staging = connections.postgres, _staging_of(run)
+    if not books.is_published(postgres, run.id):
+        publishing.prepare(connections, staging, run.targets)
     with postgres.transaction():
         books.lock_publishing(postgres)
         if not books.is_published(postgres, run.id):
             _prove(connections, run)
-            publishing.publish(connections, _staging_of(run), run.marts, run.targets)
+            publishing.publish(connections, staging, run.marts, run.targets)
     finish_what_was_cut_short(connections)
     rows = {account.collection: account.source for account in books.accounts(postgres, run.id)}
     seconds = books.seconds(postgres, run.id)

@@ -16,6 +16,18 @@ REPLICA, MARTS = "replica", "marts"
 WHOLE = ("replicate", "marts")  # kinds of runs that stage all rows of their tables
 
 
+def prepare(connections: Connections, staging: Staging, targets: Iterable[str]) -> None:
+    """Do the slow part of a publish, before its transaction begins; nobody who reads the published tables notices.
+
+    Args:
+        connections: The open connections; PostgreSQL's must not be within a transaction.
+        staging: Where the tables were gathered.
+        targets: Names of the stores.
+    """
+    for target in connections.targets(targets):
+        target.prepare(staging)
+
+
 def publish(connections: Connections, staging: Staging, names: Iterable[str], targets: Iterable[str]) -> None:
     """Publish a run's staging, within the caller's transaction on PostgreSQL.
 
@@ -24,7 +36,7 @@ def publish(connections: Connections, staging: Staging, names: Iterable[str], ta
 
     Args:
         connections: The open connections.
-        staging: Where the tables were gathered.
+        staging: Where the tables were gathered, prepared.
         names: The collections or marts that are published.
         targets: Names of the stores.
 
@@ -33,8 +45,6 @@ def publish(connections: Connections, staging: Staging, names: Iterable[str], ta
     """
     postgres, names, targets = connections.postgres, tuple(names), tuple(targets)
     _refuse_to_go_back(connections, staging, names)
-    for target in connections.targets(targets):
-        target.prepare(staging)
     if postgres.name in targets:
         postgres.publish(staging)
     books.enter_publication(postgres, staging.run_id, names, targets)

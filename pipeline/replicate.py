@@ -1,7 +1,7 @@
 """The full copy: all collections at one cluster time, staged, proven and published together."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,18 +12,25 @@ from pipeline.books import Account
 from pipeline.connections import TARGETS, Connections
 from pipeline.duplicates import enter_duplicates
 from pipeline.errors import SnapshotError, UsageError
+from pipeline.history import outlives_history
 from pipeline.prefetch import prefetched
 from pipeline.proof import allowed, prove, refuse_too_many
 from pipeline.publishing import abandon, finish_what_was_cut_short
 from pipeline.run import Partition, Run, staging_of
+from pipeline.stopwatch import Stopwatch
 from pipeline.stores import LoadFrame
-from pipeline.stores.mongo import Mongo, Range
+from pipeline.stores.mongo import Range
 from transforms.careful import careful
-from transforms.digest import Digest, digest
+from transforms.digest import Digest, decoded, judged
+from transforms.documents import pieces
 from transforms.drift import Drift, merged
 
 PARTITION_BYTES = 256 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
+# Measured: at work on a piece of BSON and the next ones the process takes some twenty times its size.
+PIECES = 64  # of the memory that the process may take
+PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
 CHUNK_ROWS, CHUNK_BYTES = 5_000, 16 * 2**20  # of the careful lane; a single document may have 16 MB
+log = logging.getLogger(__name__)
 Progress = Callable[[Partition, int, int], None]
 
 
@@ -95,9 +102,13 @@ def plan(connections: Connections, run: Run) -> list[Partition]:
     # A plan is made once: its bounds come from a sample, so a second one would be another.
     if (kept := books.plan_of(connections.postgres, run.id)) is not None:
         return [Partition.from_json(values) for values in kept]
+    size = sum(connections.mongo.size(collection) for collection, uuid in run.uuids.items() if uuid)
+    if warning := outlives_history(connections, size):
+        log.warning(warning)
+    partition_bytes = max(PARTITION_BYTES, size // PARTITIONS)
     partitions: list[Partition] = []
     for collection, uuid in run.uuids.items():
-        ranges = connections.mongo.ranges(collection, PARTITION_BYTES) if uuid else [Range()]
+        ranges = connections.mongo.ranges(collection, partition_bytes) if uuid else [Range()]
         for place, within in enumerate(ranges, start=1):
             label = f"{collection} {place}/{len(ranges)}"
             partitions.append(Partition(collection, len(partitions), within, label))
@@ -115,16 +126,20 @@ def load(
     """Load one partition into the staging of all targets; one that is loaded already is left alone."""
     if books.is_loaded(connections.postgres, run.id, partition.number):
         return
-    started = time.monotonic()
+    watch = Stopwatch()
     entity = connections.entities[partition.collection]
-    source = connections.mongo.count(partition.collection, run.cluster_time, partition.within)
+    with watch.at("mongo"):
+        source = connections.mongo.count(partition.collection, run.cluster_time, partition.within)
     progress(partition, source, 0)
     with connections.postgres.transaction(), ExitStack() as stack:
         staging = staging_of(connections, run)
         targets = connections.targets(run.targets)
-        loaders = [stack.enter_context(target.loading(staging, partition.number, entity.tables)) for target in targets]
+        loaders = {
+            target.name: stack.enter_context(target.loading(staging, partition.number, entity.tables))
+            for target in targets
+        }
         tally = _Tally()
-        for one in _loaded(_digests(connections.mongo, run, partition, entity, source), entity, loaders):
+        for one in _loaded(_digests(connections, run, partition, source, watch), entity, loaders, watch):
             books.refuse(connections.postgres, run.id, partition.collection, partition.number, one.refused)
             tally.add(one)
             progress(partition, source, tally.documents)
@@ -135,9 +150,10 @@ def load(
             source=source,
             quarantined=tally.quarantined,
             size=tally.size,
-            seconds=time.monotonic() - started,
+            seconds=watch.elapsed,
         )
         books.enter_drift(connections.postgres, run.id, partition.collection, partition.number, tally.drift)
+        books.enter_receipt(connections.postgres, run.id, watch.seconds)
 
 
 def publish(connections: Connections, run: Run, max_quarantined: str | None = None) -> list[Account]:
@@ -156,15 +172,21 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
         QuarantineLimitError: More documents were refused than tolerated.
         SnapshotError: A collection was dropped or renamed during the run, so that part of it read as empty.
     """
-    postgres = connections.postgres
+    postgres, staging, watch = connections.postgres, staging_of(connections, run), Stopwatch()
+    if not books.is_published(postgres, run.id):
+        with watch.at("keys"):
+            publishing.prepare(connections, staging, run.targets)
     with postgres.transaction():
         books.lock_publishing(postgres)
         if not books.is_published(postgres, run.id):
-            _refuse_changed_collections(connections, run)
-            prove(connections, run)
-            refuse_too_many(connections, run, max_quarantined)
-            books.settle_quarantine(postgres, run.id, run.uuids)
-            publishing.publish(connections, staging_of(connections, run), run.uuids, run.targets)
+            with watch.at("prove"):
+                _refuse_changed_collections(connections, run)
+                prove(connections, run)
+                refuse_too_many(connections, run, max_quarantined)
+            with watch.at("publish"):
+                books.settle_quarantine(postgres, run.id, run.uuids)
+                publishing.publish(connections, staging, run.uuids, run.targets)
+            books.enter_receipt(postgres, run.id, watch.seconds)
     finish_what_was_cut_short(connections)
     enter_duplicates(connections, run)
     return books.accounts(postgres, run.id)
@@ -186,19 +208,30 @@ class _Tally:
         self.drift = merged([*self.drift, *one.drift])
 
 
-def _digests(mongo: Mongo, run: Run, partition: Partition, entity: Entity, source: int) -> Iterator[Digest]:
+def _digests(
+    connections: Connections, run: Run, partition: Partition, source: int, watch: Stopwatch
+) -> Iterator[Digest]:
     """Yield all documents of a partition, digested: first those that pass the gate, then the refused ones.
 
     MongoDB's own count tells whether there are refused ones at all; most often there are none to look for.
     """
+    mongo, entity = connections.mongo, connections.entities[partition.collection]
     passed = 0
-    for batch in prefetched(mongo.admitted(entity, run.cluster_time, partition.within)):
-        one = digest(batch, entity)
-        passed += one.documents
-        yield one
+    admitted = mongo.admitted(entity, run.cluster_time, partition.within)
+    for batch in prefetched(watch.timed("mongo", admitted)):
+        for piece in pieces(batch, connections.memory // PIECES):
+            with watch.at("decode"):
+                found = decoded(piece, entity)
+            with watch.at("transform"):
+                one = judged(found, entity)
+            passed += one.documents
+            yield one
     if passed != source:
-        for raws in prefetched(in_chunks(mongo.refused(entity, run.cluster_time, partition.within))):
-            yield careful(raws, entity)
+        refused = mongo.refused(entity, run.cluster_time, partition.within)
+        for raws in prefetched(watch.timed("mongo", in_chunks(refused))):
+            with watch.at("careful"):
+                one = careful(raws, entity)
+            yield one
 
 
 def in_chunks(raws: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -215,18 +248,21 @@ def in_chunks(raws: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield chunk
 
 
-def _loaded(digests: Iterable[Digest], entity: Entity, loaders: Sequence[LoadFrame]) -> Iterator[Digest]:
+def _loaded(
+    digests: Iterable[Digest], entity: Entity, loaders: Mapping[str, LoadFrame], watch: Stopwatch
+) -> Iterator[Digest]:
     """Yield each digest when it is loaded into all targets; the next ones are made meanwhile."""
+
+    def load_frames(target: str, one: Digest) -> None:
+        with watch.at(target):
+            for table in entity.tables:
+                loaders[target](table, one.frames[table.name])
+
     with ThreadPoolExecutor(len(loaders), thread_name_prefix="load") as pool:
         for one in prefetched(digests):
-            for loading in [pool.submit(_load_frames, loader, one, entity) for loader in loaders]:
+            for loading in [pool.submit(load_frames, target, one) for target in loaders]:
                 loading.result()
             yield one
-
-
-def _load_frames(loader: LoadFrame, one: Digest, entity: Entity) -> None:
-    for table in entity.tables:
-        loader(table, one.frames[table.name])
 
 
 def _refuse_changed_collections(connections: Connections, run: Run) -> None:

@@ -53,6 +53,23 @@ class Digest:
     drift: list[Drift]
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """A batch as the typed reader sees it.
+
+    Attributes:
+        batch: The BSON of the documents that it can decode, one after the other.
+        table: Those documents.
+        refused: The others.
+        size: Bytes of BSON of all of them.
+    """
+
+    batch: bytes
+    table: pa.Table
+    refused: list[Refused]
+    size: int
+
+
 def digest(batch: bytes, entity: Entity) -> Digest:
     """Turn a batch of documents that passed the gate into rows, and set apart those that can't be.
 
@@ -60,21 +77,39 @@ def digest(batch: bytes, entity: Entity) -> Digest:
         batch: BSON documents, one after the other.
         entity: Their contract.
     """
-    decoded, culprits = [], []
+    return judged(decoded(batch, entity), entity)
+
+
+def decoded(batch: bytes, entity: Entity) -> Decoded:
+    """Do the first half of a digest: decode the documents, and find those that can't be.
+
+    Args:
+        batch: BSON documents, one after the other.
+        entity: Their contract.
+    """
+    pieces, culprits = [], []
     for piece, table in _decoded(batch, entity):
         if table is None:
             culprits.append(Refused(piece, [_culprit(piece)]))
         else:
-            decoded.append((piece, table))
-    whole = (
-        decoded[0][1]
-        if len(decoded) == 1
-        else pa.concat_tables([decode(b"", entity), *(table for _, table in decoded)])
-    )
-    frames, refused = _judged(b"".join(piece for piece, _ in decoded), whole, entity)
-    refused += culprits
+            pieces.append((piece, table))
+    if len(pieces) == 1:
+        return Decoded(*pieces[0], culprits, len(batch))
+    whole = pa.concat_tables([decode(b"", entity), *(table for _, table in pieces)])
+    return Decoded(b"".join(piece for piece, _ in pieces), whole, culprits, len(batch))
+
+
+def judged(found: Decoded, entity: Entity) -> Digest:
+    """Do the second half of a digest: normalise the documents, and refuse those that break a rule.
+
+    Args:
+        found: The documents, decoded.
+        entity: Their contract.
+    """
+    frames, refused = _judged(found.batch, found.table, entity)
+    refused += found.refused
     made = len(frames[entity.root.name]) + len(refused)
-    return Digest(made, frames, refused, len(batch), new_values(frames, entity.tables))
+    return Digest(made, frames, refused, found.size, new_values(frames, entity.tables))
 
 
 def _decoded(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | None]]:

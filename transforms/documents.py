@@ -34,6 +34,24 @@ def starts(batch: bytes) -> list[int]:
     return found
 
 
+def pieces(batch: bytes, size: int) -> Iterator[bytes]:
+    """Cut a batch between documents into pieces of at most some bytes; a larger document is a piece of its own.
+
+    Args:
+        batch: BSON documents, one after the other.
+        size: Bytes of a piece.
+    """
+    if len(batch) <= size:
+        yield batch
+        return
+    begin = 0
+    for start, end in pairwise([*starts(batch), len(batch)]):
+        if end - begin > size and start > begin:
+            yield batch[begin:start]
+            begin = start
+    yield batch[begin:]
+
+
 def decoded(raws: Sequence[bytes]) -> Iterator[Document | Reason]:
     """Yield each document as Python values or, where these don't hold all of it, the reason.
 

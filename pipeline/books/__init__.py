@@ -1,9 +1,21 @@
 """The books, kept in PostgreSQL's schema ``etl``: runs, what each loaded, what is published, what was refused."""
 
 from pipeline.books.drift import CollectionDrift, drift, enter_drift, forget_drift
-from pipeline.books.ledger import Account, accounts, enter_loaded, is_loaded, plan, plan_of, record, seconds, unloaded
+from pipeline.books.ledger import (
+    Account,
+    accounts,
+    bytes_per_second,
+    enter_loaded,
+    is_loaded,
+    plan,
+    plan_of,
+    record,
+    seconds,
+    unloaded,
+)
 from pipeline.books.moments import as_number, as_timestamp
 from pipeline.books.publications import Publication, enter_publication, finish, publications
+from pipeline.books.receipts import enter_receipt, receipt
 from pipeline.books.refusals import quarantined, refuse, refused_hashes, settle_quarantine
 from pipeline.books.runs import fail, is_alive, is_published, kind_of, open_run, statuses
 from pipeline.books.schema import lock_publishing, prepare
@@ -15,10 +27,12 @@ __all__ = [
     "accounts",
     "as_number",
     "as_timestamp",
+    "bytes_per_second",
     "drift",
     "enter_drift",
     "enter_loaded",
     "enter_publication",
+    "enter_receipt",
     "fail",
     "finish",
     "forget_drift",
@@ -33,6 +47,7 @@ __all__ = [
     "prepare",
     "publications",
     "quarantined",
+    "receipt",
     "record",
     "refuse",
     "refused_hashes",

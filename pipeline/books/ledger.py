@@ -113,3 +113,18 @@ def unloaded(postgres: Postgres, run_id: str) -> list[int]:
     """Return the partitions of a run that nobody has loaded."""
     query = "SELECT DISTINCT partition FROM etl.ledger WHERE run_id = $1::text AND source IS NULL ORDER BY 1"
     return [int(number) for (number,) in postgres.rows(query, run_id)]
+
+
+def bytes_per_second(postgres: Postgres) -> float | None:
+    """Return how fast the latest published copy read, in bytes of BSON; None if there was none of any size.
+
+    A copy of few bytes tells nothing: most of its time went into beginning and ending.
+    """
+    query = (
+        "SELECT sum(bytes) / extract(epoch FROM max(finished_at) - min(started_at)) "
+        "FROM (SELECT DISTINCT ON (run_id, partition) run_id, bytes FROM etl.ledger) l JOIN etl.runs USING (run_id) "
+        "WHERE kind = 'replicate' AND status = 'published' GROUP BY run_id "
+        "HAVING sum(bytes) > 100000000 ORDER BY max(finished_at) DESC LIMIT 1"
+    )
+    found = postgres.rows(query)
+    return float(found[0][0]) if found else None

@@ -27,6 +27,9 @@ _TABLES = (
     "run_id text NOT NULL REFERENCES etl.runs, collection text NOT NULL, partition bigint NOT NULL, "
     "path text NOT NULL, kind text NOT NULL, value text, count bigint NOT NULL, first_id text NOT NULL)",
     "CREATE INDEX IF NOT EXISTS drift_by_run ON etl.drift (run_id)",
+    "CREATE TABLE IF NOT EXISTS etl.receipts ("
+    "run_id text NOT NULL REFERENCES etl.runs, stage text NOT NULL, seconds double precision NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS receipts_by_run ON etl.receipts (run_id)",
     "COMMENT ON SCHEMA etl IS 'The books of the pipeline.'",
     "COMMENT ON TABLE etl.runs IS 'One row per run; cluster_time is the moment it read, as seconds * 2^32 + ordinal.'",
     "COMMENT ON TABLE etl.ledger IS 'Per run, collection, partition and target: "
@@ -34,6 +37,7 @@ _TABLES = (
     "COMMENT ON TABLE etl.published IS 'Which run, and so which moment, each collection or mart shows in each target; "
     "published_at is null until ClickHouse has followed PostgreSQL.'",
     "COMMENT ON TABLE etl.refused IS 'What running runs have refused so far.'",
+    "COMMENT ON TABLE etl.receipts IS 'How long each stage of a run was at work, in seconds; stages overlap.'",
     "COMMENT ON TABLE etl.drift IS 'In what the documents of a run went beyond their contracts.'",
     "COMMENT ON TABLE etl.quarantine IS 'Documents that were refused, whole, with every reason; "
     "resolved_at is null as long as they are refused.'",

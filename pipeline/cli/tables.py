@@ -1,7 +1,7 @@
 """The outcomes as tables: numbers to the right, with separators; no wider than a hundred columns."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _HEADER_WIDTH = 14
 _VALUE_WIDTH = 60
 _GAP = 2
+_STAGES = {"mongo": "MongoDB", "careful": "careful lane", "postgres": "PostgreSQL", "clickhouse": "ClickHouse"}
 _GOOD, _BAD = "green", "bold red"
 
 
@@ -106,6 +107,12 @@ def drift(found: Iterable["CollectionDrift"]) -> list[Table]:
     headings = ("collection", "drift", "path", "value", "count", "first _id")
     title = "Drift: the application does what its contracts don't know; all of it is loaded"
     return [table(title, headings, rows, wraps=("path", "value"))] if rows else []
+
+
+def receipt(seconds: Mapping[str, float]) -> Text:
+    """Tell where the time of a run went."""
+    told = ", ".join(f"{_STAGES.get(stage, stage)} {duration:.1f} s" for stage, duration in seconds.items())
+    return Text(f"At work, some of it at the same time: {told}")
 
 
 def undeclared(collections: Sequence[str]) -> list[Text]:

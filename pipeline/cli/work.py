@@ -80,8 +80,13 @@ def replicate(
     with connected() as connections, partition_bars() as progress:
         run, accounts = copy(connections, collections or (), target or TARGETS, progress, max_quarantined)
         drift, undeclared = books.drift(connections.postgres, run.id), connections.undeclared()
-    found = values.replicated(run, accounts) | {"drift": drift, "undeclared_collections": undeclared}
-    notes = (*tables.undeclared(undeclared), *tables.refused(accounts))
+        receipt = books.receipt(connections.postgres, run.id)
+    found = values.replicated(run, accounts) | {
+        "drift": drift,
+        "undeclared_collections": undeclared,
+        "receipt": receipt,
+    }
+    notes = (tables.receipt(receipt), *tables.undeclared(undeclared), *tables.refused(accounts))
     show(found, tables.books(run, accounts), *tables.drift(drift), *notes, as_json=as_json)
 
 

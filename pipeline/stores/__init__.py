@@ -59,7 +59,10 @@ class Target(Protocol):
         """Yield the first column of a table in staging, for one partition."""
 
     def prepare(self, staging: Staging) -> None:
-        """Do the slow part of a publish, which nobody who reads the published tables notices."""
+        """Do the slow part of a publish, which nobody who reads the published tables notices; twice does no harm.
+
+        It is done on connections of its own, so nobody may hold on to the staging area meanwhile.
+        """
 
     def publish(self, staging: Staging) -> None:
         """Make the published tables equal to staging; readers see the old rows or the new ones."""

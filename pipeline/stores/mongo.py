@@ -142,6 +142,20 @@ class Mongo:
                 for document in source.with_options(codec_options=RAW).find(some):
                     yield bytes(document.raw)
 
+    def size(self, collection: str) -> int:
+        """Return the bytes of BSON that a collection holds now, as its statistics say."""
+        with translated(self._shown):
+            stats = next(self.database[collection].aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]), None)
+            return int(stats["storageStats"]["size"]) if stats else 0
+
+    def history_window(self) -> int | None:
+        """Return for how many seconds the past can be read; None if the user may not know."""
+        try:
+            answer = self.client.admin.command("getParameter", 1, minSnapshotHistoryWindowInSeconds=1)
+        except OperationFailure:
+            return None
+        return int(answer["minSnapshotHistoryWindowInSeconds"])
+
     def ranges(self, collection: str, partition_bytes: int) -> list[Range]:
         """Cut a collection into ranges of about equal size, complete over every BSON type of ``_id``.
 
@@ -152,11 +166,9 @@ class Mongo:
             partition_bytes: BSON bytes that a range should hold, about.
         """
         source = self.database[collection]
+        if (wanted := -(-self.size(collection) // partition_bytes)) < 2:
+            return [Range()]
         with translated(self._shown):
-            stats = next(source.aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]), None)
-            size = stats["storageStats"]["size"] if stats else 0
-            if (wanted := -(-size // partition_bytes)) < 2:
-                return [Range()]
             sampling = [
                 {"$sample": {"size": wanted * _SAMPLES_PER_PARTITION}},
                 {"$project": {ID: 1}},

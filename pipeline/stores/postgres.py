@@ -1,7 +1,8 @@
 """The target PostgreSQL: bulk loads by ADBC, published in one transaction; it also keeps the books."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import adbc_driver_manager
@@ -29,6 +30,8 @@ from pipeline.stores import LoadFrame, Staging
 Row = tuple[Any, ...]
 _REFUSED = {"28P01", "28000", "42501"}  # invalid password, invalid authorization, insufficient privilege
 _DOCUMENTS = "_documents"
+_BUILDERS = 2  # connections that build indexes at the same time
+_INDEX_MEMORY = "256MB"  # of the server, for each of them
 JSONB_VERSION = "\x01"  # the first byte of jsonb's binary form
 
 
@@ -42,7 +45,7 @@ class Postgres:
     name = "postgres"
 
     def __init__(self, uri: str) -> None:
-        self._shown = redacted(uri)
+        self._uri, self._shown = uri, redacted(uri)
         with self._translated():
             self.connection = adbc_driver_postgresql.dbapi.connect(uri)
         # Rows must read the same whatever the server's defaults are.
@@ -101,14 +104,17 @@ class Postgres:
     def prepare(self, staging: Staging) -> None:
         """Add keys and indexes to the tables that are not published yet, and statistics to all."""
         new = [table for table in staging.tables if not self._exists(staging.schema, table)]
-        for table in new:
-            self.execute(*postgres_keys(staging.name, table))
+        missing = [table for table in new if not self._has_key(staging.name, table)]
+        self.connection.commit()  # or the locks of this look would be in the others' way
+        # Each table on a connection of its own: PostgreSQL builds an index on one core.
+        with ThreadPoolExecutor(_BUILDERS, thread_name_prefix="keys") as pool:
+            building = [pool.submit(self._build, postgres_keys(staging.name, table)) for table in missing]
+            for one in building:
+                one.result()
         names = {table.name for table in new}
-        for table in new:
-            if table.parent in names:
-                self.execute(postgres_foreign_key(staging.name, table))
-        for table in staging.tables:
-            self.execute(f"ANALYZE {quoted(staging.name)}.{quoted(table.name)}")
+        references = [postgres_foreign_key(staging.name, table) for table in missing if table.parent in names]
+        counted = [f"ANALYZE {quoted(staging.name)}.{quoted(table.name)}" for table in staging.tables]
+        self._build([*references, *counted])
 
     def publish(self, staging: Staging) -> None:
         """Make the published tables equal to staging, within the caller's transaction.
@@ -123,6 +129,8 @@ class Postgres:
             if self._exists(staging.schema, table):
                 left += self._apply_difference(staging, table)
                 continue
+            if not self._has_key(staging.name, table):  # its place was taken when it was prepared
+                self.execute(*postgres_keys(staging.name, table))
             self.execute(f"ALTER TABLE {quoted(staging.name)}.{quoted(table.name)} SET SCHEMA {quoted(staging.schema)}")
             if table.parent is not None and not self._has_reference(staging.schema, table):
                 left.append(postgres_foreign_key(staging.schema, table))
@@ -196,10 +204,20 @@ class Postgres:
         frame = frame.with_columns((pl.lit(JSONB_VERSION) + pl.col(name)).alias(name) for name in json)
         self.append(schema, table.name, frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
+    def _build(self, statements: Sequence[str]) -> None:
+        """Run statements in a transaction and on a connection of their own, with memory for indexes."""
+        with closing(Postgres(self._uri)) as other, other.transaction():
+            # Nobody else is at a staging area; whoever is must not hold us up for ever.
+            other.execute(f"SET maintenance_work_mem = '{_INDEX_MEMORY}'", "SET lock_timeout = '1min'", *statements)
+
     def _exists(self, schema: str, table: Table) -> bool:
         return bool(
             self.rows("SELECT to_regclass($1::text) IS NOT NULL", f"{quoted(schema)}.{quoted(table.name)}")[0][0]
         )
+
+    def _has_key(self, schema: str, table: Table) -> bool:
+        query = "SELECT count(*) FROM pg_index WHERE indisprimary AND indrelid = to_regclass($1::text)"
+        return bool(self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")[0][0])
 
     def _has_reference(self, schema: str, table: Table) -> bool:
         query = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = to_regclass($1::text)"
