@@ -9,7 +9,8 @@ import sys
 _RUN_TASKS = {"scheduler", "worker"}  # words of the commands; LocalExecutor's workers are forks of the scheduler
 
 if _RUN_TASKS & set(sys.argv):
-    # Imported and not used: a library whose threads have started must not be forked.
+    # Imported and not used: the threads that compute must not have started when the workers fork. The import itself
+    # starts a few idle ones of Polars and its allocator, which the forks do without.
 
     import pipeline.airflow.generate
     import pipeline.airflow.marts

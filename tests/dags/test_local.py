@@ -1,10 +1,12 @@
-"""What ``python -m pipeline.airflow`` says when it can't begin: one sentence, before anything is started."""
+"""What ``python -m pipeline.airflow`` says when it can't begin, before anything is started; what is imported ahead."""
 
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 
 def _run(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -29,3 +31,21 @@ def test_without_dags_there_is_nothing_to_serve(tmp_path: Path) -> None:
     done = _run(tmp_path)
     assert done.returncode == 2
     assert done.stderr == "error: there is no folder dags: start it where the project is\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "imported"),
+    [("airflow scheduler", True), ("airflow celery worker -c 2", True), ("airflow api-server", False)],
+)
+def test_only_what_runs_tasks_imports_ahead_and_no_thread_that_computes_is_started(
+    command: str, imported: bool
+) -> None:
+    look = (
+        f"import os, sys; sys.argv = {command.split()!r}; import pipeline.airflow.preload; "
+        "names = [open(f'/proc/self/task/{task}/comm').read().strip() for task in os.listdir('/proc/self/task')]; "
+        "print('pipeline.replicate' in sys.modules, *(n for n in names if n.startswith(('polars-', 'rayon', 'tokio'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    was_imported, *threads = done.stdout.split()
+    assert was_imported == str(imported)
+    assert [name for name in threads if not name.startswith("polars-ooc")] == []
