@@ -21,10 +21,13 @@ def _context(error: BaseException | None = None, label: str | None = None) -> di
     return {"ti": task, "exception": error}
 
 
+@pytest.mark.parametrize("connection", [None, ""], ids=["none", "empty"])  # as the compose file has it by default
 def test_an_alert_is_logged_where_no_connection_says_otherwise(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    connection: str | None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(NAME, raising=False)
+    if connection is not None:
+        monkeypatch.setenv(NAME, connection)
     alerts.failed(_context(BooksOpenError("the books of X are open"), "SupportTickets 3/8"))
     ((logger, level, said),) = caplog.record_tuples
     assert (logger, level) == ("pipeline.airflow.alerts", logging.ERROR)
