@@ -14,10 +14,13 @@ import pytest
 from pydantic import SecretStr
 from pymongo.errors import OperationFailure, PyMongoError
 
-from pipeline.connections import connect
+from pipeline import books, replicate
+from pipeline.connections import Connections, connect
+from pipeline.errors import ServerError, SnapshotError
 from pipeline.generate import generate
-from pipeline.replicate import replicate
+from pipeline.run import Run
 from pipeline.settings import Settings
+from pipeline.stores.mongo import Range
 from pipeline.verify import verify
 
 SCRIPT = (Path(__file__).parents[1] / "docker/mongo/users.js").read_text()
@@ -71,7 +74,7 @@ def test_each_user_can_do_its_work_and_drop_no_database(address: str, settings: 
     with connect(here.model_copy(update={"mongo_uri": SecretStr(_uri("etl_writer", address))})) as connections:
         generate(connections.mongo.database, connections.entities, scale=0.005, defects=0.02)
     with connect(here.model_copy(update={"mongo_uri": SecretStr(_uri("etl", address))})) as connections:
-        replicate(connections)
+        replicate.replicate(connections)
         assert all(one.proven for one in verify(connections))
     for user, _, role in USERS:
         with pymongo.MongoClient(_uri(user, address)) as client:
@@ -82,3 +85,63 @@ def test_each_user_can_do_its_work_and_drop_no_database(address: str, settings: 
             for act in forbidden:
                 with pytest.raises(OperationFailure, match="not authorized"):
                     act(client.etl)
+
+
+@pytest.fixture
+def reading(address: str, settings: Settings) -> Iterator[Connections]:
+    """Open connections whose MongoDB user may only read the one database, which another has filled."""
+    here = settings.model_copy(update={"mongo_database": "etl"})
+    with connect(here.model_copy(update={"mongo_uri": SecretStr(_uri("etl_writer", address))})) as connections:
+        rows = {"SearchQueries": 200}
+        generate(connections.mongo.database, connections.entities, scale=0, rows=rows, defects=0.1, replace=True)
+    with connect(here.model_copy(update={"mongo_uri": SecretStr(_uri("etl", address))})) as connections:
+        yield connections
+
+
+def _remembers(reading: Connections, run: Run) -> bool:
+    try:
+        reading.mongo.count("SearchQueries", run.cluster_time, Range())
+    except SnapshotError:
+        return False
+    return True
+
+
+def test_partitions_are_planned_by_whoever_may_read(reading: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tools ask MongoDB for its bounds takes more rights."""
+    with pytest.raises(OperationFailure, match="not authorized"):
+        reading.mongo.client.admin.command("splitVector", "etl.SearchQueries", keyPattern={"_id": 1})
+    monkeypatch.setattr(replicate, "PARTITION_BYTES", 8_000)
+    labels: set[str] = set()
+    replicate.replicate(reading, ["SearchQueries"], progress=lambda one, *_: labels.add(one.label))
+    assert len(labels) > 3
+    assert all(one.proven and one.source == 200 for one in verify(reading, ["SearchQueries"]))
+
+
+def test_a_moment_beyond_the_history_is_proven_by_whoever_may_read(reading: Connections, address: str) -> None:
+    """A change stream tells which documents were touched since."""
+    run, _ = replicate.replicate(reading, ["SearchQueries"])
+    with pymongo.MongoClient(_uri("root", address)) as root:
+        root.etl.SearchQueries.delete_one({})
+        root.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=0)
+        give_up = time.monotonic() + 30
+        while _remembers(reading, run):
+            assert time.monotonic() < give_up
+            root.etl.Others.insert_one({})  # MongoDB forgets as it goes on
+            time.sleep(0.1)
+        root.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=3600)
+    assert all(one.proven and one.changed_since == 1 for one in verify(reading, ["SearchQueries"]))
+
+
+def test_a_user_of_another_database_is_told_so(reading: Connections, address: str, settings: Settings) -> None:
+    with pymongo.MongoClient(_uri("root", address)) as root:
+        root.admin.command("createUser", "nobody", pwd=PASSWORD, roles=[{"role": "read", "db": "other"}])
+    changes = {"mongo_database": "etl", "mongo_uri": SecretStr(_uri("nobody", address))}
+    shown = books.publications(reading.postgres)
+    with (
+        connect(settings.model_copy(update=changes)) as connections,
+        pytest.raises(ServerError, match="the user may not read") as error,
+    ):
+        replicate.replicate(connections, ["SearchQueries"])
+    assert PASSWORD not in str(error.value)
+    assert "\n" not in str(error.value)
+    assert books.publications(reading.postgres) == shown
