@@ -86,6 +86,13 @@ class Client:
         assert self.wait(dag_id, run_id) == "success", self.tasks(dag_id, run_id)
         return run_id
 
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear a task and what follows it, and wait until all of it has succeeded again."""
+        what = {"dag_run_id": run_id, "task_ids": [task_id], "include_downstream": True, "only_failed": False}
+        answer = self._http.post(f"/api/v2/dags/{dag_id}/clearTaskInstances", json=what | {"dry_run": False})
+        answer.raise_for_status()
+        assert self.wait(dag_id, run_id) == "success", self.tasks(dag_id, run_id)
+
     def next_run(self, dag_id: str) -> str:
         """Wait until a run that started by itself has succeeded, and return its id."""
         give_up = time.monotonic() + 60

@@ -197,6 +197,20 @@ def test_lineage_tells_datasets_columns_and_rows(first: dict[str, str], home: Pa
     assert all(one["outputFacets"]["outputStatistics"]["rowCount"] for one in marts["outputs"])
 
 
+def test_what_is_cleared_after_the_publish_is_not_done_twice(
+    airflow: Any, first: dict[str, str], settings: Settings
+) -> None:
+    published = "SELECT xmin::text, * FROM etl.published WHERE collection ~ '^[A-Z]' ORDER BY 2, 3"
+    with connect(settings) as connections:
+        before = connections.postgres.rows(published)
+    airflow.clear("replicate", first["replicate"], "load")
+    loads = airflow.tasks("replicate", first["replicate"], "load")
+    assert {one["try_number"] for one in loads} == {2}
+    with connect(settings) as connections:
+        assert connections.postgres.rows(published) == before
+    assert _proven(settings)
+
+
 def test_the_password_is_in_no_log_and_stays_the_same(airflow: Any, home: Path) -> None:
     for log in (home / "log").glob("airflow-*.log"):
         assert airflow.password not in log.read_text(errors="replace"), log.name

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -143,16 +143,18 @@ def stack(
     subprocess.run(_command("airflow-init"), env=environment("airflow-init"), check=True, stdout=subprocess.DEVNULL)
     redis = SERVICES["redis"]["entrypoint"][2].replace("$$", "$").replace("/run/etl", str(secrets))
     where = f" --port {ports['redis:6379'].rpartition(':')[2]} --bind 127.0.0.1"
-    with ExitStack() as running:
-        _start(running, ["sh", "-c", redis + where], {"PATH": _path()}, logs / "redis")
-        for service in COMPONENTS:
-            _start(running, _command(service), environment(service), logs / service)
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        running.append(_start(["sh", "-c", redis + where], {"PATH": _path()}, logs / "redis"))
+        running += [_start(_command(service), environment(service), logs / service) for service in COMPONENTS]
         second = [*_command("airflow-worker"), "-H", "second@%h"]
-        _start(running, second, environment("airflow-worker"), logs / "second-worker")
+        running.append(_start(second, environment("airflow-worker"), logs / "second-worker"))
         _await(lambda: all(_check(name, environment, ports, secrets) == 0 for name in COMPONENTS), logs)
         password = (secrets / "airflow_admin_password").read_text()
         with closing(client(f"http://{ports['airflow-apiserver:8080']}", password)) as airflow:
             yield airflow
+    finally:
+        _stop(running)
 
 
 @pytest.fixture(scope="module")
@@ -240,23 +242,26 @@ def _command(service: str) -> list[str]:
     return [*secret, sys.executable, "-m", "airflow", *SERVICES[service]["command"]]
 
 
-def _start(running: ExitStack, command: list[str], environment: dict[str, str], log: Path) -> None:
+def _start(command: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
-    running.callback(_stop, process)
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(15)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for member in family:
+def _stop(running: "list[subprocess.Popen[bytes]]") -> None:
+    """Ask all to end, redis last, and end what is left of them after a while."""
+    family = [child for one in running for child in psutil.Process(one.pid).children(recursive=True)]
+    for process in reversed(running):
+        process.terminate()
+    give_up = time.monotonic() + 15
+    for process in running:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.1, give_up - time.monotonic()))
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for child in family:
         with suppress(psutil.NoSuchProcess):
-            member.kill()
-    process.wait()
+            child.kill()
 
 
 def _await(ready: Callable[[], bool], logs: Path) -> None:
