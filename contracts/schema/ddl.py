@@ -36,14 +36,17 @@ def postgres_comments(schema: str, table: Table) -> list[str]:
 
 def postgres_keys(schema: str, table: Table) -> list[str]:
     """Return the statements that add the primary key and the indexes to a loaded table."""
-    name = f"{quoted(schema)}.{quoted(table.name)}"
-    indexes = (postgres_index(schema, table, column) for column in table.indexes)
-    return [f"ALTER TABLE {name} ADD PRIMARY KEY ({quoted_names(table.key)})", *indexes]
+    return [postgres_key(schema, table), *(postgres_index(schema, table, column) for column in table.indexes)]
 
 
-def postgres_index(schema: str, table: Table, column: str) -> str:
-    """Return the statement that adds the index on one column."""
-    return f"CREATE INDEX ON {quoted(schema)}.{quoted(table.name)} {_index(table.column(column))}"
+def postgres_key(schema: str, table: Table) -> str:
+    """Return the statement that adds the primary key."""
+    return f"ALTER TABLE {quoted(schema)}.{quoted(table.name)} ADD PRIMARY KEY ({quoted_names(table.key)})"
+
+
+def postgres_index(schema: str, table: Table, column: str, called: str = "") -> str:
+    """Return the statement that adds the index on one column, whatever it is called for now."""
+    return f"CREATE INDEX ON {quoted(schema)}.{quoted(table.name)} {_index(table.column(column), called or column)}"
 
 
 def postgres_foreign_key(schema: str, table: Table) -> str:
@@ -105,11 +108,11 @@ def _skip_index(column: Column) -> str:
     return f"INDEX {quoted('by_' + column.name)} {quoted(column.name)} TYPE {kind} GRANULARITY 4"
 
 
-def _index(column: Column) -> str:
+def _index(column: Column, called: str) -> str:
     bounded = column.field is not None and column.field.max_length is not None
     # A text without a bound may be larger than a b-tree entry; a hash index holds any.
     method = "hash" if column.kind in (TEXT, KEY_TEXT, CATEGORY) and not bounded else "btree"
-    return f"USING {method} ({quoted(column.name)})"
+    return f"USING {method} ({quoted(called)})"
 
 
 def quoted_names(names: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """The target PostgreSQL: bulk loads by ADBC, published in one transaction; it also keeps the books."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from typing import Any
@@ -14,7 +15,7 @@ import pyarrow as pa
 from contracts.schema.ddl import (
     postgres_comments,
     postgres_foreign_key,
-    postgres_index,
+    postgres_key,
     postgres_keys,
     postgres_table,
     postgres_type,
@@ -26,13 +27,25 @@ from contracts.schema.kinds import JSON, NUMBER
 from pipeline.errors import EtlError, ServerError
 from pipeline.settings import redacted
 from pipeline.stores import LoadFrame, Staging
+from pipeline.stores.columns import MADE, Change, change, made_name
 
 Row = tuple[Any, ...]
 _REFUSED = {"28P01", "28000", "42501"}  # invalid password, invalid authorization, insufficient privilege
 _DOCUMENTS = "_documents"
 _BUILDERS = 2  # connections that build indexes at the same time
 _INDEX_MEMORY = "256MB"  # of the server, for each of them
+_LOCK_NOT_AVAILABLE = "55P03"
+_BLINK = "100ms"  # how long we wait for those who read, for as long others wait behind us
+_PAUSE_S, _PATIENCE_S = 0.5, 600.0
+_IN_THE_WAY = (
+    "a table whose contract has changed was being read for ten minutes on end, so it could not be changed and nothing "
+    "was published; end the transactions that read it (pg_stat_activity) and run the command again"
+)
 JSONB_VERSION = "\x01"  # the first byte of jsonb's binary form
+
+
+class _LockedError(EtlError):
+    """Somebody else holds a lock for longer than we wait."""
 
 
 class Postgres:
@@ -122,25 +135,39 @@ class Postgres:
         A table keeps its identity: what differs is changed, what is gone deleted, so that views, grants and
         references of users survive. A table that does not exist yet is moved in.
         """
-        if staging.whole:
-            self._drop_forgotten(staging)
-        left: list[str] = []
+        published = [table for table in staging.tables if self._exists(staging.schema, table)]
+        changes = {table.name: self._change(staging, table) for table in published}
+        self._at_moments(statement for one in changes.values() for statement in one.ahead)
+        forgotten = self._forgotten(staging) if staging.whole else []
+        # Emptied now, or their rows would hold on to parents' rows; dropped last, for that locks readers out.
+        self.execute(*(f"DELETE FROM {child}" for child in forgotten))
         for table in staging.tables:
-            if self._exists(staging.schema, table):
-                left += self._apply_difference(staging, table)
-                continue
-            if not self._has_key(staging.name, table):  # its place was taken when it was prepared
-                self.execute(*postgres_keys(staging.name, table))
-            self.execute(f"ALTER TABLE {quoted(staging.name)}.{quoted(table.name)} SET SCHEMA {quoted(staging.schema)}")
-            if table.parent is not None and not self._has_reference(staging.schema, table):
-                left.append(postgres_foreign_key(staging.schema, table))
-        if left:
+            if table in published:
+                self._apply_difference(staging, table, changes[table.name].names)
+            else:
+                self._move_in(staging, table)
+        indexes = [statement for one in changes.values() for statement in one.indexes]
+        left = [*indexes, *self._lacking_keys(staging)]
+        last = [*(f"DROP TABLE {child}" for child in forgotten), *(one for c in changes.values() for one in c.last)]
+        if left or last:
             # A table whose references wait for the end of the transaction can't be altered, so they are checked first.
             self.execute("SET CONSTRAINTS ALL IMMEDIATE", *left)
+        if last:
+            self._lock_out_readers(
+                staging, [*(table.name for table in published if changes[table.name].last)], forgotten
+            )
+            self.execute(*last)
+        self.execute(*(one for table in published for one in postgres_comments(staging.schema, table)))
 
     def discard(self, run_id: str) -> None:
-        """Drop the staging area of a run, if there is one."""
+        """Drop the staging area of a run, if there is one, and the columns that it added to published tables."""
         self.execute(f"DROP SCHEMA IF EXISTS {quoted(f'staging_{run_id}')} CASCADE")
+        made = self.rows(
+            "SELECT attrelid::regclass::text, attname::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid "
+            "WHERE relkind = 'r' AND starts_with(attname, $1::text) AND NOT attisdropped",
+            made_name(run_id, ""),
+        )
+        self._at_moments(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {quoted(name)}" for table, name in made)
 
     def leftovers(self) -> list[str]:
         """Return the ids of the runs that have a staging area."""
@@ -162,7 +189,7 @@ class Postgres:
         """Return the names of a published table's columns, in order; none if it is not published."""
         query = (
             "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1::text) AND attnum > 0 "
-            "AND NOT attisdropped ORDER BY attnum"
+            f"AND NOT attisdropped AND NOT starts_with(attname, '{MADE}') ORDER BY attnum"
         )
         return [name for (name,) in self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")]
 
@@ -208,7 +235,13 @@ class Postgres:
         """Run statements in a transaction and on a connection of their own, with memory for indexes."""
         with closing(Postgres(self._uri)) as other, other.transaction():
             # Nobody else is at a staging area; whoever is must not hold us up for ever.
-            other.execute(f"SET maintenance_work_mem = '{_INDEX_MEMORY}'", "SET lock_timeout = '1min'", *statements)
+            other.execute(
+                f"SET maintenance_work_mem = '{_INDEX_MEMORY}'",
+                "SET lock_timeout = '1min'",
+                # Or the server would go on building for a process that was killed, and hold its locks.
+                "SET client_connection_check_interval = '1s'",
+                *statements,
+            )
 
     def _exists(self, schema: str, table: Table) -> bool:
         return bool(
@@ -220,11 +253,16 @@ class Postgres:
         return bool(self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")[0][0])
 
     def _has_reference(self, schema: str, table: Table) -> bool:
-        query = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = to_regclass($1::text)"
-        return bool(self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")[0][0])
+        query = (
+            "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = to_regclass($1::text) "
+            "AND confrelid = to_regclass($2::text)"
+        )
+        assert table.parent is not None
+        names = (f"{quoted(schema)}.{quoted(name)}" for name in (table.name, table.parent))
+        return bool(self.rows(query, *names)[0][0])
 
-    def _drop_forgotten(self, staging: Staging) -> None:
-        """Drop the tables of arrays that a contract no longer has: they go stale, and hold on to parents' rows."""
+    def _forgotten(self, staging: Staging) -> list[str]:
+        """Return the tables of arrays that a contract no longer has: they go stale, and hold on to parents' rows."""
         query = (
             "SELECT conrelid::regclass::text, relname::text FROM pg_constraint JOIN pg_class c ON c.oid = conrelid "
             "WHERE contype = 'f' AND confrelid = to_regclass($1::text) AND relnamespace = $2::regnamespace "
@@ -233,27 +271,51 @@ class Postgres:
             "AND EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indnkeyatts = 2)"
         )
         current = {table.name for table in staging.tables}
-        for parent in (table for table in staging.tables if table.parent is None):
-            name = f"{quoted(staging.schema)}.{quoted(parent.name)}"
-            for shown, child in self.rows(query, name, quoted(staging.schema)):
-                if child not in current and child.startswith(f"{parent.name}_"):
-                    self.execute(f"DROP TABLE {shown}")
+        return [
+            shown
+            for parent in staging.tables
+            if parent.parent is None
+            for shown, child in self.rows(
+                query, f"{quoted(staging.schema)}.{quoted(parent.name)}", quoted(staging.schema)
+            )
+            if child not in current and child.startswith(f"{parent.name}_")
+        ]
 
-    def _apply_difference(self, staging: Staging, table: Table) -> list[str]:
+    def _move_in(self, staging: Staging, table: Table) -> None:
+        """Make a table of staging a published one."""
+        if not self._has_key(staging.name, table):  # its place was taken when it was prepared
+            self.execute(*postgres_keys(staging.name, table))
+        self.execute(f"ALTER TABLE {quoted(staging.name)}.{quoted(table.name)} SET SCHEMA {quoted(staging.schema)}")
+
+    def _lacking_keys(self, staging: Staging) -> list[str]:
+        """Return the statements that add the keys which published tables lack: some go with a dropped parent."""
+        keys = [
+            postgres_key(staging.schema, table) for table in staging.tables if not self._has_key(staging.schema, table)
+        ]
+        references = [
+            postgres_foreign_key(staging.schema, table)
+            for table in staging.tables
+            if table.parent is not None and not self._has_reference(staging.schema, table)
+        ]
+        return [*keys, *references]
+
+    def _apply_difference(self, staging: Staging, table: Table, names: Mapping[str, str]) -> None:
         """Change, add and delete the rows of a published table that differ from staging.
 
-        Returns:
-            The statements that are left to do to the table itself, because its contract has changed.
+        Args:
+            staging: Where the new rows are.
+            table: Which table.
+            names: What the published table calls the contract's columns for now.
         """
-        required = self._adapt_columns(staging.schema, table)
         target = f"{quoted(staging.schema)}.{quoted(table.name)}"
         source = f"{quoted(staging.name)}.{quoted(table.name)}"
         same_key = " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in table.key)
         values = [column for column in table.columns if column.name not in table.key]
         changed = " OR ".join(
-            f"{_identity(column, 't')} IS DISTINCT FROM {_identity(column, 's')}" for column in values
+            f"{_identity(column, 't', names[column.name])} IS DISTINCT FROM {_identity(column, 's', column.name)}"
+            for column in values
         )
-        assignments = ", ".join(f"{quoted(column.name)} = s.{quoted(column.name)}" for column in values)
+        assignments = ", ".join(f"{quoted(names[one.name])} = s.{quoted(one.name)}" for one in values)
         given = ", ".join(f"s.{quoted(name)}" for name in table.names)
         spoken_for = f" AND t.{quoted(ID)} IN (SELECT {quoted(ID)} FROM {quoted(staging.name)}.{_DOCUMENTS})"
         self.execute(
@@ -261,44 +323,56 @@ class Postgres:
             f"{'' if staging.whole else spoken_for}",
             f"MERGE INTO {target} t USING {source} s ON {same_key} "
             f"WHEN MATCHED AND ({changed}) THEN UPDATE SET {assignments} "
-            f"WHEN NOT MATCHED THEN INSERT ({quoted_names(table.names)}) VALUES ({given})",
-            *postgres_comments(staging.schema, table),
+            f"WHEN NOT MATCHED THEN INSERT ({quoted_names(names[name] for name in table.names)}) VALUES ({given})",
         )
-        indexed = self._indexed(staging.schema, table)
-        return [
-            *(f"ALTER TABLE {target} ALTER COLUMN {quoted(name)} SET NOT NULL" for name in required),
-            *(postgres_index(staging.schema, table, name) for name in table.indexes if name not in indexed),
-        ]
 
-    def _indexed(self, schema: str, table: Table) -> set[str]:
-        """Return the columns of a published table that have an index of their own."""
-        query = (
-            "SELECT attname::text FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] "
-            "WHERE indrelid = to_regclass($1::text) AND indnkeyatts = 1 AND indpred IS NULL"
-        )
-        return {name for (name,) in self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")}
-
-    def _adapt_columns(self, schema: str, table: Table) -> list[str]:
-        """Change the columns of a published table where the contract has changed; return those to be made NOT NULL.
-
-        Nothing is altered while the contract stays as it is, since that would lock readers out.
-        """
-        name = f"{quoted(schema)}.{quoted(table.name)}"
-        query = (
+    def _change(self, staging: Staging, table: Table) -> Change:
+        """Return what has to be done to a published table because its contract has changed."""
+        columns = (
             "SELECT attname::text, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute "
             "WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped"
         )
-        found = {column: (kind, required) for column, kind, required in self.rows(query, name)}
-        wanted = {column.name: column for column in table.columns}
-        for gone in [one for one in found if one not in wanted or found[one][0] != _type_name(wanted[one])]:
-            self.execute(f"ALTER TABLE {name} DROP COLUMN {quoted(gone)}")
-            del found[gone]
-        for column in table.columns:
-            if column.name not in found:
-                self.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column.name)} {column.kind.postgres}")
-            elif found[column.name][1] and column.nullable:
-                self.execute(f"ALTER TABLE {name} ALTER COLUMN {quoted(column.name)} DROP NOT NULL")
-        return [one.name for one in table.columns if not one.nullable and not found.get(one.name, ("", False))[1]]
+        indexed = (
+            "SELECT attname::text FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] "
+            "WHERE indrelid = to_regclass($1::text) AND indnkeyatts = 1 AND indpred IS NULL"
+        )
+        name = f"{quoted(staging.schema)}.{quoted(table.name)}"
+        found = {column: (kind, required) for column, kind, required in self.rows(columns, name)}
+        return change(
+            staging.schema, table, staging.run_id, found, frozenset(one for (one,) in self.rows(indexed, name))
+        )
+
+    def _at_moments(self, statements: Iterable[str]) -> None:
+        """Change published tables, each change in a transaction of its own, as soon as nobody is in the way."""
+        statements = tuple(statements)
+        if not statements:
+            return
+        with closing(Postgres(self._uri)) as other:
+            other.execute(f"SET lock_timeout = '{_BLINK}'")
+            other.connection.commit()
+            for statement in statements:
+                other._as_soon_as_possible(statement)
+
+    def _as_soon_as_possible(self, statement: str) -> None:
+        for _ in _tries():
+            with suppress(_LockedError), self.transaction():
+                self.execute(statement)
+                return
+        raise EtlError(_IN_THE_WAY)
+
+    def _lock_out_readers(self, staging: Staging, tables: Sequence[str], others: Sequence[str]) -> None:
+        """Have some published tables for ourselves, within the caller's transaction, as soon as nobody reads them.
+
+        Whoever comes to read while we wait for those who do queues up behind us, so we don't wait for long, but often.
+        """
+        names = ", ".join([*(f"{quoted(staging.schema)}.{quoted(name)}" for name in tables), *others])
+        self.execute(f"SET LOCAL lock_timeout = '{_BLINK}'", "SAVEPOINT waiting")
+        for _ in _tries():
+            with suppress(_LockedError):
+                self.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE", "SET LOCAL lock_timeout = DEFAULT")
+                return
+            self.execute("ROLLBACK TO SAVEPOINT waiting")
+        raise EtlError(_IN_THE_WAY)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -307,6 +381,8 @@ class Postgres:
         except adbc_driver_manager.Error as error:
             message = str(error).split("\n")[0].removeprefix("IO: ")
             state = error.sqlstate or ""
+            if state == _LOCK_NOT_AVAILABLE:
+                raise _LockedError(f"PostgreSQL at {self._shown}: {message}") from error
             if state in _REFUSED or "password authentication failed" in message:
                 raise ServerError(f"PostgreSQL at {self._shown} refused the user or password: {message}") from error
             if state.startswith("08") or "connection" in message.lower() or "could not translate" in message:
@@ -320,17 +396,18 @@ def _key_column(staging: Staging) -> str:
     return f"{quoted(column.name)} {postgres_type(column)}"
 
 
-def _type_name(column: Column) -> str:
-    """Return the column's type as the catalog spells it."""
-    spelled = column.kind.postgres.replace(' COLLATE "C"', "").replace(", ", ",")
-    return {"timestamptz": "timestamp with time zone", "timestamptz[]": "timestamp with time zone[]"}.get(
-        spelled, spelled
-    )
+def _tries() -> Iterator[None]:
+    """Yield as often as one may try, with a pause before each but the first."""
+    give_up = time.monotonic() + _PATIENCE_S
+    yield
+    while time.monotonic() < give_up:
+        time.sleep(_PAUSE_S)
+        yield
 
 
-def _identity(column: Column, alias: str) -> str:
+def _identity(column: Column, alias: str, called: str) -> str:
     """Return an expression that differs whenever the value does; jsonb and doubles have equal but different values."""
-    name = f"{alias}.{quoted(column.name)}"
+    name = f"{alias}.{quoted(called)}"
     if column.kind is JSON:
         return f"{name}::text"
     return f"float8send({name})" if column.kind is NUMBER else name
