@@ -132,6 +132,9 @@ def load(
         source = connections.mongo.count(partition.collection, run.cluster_time, partition.within)
     progress(partition, source, 0)
     with connections.postgres.transaction(), ExitStack() as stack:
+        books.lock_partition(connections.postgres, run.id, partition.number)
+        if books.is_loaded(connections.postgres, run.id, partition.number):
+            return  # by somebody who was at it when we came
         staging = staging_of(connections, run)
         targets = connections.targets(run.targets)
         loaders = {

@@ -63,6 +63,12 @@ def plan_of(postgres: Postgres, run_id: str) -> list[dict[str, Any]] | None:
     return orjson.loads(found[0][0]) if found and found[0][0] else None
 
 
+def lock_partition(postgres: Postgres, run_id: str, partition: int) -> None:
+    """Let one process at a time load a partition, until the transaction ends."""
+    name = f"{run_id}/{partition}"
+    postgres.rows("SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))::text", name)
+
+
 def is_loaded(postgres: Postgres, run_id: str, partition: int) -> bool:
     """Tell whether a partition was loaded into all targets; raise nothing if the run is unknown."""
     query = "SELECT count(*) FROM etl.ledger WHERE run_id = $1::text AND partition = $2::bigint AND source IS NOT NULL"

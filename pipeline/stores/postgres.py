@@ -164,7 +164,7 @@ class Postgres:
         self.execute(f"DROP SCHEMA IF EXISTS {quoted(f'staging_{run_id}')} CASCADE")
         made = self.rows(
             "SELECT attrelid::regclass::text, attname::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid "
-            "WHERE relkind = 'r' AND starts_with(attname, $1::text) AND NOT attisdropped",
+            "WHERE relkind IN ('r', 'p') AND attinhcount = 0 AND starts_with(attname, $1::text) AND NOT attisdropped",
             made_name(run_id, ""),
         )
         self._at_moments(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {quoted(name)}" for table, name in made)

@@ -349,3 +349,30 @@ def test_a_table_that_somebody_created_before_the_publish_gets_its_keys(
     things.copy(BEFORE)
     things.assert_whole(BEFORE)
     assert _keys(lab) == keys
+
+
+# --- Partitioned tables
+
+
+def test_a_table_that_somebody_has_partitioned_stays_so(things: Things) -> None:
+    """Its rows come and go as in any other, and its contract may change."""
+    lab, keys = things.lab, _keys(things.lab)
+    lab.change_postgres(
+        "CREATE SCHEMA users",
+        "ALTER TABLE replica.things RENAME TO things_then",
+        "CREATE TABLE replica.things (LIKE replica.things_then) PARTITION BY HASH (_id)",
+        *(
+            f"CREATE TABLE users.things_{n} PARTITION OF replica.things FOR VALUES WITH (MODULUS 3, REMAINDER {n})"
+            for n in range(3)
+        ),
+        "DROP TABLE replica.things_then CASCADE",
+    )
+    things.copy(BEFORE)
+    things.assert_whole(BEFORE)
+    for name, what in (("new", "a column with an index"), ("newer", "all of it")):
+        things.set(name)
+        things.copy(CHANGES[what])
+        things.assert_whole(CHANGES[what])
+    assert [one for one in _keys(lab) if "items" not in one[0]][:1] == keys[:1]
+    assert lab.postgres("SELECT relkind::text FROM pg_class WHERE oid = 'replica.things'::regclass") == [("p",)]
+    assert all(rows > 0 for n in range(3) for (rows,) in lab.postgres(f"SELECT count(*) FROM users.things_{n}"))

@@ -527,6 +527,27 @@ def test_partitions_are_pieces_of_work_that_any_process_can_do(
     replicate.replicate(lab.connections, ["UserSessions"])
 
 
+@pytest.mark.parametrize("targets", [TARGETS, ("clickhouse",)])
+def test_a_partition_that_two_load_at_once_counts_once(lab: Any, copied: Any, targets: tuple[str, ...]) -> None:
+    lab.fill(defects=0.2, UserSessions=150)
+    run = replicate.open_run(lab.connections, ["UserSessions"], targets, single_process=False)
+    (partition,) = replicate.plan(lab.connections, run)
+    with lab.another() as other:
+        second = threading.Thread(target=replicate.load, args=(other, run, partition))
+
+        def both(partition: Partition, source: int, loaded: int) -> None:
+            if loaded and not second.ident:
+                second.start()
+                second.join(1.0)
+                assert second.is_alive()  # it waits
+
+        replicate.load(lab.connections, run, partition, both)
+        second.join(30.0)
+    assert {(one.source, one.closed) for one in replicate.publish(lab.connections, run)} == {(150, True)}
+    lab.assert_replicated(["UserSessions"], targets)
+    assert lab.leftovers() == []
+
+
 def test_many_partitions_give_what_one_gives(lab: Any, copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _with_odd_ids(lab)
     monkeypatch.setattr(replicate, "PARTITION_BYTES", 10_000)
