@@ -60,6 +60,8 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "in the middle of a load": lambda: None,  # by the progress callback
     "after a load": lambda: die_after(replicate, "load"),
     "after all loads": lambda: die_before(replicate, "publish"),
+    "while keys are built": lambda: die_before(Postgres, "_build", 2),
+    "before the references": lambda: die_before(Postgres, "_build", 3),
     "prepared": lambda: die_after(ClickHouse, "prepare"),
     "before the commit": lambda: die_after(books, "enter_publication"),
     "after the commit": lambda: die_before(ClickHouse, "publish"),

@@ -1,8 +1,10 @@
 """Publishing: readers see the old state or the new one, users' objects survive, and a kill at any moment is mended."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import polars as pl
@@ -14,8 +16,10 @@ from pipeline.connections import Connections
 from pipeline.errors import EtlError, SnapshotError
 from pipeline.publishing import finish_what_was_cut_short
 from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.postgres import Postgres
 
 NAMES = ["SupportTickets", "UserSessions"]
+TABLES = ("support_tickets", "user_sessions")
 ROWS = 60
 BEFORE_THE_COMMIT = (
     "after the run was opened",
@@ -152,6 +156,68 @@ def test_a_publish_done_again_finishes_what_was_cut_short(
     lab.assert_replicated(NAMES)
 
 
+@pytest.mark.parametrize("builds", [0, 1, 2])
+def test_a_publish_that_failed_while_keys_were_built_is_done_again(
+    lab: Any, copied: None, monkeypatch: pytest.MonkeyPatch, builds: int
+) -> None:
+    """Keys are built ahead of the publish, table by table, and then the references; each only once."""
+    name = "ProductPriceHistory"
+    lab.fill(**{name: 30})
+    replicate.replicate(lab.connections, [name])
+    keys = _keys(lab)
+    lab.change_postgres("DROP TABLE replica.product_price_history, replica.product_price_history_price_changes")
+    run = replicate.open_run(lab.connections, [name], ("postgres", "clickhouse"), single_process=False)
+    for partition in replicate.plan(lab.connections, run):
+        replicate.load(lab.connections, run, partition)
+    build, begun = Postgres._build, count()
+
+    def few(self: Postgres, statements: Any) -> None:
+        if next(begun) >= builds:
+            raise EtlError("away")
+        build(self, statements)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Postgres, "_build", few)
+        with pytest.raises(EtlError, match="away"):
+            replicate.publish(lab.connections, run)
+    replicate.publish(lab.connections, run)
+    lab.assert_replicated([name])
+    assert _keys(lab) == keys
+    assert lab.leftovers() == []
+
+
+@pytest.mark.parametrize("moment", ["while keys are built", "before the references"])
+def test_a_run_killed_while_keys_are_built_is_harmless(
+    lab: Any, copied: None, cut_short: Callable[..., int], moment: str
+) -> None:
+    name = "ProductPriceHistory"
+    lab.fill(**{name: 30})
+    replicate.replicate(lab.connections, [name])
+    keys = _keys(lab)
+    lab.change_postgres("DROP TABLE replica.product_price_history, replica.product_price_history_price_changes")
+    assert cut_short("replicate", moment, collections=[name]) == -9
+    finish_what_was_cut_short(lab.connections)
+    assert lab.leftovers() == []
+    replicate.replicate(lab.connections, [name])
+    lab.assert_replicated([name])
+    assert _keys(lab) == keys
+
+
+def _keys(lab: Any) -> list[tuple[Any, ...]]:
+    """Return the primary keys, references and indexes of one collection's tables, whatever they are called."""
+    constraints = (
+        "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype IN ('p', 'f') "
+        "AND conrelid::regclass::text LIKE 'replica.product_price_history%' ORDER BY 1, 2"
+    )
+    indexes = (
+        "SELECT tablename::text, regexp_replace(indexdef, 'INDEX \\S+ ON', '') FROM pg_indexes "
+        "WHERE schemaname = 'replica' AND tablename LIKE 'product_price_history%' ORDER BY 1, 2"
+    )
+    found: list[tuple[Any, ...]] = lab.postgres(constraints) + lab.postgres(indexes)
+    assert len(found) >= 5
+    return found
+
+
 def test_two_commands_do_not_finish_one_publish_twice(lab: Any, copied: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that is exchanged twice shows the old rows again."""
     _next_round(lab, "twice")
@@ -234,7 +300,8 @@ class Reader(threading.Thread):
     def __init__(self, connections: Connections) -> None:
         super().__init__()
         self._connections = connections
-        self.seen: dict[str, list[tuple[Any, ...]]] = {"postgres": [], "clickhouse": [], "both": []}
+        self.seen: dict[str, list[tuple[Any, ...]]] = {"postgres": [], "clickhouse": [], "both": [], "all": []}
+        self.longest = 0.0
         self.error: BaseException | None = None
         self.stopped = threading.Event()
 
@@ -246,13 +313,19 @@ class Reader(threading.Thread):
             "(SELECT count(*) FROM replica.support_tickets_messages m LEFT JOIN replica.support_tickets t USING (_id) "
             "WHERE t._id IS NULL)"
         )
+        users = [f"SELECT count(*), min(user_id), max(user_id) FROM replica.{name}" for name in TABLES]
         postgres, clickhouse = self._connections.postgres, self._connections.clickhouse
         try:
             postgres.execute("SET lock_timeout = '2s'")
             while not self.stopped.is_set():
+                started = time.monotonic()
                 self.seen["postgres"] += postgres.rows(one)
                 self.seen["both"] += postgres.rows(both)
                 postgres.connection.commit()
+                postgres.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                self.seen["all"].append(tuple(row for query in users for row in postgres.rows(query)))
+                postgres.connection.commit()
+                self.longest = max(self.longest, time.monotonic() - started)
                 self.seen["clickhouse"] += clickhouse.rows(one)
         except BaseException as error:
             self.error = error
@@ -280,6 +353,10 @@ def test_readers_never_see_an_empty_half_or_mixed_table(lab: Any, copied: None) 
         rounds = [name for *_, name in reader.seen[store]]
         assert rounds == sorted(rounds)  # never back
         assert len(set(rounds)) > 2
+    for tables in reader.seen["all"]:  # by several statements of one transaction
+        assert len({(low, high) for _, low, high in tables}) == 1
+        assert all(rows == 300 and low == high for rows, low, high in tables)
+    assert reader.longest < 2.0  # four queries, on a machine that has more to do
     for sessions, of_sessions, tickets, of_tickets, orphans in reader.seen["both"]:
         assert (sessions, tickets, orphans) == (300, 300, 0)
         assert of_sessions == of_tickets
@@ -326,6 +403,8 @@ def _users_objects(lab: Any) -> Iterator[None]:
     lab.change_clickhouse(
         "CREATE DATABASE users",
         "CREATE VIEW users.by_user AS SELECT user_id, count() AS n FROM replica.user_sessions GROUP BY user_id",
+        "CREATE MATERIALIZED VIEW users.stored REFRESH EVERY 1 YEAR ENGINE = MergeTree ORDER BY user_id AS "
+        "SELECT user_id, count() AS n FROM replica.user_sessions GROUP BY user_id",
     )
     try:
         yield
@@ -350,6 +429,8 @@ def test_what_users_built_on_the_tables_survives(lab: Any, copied: None) -> None
         rows = lab.postgres("SELECT count(*) FROM replica.user_sessions")[0][0]
         for ask in (lab.postgres, lab.clickhouse):
             assert ask("SELECT user_id, n FROM users.by_user") == [("seen through views", rows)]
+        lab.change_clickhouse("SYSTEM REFRESH VIEW users.stored", "SYSTEM WAIT VIEW users.stored")
+        assert lab.clickhouse("SELECT user_id, n FROM users.stored") == [("seen through views", rows)]
         lab.change_postgres("REFRESH MATERIALIZED VIEW users.stored", "SET LOCAL ROLE an_analyst")
         assert lab.postgres("SELECT has_table_privilege('an_analyst', 'replica.user_sessions', 'SELECT')") == [(True,)]
         assert lab.postgres("SELECT count(*) FROM pg_indexes WHERE indexname = 'users_own'") == [(1,)]
