@@ -27,6 +27,7 @@ _OPLOG_GONE = {286}  # ChangeStreamHistoryLost
 _SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
 _REFUSED = {13, 18}  # Unauthorized, AuthenticationFailed
 _SAMPLES_PER_PARTITION = 20
+_SAMPLED_AT_RANDOM = 0.05  # of a collection; of a larger part MongoDB makes a scan
 _IDS_PER_QUERY = 1_000
 _BATCH_ROWS = 100_000  # the server ends a batch at 16 MB in any case
 
@@ -144,9 +145,7 @@ class Mongo:
 
     def size(self, collection: str) -> int:
         """Return the bytes of BSON that a collection holds now, as its statistics say."""
-        with translated(self._shown):
-            stats = next(self.database[collection].aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]), None)
-            return int(stats["storageStats"]["size"]) if stats else 0
+        return self._statistics(collection)[0]
 
     def history_window(self) -> int | None:
         """Return for how many seconds the past can be read; None if the user may not know."""
@@ -159,23 +158,29 @@ class Mongo:
     def ranges(self, collection: str, partition_bytes: int) -> list[Range]:
         """Cut a collection into ranges of about equal size, complete over every BSON type of ``_id``.
 
-        The bounds come from a sample of the ids, so nothing is scanned and no special right is needed.
+        The bounds come from the ids alone, mostly a sample of them: no documents are scanned, no special right is needed.
 
         Args:
             collection: Name of the collection.
             partition_bytes: BSON bytes that a range should hold, about.
         """
         source = self.database[collection]
-        if (wanted := -(-self.size(collection) // partition_bytes)) < 2:
+        size, documents = self._statistics(collection)
+        if (wanted := -(-size // partition_bytes)) < 2:
             return [Range()]
+        sampling: list[Document] = [
+            {"$sample": {"size": wanted * _SAMPLES_PER_PARTITION}},
+            {"$project": {ID: 1}},
+            {"$sort": {ID: 1}},
+        ]
         with translated(self._shown):
-            sampling = [
-                {"$sample": {"size": wanted * _SAMPLES_PER_PARTITION}},
-                {"$project": {ID: 1}},
-                {"$sort": {ID: 1}},
-            ]
-            sample = list(source.with_options(codec_options=RAW).aggregate(sampling, allowDiskUse=True))
-        cuts = [cut for document in sample[_SAMPLES_PER_PARTITION::_SAMPLES_PER_PARTITION] if (cut := _bound(document))]
+            raw = source.with_options(codec_options=RAW)
+            if wanted * _SAMPLES_PER_PARTITION < documents * _SAMPLED_AT_RANDOM:
+                step, sample = _SAMPLES_PER_PARTITION, list(raw.aggregate(sampling, allowDiskUse=True))
+            else:  # few large documents: of them all, the ids alone are read, from their index
+                step, found = -(-documents // wanted), raw.find({}, {ID: 1}, sort=[(ID, 1)], hint=[(ID, 1)])
+                sample = list(found)
+        cuts = [cut for document in sample[step::step] if (cut := _bound(document))]
         distinct = [cut for number, cut in enumerate(cuts) if number == 0 or cut != cuts[number - 1]]
         return [Range(lower, upper) for lower, upper in zip([None, *distinct], [*distinct, None], strict=True)]
 
@@ -237,6 +242,13 @@ class Mongo:
                     ids.add(event["documentKey"].raw[4:-1])  # without the length before and the end after it
                 if _moment_of(stream.resume_token) >= upto:
                     return ids
+
+    def _statistics(self, collection: str) -> tuple[int, int]:
+        """Return the bytes of BSON and the number of documents of a collection, as MongoDB keeps them."""
+        with translated(self._shown):
+            found = next(self.database[collection].aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]), None)
+            stats = found["storageStats"] if found else {}
+            return int(stats.get("size", 0)), int(stats.get("count", 0))
 
     def _at(self, collection: str, cluster_time: Timestamp) -> Collection[Document]:
         return self.database[collection].with_options(read_concern=SnapshotReadConcern(cluster_time))

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,6 +140,42 @@ def test_planned_ranges_are_complete_and_travel_as_json(mongo: Mongo, odd: list[
         found = [one for within in heard for one in _read(mongo, at, within)]
         assert sorted(found) == sorted(odd)
         assert sum(mongo.count(THINGS.collection, at, within) for within in heard) == len(odd)
+
+
+KINDS: dict[str, Callable[[int], Any]] = {
+    "ObjectId": lambda n: ObjectId(f"{n * 7919 % 9973:024x}"),
+    "text": lambda n: f"é{n * 7919 % 9973}",
+    "number": lambda n: [n, n + 0.5, Int64(n * 2**40), Decimal128(f"{n}.25")][n % 4],
+    "number and no number": lambda n: [float("nan"), float("inf"), float("-inf")][n] if n < 3 else n,
+    "date": lambda n: bson.DatetimeMS((n - 1000) * 10**9),
+    "binary": lambda n: n.to_bytes(2, "big"),
+    "UUID": lambda n: bson.Binary(n.to_bytes(16, "little"), 4),
+    "document": lambda n: {"a": n % 7, "b": n},
+    "mixed": lambda n: [n, str(n), {"n": n}, bson.DatetimeMS(n), n.to_bytes(2, "big"), ObjectId()][n % 6],
+}
+
+
+@pytest.mark.parametrize("large", [0, 30_000])
+@pytest.mark.parametrize("kind", KINDS)
+def test_ids_of_every_kind_are_cut_without_a_scan(mongo: Mongo, kind: str, large: int) -> None:
+    """Of many documents a few are drawn; of few large ones only the ids are read."""
+    number = 60 if large else 4_000
+    things = mongo.database["Kinds"]
+    things.drop()
+    things.insert_many({"_id": KINDS[kind](n), "padding": "-" * large} for n in range(number))
+    mongo.database.command("profile", 2)
+    planned = mongo.ranges("Kinds", mongo.size("Kinds") // 6)
+    mongo.database.command("profile", 0)
+    profile = list(mongo.database["system.profile"].find({"ns": f"{mongo.database.name}.Kinds"}))
+    mongo.database["system.profile"].drop()
+    assert sum(one.get("docsExamined", 0) for one in profile) < number / 20
+    assert 6 <= len(planned) <= 7
+    at = mongo.cluster_time()
+    counts = [mongo.count("Kinds", at, one) for one in planned]
+    assert sum(counts) == number
+    assert max(counts) < number / 2
+    assert sorted(len(list(mongo.ids("Kinds", at, one))) for one in planned) == sorted(counts)
+    things.drop()
 
 
 def test_ranges_are_of_about_equal_size(mongo: Mongo) -> None:
