@@ -158,7 +158,7 @@ class Mongo:
     def ranges(self, collection: str, partition_bytes: int) -> list[Range]:
         """Cut a collection into ranges of about equal size, complete over every BSON type of ``_id``.
 
-        The bounds come from the ids alone, mostly a sample of them: no documents are scanned, no special right is needed.
+        The bounds come from the ids alone, mostly a sample: no documents are scanned, no special right is needed.
 
         Args:
             collection: Name of the collection.
