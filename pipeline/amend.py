@@ -157,7 +157,7 @@ def _stage(connections: Connections, what: _Amendment, staging: Staging) -> None
             target.stage(staging)
             target.enlist(staging, what.ids)
             loaders.append(stack.enter_context(target.loading(staging, 0, entity.tables)))
-        for raws in in_chunks(what.raws):
+        for raws in in_chunks(what.raws, connections.memory):
             one = careful(raws, entity, gated=False)
             for load in loaders:
                 for table in entity.tables:
@@ -189,7 +189,7 @@ def _published(connections: Connections, entity: Entity, only: str | None = None
 
 def _replayed(connections: Connections, entity: Entity, number: int) -> Replayed:
     refused, same = 0, 0
-    for raws in in_chunks(_refused(connections, entity)):
+    for raws in in_chunks(_refused(connections, entity), connections.memory):
         found = {raw: value for raw in raws for value in decoded_id(raw)}
         refused += len(raws)
         # One whose _id can't be decoded can't be asked for either.

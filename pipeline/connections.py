@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from contracts.schema.entity import Entity
 from contracts.schema.registry import entities
+from pipeline.allocator import keep_little
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
 from pipeline.stores import Target
@@ -70,6 +71,7 @@ def connect(settings: Settings) -> Iterator[Connections]:
         ServerError: A server can't be reached or refuses.
         ContractError: A contract can't be derived.
     """
+    keep_little()
     with ExitStack() as stack:
         mongo = Mongo(_secret(settings.mongo_uri, "ETL_MONGO_URI"), settings.mongo_database)
         stack.callback(mongo.close)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from contracts.schema.entity import Entity
 from pipeline import books, publishing
+from pipeline.allocator import give_back
 from pipeline.books import Account
 from pipeline.connections import TARGETS, Connections
 from pipeline.duplicates import enter_duplicates
@@ -29,7 +30,7 @@ PARTITION_BYTES = 256 * 2**20  # some ten seconds of work; far above the second 
 # Measured: at work on a piece of BSON and the next ones the process takes some twenty times its size.
 PIECES = 64  # of the memory that the process may take
 PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
-CHUNK_ROWS, CHUNK_BYTES = 5_000, 16 * 2**20  # of the careful lane; a single document may have 16 MB
+CAREFUL_PIECES, CHUNK_ROWS = 128, 5_000  # of the careful lane, where Python objects and reasons take more
 log = logging.getLogger(__name__)
 Progress = Callable[[Partition, int, int], None]
 
@@ -142,10 +143,16 @@ def load(
             for target in targets
         }
         tally = _Tally()
-        for one in _loaded(_digests(connections, run, partition, source, watch), entity, loaders, watch):
+        most = connections.memory // PIECES
+        # A large document is worked at alone; the next one then waits.
+        digests = prefetched(_digests(connections, run, partition, source, watch), lambda one: one.size > most)
+        for one in _loaded(digests, entity, loaders, watch):
             books.refuse(connections.postgres, run.id, partition.collection, partition.number, one.refused)
             tally.add(one)
             progress(partition, source, tally.documents)
+            if one.size > most:
+                del one
+                give_back()
         books.record(
             connections.postgres,
             run.id,
@@ -223,28 +230,39 @@ def _digests(
     admitted = mongo.admitted(entity, run.cluster_time, partition.within)
     for batch in prefetched(watch.timed("mongo", admitted)):
         for piece in pieces(batch, connections.memory // PIECES):
-            with watch.at("decode"):
-                found = decoded(piece, entity)
-            with watch.at("transform"):
-                one = judged(found, entity)
+            one = _digest(piece, entity, watch)
             passed += one.documents
             yield one
+            del one  # its memory is wanted for the next
     if passed != source:
         refused = mongo.refused(entity, run.cluster_time, partition.within)
-        for raws in prefetched(watch.timed("mongo", in_chunks(refused))):
+        for raws in prefetched(watch.timed("mongo", in_chunks(refused, connections.memory))):
             with watch.at("careful"):
                 one = careful(raws, entity)
             yield one
+            del one
 
 
-def in_chunks(raws: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Yield documents for the careful lane, as many at a time as memory may hold."""
+def _digest(piece: bytes, entity: Entity, watch: Stopwatch) -> Digest:
+    with watch.at("decode"):
+        found = decoded(piece, entity)
+    with watch.at("transform"):
+        return judged(found, entity)
+
+
+def in_chunks(raws: Iterable[bytes], memory: int) -> Iterator[list[bytes]]:
+    """Yield documents for the careful lane, as many at a time as memory may hold.
+
+    Args:
+        raws: The BSON of each; a single one may have 16 MB.
+        memory: Bytes that this process may take.
+    """
     chunk: list[bytes] = []
     size = 0
     for raw in raws:
         chunk.append(raw)
         size += len(raw)
-        if len(chunk) == CHUNK_ROWS or size >= CHUNK_BYTES:
+        if len(chunk) == CHUNK_ROWS or size >= memory // CAREFUL_PIECES:
             yield chunk
             chunk, size = [], 0
     if chunk:
@@ -254,7 +272,7 @@ def in_chunks(raws: Iterable[bytes]) -> Iterator[list[bytes]]:
 def _loaded(
     digests: Iterable[Digest], entity: Entity, loaders: Mapping[str, LoadFrame], watch: Stopwatch
 ) -> Iterator[Digest]:
-    """Yield each digest when it is loaded into all targets; the next ones are made meanwhile."""
+    """Yield each digest when it is loaded into all targets."""
 
     def load_frames(target: str, one: Digest) -> None:
         with watch.at(target):
@@ -262,7 +280,7 @@ def _loaded(
                 loaders[target](table, one.frames[table.name])
 
     with ThreadPoolExecutor(len(loaders), thread_name_prefix="load") as pool:
-        for one in prefetched(digests):
+        for one in digests:
             for loading in [pool.submit(load_frames, target, one) for target in loaders]:
                 loading.result()
             yield one

@@ -1,10 +1,9 @@
 """Proof: MongoDB at the published moment and the stores, held against each other value by value."""
 
-import gc
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +14,7 @@ from bson.codec_options import DatetimeConversion
 
 from contracts.schema.entity import ID, Entity, Table
 from pipeline import books
+from pipeline.allocator import give_back
 from pipeline.books import Publication
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import SnapshotError, UsageError
@@ -22,13 +22,16 @@ from pipeline.prefetch import prefetched
 from pipeline.publishing import REPLICA, finish_what_was_cut_short
 from pipeline.stores import Target
 from pipeline.stores.mongo import Range
+from transforms.collector import uncollected
 from transforms.compare import SHOWN, Difference, Findings, as_stored, compare
-from transforms.documents import documents
+from transforms.documents import documents, pieces
 from transforms.expected import expected_frames, expected_id
 from transforms.identity import identity
 
 BROKEN = 10_000  # where more documents are broken, a full copy is the better repair
-CHUNK_ROWS = 20_000  # Python objects of so many documents take some 100 MB
+# Measured: with the documents as Python objects and both stores' rows beside them, a piece of BSON takes thirty times
+# its size, and the next one is made meanwhile.
+PIECES, CHUNK_ROWS = 128, 20_000
 Progress = Callable[[str, int, int], None]
 _FAR_DATES: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 
@@ -80,6 +83,7 @@ class _Chunk:
         after: The range begins after this id; None at the beginning.
         upto: The range ends with this id; None at the end.
         source: How many documents they are.
+        size: Bytes of their BSON.
         quarantined: How many of them are in quarantine.
         unexpected: Ids of those that the contract has no place for and that are not in quarantine.
         is_last: Whether the range has no end: what is left in the stores.
@@ -89,6 +93,7 @@ class _Chunk:
     after: Any
     upto: Any
     source: int
+    size: int
     quarantined: int
     unexpected: list[str]
     is_last: bool = False
@@ -157,13 +162,17 @@ def _verify_collection(
     total = connections.mongo.count(entity.collection, moment, Range())
     results = {target.name: Comparison(entity.collection, target.name, moment) for target in targets}
     through = 0
-    source = connections.mongo.in_order(entity.collection, moment)
-    with _without_cyclic_garbage_collection():
-        for chunk in prefetched(_chunks(prefetched(source), entity, quarantine, touched)):
+    parts = _parts(prefetched(connections.mongo.in_order(entity.collection, moment)), connections.memory)
+    with uncollected():
+        most = connections.memory // PIECES
+        for chunk in prefetched(_chunks(parts, entity, quarantine, touched), lambda one: one.size > most):
             for target in targets:
                 _hold_against(target, entity, chunk, hidden, results[target.name])
             through += chunk.source
             progress(entity.collection, total, through)
+            if chunk.size > most:
+                del chunk
+                give_back()
     for comparison in results.values():
         comparison.changed_since = len(touched)
     return list(results.values())
@@ -199,17 +208,27 @@ def _untouched(raws: list[bytes], touched: set[bytes]) -> list[bytes]:
     return [raw for raw in raws if not any(raw[4 : 4 + length] in touched for length in lengths)]
 
 
-def _chunks(batches: Iterable[bytes], entity: Entity, quarantine: set[bytes], touched: set[bytes]) -> Iterator[_Chunk]:
+def _chunks(
+    parts: Iterable[list[bytes]], entity: Entity, quarantine: set[bytes], touched: set[bytes]
+) -> Iterator[_Chunk]:
     """Yield the source's documents in ranges of ``_id`` that leave no gap, not before the first and after the last."""
     after = None
-    for batch in batches:
-        raws = documents(batch)
-        for start in range(0, len(raws), CHUNK_ROWS):
-            chunk = _chunk(_untouched(raws[start : start + CHUNK_ROWS], touched), entity, quarantine, after)
-            yield chunk
-            after = chunk.upto
+    for raws in parts:
+        chunk = _chunk(_untouched(raws, touched), entity, quarantine, after)
+        after = chunk.upto
+        yield chunk
+        del chunk  # its memory is wanted for the next
     nothing, _ = expected_frames((), entity)
-    yield _Chunk(nothing, after, None, source=0, quarantined=0, unexpected=[], is_last=True)
+    yield _Chunk(nothing, after, None, source=0, size=0, quarantined=0, unexpected=[], is_last=True)
+
+
+def _parts(batches: Iterable[bytes], memory: int) -> Iterator[list[bytes]]:
+    """Yield documents, as many at a time as memory may hold."""
+    for batch in batches:
+        for piece in pieces(batch, memory // PIECES):
+            raws = documents(piece)
+            for start in range(0, len(raws), CHUNK_ROWS):
+                yield raws[start : start + CHUNK_ROWS]
 
 
 def _chunk(raws: list[bytes], entity: Entity, quarantine: set[bytes], after: Any) -> _Chunk:
@@ -219,7 +238,7 @@ def _chunk(raws: list[bytes], entity: Entity, quarantine: set[bytes], after: Any
     ids = frames[entity.root.name][ID]
     upto = after if ids.is_empty() else ids.max()
     shown = [identity(raw)[1] for raw in unexpected]
-    return _Chunk(frames, after, upto, len(raws), len(raws) - len(expected), shown)
+    return _Chunk(frames, after, upto, len(raws), sum(map(len, raws)), len(raws) - len(expected), shown)
 
 
 def _hold_against(target: Target, entity: Entity, chunk: _Chunk, hidden: set[Any], result: Comparison) -> None:
@@ -249,15 +268,3 @@ def _read(target: Target, table: Table, chunk: _Chunk) -> pl.DataFrame:
 
 def _without(frame: pl.DataFrame, hidden: set[Any]) -> pl.DataFrame:
     return frame.filter(~pl.col(ID).is_in(list(hidden))) if hidden else frame
-
-
-@contextmanager
-def _without_cyclic_garbage_collection() -> Iterator[None]:
-    """Decoding many documents is 1.7 to 3 times faster so, and they make no cycles."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -143,3 +144,39 @@ def test_an_error_while_closing_is_no_stray_one() -> None:
 
     with closing(prefetched(clumsy())) as ahead:  # type: ignore[type-var]
         next(ahead)
+
+
+def test_beside_a_heavy_item_no_other_is_made() -> None:
+    source = Source(6)
+    with closing(prefetched(source.items(), lambda number: number == 2)) as ahead:  # type: ignore[type-var]
+        assert [next(ahead), next(ahead), next(ahead)] == [0, 1, 2]
+        time.sleep(0.1)
+        assert source.made == 3
+        assert next(ahead) == 3
+        _until(lambda: source.made >= 5)
+        assert list(ahead) == [4, 5]
+
+
+def test_one_who_leaves_at_a_heavy_item_is_not_waited_for() -> None:
+    source = Source(6)
+    with closing(prefetched(source.items(), lambda _: True)) as ahead:  # type: ignore[type-var]
+        assert next(ahead) == 0
+    assert source.made == 1
+    assert len(source.ended_by) == 1
+
+
+def test_an_item_lives_no_longer_than_it_is_used() -> None:
+    class Thing:
+        pass
+
+    living: weakref.WeakSet[Thing] = weakref.WeakSet()
+
+    def things() -> Iterator[Thing]:
+        for _ in range(5):
+            thing = Thing()
+            living.add(thing)
+            yield thing
+            del thing
+
+    for _ in prefetched(things(), lambda _: True):
+        assert len(living) == 1

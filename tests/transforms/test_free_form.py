@@ -138,7 +138,8 @@ def test_any_value_is_exact_or_refused(anything: Any, data: st.DataObject, write
     if unholdable(value):
         with pytest.raises(UnrepresentableError) as caught:
             write(raw)
-        assert caught.value.reason.path.startswith("/v")
+        # Of a database reference whose names pymongo has put into another order no place is told.
+        assert caught.value.reason.path.startswith("/v") or _has_reference(value)
         return
     text = write(raw)
     assert same(parsed(text), extended(value))
