@@ -18,6 +18,9 @@ ifneq ($(USABLE),yes)
 .venv/bin/pip: FORCE
 endif
 
+# Tests wait for servers more than they compute; each worker starts engines of its own.
+WORKERS ?= 3
+
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 READY := .venv/.ready-for
 
@@ -34,7 +37,7 @@ demo: $(READY)-demo  ## Run the whole job on embedded engines, and show what cam
 	@$(PY) -m pipeline.cli demo --embedded
 
 test: $(READY)-all lint  ## Run all checks: format, lint, types, import directions, and the tests on real engines
-	@$(PY) -m pytest --cov --cov-report=term:skip-covered
+	@$(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --cov --cov-report=term:skip-covered
 
 ROWS ?= 1000000
 RUNS ?= 3
