@@ -130,7 +130,7 @@ def unholdable(value: Any) -> bool:
     return isinstance(value, DBRef)
 
 
-@settings(deadline=None, max_examples=900)
+@settings(deadline=None, max_examples=400)
 @given(st.data(), a_writer)
 def test_any_value_is_exact_or_refused(anything: Any, data: st.DataObject, write: Callable[[bytes], str]) -> None:
     raw = stored(data.draw(st.dictionaries(st.text(max_size=3).filter(_is_key), anything, max_size=3)))
@@ -150,7 +150,7 @@ def _is_key(name: str) -> bool:
     return "\0" not in name and not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-@settings(deadline=None, max_examples=900)
+@settings(deadline=None, max_examples=400)
 @given(a_writer, st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70).map(float))
 @example(together, 0.1)
 @example(together, 1e15)
