@@ -149,11 +149,12 @@ class Mongo:
 
     def history_window(self) -> int | None:
         """Return for how many seconds the past can be read; None if the user may not know."""
-        try:
-            answer = self.client.admin.command("getParameter", 1, minSnapshotHistoryWindowInSeconds=1)
-        except OperationFailure:
-            return None
-        return int(answer["minSnapshotHistoryWindowInSeconds"])
+        with translated(self._shown):
+            try:
+                answer = self.client.admin.command("getParameter", 1, minSnapshotHistoryWindowInSeconds=1)
+            except OperationFailure:
+                return None
+            return int(answer["minSnapshotHistoryWindowInSeconds"])
 
     def ranges(self, collection: str, partition_bytes: int) -> list[Range]:
         """Cut a collection into ranges of about equal size, complete over every BSON type of ``_id``.
