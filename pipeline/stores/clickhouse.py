@@ -1,5 +1,6 @@
 """The target ClickHouse: bulk loads in Arrow blocks, published table by table with one atomic exchange each."""
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ BLOCK_ROWS = 20_000  # of Arrow within one insert: all rows in one block took a 
 _DATA, _PART = "__data", "#"  # no table has a name with a number sign, so a part is taken for nothing else
 _REFUSED = ("Code: 516.", "Code: 193.", "Code: 497.")  # authentication failed, wrong password, access denied
 _ERRNO = re.compile(r"\[Errno -?\d+\] ([^\"')]+)")  # the system's reason, deep in what the HTTP library says
+# Errors are raised and told; where nobody has set up logging, the driver's own line would stand before the sentence.
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 
 class ClickHouse:

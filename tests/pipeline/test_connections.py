@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -194,3 +196,14 @@ def test_a_store_that_dies_while_marts_are_built_is_told(home: Path, lab: Any) -
 def _password(uri: str) -> str:
     """Return the password of a URI; one that stands in no message if it has none."""
     return "no such word" if redacted(uri) == uri else uri.partition("://")[2].partition("@")[0].partition(":")[2]
+
+
+def test_clickhouse_that_is_down_is_told_in_one_line_and_no_other(settings: Settings) -> None:
+    uris = {f"ETL_{name.upper()}": value.get_secret_value() for name, value in settings if name.endswith("_uri")}
+    away = {"ETL_CLICKHOUSE_URI": "http://user:s3cret@127.0.0.1:1/default"}
+    command = [sys.executable, "-m", "pipeline.cli", "replicate"]
+    done = subprocess.run(command, env=os.environ | uris | away, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ClickHouse at http://user:***@127.0.0.1:1/default can't be reached")
