@@ -14,14 +14,15 @@ def outlives_history(connections: Connections, size: int) -> str | None:
         size: Bytes of BSON that are to be copied.
 
     Returns:
-        One sentence that tells both times and how to raise the limit; None if all is well or nobody can tell.
+        One sentence that tells both times and how to raise the limit; None if all is well.
     """
-    window = connections.mongo.history_window()
+    history = connections.mongo.history()
     rate = books.bytes_per_second(connections.postgres) or _BYTES_PER_SECOND
-    if window is None or size / rate < window:
+    if size / rate < history.seconds:
         return None
+    assumed = f" (its default, assumed because the limit could not be read: {history.unread})" if history.unread else ""
     return (
         f"the copy of {size / 1e9:,.1f} GB is likely to take {size / rate / 60:,.0f} minutes, but MongoDB can read a "
-        f"moment of the past for {window / 60:,.0f} minutes only; raise it on every node, and the oplog with it: "
-        f"setParameter minSnapshotHistoryWindowInSeconds={int(size / rate * 2)}"
+        f"moment of the past for {history.seconds / 60:,.0f} minutes only{assumed}; raise it on every node, and the "
+        f"oplog with it: setParameter minSnapshotHistoryWindowInSeconds={int(size / rate * 2)}"
     )

@@ -1,6 +1,7 @@
 """MongoDB's users, as docker/mongo/users.js has them, on a mongod that asks for passwords."""
 
 import importlib.metadata
+import logging
 import re
 import secrets
 import subprocess
@@ -14,13 +15,13 @@ import pytest
 from pydantic import SecretStr
 from pymongo.errors import OperationFailure, PyMongoError
 
-from pipeline import books, replicate
+from pipeline import books, history, replicate
 from pipeline.connections import Connections, connect
 from pipeline.errors import ServerError, SnapshotError
 from pipeline.generate import generate
 from pipeline.run import Run
 from pipeline.settings import Settings
-from pipeline.stores.mongo import Range
+from pipeline.stores.mongo import History, Range
 from pipeline.verify import verify
 
 SCRIPT = (Path(__file__).parents[1] / "docker/mongo/users.js").read_text()
@@ -130,6 +131,36 @@ def test_a_moment_beyond_the_history_is_proven_by_whoever_may_read(reading: Conn
             time.sleep(0.1)
         root.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=3600)
     assert all(one.proven and one.changed_since == 1 for one in verify(reading, ["SearchQueries"]))
+
+
+@pytest.mark.parametrize(
+    ("user", "known", "words"),
+    [
+        ("etl", History(300, "the user lacks the right getParameter"), "5 minutes only (its default, assumed because"),
+        ("root", History(3600), "60 minutes only; raise it"),
+    ],
+)
+def test_a_copy_that_outlives_the_history_is_told_to_whoever_may_read(
+    reading: Connections,
+    address: str,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    user: str,
+    known: History,
+    words: str,
+) -> None:
+    """MongoDB's default is assumed for a user who may not know what is set; it is the lesser evil to warn in vain."""
+    with pymongo.MongoClient(_uri("root", address)) as root:
+        root.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=3600)
+    monkeypatch.setattr(history, "_BYTES_PER_SECOND", 1.0)
+    changes = {"mongo_database": "etl", "mongo_uri": SecretStr(_uri(user, address))}
+    with connect(settings.model_copy(update=changes)) as connections, caplog.at_level(logging.WARNING):
+        assert connections.mongo.history() == known
+        replicate.replicate(connections, ["SearchQueries"], ["postgres"])
+    (warning,) = (record.message for record in caplog.records if "minSnapshotHistoryWindow" in record.message)
+    assert words in warning
+    assert "\n" not in warning
 
 
 def test_a_user_of_another_database_is_told_so(reading: Connections, address: str, settings: Settings) -> None:

@@ -30,6 +30,20 @@ _SAMPLES_PER_PARTITION = 20
 _SAMPLED_AT_RANDOM = 0.05  # of a collection; of a larger part MongoDB makes a scan
 _IDS_PER_QUERY = 1_000
 _BATCH_ROWS = 100_000  # the server ends a batch at 16 MB in any case
+_HISTORY_S = 300  # MongoDB's default
+
+
+@dataclass(frozen=True)
+class History:
+    """How much of its past MongoDB can read.
+
+    Attributes:
+        seconds: For how long it remembers; its default if that could not be read.
+        unread: Why it could not be read; None if it was.
+    """
+
+    seconds: int
+    unread: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,14 +161,16 @@ class Mongo:
         """Return the bytes of BSON that a collection holds now, as its statistics say."""
         return self._statistics(collection)[0]
 
-    def history_window(self) -> int | None:
-        """Return for how many seconds the past can be read; None if the user may not know."""
+    def history(self) -> History:
+        """Return for how long MongoDB remembers its past; its default is assumed if it does not tell this user."""
         with translated(self._shown):
             try:
                 answer = self.client.admin.command("getParameter", 1, minSnapshotHistoryWindowInSeconds=1)
-            except OperationFailure:
-                return None
-            return int(answer["minSnapshotHistoryWindowInSeconds"])
+            except OperationFailure as error:
+                if error.code in _REFUSED:
+                    return History(_HISTORY_S, "the user lacks the right getParameter")
+                return History(_HISTORY_S, _first_line(error))
+            return History(int(answer["minSnapshotHistoryWindowInSeconds"]))
 
     def ranges(self, collection: str, partition_bytes: int) -> list[Range]:
         """Cut a collection into ranges of about equal size, complete over every BSON type of ``_id``.

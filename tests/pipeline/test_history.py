@@ -7,7 +7,7 @@ import pytest
 
 from pipeline import books, history, replicate
 from pipeline.history import outlives_history
-from pipeline.stores.mongo import Mongo
+from pipeline.stores.mongo import History
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -16,7 +16,7 @@ def kept_books(lab: Any) -> None:
 
 
 def test_a_copy_within_the_window_is_nothing_to_warn_of(lab: Any) -> None:
-    assert lab.connections.mongo.history_window() == 3600  # as the embedded server is set
+    assert lab.connections.mongo.history() == History(3600)  # as the embedded server is set
     assert outlives_history(lab.connections, 30 * 10**9) is None
 
 
@@ -36,11 +36,6 @@ def test_the_last_copy_tells_how_fast_the_next_will_be(lab: Any, monkeypatch: py
     assert books.bytes_per_second(lab.connections.postgres) == pytest.approx(2e6)  # both targets read it once
     assert outlives_history(lab.connections, 8 * 10**9) is not None
     assert outlives_history(lab.connections, 7 * 10**9) is None
-
-
-def test_a_user_who_may_not_know_the_window_is_not_warned(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Mongo, "history_window", lambda _: None)
-    assert outlives_history(lab.connections, 10**15) is None
 
 
 def test_a_run_says_so_at_its_start(
