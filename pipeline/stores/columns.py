@@ -4,9 +4,12 @@ Whatever changes a table's columns locks its readers out until the transaction e
 written, goes without: new values are gathered in columns that have a name of the run's own, made ahead in a transaction
 of a moment. Only at the very end, when all rows are there, the old columns are dropped and the new ones take their
 names.
+
+A column that becomes required would be scanned for nulls while everybody waits. A check says the same, is proven while
+people read, and then saves PostgreSQL that scan; it has a name of the run's own as well, and goes at the end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.schema.ddl import postgres_index, quoted
@@ -17,70 +20,97 @@ MADE = "#"  # no column of a contract has a name with a number sign
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a published table is like.
+
+    Attributes:
+        columns: Their types, and whether they refuse null.
+        indexed: Those of them that have an index of their own.
+        checks: What publishes that were cut short have left of their checks.
+    """
+
+    columns: Mapping[str, tuple[str, bool]]
+    indexed: frozenset[str]
+    checks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Change:
     """What has to be done to a published table because its contract has changed.
 
     Attributes:
         ahead: Statements that change nothing of what readers see; each takes a moment.
-        indexes: Statements that add indexes: they take long, and let people read.
+        meanwhile: Statements that add indexes and prove checks: they take long, and let people read.
         last: Statements that give the table the contract's columns, when all its rows have the new values.
         names: What each column of the contract is called until then.
     """
 
     ahead: tuple[str, ...]
-    indexes: tuple[str, ...]
+    meanwhile: tuple[str, ...]
     last: tuple[str, ...]
     names: dict[str, str]
 
 
-def change(
-    schema: str, table: Table, run_id: str, found: Mapping[str, tuple[str, bool]], indexed: frozenset[str]
-) -> Change:
+def change(schema: str, table: Table, run_id: str, found: Found) -> Change:
     """Return how a published table becomes what its contract says; nothing has to be done as long as that is the same.
 
     Args:
         schema: Where the table is.
         table: The contract's columns and indexes.
-        run_id: The run, which names the columns that it makes.
-        found: The columns that the table has: their types, and whether they refuse null.
-        indexed: Those of them that have an index of their own.
+        run_id: The run, which names the columns and the check that it makes.
+        found: What the table is like.
 
     Raises:
         EtlError: The key has another type now, which nothing that refers to the table could follow.
     """
     alter = f"ALTER TABLE {quoted(schema)}.{quoted(table.name)}"
-    wanted = {column.name: column for column in table.columns}
-    retyped = {name for name, (kind, _) in found.items() if name in wanted and kind != _type_name(wanted[name])}
+    there, wanted = found.columns, {column.name: column for column in table.columns}
+    retyped = {name for name, (kind, _) in there.items() if name in wanted and kind != _type_name(wanted[name])}
     if changed := [name for name in table.key if name in retyped]:
         raise EtlError(
-            f"the key column {changed[0]} of {schema}.{table.name} is {found[changed[0]][0]}, and its contract says "
+            f"the key column {changed[0]} of {schema}.{table.name} is {there[changed[0]][0]}, and its contract says "
             f"{_type_name(wanted[changed[0]])} now; drop the table, and what refers to it, and run the command again"
         )
-    gone = [name for name in found if name in retyped or (name not in wanted and not name.startswith(MADE))]
+    gone = [name for name in there if name in retyped or (name not in wanted and not name.startswith(MADE))]
     made = {
         column.name: made_name(run_id, place)
         for place, column in enumerate(table.columns)
-        if column.name in retyped or column.name not in found
+        if column.name in retyped or column.name not in there
     }
-    ahead = [f"{alter} ADD COLUMN {quoted(made[name])} {wanted[name].kind.postgres}" for name in made]
-    free = [name for name, (_, required) in found.items() if required and (name in gone or _may_be_null(wanted, name))]
-    ahead += [f"{alter} ALTER COLUMN {quoted(name)} DROP NOT NULL" for name in free]
-    last = [f"{alter} DROP COLUMN {quoted(name)}" for name in gone]
-    last += [f"{alter} RENAME COLUMN {quoted(made[name])} TO {quoted(name)}" for name in made]
-    required = [one.name for one in table.columns if not one.nullable and (one.name in made or not found[one.name][1])]
-    last += [f"{alter} ALTER COLUMN {quoted(name)} SET NOT NULL" for name in required]
     names = {name: made.get(name, name) for name in wanted}
+    free = [name for name, (_, required) in there.items() if required and (name in gone or _may_be_null(wanted, name))]
+    required = [one.name for one in table.columns if not one.nullable and (one.name in made or not there[one.name][1])]
+    check, proving, dropping = _proof(alter, made_name(run_id, "required"), [names[name] for name in required])
+    # A publish that was cut short may have left its columns and checks: this run's, or another's that may go on still.
+    ahead = [f"{alter} DROP CONSTRAINT {quoted(left)}" for left in found.checks]
+    ahead += [f"{alter} ADD COLUMN IF NOT EXISTS {quoted(made[name])} {wanted[name].kind.postgres}" for name in made]
+    ahead += [f"{alter} ALTER COLUMN {quoted(name)} DROP NOT NULL" for name in free]
     indexes = [
         postgres_index(schema, table, name, names[name])
         for name in table.indexes
-        if name in made or name not in indexed
+        if name in made or name not in found.indexed
     ]
-    return Change(tuple(ahead), tuple(indexes), tuple(last), names)
+    last = [f"{alter} DROP COLUMN {quoted(name)}" for name in gone]
+    last += [f"{alter} RENAME COLUMN {quoted(made[name])} TO {quoted(name)}" for name in made]
+    last += [f"{alter} ALTER COLUMN {quoted(name)} SET NOT NULL" for name in required]
+    return Change((*ahead, *check), (*indexes, *proving), (*last, *dropping), names)
 
 
 def made_name(run_id: str, place: object) -> str:
-    """Return the name that a column has until its run is published."""
+    """Return the name of what a run adds to a table until it is published: a column, or a check on several."""
     return f"{MADE}{run_id}{MADE}{place}"
+
+
+def _proof(alter: str, check: str, columns: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return what adds a check that columns have no nulls, what proves it, and what drops it."""
+    if not columns:
+        return [], [], []
+    no_nulls = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in columns)
+    return (
+        [f"{alter} ADD CONSTRAINT {quoted(check)} CHECK ({no_nulls}) NOT VALID"],
+        [f"{alter} VALIDATE CONSTRAINT {quoted(check)}"],
+        [f"{alter} DROP CONSTRAINT {quoted(check)}"],
+    )
 
 
 def _may_be_null(wanted: Mapping[str, Column], name: str) -> bool:

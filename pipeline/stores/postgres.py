@@ -27,7 +27,7 @@ from contracts.schema.kinds import JSON, NUMBER
 from pipeline.errors import EtlError, ServerError
 from pipeline.settings import redacted
 from pipeline.stores import LoadFrame, Staging
-from pipeline.stores.columns import MADE, Change, change, made_name
+from pipeline.stores.columns import MADE, Change, Found, change, made_name
 
 Row = tuple[Any, ...]
 _REFUSED = {"28P01", "28000", "42501"}  # invalid password, invalid authorization, insufficient privilege
@@ -146,8 +146,8 @@ class Postgres:
                 self._apply_difference(staging, table, changes[table.name].names)
             else:
                 self._move_in(staging, table)
-        indexes = [statement for one in changes.values() for statement in one.indexes]
-        left = [*indexes, *self._lacking_keys(staging)]
+        meanwhile = [statement for one in changes.values() for statement in one.meanwhile]
+        left = [*meanwhile, *self._lacking_keys(staging)]
         last = [*(f"DROP TABLE {child}" for child in forgotten), *(one for c in changes.values() for one in c.last)]
         if left or last:
             # A table whose references wait for the end of the transaction can't be altered, so they are checked first.
@@ -160,14 +160,23 @@ class Postgres:
         self.execute(*(one for table in published for one in postgres_comments(staging.schema, table)))
 
     def discard(self, run_id: str) -> None:
-        """Drop the staging area of a run, if there is one, and the columns that it added to published tables."""
+        """Drop the staging area of a run, if there is one, and what it added to published tables."""
         self.execute(f"DROP SCHEMA IF EXISTS {quoted(f'staging_{run_id}')} CASCADE")
         made = self.rows(
             "SELECT attrelid::regclass::text, attname::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid "
             "WHERE relkind IN ('r', 'p') AND attinhcount = 0 AND starts_with(attname, $1::text) AND NOT attisdropped",
             made_name(run_id, ""),
         )
-        self._at_moments(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {quoted(name)}" for table, name in made)
+        checks = self.rows(
+            "SELECT conrelid::regclass::text, conname::text FROM pg_constraint "
+            "WHERE contype = 'c' AND coninhcount = 0 AND starts_with(conname, $1::text)",
+            made_name(run_id, ""),
+        )
+        self._at_moments(
+            f"ALTER TABLE {table} DROP {what} IF EXISTS {quoted(name)}"
+            for what, found in (("COLUMN", made), ("CONSTRAINT", checks))
+            for table, name in found
+        )
 
     def leftovers(self) -> list[str]:
         """Return the ids of the runs that have a staging area."""
@@ -336,11 +345,17 @@ class Postgres:
             "SELECT attname::text FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] "
             "WHERE indrelid = to_regclass($1::text) AND indnkeyatts = 1 AND indpred IS NULL"
         )
-        name = f"{quoted(staging.schema)}.{quoted(table.name)}"
-        found = {column: (kind, required) for column, kind, required in self.rows(columns, name)}
-        return change(
-            staging.schema, table, staging.run_id, found, frozenset(one for (one,) in self.rows(indexed, name))
+        checks = (
+            "SELECT conname::text FROM pg_constraint WHERE conrelid = to_regclass($1::text) AND contype = 'c' "
+            f"AND starts_with(conname, '{MADE}')"
         )
+        name = f"{quoted(staging.schema)}.{quoted(table.name)}"
+        found = Found(
+            {column: (kind, required) for column, kind, required in self.rows(columns, name)},
+            frozenset(one for (one,) in self.rows(indexed, name)),
+            tuple(one for (one,) in self.rows(checks, name)),
+        )
+        return change(staging.schema, table, staging.run_id, found)
 
     def _at_moments(self, statements: Iterable[str]) -> None:
         """Change published tables, each change in a transaction of its own, as soon as nobody is in the way."""

@@ -13,7 +13,8 @@ from contracts.schema.entity import Entity
 from contracts.schema.field import Field
 from contracts.schema.fields import documents, identifier, integer, number, text
 from contracts.schema.kinds import INTEGER
-from pipeline import replicate, verify
+from pipeline import publishing, replicate, verify
+from pipeline.connections import TARGETS
 from pipeline.errors import EtlError
 from pipeline.publishing import finish_what_was_cut_short
 from pipeline.stores import postgres as store
@@ -26,7 +27,7 @@ ITEMS, PARTS = (
     documents("items", "Items.", text("what", "What.")),
     documents("parts", "Parts.", integer("n", "Number.")),
 )
-NOTE = text("note", "Note.", nullable=True)
+NOTE, NOTED = text("note", "Note.", nullable=True), text("note", "Note.")
 
 
 def _things(*fields: Field, **options: Any) -> Entity:
@@ -36,7 +37,7 @@ def _things(*fields: Field, **options: Any) -> Entity:
 BEFORE = _things(NAME, AMOUNT, ITEMS)
 CHANGES = {
     "a new nullable column": _things(NAME, AMOUNT, ITEMS, NOTE),
-    "a new required column": _things(NAME, AMOUNT, ITEMS, text("note", "Note.")),
+    "a new required column": _things(NAME, AMOUNT, ITEMS, NOTED),
     "a column that may be null now": _things(text("name", "Name.", nullable=True), AMOUNT, ITEMS),
     "a column less": _things(NAME, ITEMS),
     "a column of another type": _things(NAME, number("amount", "Amount."), ITEMS),
@@ -81,12 +82,14 @@ class Things:
         type(self.lab)(self.by(entity), self.lab.settings).assert_replicated()
         assert all(one.proven for one in verify.verify(self.by(entity)))
         assert self.lab.leftovers() == []
-        assert self.columns_in_the_making() == []
+        assert self.in_the_making() == []
 
-    def columns_in_the_making(self) -> list[Any]:
+    def in_the_making(self) -> list[Any]:
+        """Return the columns and the checks that only a publish under way may have."""
         found = self.lab.postgres(
             "SELECT attname::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE relkind = 'r' "
-            "AND relnamespace = 'replica'::regnamespace AND attname LIKE '#%' AND NOT attisdropped"
+            "AND relnamespace = 'replica'::regnamespace AND attname LIKE '#%' AND NOT attisdropped "
+            "UNION ALL SELECT conname::text FROM pg_constraint WHERE contype = 'c' AND conname LIKE '#%'"
         )
         return list(found)
 
@@ -220,6 +223,42 @@ def _copied_before_readers(things: Things, entity: Entity, monkeypatch: pytest.M
     assert reader.longest < BLINK_S
 
 
+def test_a_column_becomes_required_without_a_scan_while_readers_are_locked_out(
+    things: Things, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one that was there nor one that is of another type now; views on them stay."""
+    lab = things.lab
+    things.copy(CHANGES["a new nullable column"])
+    lab.change_postgres("CREATE SCHEMA users", "CREATE VIEW users.seen AS SELECT note, name FROM replica.things")
+    things.set("new")
+    scans, locked, publish = [], Postgres._lock_out_readers, Postgres.publish
+
+    def note_scans(postgres: Postgres) -> None:
+        query = "SELECT relname::text, seq_scan FROM pg_stat_xact_user_tables WHERE schemaname = 'replica' ORDER BY 1"
+        scans.append(postgres.rows(query))
+
+    def lock_then_note(self: Postgres, *arguments: Any) -> None:
+        locked(self, *arguments)
+        note_scans(self)
+
+    def publish_then_note(self: Postgres, *arguments: Any) -> None:
+        publish(self, *arguments)
+        note_scans(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Postgres, "_lock_out_readers", lock_then_note)
+        patched.setattr(Postgres, "publish", publish_then_note)
+        required = _things(NAME, number("amount", "Amount."), ITEMS, NOTED)
+        _copied_before_readers(things, required, monkeypatch)
+    assert len(scans) == 2
+    assert scans[0] == scans[1]
+    assert [rows for _, rows in scans[0]] != [0, 0]  # so it counts
+    things.assert_whole(required)
+    refusing = "SELECT attname::text FROM pg_attribute WHERE attrelid = 'replica.things'::regclass AND attnum > 0"
+    assert lab.postgres(f"{refusing} AND NOT attnotnull AND NOT attisdropped") == [("_extra",)]
+    assert lab.postgres("SELECT DISTINCT note, name FROM users.seen") == [("new", "new")]
+
+
 def test_one_long_query_does_not_make_others_wait(things: Things) -> None:
     """The publish waits for it, a moment at a time, and lets all others pass meanwhile."""
     what = CHANGES["all of it"]
@@ -262,7 +301,7 @@ def test_a_query_without_an_end_fails_the_publish(things: Things, monkeypatch: p
 def test_what_a_killed_publish_began_is_cleared_away(
     things: Things, monkeypatch: pytest.MonkeyPatch, by: Entity
 ) -> None:
-    """The columns that it added are gone with its staging, whether or not the contract is still the same."""
+    """The columns and checks that it added are gone with its staging, whether or not the contract is still the same."""
     things.set("new")
 
     def die(*_: Any) -> None:
@@ -273,14 +312,45 @@ def test_what_a_killed_publish_began_is_cleared_away(
         patched.setattr(replicate, "abandon", lambda *_: None)
         with pytest.raises(KeyboardInterrupt):
             replicate.replicate(things.by(CHANGES["a column of another type"], killed))
-    assert len(things.columns_in_the_making()) == 1
+    assert len(things.in_the_making()) == 2
     assert all(one.proven for one in verify.verify(things.by(BEFORE)) if not one.changed_since)
     finish_what_was_cut_short(things.by(by))
-    assert things.columns_in_the_making() == []
+    assert things.in_the_making() == []
     assert things.lab.leftovers() == []
     assert things.lab.postgres("SELECT DISTINCT name FROM replica.things") == [("old",)]
     things.copy(by)
     things.assert_whole(by)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_publish_that_was_cut_short_and_whose_run_is_alive(
+    things: Things, monkeypatch: pytest.MonkeyPatch, *, goes_on: bool
+) -> None:
+    """It can be done again; if it never is, what it added stands in nobody's way."""
+    before, after = CHANGES["a new nullable column"], _things(NAME, number("amount", "Amount."), ITEMS, NOTED)
+    things.copy(before)
+    connections = things.by(after)
+    run = replicate.open_run(connections, [], TARGETS, single_process=False)
+    for partition in replicate.plan(connections, run):
+        replicate.load(connections, run, partition)
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Postgres, "_lacking_keys", die)
+        with pytest.raises(KeyboardInterrupt):
+            replicate.publish(connections, run)
+    assert len(things.in_the_making()) == 2
+    if goes_on:
+        replicate.publish(connections, run)
+        things.assert_whole(after)
+    else:
+        things.collection.update_many({}, {"$set": {"note": None}})
+        things.copy(before)
+        assert things.lab.postgres("SELECT DISTINCT note FROM replica.things") == [(None,)]
+        publishing.abandon(connections, run.id, run.targets, "nobody goes on with it")
+        things.assert_whole(before)
 
 
 def _keys(lab: Any) -> list[Any]:
