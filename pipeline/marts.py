@@ -167,6 +167,7 @@ def load(
     left = [name for name, number in numbers.items() if not books.is_loaded(connections.postgres, run.id, number)]
     if not left:
         return
+    books.attend(connections.postgres, run.id)
     wanted = _with_their_marts(left)
     started = time.monotonic()
     with TemporaryDirectory(prefix="etl-marts-") as folder:
@@ -187,6 +188,7 @@ def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
         BooksOpenError: A mart is not loaded, or not with all of its rows; nothing was published.
     """
     postgres, staging = connections.postgres, _staging_of(run)
+    books.attend(postgres, run.id)
     if not books.is_published(postgres, run.id):
         publishing.prepare(connections, staging, run.targets)
     with postgres.transaction():

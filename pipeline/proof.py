@@ -52,6 +52,7 @@ def balance(connections: Connections, run: Run, limit: str | None = None) -> lis
         BooksOpenError: A document is neither loaded nor quarantined, or a partition was not loaded.
         QuarantineLimitError: More documents were refused than tolerated.
     """
+    books.attend(connections.postgres, run.id)
     with connections.postgres.transaction():
         if not books.is_published(connections.postgres, run.id):
             prove(connections, run)

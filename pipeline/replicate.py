@@ -127,6 +127,7 @@ def load(
     """Load one partition into the staging of all targets; one that is loaded already is left alone."""
     if books.is_loaded(connections.postgres, run.id, partition.number):
         return
+    books.attend(connections.postgres, run.id)
     watch = Stopwatch()
     entity = connections.entities[partition.collection]
     with watch.at("mongo"):
@@ -183,6 +184,7 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
         SnapshotError: A collection was dropped or renamed during the run, so that part of it read as empty.
     """
     postgres, staging, watch = connections.postgres, staging_of(connections, run), Stopwatch()
+    books.attend(postgres, run.id)
     if not books.is_published(postgres, run.id):
         with watch.at("keys"):
             publishing.prepare(connections, staging, run.targets)

@@ -18,7 +18,7 @@ from pipeline.books.moments import as_number, as_timestamp
 from pipeline.books.publications import Publication, enter_publication, finish, publications
 from pipeline.books.receipts import enter_receipt, receipt
 from pipeline.books.refusals import quarantined, refuse, refused_hashes, settle_quarantine
-from pipeline.books.runs import fail, is_alive, is_published, kind_of, open_run, statuses
+from pipeline.books.runs import attend, fail, is_alive, is_published, kind_of, open_run, statuses
 from pipeline.books.schema import lock_publishing, prepare
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "accounts",
     "as_number",
     "as_timestamp",
+    "attend",
     "bytes_per_second",
     "drift",
     "enter_drift",

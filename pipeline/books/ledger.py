@@ -80,8 +80,8 @@ def record(
 ) -> None:
     """Enter what became of a partition; with the commit, it is loaded."""
     postgres.execute(
-        "UPDATE etl.ledger SET source = $3::bigint, quarantined = $4::bigint, bytes = $5::bigint, seconds = $6::float8 "
-        "WHERE run_id = $1::text AND partition = $2::bigint",
+        "UPDATE etl.ledger SET source = $3::bigint, quarantined = $4::bigint, bytes = $5::bigint, "
+        "seconds = $6::float8, loaded_at = clock_timestamp() WHERE run_id = $1::text AND partition = $2::bigint",
         parameters=(run_id, partition, source, quarantined, size, seconds),
     )
 

@@ -31,9 +31,15 @@ def open_run(
         "string_to_array($5::text, ','), $6::bool)",
         parameters=(run_id, kind, as_number(cluster_time), cluster_time.time, ",".join(targets), single_process),
     )
-    if single_process:  # held by the session: it falls when the process does
+    if single_process:  # as in attend
         postgres.rows(f"SELECT pg_advisory_lock({_LOCK_OF_RUN})::text", run_id)
     return run_id
+
+
+def attend(postgres: Postgres, run_id: str) -> None:
+    """Show that this process is at work on a run, which several may be, for as long as its session lasts."""
+    # Held by the session: it falls when the process does.
+    postgres.rows(f"SELECT pg_advisory_lock_shared({_LOCK_OF_RUN})::text", run_id)
 
 
 def fail(postgres: Postgres, run_id: str, message: str) -> None:
@@ -54,19 +60,20 @@ def statuses(postgres: Postgres) -> dict[str, str]:
 def is_alive(postgres: Postgres, run_id: str) -> bool:
     """Tell whether a run may still go on.
 
-    A run of one process lives as long as that process holds the run's lock. A run whose partitions are loaded by
-    many processes is given a day: no history window lasts longer.
+    A run lives as long as a process at work on it holds its lock. One of many processes, of which none may be at work
+    for a while, is given a day from its last sign of life: that it was opened, or that a partition of it was loaded.
     """
     query = (
-        "SELECT single_process, started_at > now() - interval '1 day' FROM etl.runs "
-        "WHERE run_id = $1::text AND status = 'running'"
+        "SELECT NOT single_process AND now() - interval '1 day' < greatest(started_at, "
+        "(SELECT max(loaded_at) FROM etl.ledger WHERE ledger.run_id = runs.run_id)) "
+        "FROM etl.runs WHERE run_id = $1::text AND status = 'running'"
     )
     found = postgres.rows(query, run_id)
-    if not found:
-        return False
-    single_process, recent = found[0]
-    if not single_process:
-        return bool(recent)
+    return bool(found) and (bool(found[0][0]) or _is_attended(postgres, run_id))
+
+
+def _is_attended(postgres: Postgres, run_id: str) -> bool:
+    """Tell whether the session of any other process holds a run's lock."""
     if postgres.rows(f"SELECT pg_try_advisory_lock({_LOCK_OF_RUN})", run_id)[0][0]:
         postgres.rows(f"SELECT pg_advisory_unlock({_LOCK_OF_RUN})", run_id)
         return False

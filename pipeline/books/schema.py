@@ -15,7 +15,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS etl.ledger ("
     "run_id text NOT NULL REFERENCES etl.runs, collection text NOT NULL, partition bigint NOT NULL, "
     "target text NOT NULL, source bigint, loaded bigint, quarantined bigint, bytes bigint, seconds double precision, "
-    "PRIMARY KEY (run_id, collection, partition, target))",
+    "loaded_at timestamptz, PRIMARY KEY (run_id, collection, partition, target))",
     "CREATE TABLE IF NOT EXISTS etl.published ("
     "collection text NOT NULL, target text NOT NULL, run_id text NOT NULL REFERENCES etl.runs, "
     "cluster_time bigint NOT NULL, cluster_time_at timestamptz NOT NULL, published_at timestamptz, "
@@ -42,6 +42,8 @@ _TABLES = (
     "COMMENT ON TABLE etl.quarantine IS 'Documents that were refused, whole, with every reason; "
     "resolved_at is null as long as they are refused.'",
 )
+# Columns that the tables of an older version lack.
+_ADDED = (("etl.ledger", "loaded_at", "timestamptz"),)
 
 
 def prepare(postgres: Postgres) -> None:
@@ -50,6 +52,14 @@ def prepare(postgres: Postgres) -> None:
         # Two commands may come here at once, and CREATE ... IF NOT EXISTS is no protection against that.
         postgres.rows(f"SELECT pg_advisory_xact_lock({LOCK})::text")
         postgres.execute(*_TABLES)
+        for table, column, kind in _ADDED:
+            if not _has(postgres, table, column):  # ADD COLUMN IF NOT EXISTS would wait for all who use the table
+                postgres.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+
+
+def _has(postgres: Postgres, table: str, column: str) -> bool:
+    query = "SELECT count(*) FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname = $2::text"
+    return bool(postgres.rows(query, table, column)[0][0])
 
 
 def lock_publishing(postgres: Postgres) -> None:

@@ -92,6 +92,16 @@ def test_two_commands_may_create_the_books_at_once(lab: Any) -> None:
     assert lab.postgres("SELECT count(*) FROM etl.runs") == [(0,)]
 
 
+def test_books_of_an_older_version_get_what_they_lack(lab: Any) -> None:
+    lab.change_postgres("ALTER TABLE etl.ledger DROP COLUMN loaded_at")
+    books.prepare(lab.connections.postgres)
+    assert lab.postgres("SELECT count(loaded_at) FROM etl.ledger") == [(0,)]
+    with lab.another() as other, lab.another() as reader:
+        reader.postgres.rows("SELECT count(*) FROM etl.ledger")  # and its transaction goes on, as a worker's does
+        other.postgres.execute("SET lock_timeout = '1s'")
+        books.prepare(other.postgres)
+
+
 def test_a_run_lives_as_long_as_the_session_of_its_process(lab: Any) -> None:
     postgres = lab.connections.postgres
     with lab.another() as other:

@@ -11,11 +11,12 @@ import polars as pl
 import pytest
 from bson import ObjectId
 
-from pipeline import books, marts, replicate
+from pipeline import books, marts, proof, publishing, replicate
 from pipeline.connections import Connections
-from pipeline.errors import EtlError, SnapshotError
+from pipeline.errors import EtlError, ServerError, SnapshotError
 from pipeline.publishing import finish_what_was_cut_short
 from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.mongo import Mongo
 from pipeline.stores.postgres import Postgres
 
 NAMES = ["SupportTickets", "UserSessions"]
@@ -267,13 +268,43 @@ def test_a_living_run_is_left_alone(lab: Any, copied: None) -> None:
     assert lab.leftovers() == []
 
 
-def test_a_run_of_many_processes_lives_a_day(lab: Any, copied: None) -> None:
+def test_a_run_of_many_processes_lives_a_day_from_its_last_sign_of_life(
+    lab: Any, copied: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def age(table: str, column: str) -> None:
+        lab.change_postgres(f"UPDATE etl.{table} SET {column} = now() - interval '25 hours' WHERE run_id = '{run.id}'")
+
+    def is_swept() -> bool:
+        finish_what_was_cut_short(lab.connections)
+        return run.id not in lab.leftovers()
+
     with lab.another() as other:
         run = replicate.open_run(other, NAMES, ("postgres", "clickhouse"), single_process=False)
-    finish_what_was_cut_short(lab.connections)
-    assert set(lab.leftovers()) == {run.id}
-    lab.change_postgres(f"UPDATE etl.runs SET started_at = started_at - interval '25 hours' WHERE run_id = '{run.id}'")
-    finish_what_was_cut_short(lab.connections)
+        partitions = replicate.plan(other, run)
+    with lab.another() as worker:
+        for partition in partitions:
+            replicate.load(worker, run, partition)
+    age("runs", "started_at")
+    assert not is_swept()
+    age("ledger", "loaded_at")
+
+    def take_long(*_: Any) -> None:
+        assert not is_swept()
+        raise ServerError("gone")
+
+    # Loading, counting and building keys may each take days.
+    for owner, step, work in (
+        (Mongo, "count", lambda by: replicate.load(by, run, partitions[0])),
+        (Postgres, "staged", lambda by: proof.balance(by, run)),
+        (publishing, "prepare", lambda by: replicate.publish(by, run)),
+    ):
+        source = "NULL" if owner is Mongo else "1"  # a partition that is loaded is left alone
+        lab.change_postgres(f"UPDATE etl.ledger SET source = {source} WHERE run_id = '{run.id}' AND partition = 0")
+        with lab.another() as worker, monkeypatch.context() as patched:
+            patched.setattr(owner, step, take_long)
+            with pytest.raises(ServerError, match="gone"):
+                work(worker)
+    assert is_swept()
     assert lab.leftovers() == []
     assert lab.postgres("SELECT status FROM etl.runs WHERE run_id = $1::text", run.id) == [("failed",)]
 
