@@ -26,7 +26,10 @@ def main(
         list[str] | None, typer.Option(help="UserSessions, EventLogs; both if none is named.")
     ] = None,
 ) -> None:
-    """Measure on engines of its own and print tables; the figures go to benchmarks/results."""
+    """Measure on engines of its own and print tables; the figures go to benchmarks/results.
+
+    What is measured anew replaces what was there; other collections, sizes and contenders stay.
+    """
     # Engines run as processes of their own: ended by a signal or by Ctrl-C, the measurement still stops them.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))

@@ -13,7 +13,7 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from benchmarks import world
+from benchmarks import record, world
 from benchmarks.contenders import CONTENDERS, Contender, Job
 from benchmarks.measure import measure
 from pipeline.stores.postgres import Postgres
@@ -77,7 +77,7 @@ def run() -> dict[str, Any]:
                 outcome = _tried(one, job, collection, oddity)
                 found["oddities"].setdefault(oddity.name, {})[name] = outcome
                 print(f"{one.title:32} {oddity.name:46} {outcome['verdict']}: {outcome['text']}", file=sys.stderr)
-        world.save("fidelity", found)
+        record.save("fidelity", found)
     return found
 
 

@@ -1,38 +1,63 @@
-"""Memory against size: what ``etl replicate`` and ``etl verify`` take at their peak when they may take 512 MiB."""
+"""Memory against size: what the commands take at their peak when they may take 512 MiB."""
 
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from benchmarks import stores, world
-from benchmarks.contenders import CONTENDERS, Job
+from benchmarks import record, stores, world
+from benchmarks.contenders import CONTENDERS, Contender, Job
 from benchmarks.measure import measure
 
 MEMORY = "512MiB"
 LIMIT_MIB = 640  # the target: a quarter above the setting
-STEPS = ("both_first", "both_again", "verify")
 COLLECTION = "UserSessions"
+OTHERS = ("SearchQueries", "SupportTickets", "ModerationQueue")  # what the marts read beside it
+OTHERS_PART = 20  # so many times fewer documents, or generating them would take most of the time
+STEPS = {
+    "both_first": "first copy, both stores",
+    "both_again": "repeated copy",
+    "verify": "verify",
+    "marts": "marts",
+}
+ETL = str(Path(sys.executable).with_name("etl"))
+
+
+def _all_at_one_moment(job: Job) -> None:
+    """Copy what the marts read: they refuse sources of different moments."""
+    command = [ETL, "replicate", COLLECTION, *OTHERS, "--json"]
+    subprocess.run(command, env=job.variables, stdout=subprocess.DEVNULL, check=True)
+    stores.settle(job.uris)
+
+
+MARTS = Contender(
+    "marts", "etl marts, both stores", lambda _: [ETL, "marts", "--json"], _all_at_one_moment, "all marts"
+)
 
 
 def run(sizes: Sequence[int]) -> dict[str, Any]:
-    """Measure one run of each per size, save after each size, and return the results."""
-    found: dict[str, Any] = world.surroundings() | {"memory": MEMORY, "collection": COLLECTION, "sizes": []}
+    """Measure one run of each per size, save after each size, and return the results; other sizes stay."""
+    saved = record.read("memory")
+    found = saved if saved.get("memory") == MEMORY else {"memory": MEMORY, "collection": COLLECTION, "sizes": []}
     with world.engines() as (home, uris):
         for rows in sizes:
             database = f"bench_{rows}"
-            size = world.fill(uris, database, {COLLECTION: rows})[COLLECTION]
+            one = world.surroundings()
+            wanted = {COLLECTION: rows, **dict.fromkeys(OTHERS, max(rows // OTHERS_PART, 1))}
+            one |= world.fill(uris, database, wanted)[COLLECTION]
             job = Job(uris, home, database, COLLECTION, "", rows)
-            steps = {name: _step(name, job) for name in STEPS}
-            found["sizes"].append(size | {"steps": steps})
+            one["steps"] = {name: _step(MARTS if name == MARTS.name else CONTENDERS[name], job) for name in STEPS}
             stores.forget_ours(uris)
             world.drop(uris, database)
-            world.save("memory", found)
+            others = [other for other in found["sizes"] if other["documents"] != one["documents"]]
+            found["sizes"] = sorted([*others, one], key=lambda size: int(size["documents"]))
+            record.save("memory", found)
     return found
 
 
-def _step(name: str, job: Job) -> dict[str, Any]:
-    one = CONTENDERS[name]
+def _step(one: Contender, job: Job) -> dict[str, Any]:
     one.prepare(job)
     measured, said = measure(one.command(job), job.variables | {"ETL_MEMORY": MEMORY}, job.home)
     if measured.exit_code:

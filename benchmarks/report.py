@@ -1,20 +1,19 @@
 """``docs/benchmarks.md`` and its plots, written from ``benchmarks/results``: ``python -m benchmarks.report``."""
 
-import json
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import plots
+from benchmarks import plots, record
 from benchmarks.fidelity import NAMES
-from benchmarks.memory import LIMIT_MIB, STEPS
-from benchmarks.speed import disturbed_pct
+from benchmarks.memory import LIMIT_MIB, OTHERS_PART, STEPS
+from benchmarks.speed import disturbed_pct, rounds
 from benchmarks.tables import EQUAL_HEADER, SPEED_HEADER, equal_rows, speed_rows
 from benchmarks.targets import outcomes
-from benchmarks.world import RESULTS
 
-NOTES = RESULTS / "notes.md"  # by hand: where the time goes, what a figure does not tell
+NOTES = record.RESULTS / "notes.md"  # by hand: where the time goes, what a figure does not tell
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 INTRODUCTION = """\
 # Benchmarks
@@ -34,6 +33,8 @@ How it is measured:
 * Before each run PostgreSQL makes a checkpoint, and what the contender leaves is dropped afterwards. The collection
   is read once before the first round.
 * MB/s are of BSON. `k` is a thousand.
+* Each section names its commit. When only some of the contenders are measured anew, that is a section beside the
+  earlier one, as no ratio holds between figures of different times; for a target the last that has both counts.
 
 The machine is small (2 cores for the client and all three servers) and was shared with other work meanwhile: absolute
 times are noisy, ratios less so. On a machine with more cores, what works in parallel gains more.
@@ -46,9 +47,9 @@ atomically. Nobody else does; those that build no key at all save an index.
 
 def write() -> None:
     """Write the page and the plots from whatever results there are; the largest measurement comes first."""
-    speeds = sorted((_read(path) for path in RESULTS.glob("speed-*.json")), key=lambda one: -int(one["rows"]))
-    memory, scale, fidelity = (_read(RESULTS / f"{name}.json") for name in ("memory", "scale-out", "fidelity"))
-    plotted = {name: result for speed in reversed(speeds) for name, result in speed["collections"].items()}
+    speeds = record.speeds()
+    memory, scale, fidelity = (record.read(name) for name in ("memory", "scale-out", "fidelity"))
+    plotted = plots.chosen(speeds)
     parts = [INTRODUCTION, *([NOTES.read_text()] if NOTES.exists() else [])]
     if speeds:
         parts += [_targets(speeds), *(_speed(one, plotted) for one in speeds)]
@@ -59,12 +60,8 @@ def write() -> None:
     plots.draw(plotted, memory or None)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
 def _targets(speeds: Sequence[dict[str, Any]]) -> str:
-    header = ("documents", "collection", "what", "bound", "measured", "by all CPU", "")
+    header = ("documents", "collection", "what", "bound", "measured", "by all CPU", "commit", "")
     rows = [
         [
             f"{speed['rows']:,}",
@@ -73,10 +70,11 @@ def _targets(speeds: Sequence[dict[str, Any]]) -> str:
             one.bound,
             one.measured,
             one.by_cpu,
+            f"`{one.commit}`",
             one.verdict,
         ]
         for speed in speeds
-        for one in outcomes(speed)
+        for one in outcomes(speed["collections"])
     ]
     return (
         "## Targets\n\nRatios of times in one round: median (smallest-largest); beside them the same ratio of all "
@@ -86,23 +84,32 @@ def _targets(speeds: Sequence[dict[str, Any]]) -> str:
 
 
 def _speed(speed: dict[str, Any], plotted: dict[str, dict[str, Any]]) -> str:
-    parts = [f"## Speed: {speed['rows']:,} documents, {speed['rounds']} rounds\n", _surroundings(speed)]
-    if (others := disturbed_pct(speed)) is not None:
+    parts = [f"## Speed: {speed['rows']:,} documents\n"]
+    for name, sessions in speed["collections"].items():
+        for result in reversed(sessions):
+            parts += _session(name, result, is_plotted=plotted.get(name) is result)
+    everyone = [one for result in chain(*speed["collections"].values()) for one in result["contenders"].values()]
+    rows = dict.fromkeys((one["title"], one["settings"], one["versions"]) for one in everyone)
+    parts += ["### Settings and versions\n", _table(("", "settings", "versions"), rows)]
+    return "\n".join(parts)
+
+
+def _session(name: str, result: dict[str, Any], *, is_plotted: bool) -> list[str]:
+    size, times = f"{result['bson_bytes'] / 1e6:.0f} MB of BSON", rounds(result)
+    parts = [f"### {name}: {size}, {times} {'round' if times == 1 else 'rounds'}, commit `{result['commit']}`\n"]
+    parts.append(_surroundings(result))
+    if (others := disturbed_pct(result)) is not None:
         parts.append(f"Other work took {others:.0f} % of the machine during a run, in the middle.\n")
-    for name, result in speed["collections"].items():
-        parts.append(f"### {name}: {result['bson_bytes'] / 1e6:.0f} MB of BSON\n")
-        if plotted[name] is result:
-            parts.append(_image(f"speed-{name.lower()}", f"Documents per second into PostgreSQL, {name}"))
-        parts.append(_table(SPEED_HEADER, speed_rows(result)))
+    if is_plotted:
+        parts.append(_image(f"speed-{name.lower()}", f"Documents per second into PostgreSQL, {name}"))
+    parts.append(_table(SPEED_HEADER, speed_rows(result)))
+    if left := equal_rows(result):
         parts.append(
             "What was left in PostgreSQL, by checksum in SQL, against ours (dates and ids in free-form fields read"
         )
         parts.append("as such, whether they kept their types or became texts):\n")
-        parts.append(_table(EQUAL_HEADER, equal_rows(result)))
-    first = next(iter(speed["collections"].values()))["contenders"]
-    rows = [[one["title"], one["settings"], one["versions"]] for one in first.values()]
-    parts += ["### Settings and versions\n", _table(("", "settings", "versions"), rows)]
-    return "\n".join(parts)
+        parts.append(_table(EQUAL_HEADER, left))
+    return parts
 
 
 def _surroundings(found: dict[str, Any]) -> str:
@@ -114,23 +121,37 @@ def _surroundings(found: dict[str, Any]) -> str:
 
 
 def _memory(memory: dict[str, Any]) -> str:
-    rows = []
-    for one in memory["sizes"]:
-        peaks = [one["steps"][step] for step in STEPS]
-        cells = [f"{step['peak_rss_mib']:.0f} MiB in {step['wall_s']:.0f} s" for step in peaks]
-        rows.append([f"{one['documents']:,}", f"{one['bson_bytes'] / 1e6:.0f}", *cells])
-    most = max(step["peak_rss_mib"] for one in memory["sizes"] for step in one["steps"].values())
-    verdict = "met" if most < LIMIT_MIB else f"**missed** by {most - LIMIT_MIB:.0f} MiB"
+    sizes = memory["sizes"]
+    rows = [
+        [f"{one['documents']:,}", f"{one['bson_bytes'] / 1e6:.0f}", *(_peak(one["steps"].get(step)) for step in STEPS)]
+        for one in sizes
+    ]
+    places = [f"{one['documents']:,} documents: {_surroundings(one)}" for one in sizes]
     return "\n".join(
         (
             "## Memory against size\n",
-            _surroundings(memory),
-            f"Peak memory of the process with `ETL_MEMORY={memory['memory']}`, one run each. Target: under {LIMIT_MIB} "
-            f"MiB at every size: {verdict}.\n",
-            _image("memory", "Peak memory against the number of documents"),
-            _table(("documents", "MB of BSON", "first copy, both stores", "repeated copy", "verify"), rows),
+            f"Peak memory of each command with `ETL_MEMORY={memory['memory']}`, run once, of {memory['collection']}. "
+            f"*Marts* are all of them; they read a {OTHERS_PART}th as many documents of other collections as well. "
+            f"Target: under {LIMIT_MIB} MiB at every size: {_verdict(sizes)}.\n",
+            *([_image("memory", "Peak memory against the number of documents")] if len(sizes) > 1 else []),
+            _table(("documents", "MB of BSON", *STEPS.values()), rows),
+            *places,
         )
     )
+
+
+def _verdict(sizes: Sequence[dict[str, Any]]) -> str:
+    steps = [step for one in sizes for step in one["steps"].values()]
+    if any(step["exit_code"] for step in steps):
+        return "**missed**, as a command failed"
+    most = max(step["peak_rss_mib"] for step in steps)
+    return "met" if most < LIMIT_MIB else f"**missed** by {most - LIMIT_MIB:.0f} MiB"
+
+
+def _peak(step: dict[str, Any] | None) -> str:
+    if step is None:
+        return "-"
+    return f"{step['peak_rss_mib']:.0f} MiB in {step['wall_s']:.0f} s" if step["exit_code"] == 0 else "failed"
 
 
 def _scale_out(scale: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks import stores, world
+from benchmarks import record, stores, world
 from benchmarks.contenders import LOADERS, Job
 from benchmarks.measure import measure
 
@@ -25,7 +25,7 @@ def run(rows: int, rounds: int, processes: Sequence[int] = PROCESSES) -> dict[st
         for _ in range(rounds):
             for number in processes:
                 found["processes"][str(number)].append(_one(number, job))
-            world.save("scale-out", found)
+            record.save("scale-out", found)
     return found
 
 

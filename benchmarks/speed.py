@@ -1,4 +1,7 @@
-"""Speed: each contender copies the same collections, in turn, round by round, so that a slow minute hits all alike."""
+"""Speed: each contender copies the same collections, in turn, round by round, so that a slow minute hits all alike.
+
+What is measured of one collection at one time is a session. Ratios are taken within one alone.
+"""
 
 import sys
 from collections.abc import Collection, Sequence
@@ -7,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import equality, stores, world
+from benchmarks import equality, record, stores, world
 from benchmarks.contenders import CONTENDERS, TABLES, Contender, Job, versions
 from benchmarks.environments import environment
 from benchmarks.measure import measure
@@ -17,8 +20,10 @@ DATABASE = "bench"
 FEWER = "bench_fewer"  # the same for those that would take too long
 
 
-def run(rows: int, rounds: int, names: Collection[str], collections: Collection[str]) -> dict[str, Any]:
-    """Measure, save after every round, and return the results.
+def run(rows: int, rounds: int, names: Collection[str], collections: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Measure, save after every round, and return a session per collection.
+
+    An earlier session stays beside it as long as it has a contender that was not measured anew.
 
     Args:
         rows: Documents per collection.
@@ -30,17 +35,28 @@ def run(rows: int, rounds: int, names: Collection[str], collections: Collection[
     for one in chosen:
         if one.environment:
             environment(one.environment)
-    found: dict[str, Any] = world.surroundings() | {"rows": rows, "rounds": rounds, "collections": {}}
+    found: dict[str, dict[str, Any]] = {}
     with world.engines() as (home, uris):
         for collection in collections:
-            found["collections"][collection] = result = world.fill(uris, DATABASE, {collection: rows})[collection]
-            result["contenders"] = {one.name: _described(one) for one in chosen}
+            earlier = record.read(f"speed-{rows}").get("collections", {}).get(collection, [])
+            session = world.surroundings() | world.fill(uris, DATABASE, {collection: rows})[collection]
+            session["contenders"] = {one.name: _described(one) for one in chosen}
             # Nobody shall pay for being first: the collection is read once before.
             _one(CONTENDERS["floor"], _job(CONTENDERS["floor"], uris, home, collection, rows))
             for number in range(1, rounds + 1):
-                _round(number, chosen, uris, home, collection, rows, result["contenders"])
-                world.save(f"speed-{rows}", found)
+                _round(number, chosen, uris, home, collection, rows, session["contenders"])
+                record.save_speed(rows, collection, [*earlier, session])
+            kept = record.and_then(earlier, session)  # not before: it might have been cut short
+            record.save_speed(rows, collection, kept)
+            _tell_kept(collection, kept[:-1], session)
+            found[collection] = session
     return found
+
+
+def _tell_kept(collection: str, kept: Sequence[dict[str, Any]], session: dict[str, Any]) -> None:
+    for one in kept:
+        others = ", ".join(sorted(record.contenders(one) - record.contenders(session)))
+        print(f"{collection}: what was measured at {one['commit']} stays beside it, for {others}", file=sys.stderr)
 
 
 def _described(one: Contender) -> dict[str, Any]:
@@ -95,16 +111,15 @@ def seconds(result: dict[str, Any], name: str, measures: Sequence[str]) -> dict[
     return {one["round"]: sum(one[measure] for measure in measures) for one in runs if one["exit_code"] == 0}
 
 
-def disturbed_pct(speed: dict[str, Any]) -> float | None:
+def rounds(result: dict[str, Any]) -> int:
+    """Return how many rounds there were."""
+    return max((len(one["runs"]) for one in result["contenders"].values()), default=0)
+
+
+def disturbed_pct(result: dict[str, Any]) -> float | None:
     """Return which share of the machine others took during the runs, in the middle."""
-    runs = [
-        one
-        for result in speed["collections"].values()
-        for contender in result["contenders"].values()
-        for one in contender["runs"]
-        if "others_cpu_s" in one
-    ]
-    return median(100 * one["others_cpu_s"] / one["wall_s"] / speed["cores"] for one in runs) if runs else None
+    runs = [one for contender in result["contenders"].values() for one in contender["runs"] if "others_cpu_s" in one]
+    return median(100 * one["others_cpu_s"] / one["wall_s"] / result["cores"] for one in runs) if runs else None
 
 
 def middle(result: dict[str, Any], name: str, measure: str) -> float | None:

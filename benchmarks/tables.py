@@ -1,5 +1,6 @@
 """The results as tables for the terminal."""
 
+from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
@@ -61,7 +62,7 @@ def equal_rows(result: dict[str, Any]) -> list[list[str]]:
             continue
         if "error" in one["left"]:
             rows.append([one["title"], "-", one["left"]["error"].splitlines()[0][:90], "-"])
-        elif one["runs"][0]["documents"] != result["documents"]:
+        elif not ours or one["runs"][0]["documents"] != result["documents"]:
             rows.append([one["title"], f"{one['left']['rows']:,}", "not compared", "not compared"])
         else:
             words = ["equal" if one["left"][part] == ours.get(part) else "differ" for part in ("scalars", "nested")]
@@ -72,10 +73,10 @@ def equal_rows(result: dict[str, Any]) -> list[list[str]]:
 EQUAL_HEADER = ("", "rows", "declared fields", "nested fields")
 
 
-def show(speed: dict[str, Any]) -> None:
-    """Print everything."""
+def show(sessions: Mapping[str, dict[str, Any]]) -> None:
+    """Print what was measured, by collection."""
     console = Console(width=140)
-    for name, result in speed["collections"].items():
+    for name, result in sessions.items():
         title = f"{name}: {result['documents']:,} documents, {result['bson_bytes'] / 1e6:.1f} MB of BSON"
         console.print(_table(title, SPEED_HEADER, speed_rows(result)))
         console.print(_table(f"{name}: what was left in PostgreSQL, against ours", EQUAL_HEADER, equal_rows(result)))
@@ -88,7 +89,7 @@ def show(speed: dict[str, Any]) -> None:
             one.by_cpu,
             one.verdict,
         ]
-        for one in outcomes(speed)
+        for one in outcomes({name: [result] for name, result in sessions.items()})
     ]
     console.print(_table("Targets", ("collection", "what", "bound", "measured", "by CPU", ""), rows))
 

@@ -1,6 +1,5 @@
 """The engines and the documents that everybody works with, and what a reader must know of the machine."""
 
-import json
 import os
 import platform
 import subprocess
@@ -21,7 +20,6 @@ from pipeline import embedded
 from pipeline.embedded import Uris
 from pipeline.generate import generate
 
-RESULTS = Path(__file__).with_name("results")
 LIBRARIES = ("pymongo", "pymongoarrow", "pyarrow", "polars", "pandera", "adbc-driver-postgresql", "clickhouse-connect")
 ENGINES = {"MongoDB": "6.0.5", "PostgreSQL": "16.2"}  # what the pinned wheels hold
 
@@ -70,12 +68,6 @@ def surroundings() -> dict[str, Any]:
             **{name: version(name) for name in LIBRARIES},
         },
     }
-
-
-def save(name: str, values: dict[str, Any]) -> None:
-    """Write a result; it is small and kept with the source."""
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(values, indent=1) + "\n")
 
 
 def drop(uris: Uris, database: str) -> None:

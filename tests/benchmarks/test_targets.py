@@ -16,7 +16,7 @@ def _contender(documents: int, *seconds: float) -> dict[str, Any]:
 
 
 def _result(**contenders: dict[str, Any]) -> dict[str, Any]:
-    return {"documents": 1000, "contenders": contenders}
+    return {"documents": 1000, "commit": "abc", "contenders": contenders}
 
 
 def test_ratios_are_paired_by_round_and_a_failed_run_is_left_out() -> None:
@@ -33,8 +33,16 @@ def test_one_that_copied_fewer_documents_is_compared_per_document() -> None:
 
 def test_a_target_is_met_or_missed_by_a_factor_and_what_was_not_measured_is_left_out() -> None:
     first = _result(floor=_contender(1000, 2.0), both_first=_contender(1000, 4.0), both_again=_contender(1000, 4.0))
-    found = outcomes({"collections": {"UserSessions": first}})
+    found = outcomes({"UserSessions": [first]})
     assert [(one.met, one.margin) for one in found] == [(False, 0.75), (True, 1.5)]
+
+
+def test_of_several_sessions_the_last_that_has_both_sides_counts_and_none_are_mixed() -> None:
+    first = _result(floor=_contender(1000, 2.0), both_first=_contender(1000, 4.0), both_again=_contender(1000, 4.0))
+    later = _result(floor=_contender(1000, 1.0), both_first=_contender(1000, 1.0)) | {"commit": "def"}
+    last = _result(both_again=_contender(1000, 9.0))
+    found = outcomes({"UserSessions": [first, later, last]})
+    assert [(one.commit, one.margin) for one in found] == [("def", 1.5), ("abc", 1.5)]
 
 
 def test_a_whole_process_is_measured_with_the_memory_of_its_children(tmp_path: Any) -> None:
