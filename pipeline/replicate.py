@@ -103,13 +103,16 @@ def plan(connections: Connections, run: Run) -> list[Partition]:
     # A plan is made once: its bounds come from a sample, so a second one would be another.
     if (kept := books.plan_of(connections.postgres, run.id)) is not None:
         return [Partition.from_json(values) for values in kept]
-    size = sum(connections.mongo.size(collection) for collection, uuid in run.uuids.items() if uuid)
+    mongo = connections.mongo
+    extents = {collection: mongo.extent(collection) for collection, uuid in run.uuids.items() if uuid}
+    size = sum(extent.size for extent in extents.values())
     if warning := outlives_history(connections, size):
         log.warning(warning)
     partition_bytes = max(PARTITION_BYTES, size // PARTITIONS)
     partitions: list[Partition] = []
-    for collection, uuid in run.uuids.items():
-        ranges = connections.mongo.ranges(collection, partition_bytes) if uuid else [Range()]
+    for collection in run.uuids:
+        extent = extents.get(collection)
+        ranges = mongo.ranges(collection, extent, partition_bytes) if extent else [Range()]
         for place, within in enumerate(ranges, start=1):
             label = f"{collection} {place}/{len(ranges)}"
             partitions.append(Partition(collection, len(partitions), within, label))

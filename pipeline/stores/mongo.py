@@ -47,6 +47,19 @@ class History:
 
 
 @dataclass(frozen=True)
+class Extent:
+    """How much a collection holds, as MongoDB's statistics say.
+
+    Attributes:
+        size: Bytes of BSON.
+        documents: How many there are.
+    """
+
+    size: int
+    documents: int
+
+
+@dataclass(frozen=True)
 class Range:
     """A range of ``_id`` in BSON's order over all types: from ``lower``, included, to ``upper``, excluded.
 
@@ -157,9 +170,12 @@ class Mongo:
                 for document in source.with_options(codec_options=RAW).find(some):
                     yield bytes(document.raw)
 
-    def size(self, collection: str) -> int:
-        """Return the bytes of BSON that a collection holds now, as its statistics say."""
-        return self._statistics(collection)[0]
+    def extent(self, collection: str) -> Extent:
+        """Return how much a collection holds now."""
+        with translated(self._shown):
+            found = next(self.database[collection].aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]), None)
+            stats = found["storageStats"] if found else {}
+            return Extent(int(stats.get("size", 0)), int(stats.get("count", 0)))
 
     def history(self) -> History:
         """Return for how long MongoDB remembers its past; its default is assumed if it does not tell this user."""
@@ -172,18 +188,18 @@ class Mongo:
                 return History(_HISTORY_S, _first_line(error))
             return History(int(answer["minSnapshotHistoryWindowInSeconds"]))
 
-    def ranges(self, collection: str, partition_bytes: int) -> list[Range]:
+    def ranges(self, collection: str, extent: Extent, partition_bytes: int) -> list[Range]:
         """Cut a collection into ranges of about equal size, complete over every BSON type of ``_id``.
 
         The bounds come from the ids alone, mostly a sample: no documents are scanned, no special right is needed.
 
         Args:
             collection: Name of the collection.
+            extent: How much it holds.
             partition_bytes: BSON bytes that a range should hold, about.
         """
         source = self.database[collection]
-        size, documents = self._statistics(collection)
-        if (wanted := -(-size // partition_bytes)) < 2:
+        if (wanted := -(-extent.size // partition_bytes)) < 2:
             return [Range()]
         sampling: list[Document] = [
             {"$sample": {"size": wanted * _SAMPLES_PER_PARTITION}},
@@ -192,10 +208,10 @@ class Mongo:
         ]
         with translated(self._shown):
             raw = source.with_options(codec_options=RAW)
-            if wanted * _SAMPLES_PER_PARTITION < documents * _SAMPLED_AT_RANDOM:
+            if wanted * _SAMPLES_PER_PARTITION < extent.documents * _SAMPLED_AT_RANDOM:
                 step, sample = _SAMPLES_PER_PARTITION, list(raw.aggregate(sampling, allowDiskUse=True))
             else:  # few large documents: of them all, the ids alone are read, from their index
-                step, found = -(-documents // wanted), raw.find({}, {ID: 1}, sort=[(ID, 1)], hint=[(ID, 1)])
+                step, found = -(-extent.documents // wanted), raw.find({}, {ID: 1}, sort=[(ID, 1)], hint=[(ID, 1)])
                 sample = list(found)
         cuts = [cut for document in sample[step::step] if (cut := _bound(document))]
         distinct = [cut for number, cut in enumerate(cuts) if number == 0 or cut != cuts[number - 1]]
@@ -259,13 +275,6 @@ class Mongo:
                     ids.add(event["documentKey"].raw[4:-1])  # without the length before and the end after it
                 if _moment_of(stream.resume_token) >= upto:
                     return ids
-
-    def _statistics(self, collection: str) -> tuple[int, int]:
-        """Return the bytes of BSON and the number of documents of a collection, as MongoDB keeps them."""
-        with translated(self._shown):
-            found = next(self.database[collection].aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]), None)
-            stats = found["storageStats"] if found else {}
-            return int(stats.get("size", 0)), int(stats.get("count", 0))
 
     def _at(self, collection: str, cluster_time: Timestamp) -> Collection[Document]:
         return self.database[collection].with_options(read_concern=SnapshotReadConcern(cluster_time))

@@ -527,6 +527,18 @@ def test_partitions_are_pieces_of_work_that_any_process_can_do(
     replicate.replicate(lab.connections, ["UserSessions"])
 
 
+def test_a_plan_asks_mongodb_once_for_the_size_of_each_collection(lab: Any, copied: Any) -> None:
+    database = lab.connections.mongo.database
+    run = replicate.open_run(lab.connections, ["UserSessions", "EventLogs"], TARGETS)
+    database.command("profile", 2)
+    replicate.plan(lab.connections, run)
+    database.command("profile", 0)
+    asked = [one["ns"] for one in database["system.profile"].find({"command.pipeline.0.$collStats": {"$exists": True}})]
+    database["system.profile"].drop()
+    assert sorted(asked) == [f"{database.name}.EventLogs", f"{database.name}.UserSessions"]
+    replicate.abandon(lab.connections, run.id, run.targets, "only planned")
+
+
 @pytest.mark.parametrize("targets", [TARGETS, ("clickhouse",)])
 def test_a_partition_that_two_load_at_once_counts_once(lab: Any, copied: Any, targets: tuple[str, ...]) -> None:
     lab.fill(defects=0.2, UserSessions=150)

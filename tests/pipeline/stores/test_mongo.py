@@ -97,6 +97,10 @@ def _bounds() -> Iterator[dict[str, Any]]:
     yield {"_id": "$thing_id"}  # nor as a field
 
 
+def _ranges(mongo: Mongo, collection: str, partition_bytes: int) -> list[Range]:
+    return mongo.ranges(collection, mongo.extent(collection), partition_bytes)
+
+
 def test_a_range_and_its_complement_have_every_document_once(mongo: Mongo, odd: list[bytes]) -> None:
     at = mongo.cluster_time()
     for bound in _bounds():
@@ -120,7 +124,7 @@ def test_ranges_between_any_two_ids_count_what_they_read(mongo: Mongo, odd: list
 
 def test_the_gate_divides_each_range(mongo: Mongo, odd: list[bytes]) -> None:
     at = mongo.cluster_time()
-    for within in mongo.ranges(THINGS.collection, 3000):
+    for within in _ranges(mongo, THINGS.collection, 3000):
         assert not set(mongo.refused(THINGS, at, within)) & set(_admitted(mongo, at, within))
     refused = list(mongo.refused(THINGS, at, Range()))
     # Ids of another kind than the contract's are refused as well.
@@ -131,7 +135,7 @@ def test_the_gate_divides_each_range(mongo: Mongo, odd: list[bytes]) -> None:
 def test_planned_ranges_are_complete_and_travel_as_json(mongo: Mongo, odd: list[bytes], size: int) -> None:
     at = mongo.cluster_time()
     for _ in range(5):  # each from another sample
-        planned = mongo.ranges(THINGS.collection, size)
+        planned = _ranges(mongo, THINGS.collection, size)
         told = json.dumps([Partition("Things", n, one, "").as_json() for n, one in enumerate(planned)])
         heard = [Partition.from_json(one).within for one in json.loads(told)]
         assert (len(heard) == 1) == (size == 10**9)
@@ -164,7 +168,7 @@ def test_ids_of_every_kind_are_cut_without_a_scan(mongo: Mongo, kind: str, large
     things.drop()
     things.insert_many({"_id": KINDS[kind](n), "padding": "-" * large} for n in range(number))
     mongo.database.command("profile", 2)
-    planned = mongo.ranges("Kinds", mongo.size("Kinds") // 6)
+    planned = _ranges(mongo, "Kinds", mongo.extent("Kinds").size // 6)
     mongo.database.command("profile", 0)
     profile = list(mongo.database["system.profile"].find({"ns": f"{mongo.database.name}.Kinds"}))
     mongo.database["system.profile"].drop()
@@ -184,7 +188,7 @@ def test_ranges_are_of_about_equal_size(mongo: Mongo) -> None:
     even.insert_many({"padding": "-" * 100} for _ in range(20_000))
     at = mongo.cluster_time()
     size = even.with_options(codec_options=RAW).find_one().raw  # type: ignore[union-attr]
-    planned = mongo.ranges("Even", len(size) * 2_000)
+    planned = _ranges(mongo, "Even", len(size) * 2_000)
     assert 9 <= len(planned) <= 11
     counts = [mongo.count("Even", at, one) for one in planned]
     assert sum(counts) == 20_000
