@@ -76,7 +76,7 @@ def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Re
         collections: Names of the collections; all if none is named.
 
     Raises:
-        UsageError: A contract declares other columns than are published.
+        UsageError: A contract declares other columns, or of other types, than are published.
     """
     finish_what_was_cut_short(connections)
     found = []
@@ -179,7 +179,8 @@ def _published(connections: Connections, entity: Entity, only: str | None = None
     names = tuple(one.target for one in shown)
     for target in connections.targets(names):
         for table in entity.tables:
-            if sorted(target.published_columns(REPLICA, table)) != sorted(table.names):
+            # Only a full copy can change columns: here all rows that are not spoken for would lose their values.
+            if not target.fits(REPLICA, table):
                 raise UsageError(
                     f"the contract of {entity.collection} declares other columns than {table.name} in {target.name} "
                     "has; run etl replicate"

@@ -83,7 +83,7 @@ def clickhouse_table(database: str, name: str, table: Table, comment: str) -> st
 def clickhouse_view(database: str, source: str, table: Table) -> str:
     """Return the statement that creates the view people read: the newest version of each row, columns commented."""
     columns = ", ".join(
-        f"{quoted(column.name)} {_clickhouse_type(column)} COMMENT {_clickhouse_literal(column.description)}"
+        f"{quoted(column.name)} {clickhouse_type(column)} COMMENT {_clickhouse_literal(column.description)}"
         for column in table.columns
     )
     return (
@@ -93,13 +93,14 @@ def clickhouse_view(database: str, source: str, table: Table) -> str:
     )
 
 
+def clickhouse_type(column: Column) -> str:
+    """Return the type of one column, as the catalog spells it."""
+    return column.kind.clickhouse_type(nullable=column.nullable)
+
+
 def _clickhouse_column(column: Column) -> str:
     codec = f" CODEC({column.kind.codec})" if column.kind.codec else ""
-    return f"{quoted(column.name)} {_clickhouse_type(column)} COMMENT {_clickhouse_literal(column.description)}{codec}"
-
-
-def _clickhouse_type(column: Column) -> str:
-    return column.kind.clickhouse_type(nullable=column.nullable)
+    return f"{quoted(column.name)} {clickhouse_type(column)} COMMENT {_clickhouse_literal(column.description)}{codec}"
 
 
 def _skip_index(column: Column) -> str:

@@ -83,5 +83,5 @@ class Target(Protocol):
             upto: Only rows whose first column is at most this.
         """
 
-    def published_columns(self, schema: str, table: Table) -> list[str]:
-        """Return the names of a published table's columns, in order; none if it is not published."""
+    def fits(self, schema: str, table: Table) -> bool:
+        """Tell whether a published table has its contract's columns: these names and types, in any order."""

@@ -14,7 +14,15 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 from clickhouse_connect.driver.httputil import get_pool_manager
 
-from contracts.schema.ddl import DELETED, VERSION, clickhouse_table, clickhouse_view, quoted, quoted_names
+from contracts.schema.ddl import (
+    DELETED,
+    VERSION,
+    clickhouse_table,
+    clickhouse_type,
+    clickhouse_view,
+    quoted,
+    quoted_names,
+)
 from contracts.schema.entity import ID, Column, Table
 from pipeline.errors import EtlError, ServerError
 from pipeline.settings import redacted
@@ -148,9 +156,11 @@ class ClickHouse:
         with self._translated(), self.client.query_arrow_stream(query, parameters=given, use_strings=True) as batches:
             yield from batches
 
-    def published_columns(self, schema: str, table: Table) -> list[str]:
-        """Return the names of a published table's columns, in order; none if it is not published."""
-        return self._columns(schema, table.name)
+    def fits(self, schema: str, table: Table) -> bool:
+        """Tell whether a published table has its contract's columns: these names and types, in any order."""
+        found = self._columns(schema, data_name(table))
+        there = {name: kind for name, kind in found.items() if name not in (VERSION, DELETED)}
+        return there == {column.name: clickhouse_type(column) for column in table.columns}
 
     # What only ClickHouse does ----------------------------------------------------------------------------------
 
@@ -169,10 +179,10 @@ class ClickHouse:
         """Bring the enlisted documents in a published table to what staging has of them; twice does no harm."""
         staged = f"{quoted(staging.name)}.{quoted(table.name)}"
         published = f"{quoted(staging.schema)}.{quoted(data_name(table))}"
-        key = quoted_names(table.key)
+        key, columns = quoted_names(table.key), quoted_names(self._columns(staging.name, table.name))
         self.execute(
             # Of rows with one key and version the one that was inserted last is kept.
-            f"INSERT INTO {published} SELECT * FROM {staged}",
+            f"INSERT INTO {published} ({columns}) SELECT {columns} FROM {staged}",
             f"DELETE FROM {published} WHERE {quoted(ID)} IN {quoted(staging.name)}.{_DOCUMENTS} "
             f"AND ({key}) NOT IN (SELECT {key} FROM {staged})",
         )
@@ -199,12 +209,13 @@ class ClickHouse:
         with self._translated():
             self.client.raw_insert(name, arrow.schema.names, sink.getvalue(), fmt="ArrowStream")
 
-    def _columns(self, database: str, table: str) -> list[str]:
+    def _columns(self, database: str, table: str) -> dict[str, str]:
+        """Return the types of a table's columns, in order."""
         query = (
-            "SELECT name FROM system.columns WHERE database = {database:String} AND table = {table:String} "
+            "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String} "
             "ORDER BY position"
         )
-        return [name for (name,) in self.rows(query, database=database, table=table)]
+        return dict(self.rows(query, database=database, table=table))
 
     def _drop_forgotten(self, staging: Staging) -> None:
         """Drop the tables of arrays that a contract no longer has: what they hold goes stale."""

@@ -65,11 +65,11 @@ def change(schema: str, table: Table, run_id: str, found: Found) -> Change:
     """
     alter = f"ALTER TABLE {quoted(schema)}.{quoted(table.name)}"
     there, wanted = found.columns, {column.name: column for column in table.columns}
-    retyped = {name for name, (kind, _) in there.items() if name in wanted and kind != _type_name(wanted[name])}
+    retyped = {name for name, (kind, _) in there.items() if name in wanted and kind != type_name(wanted[name])}
     if changed := [name for name in table.key if name in retyped]:
         raise EtlError(
             f"the key column {changed[0]} of {schema}.{table.name} is {there[changed[0]][0]}, and its contract says "
-            f"{_type_name(wanted[changed[0]])} now; drop the table, and what refers to it, and run the command again"
+            f"{type_name(wanted[changed[0]])} now; drop the table, and what refers to it, and run the command again"
         )
     gone = [name for name in there if name in retyped or (name not in wanted and not name.startswith(MADE))]
     made = {
@@ -101,6 +101,14 @@ def made_name(run_id: str, place: object) -> str:
     return f"{MADE}{run_id}{MADE}{place}"
 
 
+def type_name(column: Column) -> str:
+    """Return a column's type as the catalog spells it."""
+    spelled = column.kind.postgres.replace(' COLLATE "C"', "").replace(", ", ",")
+    return {"timestamptz": "timestamp with time zone", "timestamptz[]": "timestamp with time zone[]"}.get(
+        spelled, spelled
+    )
+
+
 def _proof(alter: str, check: str, columns: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """Return what adds a check that columns have no nulls, what proves it, and what drops it."""
     if not columns:
@@ -115,11 +123,3 @@ def _proof(alter: str, check: str, columns: Sequence[str]) -> tuple[list[str], l
 
 def _may_be_null(wanted: Mapping[str, Column], name: str) -> bool:
     return name in wanted and wanted[name].nullable
-
-
-def _type_name(column: Column) -> str:
-    """Return the column's type as the catalog spells it."""
-    spelled = column.kind.postgres.replace(' COLLATE "C"', "").replace(", ", ",")
-    return {"timestamptz": "timestamp with time zone", "timestamptz[]": "timestamp with time zone[]"}.get(
-        spelled, spelled
-    )

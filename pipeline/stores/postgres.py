@@ -27,7 +27,7 @@ from contracts.schema.kinds import JSON, NUMBER
 from pipeline.errors import EtlError, ServerError
 from pipeline.settings import redacted
 from pipeline.stores import LoadFrame, Staging
-from pipeline.stores.columns import MADE, Change, Found, change, made_name
+from pipeline.stores.columns import MADE, Change, Found, change, made_name, type_name
 
 Row = tuple[Any, ...]
 _REFUSED = {"28P01", "28000", "42501"}  # invalid password, invalid authorization, insufficient privilege
@@ -194,13 +194,11 @@ class Postgres:
             cursor.execute(query, tuple(value for _, value in given) or None)
             yield from cursor.fetch_record_batch()
 
-    def published_columns(self, schema: str, table: Table) -> list[str]:
-        """Return the names of a published table's columns, in order; none if it is not published."""
-        query = (
-            "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1::text) AND attnum > 0 "
-            f"AND NOT attisdropped AND NOT starts_with(attname, '{MADE}') ORDER BY attnum"
-        )
-        return [name for (name,) in self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")]
+    def fits(self, schema: str, table: Table) -> bool:
+        """Tell whether a published table has its contract's columns: these names and types, in any order."""
+        found = self._columns(schema, table)
+        there = {name: kind for name, kind in found.items() if not name.startswith(MADE)}
+        return there == {column.name: (type_name(column), not column.nullable) for column in table.columns}
 
     # What only PostgreSQL does ----------------------------------------------------------------------------------
 
@@ -337,10 +335,6 @@ class Postgres:
 
     def _change(self, staging: Staging, table: Table) -> Change:
         """Return what has to be done to a published table because its contract has changed."""
-        columns = (
-            "SELECT attname::text, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute "
-            "WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped"
-        )
         indexed = (
             "SELECT attname::text FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] "
             "WHERE indrelid = to_regclass($1::text) AND indnkeyatts = 1 AND indpred IS NULL"
@@ -351,11 +345,20 @@ class Postgres:
         )
         name = f"{quoted(staging.schema)}.{quoted(table.name)}"
         found = Found(
-            {column: (kind, required) for column, kind, required in self.rows(columns, name)},
+            self._columns(staging.schema, table),
             frozenset(one for (one,) in self.rows(indexed, name)),
             tuple(one for (one,) in self.rows(checks, name)),
         )
         return change(staging.schema, table, staging.run_id, found)
+
+    def _columns(self, schema: str, table: Table) -> dict[str, tuple[str, bool]]:
+        """Return the columns that a table has: their types, and whether they refuse null."""
+        query = (
+            "SELECT attname::text, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute "
+            "WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped"
+        )
+        found = self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")
+        return {name: (kind, required) for name, kind, required in found}
 
     def _at_moments(self, statements: Iterable[str]) -> None:
         """Change published tables, each change in a transaction of its own, as soon as nobody is in the way."""

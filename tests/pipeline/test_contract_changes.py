@@ -13,9 +13,9 @@ from contracts.schema.entity import Entity
 from contracts.schema.field import Field
 from contracts.schema.fields import documents, identifier, integer, number, text
 from contracts.schema.kinds import INTEGER
-from pipeline import publishing, replicate, verify
+from pipeline import amend, publishing, replicate, verify
 from pipeline.connections import TARGETS
-from pipeline.errors import EtlError
+from pipeline.errors import EtlError, UsageError
 from pipeline.publishing import finish_what_was_cut_short
 from pipeline.stores import postgres as store
 from pipeline.stores.postgres import Postgres
@@ -292,6 +292,37 @@ def test_a_query_without_an_end_fails_the_publish(things: Things, monkeypatch: p
         assert slow.postgres.rows("SELECT DISTINCT name FROM replica.things") == [("old",)]
     things.copy(CHANGES["a new nullable column"])
     things.assert_whole(CHANGES["a new nullable column"])
+
+
+# --- What was refused
+
+AT_LEAST = integer("amount", "Amount.", minimum=0)
+
+
+@pytest.mark.parametrize("what", [what for what in CHANGES if what != "an index"])
+def test_a_replay_under_other_columns_is_refused(things: Things, what: str) -> None:
+    """It speaks for a few rows, and columns change for all."""
+    things.copy(_things(NAME, AT_LEAST, ITEMS))
+    things.collection.insert_one(
+        {"thing_id": "odd", "name": "old", "amount": -1, "note": "n", "items": [], "parts": []}
+    )
+    things.copy(_things(NAME, AT_LEAST, ITEMS))
+    before = type(things.lab)(things.by(BEFORE), things.lab.settings).everything()
+    with pytest.raises(UsageError, match=r"declares other columns than .*; run etl replicate"):
+        amend.replay(things.by(CHANGES[what]))
+    after = type(things.lab)(things.by(BEFORE), things.lab.settings).everything()
+    assert all(frame.equals(after[name]) for name, frame in before.items())
+    things.copy(CHANGES[what])
+    things.assert_whole(CHANGES[what])
+
+
+def test_a_replay_under_a_contract_of_another_order_keeps_each_value_in_its_column(things: Things) -> None:
+    things.collection.insert_one({"thing_id": "odd", "name": "its name", "amount": -1, "note": "its note", "items": []})
+    things.copy(_things(NAME, NOTED, AT_LEAST, ITEMS))
+    reordered = _things(AMOUNT, NOTED, ITEMS, NAME)
+    (replayed,) = amend.replay(things.by(reordered))
+    assert replayed.loaded == 1
+    things.assert_whole(reordered)
 
 
 # --- Killed

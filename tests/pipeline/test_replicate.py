@@ -527,6 +527,12 @@ def test_partitions_are_pieces_of_work_that_any_process_can_do(
     replicate.replicate(lab.connections, ["UserSessions"])
 
 
+def test_each_published_table_fits_its_contract(lab: Any, copied: Any) -> None:
+    for target in lab.connections.targets():
+        for entity in lab.connections.entities.values():
+            assert all(target.fits("replica", table) for table in entity.tables), (target.name, entity.collection)
+
+
 def test_a_plan_asks_mongodb_once_for_the_size_of_each_collection(lab: Any, copied: Any) -> None:
     database = lab.connections.mongo.database
     run = replicate.open_run(lab.connections, ["UserSessions", "EventLogs"], TARGETS)

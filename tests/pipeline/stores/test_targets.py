@@ -1,6 +1,7 @@
 """Both targets hold the same promises: one suite of tests for the two of them."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -254,12 +255,18 @@ def test_reading_is_bounded_below_and_above(store: Any, transaction: Any) -> Non
     assert _read(store, ROOT.only({"_id", "words"})).columns == ["_id", "words"]
 
 
-def test_published_columns_are_told(store: Any, transaction: Any) -> None:
+def test_a_published_table_fits_its_contract_or_another_one(store: Any, transaction: Any) -> None:
+    first, *others = ROOT.columns
+    nullable = replace(others[-1], nullable=not others[-1].nullable)
+    retyped = replace(others[0], kind=next(one.kind for one in others if one.kind is not others[0].kind))
     with transaction():
-        assert store.published_columns("replica", ROOT) == []
+        assert not store.fits("replica", ROOT)
     _published(store, transaction, _staging(1), _rows(ROOT), _rows(PARTS))
     with transaction():
-        assert store.published_columns("replica", ROOT) == ROOT.names
+        assert store.fits("replica", ROOT) and store.fits("replica", PARTS)
+        assert store.fits("replica", replace(ROOT, columns=(first, *reversed(others))))
+        for columns in (others[:-1], [*others[:-1], nullable], [retyped, *others[1:]]):
+            assert not store.fits("replica", replace(ROOT, columns=(first, *columns), key=("_id",), indexes=()))
 
 
 def test_what_is_not_there_is_told_in_one_sentence(store: Any, transaction: Any) -> None:
