@@ -1,5 +1,6 @@
 """What a command works with: settings from the environment, engines for what they lack, and open connections."""
 
+import gc
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
@@ -85,4 +86,6 @@ def _served(
     with ExitStack() as stack:
         with console(stderr=True).status("starting the embedded engines"):
             complete = stack.enter_context(engines(settings.model_copy(update=unneeded), everything=embedded))
+        gc.freeze()  # what is imported by now stays
+        gc.enable()
         yield complete
