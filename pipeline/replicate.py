@@ -22,8 +22,8 @@ from pipeline.stopwatch import Stopwatch
 from pipeline.stores import LoadFrame
 from pipeline.stores.mongo import Range
 from transforms.careful import careful
-from transforms.digest import Digest, decoded, judged
-from transforms.documents import pieces
+from transforms.digest import Decoded, Digest, decoded, judged
+from transforms.documents import resized
 from transforms.drift import Drift, merged
 
 PARTITION_BYTES = 256 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
@@ -146,15 +146,13 @@ def load(
             target.name: stack.enter_context(target.loading(staging, partition.number, entity.tables))
             for target in targets
         }
-        tally = _Tally()
-        most = connections.memory // PIECES
-        # A large document is worked at alone; the next one then waits.
-        digests = prefetched(_digests(connections, run, partition, source, watch), lambda one: one.size > most)
+        tally, is_heavy = _Tally(), _is_heavy(connections)
+        digests = prefetched(_digests(connections, run, partition, source, watch), is_heavy)
         for one in _loaded(digests, entity, loaders, watch):
             books.refuse(connections.postgres, run.id, partition.collection, partition.number, one.refused)
             tally.add(one)
             progress(partition, source, tally.documents)
-            if one.size > most:
+            if is_heavy(one):
                 del one
                 give_back()
         books.record(
@@ -232,13 +230,13 @@ def _digests(
     """
     mongo, entity = connections.mongo, connections.entities[partition.collection]
     passed = 0
-    admitted = mongo.admitted(entity, run.cluster_time, partition.within)
-    for batch in prefetched(watch.timed("mongo", admitted)):
-        for piece in pieces(batch, connections.memory // PIECES):
-            one = _digest(piece, entity, watch)
-            passed += one.documents
-            yield one
-            del one  # its memory is wanted for the next
+    for found in prefetched(_decoded(connections, run, partition, watch), _is_heavy(connections)):
+        with watch.at("transform"):
+            one = judged(found, entity)
+        del found
+        passed += one.documents
+        yield one
+        del one  # its memory is wanted for the next
     if passed != source:
         refused = mongo.refused(entity, run.cluster_time, partition.within)
         for raws in prefetched(watch.timed("mongo", in_chunks(refused, connections.memory))):
@@ -248,11 +246,21 @@ def _digests(
             del one
 
 
-def _digest(piece: bytes, entity: Entity, watch: Stopwatch) -> Digest:
-    with watch.at("decode"):
-        found = decoded(piece, entity)
-    with watch.at("transform"):
-        return judged(found, entity)
+def _decoded(connections: Connections, run: Run, partition: Partition, watch: Stopwatch) -> Iterator[Decoded]:
+    """Yield the documents of a partition that pass the gate, decoded, as many at a time as memory may hold."""
+    entity = connections.entities[partition.collection]
+    admitted = connections.mongo.admitted(entity, run.cluster_time, partition.within)
+    for batch in prefetched(watch.timed("mongo", resized(admitted, connections.memory // PIECES))):
+        with watch.at("decode"):
+            found = decoded(batch, entity)
+        yield found
+        del found
+
+
+def _is_heavy(connections: Connections) -> Callable[[Decoded | Digest], bool]:
+    """Return what tells whether documents are so large that the next ones must wait until they are through."""
+    most = connections.memory // PIECES
+    return lambda one: one.size > most
 
 
 def in_chunks(raws: Iterable[bytes], memory: int) -> Iterator[list[bytes]]:

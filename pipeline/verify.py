@@ -24,7 +24,7 @@ from pipeline.stores import Target
 from pipeline.stores.mongo import Range
 from transforms.collector import uncollected
 from transforms.compare import SHOWN, Difference, Findings, as_stored, compare
-from transforms.documents import documents, pieces
+from transforms.documents import documents, resized
 from transforms.expected import expected_frames, expected_id
 from transforms.identity import identity
 
@@ -162,7 +162,8 @@ def _verify_collection(
     total = connections.mongo.count(entity.collection, moment, Range())
     results = {target.name: Comparison(entity.collection, target.name, moment) for target in targets}
     through = 0
-    parts = _parts(prefetched(connections.mongo.in_order(entity.collection, moment)), connections.memory)
+    batches = resized(connections.mongo.in_order(entity.collection, moment), connections.memory // PIECES)
+    parts = _parts(prefetched(batches))
     with uncollected():
         most = connections.memory // PIECES
         for chunk in prefetched(_chunks(parts, entity, quarantine, touched), lambda one: one.size > most):
@@ -222,13 +223,12 @@ def _chunks(
     yield _Chunk(nothing, after, None, source=0, size=0, quarantined=0, unexpected=[], is_last=True)
 
 
-def _parts(batches: Iterable[bytes], memory: int) -> Iterator[list[bytes]]:
-    """Yield documents, as many at a time as memory may hold."""
+def _parts(batches: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Yield the documents of batches, some at a time."""
     for batch in batches:
-        for piece in pieces(batch, memory // PIECES):
-            raws = documents(piece)
-            for start in range(0, len(raws), CHUNK_ROWS):
-                yield raws[start : start + CHUNK_ROWS]
+        raws = documents(batch)
+        for start in range(0, len(raws), CHUNK_ROWS):
+            yield raws[start : start + CHUNK_ROWS]
 
 
 def _chunk(raws: list[bytes], entity: Entity, quarantine: set[bytes], after: Any) -> _Chunk:

@@ -1,5 +1,6 @@
 """From BSON bytes to Arrow by PyMongoArrow, one batch at a time."""
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -105,9 +106,8 @@ def _has_items_too_many(array: pa.Array) -> bool:
 
 def _places(batch: bytes, name: str) -> npt.NDArray[np.int64]:
     """Return where elements of this name seem to begin; a text may look like one."""
-    needle = name.encode() + b"\0"
-    pieces = np.fromiter(map(len, batch.split(needle)), np.int64)
-    places = np.cumsum(pieces[:-1] + len(needle)) - len(needle)
+    found = re.finditer(re.escape(name.encode() + b"\0"), batch)
+    places = np.fromiter((one.start() for one in found), np.int64)
     return places[_BEGINS_ELEMENT[np.frombuffer(batch, np.uint8)[places - 1]]]
 
 

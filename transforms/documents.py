@@ -1,6 +1,6 @@
 """BSON documents: cut from a batch, decoded to Python values, and held against what those values hold of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
 from typing import Any
 
@@ -8,7 +8,6 @@ import bson
 from bson import CodecOptions
 from bson.codec_options import DatetimeConversion
 
-from transforms.collector import uncollected
 from transforms.reasons import Reason
 
 Document = dict[str, Any]
@@ -33,16 +32,27 @@ def starts(batch: bytes) -> list[int]:
     return found
 
 
-def pieces(batch: bytes, size: int) -> Iterator[bytes]:
-    """Cut a batch between documents into pieces of at most some bytes; a larger document is a piece of its own.
+def resized(batches: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Join and cut batches, between documents, so that each has about some bytes; a larger document stands alone.
 
     Args:
-        batch: BSON documents, one after the other.
-        size: Bytes of a piece.
+        batches: BSON documents, one after the other.
+        size: Bytes that a batch should have, and has at most.
     """
-    if len(batch) <= size:
-        yield batch
-        return
+    waiting: list[bytes] = []
+    for batch in batches:
+        if waiting and sum(map(len, waiting)) + len(batch) > size:
+            yield b"".join(waiting)
+            waiting.clear()
+        if len(batch) <= size:
+            waiting.append(batch)
+        else:
+            yield from _cut(batch, size)
+    if waiting:
+        yield b"".join(waiting)
+
+
+def _cut(batch: bytes, size: int) -> Iterator[bytes]:
     begin = 0
     for start, end in pairwise([*starts(batch), len(batch)]):
         if end - begin > size and start > begin:
@@ -51,15 +61,20 @@ def pieces(batch: bytes, size: int) -> Iterator[bytes]:
     yield batch[begin:]
 
 
-def decoded(raws: Sequence[bytes]) -> Iterator[Document | Reason]:
-    """Yield each document as Python values or, where these don't hold all of it, the reason.
+def as_python(raws: Sequence[bytes]) -> tuple[list[Document | None], dict[int, Reason]]:
+    """Decode documents to Python values, ``TOGETHER`` of them at most.
 
     Args:
         raws: Each document's BSON.
+
+    Returns:
+        The values of each, or None where these don't hold all of it; and by its place the reason for that.
     """
-    for start in range(0, len(raws), TOGETHER):
-        some = raws[start : start + TOGETHER]
-        yield from _decoded_together(some) or map(_decoded_alone, some)
+    if (values := _decoded_together(raws)) is not None:
+        return values, {}
+    found = [_decoded_alone(raw) for raw in raws]
+    reasons = {number: one for number, one in enumerate(found) if isinstance(one, Reason)}
+    return [None if isinstance(one, Reason) else one for one in found], reasons
 
 
 def changed_by_decoding(document: Document, raw: bytes) -> Reason | None:
@@ -78,15 +93,14 @@ def changed_by_decoding(document: Document, raw: bytes) -> Reason | None:
     return Reason("", "a BSON type or form that can't be kept, such as symbol or undefined", None)
 
 
-def _decoded_together(raws: Sequence[bytes]) -> list[Document] | None:
+def _decoded_together(raws: Sequence[bytes]) -> list[Document | None] | None:
     """Decode documents as the items of one array; None if the decoding fails or changes one of them."""
     items = b"".join(chain.from_iterable(zip(_ITEMS, raws, strict=False)))
     inner, outer = len(items) + 5, len(items) + 12
     array = b"".join((outer.to_bytes(4, "little"), b"\x04\0", inner.to_bytes(4, "little"), items, b"\0\0"))
     try:
-        with uncollected():
-            values: list[Document] = bson.decode(array, DECODING)[""]
-            return values if bson.encode({"": values}) == array else None
+        values: list[Document | None] = bson.decode(array, DECODING)[""]
+        return values if bson.encode({"": values}) == array else None
     except Exception:  # whatever the decoder makes of damaged bytes: each is then looked at alone
         return None
 

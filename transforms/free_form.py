@@ -6,6 +6,7 @@ at the bytes that went in and the text that came out; only the documents in doub
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import bson
@@ -13,7 +14,8 @@ import orjson
 import polars as pl
 
 from contracts.schema.entity import Column
-from transforms.documents import TOGETHER, decoded, documents
+from transforms.collector import uncollected
+from transforms.documents import TOGETHER, as_python, documents, starts
 from transforms.extended_json import UnrepresentableError, extended, json_text
 from transforms.reasons import Reason, escaped
 
@@ -21,14 +23,16 @@ _ORJSON = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
 # Between two texts, and in place of the quote before our own "$date" and the like: JSON has neither of these bytes.
 _SEPARATOR, _OUR_QUOTE = "\0", "\1"
 _BETWEEN = orjson.Fragment(_SEPARATOR)
-# A name that begins with $ would read back as another type; jsonb holds neither NUL nor negative zero, and prints 1e17
-# as an integer.
-_IN_DOUBT = r'"\$|\\u0000|-0\.0|[:\[,]-?\d[\d.]*e'
+# A name that begins with $ would read back as another type; jsonb holds neither NUL nor negative zero.
+_IN_DOUBT = r'"\$|\\u0000|-0\.0'
+# jsonb prints 1e17 as an integer. What looks like an exponent is quickly found, and seldom is one.
+_LOOKS_LIKE_EXPONENT, _EXPONENT = r"[0-9]e[-+0-9]", r"[:\[,]-?\d[\d.]*e"
 # The last two bytes of a NaN or an infinity, which orjson writes as null. Few other bytes look so, and no text does.
 _NOT_FINITE = re.compile(rb"[\xf0-\xff][\x7f\xff]")
 _STANDS_IN = "{}"  # for what is refused
 
 
+@uncollected()  # by hundreds of thousands of values that are gone at its end
 def json_texts(batch: bytes, columns: Sequence[Column]) -> tuple[dict[str, pl.Series], dict[int, Reason]]:
     """Write the free-form fields of documents as JSON.
 
@@ -40,39 +44,40 @@ def json_texts(batch: bytes, columns: Sequence[Column]) -> tuple[dict[str, pl.Se
         The texts by column, one per document (null where the field is null or missing), and by the document's place
         in the batch the first reason why it can't be held exactly.
     """
-    texts: dict[str, list[pl.Series]] = {column.name: [] for column in columns}
+    # Of no type, the first series would keep the others from being joined.
+    texts = {column.name: [pl.Series([], dtype=pl.String)] for column in columns}
     refused: dict[int, Reason] = {}
-    raws = documents(batch) if columns else []
-    located = _located(raws, columns[0]) if len(columns) == 1 else None
+    fields = _located(batch, columns[0]) if len(columns) == 1 else None
+    raws = fields or (documents(batch) if columns else [])
     for start in range(0, len(raws), TOGETHER):
-        some = (located or raws)[start : start + TOGETHER]
-        values = list(decoded(some))
-        reasons = {number: value for number, value in enumerate(values) if isinstance(value, Reason)}
+        some = raws[start : start + TOGETHER]
+        values, reasons = as_python(some)
         for column in columns:
-            fields = [None if isinstance(one, Reason) else one if located else _field(one, column) for one in values]
-            written, unheld = _written(fields, some, column)
+            wanted = values if fields else [_field(one, column) for one in values]
+            written, unheld = _written(wanted, some, column)
             texts[column.name].append(written)
             reasons = unheld | reasons
         refused |= {start + number: reason for number, reason in reasons.items()}
     # A column must be free of nulls where the contract says so, also for a document that is refused.
-    empty = pl.Series([], dtype=pl.String)
-    series = {name: pl.concat([empty, *parts]) for name, parts in texts.items()}
     lost = pl.Series(list(refused), dtype=pl.UInt32)
-    return {name: one.scatter(lost, _STANDS_IN) if len(lost) else one for name, one in series.items()}, refused
+    series = {name: pl.concat(parts) for name, parts in texts.items()}
+    return {name: one.scatter(lost, _STANDS_IN) if refused else one for name, one in series.items()}, refused
 
 
-def _located(raws: Sequence[bytes], column: Column) -> list[bytes] | None:
+def _located(batch: bytes, column: Column) -> list[bytes] | None:
     """Return the BSON of a field of each document, or None if a look does not find it; to decode it alone is faster.
 
     Every document has the field, so where its name stands only once, of whatever type, that is where it is.
     """
     if column.nullable or len(column.path) > 1:
         return None
-    name = column.path[0].encode() + b"\0"
-    if any(raw.count(name) != 1 for raw in raws):
+    places = [one.end() for one in re.finditer(re.escape(column.path[0].encode() + b"\0"), batch)]
+    beginnings = starts(batch)
+    if len(places) != len(beginnings) or not all(
+        start < place < end for place, (start, end) in zip(places, pairwise([*beginnings, len(batch)]), strict=True)
+    ):
         return None
-    places = (raw.index(name) + len(name) for raw in raws)
-    return [raw[at : at + int.from_bytes(raw[at : at + 4], "little")] for raw, at in zip(raws, places, strict=True)]
+    return [batch[at : at + int.from_bytes(batch[at : at + 4], "little")] for at in places]
 
 
 def _field(document: Any, column: Column) -> Any:
@@ -84,7 +89,8 @@ def _field(document: Any, column: Column) -> Any:
 def _written(values: Sequence[Any], raws: Sequence[bytes], column: Column) -> tuple[pl.Series, dict[int, Reason]]:
     """Write values, null for None; of those that can't be held exactly return the first reason, by place."""
     pointer = "".join(f"/{escaped(name)}" for name in column.path)
-    texts = _written_together(values)
+    together = _written_together(values)
+    texts = None if together is None else pl.Series(together, dtype=pl.String)
     doubtful: Iterable[int] = range(len(values)) if texts is None else _doubtful(texts, raws)
     exact: dict[int, str | None] = {}
     reasons: dict[int, Reason] = {}
@@ -100,7 +106,7 @@ def _written(values: Sequence[Any], raws: Sequence[bytes], column: Column) -> tu
     return texts.set(texts == "null", None), reasons  # what no document is written as
 
 
-def _written_together(values: Sequence[Any]) -> pl.Series | None:
+def _written_together(values: Sequence[Any]) -> list[str] | None:
     """Write values in one call; None if one of them has no exact JSON form."""
     between = [_BETWEEN] * (2 * len(values))
     between[::2] = values
@@ -108,7 +114,7 @@ def _written_together(values: Sequence[Any]) -> pl.Series | None:
         text = orjson.dumps(between, default=_extended, option=_ORJSON).decode()
     except TypeError:  # orjson wraps whatever the callback raises
         return None
-    return pl.Series([text[1:-3]], dtype=pl.String).str.split(f",{_SEPARATOR},").explode()
+    return text[1:-3].split(f",{_SEPARATOR},")
 
 
 def _extended(value: Any) -> Any:
@@ -121,6 +127,8 @@ def _extended(value: Any) -> Any:
 def _doubtful(texts: pl.Series, raws: Sequence[bytes]) -> list[int]:
     """Return the places of the texts that a store might not give back as the values that they were written from."""
     in_doubt = texts.str.contains(_IN_DOUBT)
+    alike = texts.str.contains(_LOOKS_LIKE_EXPONENT).arg_true()
+    exponents = alike.filter(texts.gather(alike).str.contains(_EXPONENT))
     with_null = (texts.str.contains("null", literal=True) & ~in_doubt).arg_true()
     not_finite = [number for number in with_null if _NOT_FINITE.search(raws[number])]
-    return [*in_doubt.arg_true(), *not_finite]
+    return [*in_doubt.arg_true(), *exponents, *not_finite]
