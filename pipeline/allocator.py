@@ -4,18 +4,23 @@ import ctypes
 
 import pyarrow as pa
 
-_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # as <malloc.h> numbers them
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # as <malloc.h> numbers them
 
 
-def keep_little() -> None:
-    """Let freed batches leave the process; does nothing where the C library is not glibc.
+def keep_little(memory: int) -> None:
+    """Let large blocks leave the process when they are freed, and keep small ones; glibc alone can be told so.
 
-    By itself glibc raises its threshold with the first large block that is freed, and then keeps blocks of megabytes
-    in the heaps of each thread, where they are in pieces by the time the next batch comes: measured, a tenth of the
-    memory of a copy, and growing.
+    By itself glibc raises its threshold with the first large block that is freed, and then keeps blocks of many
+    megabytes in the heaps of each thread, where they are in pieces by the time the next batch comes. What is below the
+    threshold is used again and again: to have that from the system each time took a twentieth of a copy's time.
+
+    Args:
+        memory: Bytes that the process may take.
     """
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps its share beside that
     if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
-        mallopt(_MMAP_THRESHOLD, 4 * 2**20)
+        mallopt(_MMAP_THRESHOLD, memory // 64)  # a batch
+        mallopt(_TRIM_THRESHOLD, memory // 64)
         mallopt(_ARENA_MAX, 2)
 
 

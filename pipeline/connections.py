@@ -71,7 +71,7 @@ def connect(settings: Settings) -> Iterator[Connections]:
         ServerError: A server can't be reached or refuses.
         ContractError: A contract can't be derived.
     """
-    keep_little()
+    keep_little(int(settings.memory))
     with ExitStack() as stack:
         mongo = Mongo(_secret(settings.mongo_uri, "ETL_MONGO_URI"), settings.mongo_database)
         stack.callback(mongo.close)

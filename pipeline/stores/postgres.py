@@ -121,13 +121,15 @@ class Postgres:
         self.connection.commit()  # or the locks of this look would be in the others' way
         # Each table on a connection of its own: PostgreSQL builds an index on one core.
         with ThreadPoolExecutor(_BUILDERS, thread_name_prefix="keys") as pool:
-            building = [pool.submit(self._build, postgres_keys(staging.name, table)) for table in missing]
+            building = [
+                pool.submit(self._build, [*keys, f"ANALYZE {quoted(staging.name)}.{quoted(table.name)}"])
+                for table in staging.tables
+                for keys in [postgres_keys(staging.name, table) if table in missing else []]
+            ]
             for one in building:
                 one.result()
         names = {table.name for table in new}
-        references = [postgres_foreign_key(staging.name, table) for table in missing if table.parent in names]
-        counted = [f"ANALYZE {quoted(staging.name)}.{quoted(table.name)}" for table in staging.tables]
-        self._build([*references, *counted])
+        self._build([postgres_foreign_key(staging.name, table) for table in missing if table.parent in names])
 
     def publish(self, staging: Staging) -> None:
         """Make the published tables equal to staging, within the caller's transaction.
