@@ -1,13 +1,11 @@
 """From BSON bytes to Arrow by PyMongoArrow, one batch at a time."""
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import bson
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from bson import CodecOptions
 from pymongoarrow.api import Schema, find_arrow_all
@@ -15,9 +13,7 @@ from pymongoarrow.api import Schema, find_arrow_all
 from contracts.schema.entity import Entity, Field
 from contracts.schema.mongo import read_schema
 from transforms.documents import DECODING, changed_by_decoding, starts
-
-_BEGINS_ELEMENT = np.zeros(256, bool)  # by the byte before a field's name in BSON, which is its type
-_BEGINS_ELEMENT[[*range(0x01, 0x14), 0x7F, 0xFF]] = True
+from transforms.nested import Nested, Places, elements, items, subdocuments
 
 
 class TwiceNamedError(ValueError):
@@ -61,29 +57,54 @@ def decode(batch: bytes, entity: Entity) -> pa.Table:
     Raises:
         Exception: A document holds what no gate can see, such as duplicate names or invalid UTF-8.
     """
-    for raw in _with_name_twice(batch, entity):
+    beginnings = np.array(starts(batch), np.int64)
+    for raw in _with_name_twice(batch, beginnings, entity):
         if changed_by_decoding(bson.decode(raw, DECODING), raw):
             raise TwiceNamedError("a document has two fields of one name")
-    table = find_arrow_all(_OneBatch(batch), {}, schema=Schema(read_schema(entity)))
+    table = _read(batch, beginnings, entity)
     table.validate(full=True)  # finds invalid UTF-8, which would bring Polars down
     if any(_has_items_too_many(chunk) for column in table.columns for chunk in column.chunks):
         raise TwiceNamedError("an item of an array has fields of one name")
     return table
 
 
-def _with_name_twice(batch: bytes, entity: Entity) -> Iterator[bytes]:
+def _read(batch: bytes, beginnings: Places, entity: Entity) -> pa.Table:
+    """Decode a batch; what is within subdocuments and arrays of documents is decoded apart where it can be cut out."""
+    types = read_schema(entity)
+    apart: dict[str, pa.Array] = {}
+    for field in entity.fields:
+        if field.fields and not field.nullable and field.name in types:
+            found = (items if field.repeated else subdocuments)(batch, beginnings, field.name)
+            if found is not None and len(found.counts):
+                kind = types[field.name]
+                apart[field.name] = _nested(found, kind[0] if field.repeated else kind, repeated=field.repeated)
+    schema = Schema({name: kind for name, kind in types.items() if name not in apart})
+    table = find_arrow_all(_OneBatch(batch), {}, schema=schema)
+    for name, array in apart.items():
+        table = table.append_column(name, array)
+    return table.select(list(types))
+
+
+def _nested(found: Nested, types: dict[str, Any], *, repeated: bool) -> pa.Array:
+    """Decode the documents that a field holds."""
+    table = find_arrow_all(_OneBatch(found.batch), {}, schema=Schema(types)).combine_chunks()
+    if len(table) != found.counts.sum():
+        raise TwiceNamedError("a document within another one has fields of one name")
+    structs = pa.StructArray.from_arrays([one.combine_chunks() for one in table.columns], table.column_names)
+    if not repeated:
+        return structs
+    return pa.ListArray.from_arrays(pa.array(np.cumsum([0, *found.counts]), pa.int32()), structs)
+
+
+def _with_name_twice(batch: bytes, beginnings: Places, entity: Entity) -> Iterator[bytes]:
     """Yield the documents in which a name that may be missing seems to stand more than once.
 
     Where every document has a field, one that has it twice makes the reader's columns unequal, which raises. But the
     second value of a field that may be missing silently becomes the next document's that lacks it.
     """
-    names = _may_be_missing(entity)
-    if not names:
-        return
-    beginnings = np.array(starts(batch))
     found: set[int] = set()
-    for name in names:
-        owners = np.searchsorted(beginnings, _places(batch, name), side="right")
+    for name in _may_be_missing(entity):
+        owners = np.searchsorted(beginnings, elements(batch, name), side="right")
         found.update(owners[1:][owners[1:] == owners[:-1]].tolist())
     for number in sorted(found):
         start = beginnings[number - 1]
@@ -102,13 +123,6 @@ def _has_items_too_many(array: pa.Array) -> bool:
     if isinstance(array, pa.StructArray):
         return any(_has_items_too_many(array.field(number)) for number in range(array.type.num_fields))
     return False
-
-
-def _places(batch: bytes, name: str) -> npt.NDArray[np.int64]:
-    """Return where elements of this name seem to begin; a text may look like one."""
-    found = re.finditer(re.escape(name.encode() + b"\0"), batch)
-    places = np.fromiter((one.start() for one in found), np.int64)
-    return places[_BEGINS_ELEMENT[np.frombuffer(batch, np.uint8)[places - 1]]]
 
 
 @cache

@@ -6,10 +6,10 @@ at the bytes that went in and the text that came out; only the documents in doub
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import bson
+import numpy as np
 import orjson
 import polars as pl
 
@@ -17,6 +17,7 @@ from contracts.schema.entity import Column
 from transforms.collector import uncollected
 from transforms.documents import TOGETHER, as_python, documents, starts
 from transforms.extended_json import UnrepresentableError, extended, json_text
+from transforms.nested import DOCUMENT, cut, values
 from transforms.reasons import Reason, escaped
 
 _ORJSON = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
@@ -65,19 +66,11 @@ def json_texts(batch: bytes, columns: Sequence[Column]) -> tuple[dict[str, pl.Se
 
 
 def _located(batch: bytes, column: Column) -> list[bytes] | None:
-    """Return the BSON of a field of each document, or None if a look does not find it; to decode it alone is faster.
-
-    Every document has the field, so where its name stands only once, of whatever type, that is where it is.
-    """
+    """Return the BSON of a field of each document, or None if a look does not find it; to decode it alone is faster."""
     if column.nullable or len(column.path) > 1:
         return None
-    places = [one.end() for one in re.finditer(re.escape(column.path[0].encode() + b"\0"), batch)]
-    beginnings = starts(batch)
-    if len(places) != len(beginnings) or not all(
-        start < place < end for place, (start, end) in zip(places, pairwise([*beginnings, len(batch)]), strict=True)
-    ):
-        return None
-    return [batch[at : at + int.from_bytes(batch[at : at + 4], "little")] for at in places]
+    places = values(batch, np.array(starts(batch), np.int64), column.path[0], DOCUMENT)
+    return None if places is None else cut(batch, places)
 
 
 def _field(document: Any, column: Column) -> Any:

@@ -10,6 +10,7 @@ import pymongo
 from bson import CodecOptions, Timestamp
 from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
+from pymongo import CursorType
 from pymongo.collection import Collection
 from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -240,7 +241,10 @@ class Mongo:
         """
         source, rows = self._at(entity.collection, cluster_time), self._batch_rows(entity.collection)
         with translated(self._shown):
-            yield from source.find_raw_batches(**within.find({"$jsonSchema": gate(entity)}), batch_size=rows)
+            # The server goes on to the next batch while we are at this one; older mongos can't.
+            kind = CursorType.NON_TAILABLE if self.client.is_mongos else CursorType.EXHAUST
+            query = within.find({"$jsonSchema": gate(entity)})
+            yield from source.find_raw_batches(**query, batch_size=rows, cursor_type=kind)
 
     def in_order(self, collection: str, cluster_time: Timestamp) -> Iterator[bytes]:
         """Yield a collection as the server sends it, in the order of ``_id``: many documents' BSON at a time."""
