@@ -6,3 +6,5 @@ import os
 # memory of a copy. A twentieth of a second is enough to use it again for the next step. It reads this when Polars is
 # loaded, so it stands before every import.
 os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:50,muzzy_decay_ms:0")
+# NumPy's linear algebra is not used; its threads would spin for a while when they are started, and keep memory.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

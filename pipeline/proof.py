@@ -18,11 +18,23 @@ _NAMED = 5
 _LIMIT = re.compile(r"\d+|\d+(\.\d+)?%")
 
 
-def prove(connections: Connections, run: Run) -> None:
-    """Count what each target holds in staging, and hold it against what MongoDB counts at the run's moment.
+def counted(connections: Connections, run: Run) -> dict[str, int]:
+    """Return how many documents MongoDB counts in each collection of a run, whole, at the run's moment."""
+    return {name: connections.mongo.count(name, run.cluster_time, Range()) for name in run.uuids}
+
+
+def prove(connections: Connections, run: Run, source: Mapping[str, int], limit: str | None = None) -> None:
+    """Count what each target holds in staging, and hold it against the source.
+
+    Args:
+        connections: The open connections.
+        run: A run whose partitions are loaded.
+        source: What :func:`counted` returned.
+        limit: How many refused documents are tolerated: ``N``, or ``P%`` of all; None for any number.
 
     Raises:
         BooksOpenError: A partition was not loaded, or a document is neither loaded nor quarantined.
+        QuarantineLimitError: More documents were refused than tolerated.
     """
     postgres, staging = connections.postgres, staging_of(connections, run)
     if missing := books.unloaded(postgres, run.id):
@@ -31,10 +43,10 @@ def prove(connections: Connections, run: Run) -> None:
         root = connections.entities[collection].root
         for target in connections.targets(run.targets):
             books.enter_loaded(postgres, run.id, collection, target.name, target.staged(staging, root))
-    counted = {name: connections.mongo.count(name, run.cluster_time, Range()) for name in run.uuids}
     for account in books.accounts(postgres, run.id):
-        if not account.closed or account.source != counted[account.collection]:
-            raise BooksOpenError(_open_books(connections, run, account, counted))
+        if not account.closed or account.source != source[account.collection]:
+            raise BooksOpenError(_open_books(connections, run, account, source))
+    _refuse_too_many(connections, run, limit)
 
 
 def balance(connections: Connections, run: Run, limit: str | None = None) -> list[Account]:
@@ -55,22 +67,11 @@ def balance(connections: Connections, run: Run, limit: str | None = None) -> lis
     books.attend(connections.postgres, run.id)
     with connections.postgres.transaction():
         if not books.is_published(connections.postgres, run.id):
-            prove(connections, run)
-            refuse_too_many(connections, run, limit)
+            prove(connections, run, counted(connections, run), limit)
         return books.accounts(connections.postgres, run.id)
 
 
-def refuse_too_many(connections: Connections, run: Run, limit: str | None) -> None:
-    """Stop a run that refused more documents than its user allows.
-
-    Args:
-        connections: The open connections.
-        run: A run whose partitions are loaded.
-        limit: ``N`` documents, or ``P%`` of the source's; None for no limit.
-
-    Raises:
-        QuarantineLimitError: It refused more.
-    """
+def _refuse_too_many(connections: Connections, run: Run, limit: str | None) -> None:
     if limit is None:
         return
     accounts = {account.collection: account for account in books.accounts(connections.postgres, run.id)}.values()
@@ -98,12 +99,12 @@ def allowed(limit: str, source: int) -> float:
     return source * float(limit[:-1]) / 100 if limit.endswith("%") else int(limit)
 
 
-def _open_books(connections: Connections, run: Run, account: Account, counted: Mapping[str, int]) -> str:
+def _open_books(connections: Connections, run: Run, account: Account, source: Mapping[str, int]) -> str:
     entity = connections.entities[account.collection]
     target = next(one for one in connections.targets() if one.name == account.target)
     named = ", ".join(_unaccounted(connections, run, entity, target)[:_NAMED])
     return (
-        f"the books of {account.collection} in {account.target} are open: MongoDB has {counted[account.collection]:,} "
+        f"the books of {account.collection} in {account.target} are open: MongoDB has {source[account.collection]:,} "
         f"documents ({account.source:,} by partition), {account.loaded:,} were loaded and {account.quarantined:,} "
         f"quarantined; nothing was published; {'unaccounted for: ' + named if named else 'every _id is accounted for'}"
     )

@@ -15,7 +15,7 @@ from pipeline.duplicates import enter_duplicates
 from pipeline.errors import SnapshotError, UsageError
 from pipeline.history import outlives_history
 from pipeline.prefetch import prefetched
-from pipeline.proof import allowed, prove, refuse_too_many
+from pipeline.proof import allowed, counted, prove
 from pipeline.publishing import abandon, finish_what_was_cut_short
 from pipeline.run import Partition, Run, staging_of
 from pipeline.stopwatch import Stopwatch
@@ -26,7 +26,7 @@ from transforms.digest import Decoded, Digest, decoded, judged
 from transforms.documents import resized
 from transforms.drift import Drift, merged
 
-PARTITION_BYTES = 256 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
+PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 # Measured: at work on a piece of BSON and the next ones the process takes some twenty times its size.
 PIECES = 64  # of the memory that the process may take
 PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
@@ -187,15 +187,17 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
     postgres, staging, watch = connections.postgres, staging_of(connections, run), Stopwatch()
     books.attend(postgres, run.id)
     if not books.is_published(postgres, run.id):
-        with watch.at("keys"):
-            publishing.prepare(connections, staging, run.targets)
+        # MongoDB counts while PostgreSQL builds keys; of a large collection both take their time.
+        with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:
+            counting = pool.submit(counted, connections, run)
+            with watch.at("keys"):
+                publishing.prepare(connections, staging, run.targets)
     with postgres.transaction():
         books.lock_publishing(postgres)
         if not books.is_published(postgres, run.id):
             with watch.at("prove"):
                 _refuse_changed_collections(connections, run)
-                prove(connections, run)
-                refuse_too_many(connections, run, max_quarantined)
+                prove(connections, run, counting.result(), max_quarantined)
             with watch.at("publish"):
                 books.settle_quarantine(postgres, run.id, run.uuids)
                 publishing.publish(connections, staging, run.uuids, run.targets)

@@ -7,7 +7,7 @@ from typing import Any
 
 import bson
 import pymongo
-from bson import CodecOptions, Timestamp
+from bson import CodecOptions, ObjectId, Timestamp
 from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo import CursorType
@@ -31,6 +31,7 @@ _REFUSED = {13, 18}  # Unauthorized, AuthenticationFailed
 _SAMPLES_PER_PARTITION = 20
 _SAMPLED_AT_RANDOM = 0.05  # of a collection; of a larger part MongoDB makes a scan
 _IDS_PER_QUERY = 1_000
+_ALIKE = {ObjectId, str}  # types of which nothing of another type stands between two values
 # Of a batch. A server sends up to 16 MB at once, but then the copies that the driver makes of it leave the processor's
 # cache, and their memory comes anew from the system each time: measured, three times the time.
 _BATCH_BYTES = 2**20
@@ -76,6 +77,8 @@ class Range:
     @property
     def match(self) -> Document:
         """The range as a filter, served by the index on ``_id``."""
+        if self.lower and self.upper and type(self.lower[ID]) is type(self.upper[ID]) in _ALIKE:
+            return {ID: {"$gte": self.lower[ID], "$lt": self.upper[ID]}}  # which is counted five times as fast
         # Inside $expr comparisons follow BSON's order over all types, where a plain $lt keeps to one type; min() and
         # max() cross types too, but miss a document whose _id is MaxKey. $literal keeps bounds from being read as code.
         sides = [("$gte", self.lower), ("$lt", self.upper)]
