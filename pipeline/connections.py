@@ -77,7 +77,7 @@ def connect(settings: Settings) -> Iterator[Connections]:
         stack.callback(mongo.close)
         postgres = Postgres(_secret(settings.postgres_uri, "ETL_POSTGRES_URI"))
         stack.callback(postgres.close)
-        clickhouse = ClickHouse(_secret(settings.clickhouse_uri, "ETL_CLICKHOUSE_URI"))
+        clickhouse = ClickHouse(_secret(settings.clickhouse_uri, "ETL_CLICKHOUSE_URI"), int(settings.memory))
         stack.callback(clickhouse.close)
         yield Connections(mongo, postgres, clickhouse, entities(settings.contracts), int(settings.memory))
 

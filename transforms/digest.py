@@ -55,17 +55,21 @@ class Digest:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A batch as the typed reader sees it.
+    """A batch as the typed reader sees it, and beside it the free-form fields, which the reader has no type for.
 
     Attributes:
         batch: The BSON of the documents that it can decode, one after the other.
         table: Those documents.
-        refused: The others.
+        texts: Their free-form fields as JSON, by column.
+        unheld: By a document's place the first reason why its free-form fields can't be held exactly.
+        refused: The documents that can't be decoded.
         size: Bytes of BSON of all of them.
     """
 
     batch: bytes
     table: pa.Table
+    texts: dict[str, pl.Series]
+    unheld: dict[int, Reason]
     refused: list[Refused]
     size: int
 
@@ -94,9 +98,12 @@ def decoded(batch: bytes, entity: Entity) -> Decoded:
         else:
             pieces.append((piece, table))
     if len(pieces) == 1:
-        return Decoded(*pieces[0], culprits, len(batch))
-    whole = pa.concat_tables([decode(b"", entity), *(table for _, table in pieces)])
-    return Decoded(b"".join(piece for piece, _ in pieces), whole, culprits, len(batch))
+        ((whole, table),) = pieces
+    else:
+        whole = b"".join(piece for piece, _ in pieces)
+        table = pa.concat_tables([decode(b"", entity), *(table for _, table in pieces)])
+    free_form = [column for column in entity.root.columns if column.kind is JSON and column.field is not None]
+    return Decoded(whole, table, *json_texts(whole, free_form), culprits, len(batch))
 
 
 def judged(found: Decoded, entity: Entity) -> Digest:
@@ -106,7 +113,7 @@ def judged(found: Decoded, entity: Entity) -> Digest:
         found: The documents, decoded.
         entity: Their contract.
     """
-    frames, refused = _judged(found.batch, found.table, entity)
+    frames, refused = _judged(found, entity)
     refused += found.refused
     made = len(frames[entity.root.name]) + len(refused)
     return Digest(made, frames, refused, found.size, new_values(frames, entity.tables))
@@ -127,17 +134,15 @@ def _decoded(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | N
         yield batch, table
 
 
-def _judged(batch: bytes, table: pa.Table, entity: Entity) -> tuple[dict[str, pl.DataFrame], list[Refused]]:
+def _judged(found: Decoded, entity: Entity) -> tuple[dict[str, pl.DataFrame], list[Refused]]:
     """Normalise decoded documents, and set apart those whose values break a rule or can't be held exactly."""
-    free_form = [column for column in entity.root.columns if column.kind is JSON and column.field is not None]
-    texts, unrepresentable = json_texts(batch, free_form)
-    frames = with_nan(normalise(table, entity, texts), batch, entity)
+    frames = with_nan(normalise(found.table, entity, found.texts), found.batch, entity)
     ids = frames[entity.root.name][ID].cast(pl.String)
     reasons = broken_rules(frames, entity)
-    if not (reasons or unrepresentable):
+    if not (reasons or found.unheld):
         return frames, []
-    raws = documents(batch)
-    for row, first in unrepresentable.items():
+    raws = documents(found.batch)
+    for row, first in found.unheld.items():
         reasons.setdefault(ids[row], []).extend(_every(raws[row], first, entity))
     refused = [Refused(raw, reasons[key]) for raw, key in zip(raws, ids, strict=True) if key in reasons]
     return without(frames, set(reasons)), refused

@@ -95,9 +95,10 @@ def changed_by_decoding(document: Document, raw: bytes) -> Reason | None:
 
 def _decoded_together(raws: Sequence[bytes]) -> list[Document | None] | None:
     """Decode documents as the items of one array; None if the decoding fails or changes one of them."""
-    items = b"".join(chain.from_iterable(zip(_ITEMS, raws, strict=False)))
-    inner, outer = len(items) + 5, len(items) + 12
-    array = b"".join((outer.to_bytes(4, "little"), b"\x04\0", inner.to_bytes(4, "little"), items, b"\0\0"))
+    heads = _ITEMS[: len(raws)]
+    length = sum(map(len, heads)) + sum(map(len, raws)) + 5
+    begin = (length + 7).to_bytes(4, "little") + b"\x04\0" + length.to_bytes(4, "little")
+    array = b"".join((begin, *chain.from_iterable(zip(heads, raws, strict=True)), b"\0\0"))
     try:
         values: list[Document | None] = bson.decode(array, DECODING)[""]
         return values if bson.encode({"": values}) == array else None

@@ -1,9 +1,10 @@
 """The target ClickHouse: bulk loads in Arrow blocks, published table by table with one atomic exchange each."""
 
+import io
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,9 +28,10 @@ from contracts.schema.entity import ID, Column, Table
 from pipeline.errors import EtlError, ServerError
 from pipeline.settings import redacted
 from pipeline.stores import LoadFrame, Staging
+from pipeline.stores.gathering import gathered
 
 _DOCUMENTS = "_documents"
-BLOCK_ROWS = 20_000  # of Arrow within one insert: all rows in one block took a tenth longer, and more memory
+BLOCK_BYTES = 4 * 2**20  # of Arrow within one insert: all rows in one block took a tenth longer, and more memory
 _DATA, _PART = "__data", "#"  # no table has a name with a number sign, so a part is taken for nothing else
 _REFUSED = ("Code: 516.", "Code: 193.", "Code: 497.")  # authentication failed, wrong password, access denied
 _ERRNO = re.compile(r"\[Errno -?\d+\] ([^\"')]+)")  # the system's reason, deep in what the HTTP library says
@@ -42,12 +44,13 @@ class ClickHouse:
 
     Args:
         uri: ``http://user:password@host:port/database``.
+        memory: Bytes that this process may take.
     """
 
     name = "clickhouse"
 
-    def __init__(self, uri: str) -> None:
-        self._shown = redacted(uri)
+    def __init__(self, uri: str, memory: int = 2**30) -> None:
+        self._shown, self._insert_bytes = redacted(uri), memory // 64
         # Over a network it is worth its time; on one machine it is only work.
         self._arrow = pa.ipc.IpcWriteOptions(compression=None if _is_local(uri) else "lz4")
         with self._translated():
@@ -78,7 +81,12 @@ class ClickHouse:
         """Load one partition of some tables into tables of its own, so that doing it again replaces them."""
         for table in tables:
             self.execute(clickhouse_table(staging.name, _part(table, partition), table, _mark(staging, table)))
-        yield lambda table, frame: self._insert(staging, _part(table, partition), table, frame)
+        parts = {table: _part(table, partition) for table in tables}
+        # Many small inserts would leave as many parts, to be merged again and again.
+        with gathered(
+            lambda table, frames: self._insert(staging, parts[table], table, frames), self._insert_bytes
+        ) as load:
+            yield load
 
     def enlist(self, staging: Staging, ids: pl.Series) -> None:
         """Name documents that a staging area which is not whole speaks for."""
@@ -187,10 +195,10 @@ class ClickHouse:
             f"AND ({key}) NOT IN (SELECT {key} FROM {staged})",
         )
 
-    def _insert(self, staging: Staging, part: str, table: Table, frame: pl.DataFrame) -> None:
+    def _insert(self, staging: Staging, part: str, table: Table, frames: list[pl.DataFrame]) -> None:
         arrays = [column.name for column in table.columns if column.kind.is_array]
         # ClickHouse has no null arrays; the array's count tells null from empty.
-        rows = frame.with_columns(
+        rows = pl.concat(frames).with_columns(
             *(pl.col(name).fill_null([]) for name in arrays),
             pl.lit(staging.version, pl.UInt64).alias(VERSION),
             pl.lit(0, pl.UInt8).alias(DELETED),
@@ -198,16 +206,26 @@ class ClickHouse:
         self._append(staging.name, part, rows)
 
     def _append(self, database: str, table: str, rows: pl.DataFrame) -> None:
-        """Append rows in one insert: many small ones would leave as many parts to merge."""
-        if rows.is_empty():
+        """Append rows in one insert."""
+        if rows.is_empty():  # of which no Arrow stream can be made
             return
-        arrow = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, arrow.schema, options=self._arrow) as stream:
-            stream.write_table(arrow, max_chunksize=BLOCK_ROWS)
         name = f"{quoted(database)}.{quoted(table)}"
         with self._translated():
-            self.client.raw_insert(name, arrow.schema.names, sink.getvalue(), fmt="ArrowStream")
+            self.client.raw_insert(name, rows.columns, self._arrow_stream(rows), fmt="ArrowStream")
+
+    def _arrow_stream(self, rows: pl.DataFrame) -> Generator[bytes, None, None]:
+        """Yield rows as an Arrow stream, piece by piece: all at once would be in memory twice more."""
+        sink, in_block = io.BytesIO(), max(1, len(rows) * BLOCK_BYTES // (1 + int(rows.estimated_size())))
+        with ExitStack() as stack:
+            writer = None
+            for block in rows.iter_slices(in_block):
+                arrow = block.to_arrow(compat_level=pl.CompatLevel.oldest())
+                writer = writer or stack.enter_context(pa.ipc.new_stream(sink, arrow.schema, options=self._arrow))
+                writer.write_table(arrow)
+                yield sink.getvalue()
+                sink.seek(0)
+                sink.truncate()
+        yield sink.getvalue()
 
     def _columns(self, database: str, table: str) -> dict[str, str]:
         """Return the types of a table's columns, in order."""

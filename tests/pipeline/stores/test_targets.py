@@ -185,7 +185,7 @@ def test_a_load_that_failed_is_done_again(store: Any, transaction: Any) -> None:
 def test_frames_larger_than_a_block_and_empty_ones(
     store: Any, transaction: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.stores.clickhouse.BLOCK_ROWS", 7)
+    monkeypatch.setattr("pipeline.stores.clickhouse.BLOCK_BYTES", 300)
     staging = _staging(1)
     with transaction():
         store.stage(staging)
