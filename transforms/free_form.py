@@ -5,7 +5,7 @@ at the bytes that went in and the text that came out; only the documents in doub
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import bson
@@ -31,6 +31,7 @@ _LOOKS_LIKE_EXPONENT, _EXPONENT = r"[0-9]e[-+0-9]", r"[:\[,]-?\d[\d.]*e"
 # The last two bytes of a NaN or an infinity, which orjson writes as null. Few other bytes look so, and no text does.
 _NOT_FINITE = re.compile(rb"[\xf0-\xff][\x7f\xff]")
 _STANDS_IN = "{}"  # for what is refused
+_UNWRITTEN = '"$'  # which is in doubt
 
 
 @uncollected()  # by hundreds of thousands of values that are gone at its end
@@ -45,24 +46,22 @@ def json_texts(batch: bytes, columns: Sequence[Column]) -> tuple[dict[str, pl.Se
         The texts by column, one per document (null where the field is null or missing), and by the document's place
         in the batch the first reason why it can't be held exactly.
     """
-    # Of no type, the first series would keep the others from being joined.
-    texts = {column.name: [pl.Series([], dtype=pl.String)] for column in columns}
+    texts: dict[str, list[str]] = {column.name: [] for column in columns}
     refused: dict[int, Reason] = {}
     fields = _located(batch, columns[0]) if len(columns) == 1 else None
     raws = fields or (documents(batch) if columns else [])
     for start in range(0, len(raws), TOGETHER):
-        some = raws[start : start + TOGETHER]
-        values, reasons = as_python(some)
+        values, reasons = as_python(raws[start : start + TOGETHER])
         for column in columns:
-            wanted = values if fields else [_field(one, column) for one in values]
-            written, unheld = _written(wanted, some, column)
-            texts[column.name].append(written)
-            reasons = unheld | reasons
+            texts[column.name] += _written(values if fields else [_field(one, column) for one in values])
         refused |= {start + number: reason for number, reason in reasons.items()}
+    exact: dict[str, pl.Series] = {}
+    for column in columns:
+        exact[column.name], unheld = _exact(texts[column.name], raws, column, alone=fields is not None)
+        refused = unheld | refused
     # A column must be free of nulls where the contract says so, also for a document that is refused.
     lost = pl.Series(list(refused), dtype=pl.UInt32)
-    series = {name: pl.concat(parts) for name, parts in texts.items()}
-    return {name: one.scatter(lost, _STANDS_IN) if refused else one for name, one in series.items()}, refused
+    return {name: one.scatter(lost, _STANDS_IN) if refused else one for name, one in exact.items()}, refused
 
 
 def _located(batch: bytes, column: Column) -> list[bytes] | None:
@@ -79,42 +78,40 @@ def _field(document: Any, column: Column) -> Any:
     return document
 
 
-def _written(values: Sequence[Any], raws: Sequence[bytes], column: Column) -> tuple[pl.Series, dict[int, Reason]]:
-    """Write values, null for None; of those that can't be held exactly return the first reason, by place."""
-    pointer = "".join(f"/{escaped(name)}" for name in column.path)
-    together = _written_together(values)
-    texts = None if together is None else pl.Series(together, dtype=pl.String)
-    doubtful: Iterable[int] = range(len(values)) if texts is None else _doubtful(texts, raws)
-    exact: dict[int, str | None] = {}
-    reasons: dict[int, Reason] = {}
-    for number in doubtful:
-        try:
-            exact[number] = None if values[number] is None else json_text(values[number], pointer)
-        except UnrepresentableError as error:
-            exact[number], reasons[number] = _STANDS_IN, error.reason
-    if texts is None:
-        return pl.Series(list(exact.values()), dtype=pl.String), reasons
-    texts = texts.scatter(list(exact), list(exact.values())) if exact else texts
-    texts = texts.str.replace_all(_OUR_QUOTE, '"', literal=True)
-    return texts.set(texts == "null", None), reasons  # what no document is written as
-
-
-def _written_together(values: Sequence[Any]) -> list[str] | None:
-    """Write values in one call; None if one of them has no exact JSON form."""
+def _written(values: Sequence[Any]) -> list[str]:
+    """Write values in one call; where that fails each by itself, and one that has no exact form as what is in doubt."""
     between = [_BETWEEN] * (2 * len(values))
     between[::2] = values
     try:
         text = orjson.dumps(between, default=_extended, option=_ORJSON).decode()
     except TypeError:  # orjson wraps whatever the callback raises
-        return None
+        return [_UNWRITTEN] if len(values) == 1 else [text for one in values for text in _written([one])]
     return text[1:-3].split(f",{_SEPARATOR},")
+
+
+def _exact(
+    texts: Sequence[str], raws: Sequence[bytes], column: Column, *, alone: bool
+) -> tuple[pl.Series, dict[int, Reason]]:
+    """Put texts right that are in doubt; of values that can't be held exactly return the first reason, by place."""
+    pointer = "".join(f"/{escaped(name)}" for name in column.path)
+    written = pl.Series(texts, dtype=pl.String)
+    exact: dict[int, str] = {}
+    reasons: dict[int, Reason] = {}
+    for number in _doubtful(written, raws):
+        ((value,), _) = as_python([raws[number]])
+        try:
+            exact[number] = json_text(value if alone else _field(value, column), pointer)
+        except UnrepresentableError as error:
+            exact[number], reasons[number] = _STANDS_IN, error.reason
+    written = written.scatter(list(exact), list(exact.values())) if exact else written
+    written = written.str.replace_all(_OUR_QUOTE, '"', literal=True)
+    return written.set(written == "null", None), reasons  # what no document is written as
 
 
 def _extended(value: Any) -> Any:
     if type(value) is bson.Int64:
         return int(value)
-    text = orjson.dumps(extended(value, "")).decode()
-    return orjson.Fragment(text.replace('"$', f"{_OUR_QUOTE}$"))
+    return orjson.Fragment(orjson.dumps(extended(value, "")).replace(b'"$', _OUR_QUOTE.encode() + b"$"))
 
 
 def _doubtful(texts: pl.Series, raws: Sequence[bytes]) -> list[int]:
