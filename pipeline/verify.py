@@ -206,7 +206,7 @@ def _as_in_stores(touched: set[bytes], entity: Entity) -> set[Any]:
 def _untouched(raws: list[bytes], touched: set[bytes]) -> list[bytes]:
     """Return the documents that don't begin with one of the ``_id``s."""
     lengths = {len(element) for element in touched}
-    return [raw for raw in raws if not any(raw[4 : 4 + length] in touched for length in lengths)]
+    return [raw for raw in raws if not any(raw[4 : 4 + length] in touched for length in lengths)] if touched else raws
 
 
 def _chunks(

@@ -11,6 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import chain, islice, repeat
 from math import isfinite
+from operator import itemgetter
 from types import NoneType
 from typing import Any
 
@@ -128,7 +129,7 @@ def _halved(raws: Sequence[bytes], entity: Entity) -> Iterator[tuple[Sequence[by
 
 
 def _frames(raws: Sequence[bytes], entity: Entity) -> dict[str, pl.DataFrame]:
-    documents = [bson.decode(raw, _OPTIONS) for raw in raws]
+    documents = bson.decode_all(b"".join(raws), _OPTIONS)
     for document, raw in zip(documents, raws, strict=True):
         if not _says_the_same(bson.encode({"": document})[6:-1], raw):
             raise UnexpectedValueError("bytes that Python objects do not hold")
@@ -160,7 +161,7 @@ def _extras(documents: Sequence[Document], fields: tuple[Field, ...]) -> list[st
 def _are_declared(owners: Sequence[Any], fields: tuple[Field, ...]) -> bool:
     """Tell whether documents have declared fields only, at every level."""
     names = {field.name for field in fields}
-    if not all(one.keys() <= names for one in owners):
+    if not names.issuperset(chain.from_iterable(owners)):
         return False
     for field in fields:
         if field.fields:
@@ -192,7 +193,7 @@ def _column(owners: Sequence[Any], column: Column) -> pl.Series:
     values = _at(owners, column.path)
     if column.counts or column.kind.is_array:
         values = _of_types(values, list)
-    if not column.nullable and any(value is None for value in values):
+    if not column.nullable and NoneType in set(map(type, values)):
         raise UnexpectedValueError(column.name)
     if column.counts:
         return _series(column, [None if value is None else len(value) for value in values])
@@ -205,7 +206,10 @@ def _column(owners: Sequence[Any], column: Column) -> pl.Series:
 def _at(owners: Sequence[Any], path: tuple[str, ...]) -> Sequence[Any]:
     """Return what stands at a path of each document; None where it is null or missing."""
     for name in path:
-        owners = [None if one is None else one.get(name) for one in _of_types(owners, dict)]
+        try:
+            owners = list(map(itemgetter(name), _of_types(owners, dict)))
+        except (KeyError, TypeError):  # it is missing somewhere, or that which would have it is null
+            owners = [None if one is None else one.get(name) for one in owners]
     return owners
 
 
