@@ -142,8 +142,8 @@ def test_a_server_that_dies_is_told_and_the_next_run_recovers(
 
         with monkeypatch.context() as patched:
             if when == "at the publish":
-                staged = connections.postgres.staged
-                patched.setattr(connections.postgres, "staged", lambda *some: (die(), staged(*some))[1])
+                prepare = connections.postgres.prepare
+                patched.setattr(connections.postgres, "prepare", lambda *some: (die(), prepare(*some))[1])
             with pytest.raises(ServerError) as error:
                 replicate.replicate(connections, NAMES, progress=progress)
         for uri in given.values():
