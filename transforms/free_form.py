@@ -55,6 +55,7 @@ def json_texts(batch: bytes, columns: Sequence[Column]) -> tuple[dict[str, pl.Se
         for column in columns:
             texts[column.name] += _written(values if fields else [_field(one, column) for one in values])
         refused |= {start + number: reason for number, reason in reasons.items()}
+        del values  # those of one huge document would be in the way of its text
     exact: dict[str, pl.Series] = {}
     for column in columns:
         exact[column.name], unheld = _exact(texts[column.name], raws, column, alone=fields is not None)
