@@ -11,18 +11,24 @@ import polars as pl
 from bson import Timestamp
 
 from contracts.schema.entity import ID, Entity
-from contracts.schema.frame import conditions
 from contracts.schema.kinds import OBJECT_ID
 from pipeline import books, quarantine
 from pipeline.books import as_number
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, UsageError
-from pipeline.publishing import REPLICA, abandon, finish_what_was_cut_short, prepare, publish
+from pipeline.publishing import (
+    REPLICA,
+    abandon,
+    finish_what_was_cut_short,
+    prepare,
+    publish,
+    refuse_other_columns,
+)
 from pipeline.replicate import in_chunks
 from pipeline.stores import Staging
 from pipeline.verify import BROKEN, Comparison
 from transforms.careful import careful
-from transforms.expected import expected_id
+from transforms.expected import stored_ids
 from transforms.identity import decoded_id
 
 
@@ -84,7 +90,7 @@ def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Re
         number = quarantine.size(connections.postgres, entity.collection)
         if number:
             moment, targets = _published(connections, entity)
-            series = _possible_ids(_refused(connections, entity), entity)
+            series = stored_ids(_refused(connections, entity), entity)
             retried = _refused(connections, entity)
             _amend(connections, _Amendment("replay", entity, moment, targets, number, retried, series))
             found.append(_replayed(connections, entity, number))
@@ -155,7 +161,7 @@ def _stage(connections: Connections, what: _Amendment, staging: Staging) -> None
         loaders = []
         for target in connections.targets(what.targets):
             target.stage(staging)
-            target.enlist(staging, what.ids)
+            target.enlist(staging, entity.root, what.ids)
             loaders.append(stack.enter_context(target.loading(staging, 0, entity.tables)))
         for raws in in_chunks(what.raws, connections.memory):
             one = careful(raws, entity, gated=False)
@@ -177,14 +183,7 @@ def _published(connections: Connections, entity: Entity, only: str | None = None
     if len({one.cluster_time for one in shown}) != 1:
         raise UsageError(f"{entity.collection} does not show one moment in both stores; run etl replicate")
     names = tuple(one.target for one in shown)
-    for target in connections.targets(names):
-        for table in entity.tables:
-            # Only a full copy can change columns: here all rows that are not spoken for would lose their values.
-            if not target.fits(REPLICA, table):
-                raise UsageError(
-                    f"the contract of {entity.collection} declares other columns than {table.name} in {target.name} "
-                    "has; run etl replicate"
-                )
+    refuse_other_columns(connections, entity, names)
     return shown[0].cluster_time, names
 
 
@@ -202,11 +201,3 @@ def _replayed(connections: Connections, entity: Entity, number: int) -> Replayed
 def _refused(connections: Connections, entity: Entity) -> Iterator[bytes]:
     """Yield the documents of a collection that are in quarantine, a few at a time."""
     return (one.raw for one in quarantine.export(connections.postgres, [entity.collection]))
-
-
-def _possible_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
-    """Return the ``_id``s of documents as the stores have them, without those that no store can have."""
-    stored = (expected_id(value, entity) for raw in raws for value in decoded_id(raw))
-    found = pl.Series(ID, [value for value in stored if value is not None], entity.id_kind.frame)
-    kept = list(conditions(entity.root.column(ID)).values())
-    return found.to_frame().filter(*kept).to_series()

@@ -8,7 +8,7 @@ from pipeline import books
 from pipeline.books import Account
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, QuarantineLimitError, UsageError
-from pipeline.run import Partition, Run, staging_of
+from pipeline.run import Partition, Run, selected, staging_of
 from pipeline.stores import Target
 from pipeline.stores.mongo import Range
 from transforms.expected import expected_id
@@ -19,8 +19,11 @@ _LIMIT = re.compile(r"\d+|\d+(\.\d+)?%")
 
 
 def counted(connections: Connections, run: Run) -> dict[str, int]:
-    """Return how many documents MongoDB counts in each collection of a run, whole, at the run's moment."""
-    return {name: connections.mongo.count(name, run.cluster_time, Range()) for name in run.uuids}
+    """Return how many documents MongoDB counts in each collection of a run, whole, at the run's moment.
+
+    Of a run that copies no whole collections there is nothing to return.
+    """
+    return {name: connections.mongo.count(name, run.cluster_time, Range()) for name in run.uuids if run.whole}
 
 
 def prove(connections: Connections, run: Run, source: Mapping[str, int], limit: str | None = None) -> None:
@@ -44,7 +47,7 @@ def prove(connections: Connections, run: Run, source: Mapping[str, int], limit: 
         for target in connections.targets(run.targets):
             books.enter_loaded(postgres, run.id, collection, target.name, target.staged(staging, root))
     for account in books.accounts(postgres, run.id):
-        if not account.closed or account.source != source[account.collection]:
+        if not account.closed or account.source != source.get(account.collection, account.source):
             raise BooksOpenError(_open_books(connections, run, account, source))
     _refuse_too_many(connections, run, limit)
 
@@ -103,8 +106,9 @@ def _open_books(connections: Connections, run: Run, account: Account, source: Ma
     entity = connections.entities[account.collection]
     target = next(one for one in connections.targets() if one.name == account.target)
     named = ", ".join(_unaccounted(connections, run, entity, target)[:_NAMED])
+    counted = source.get(account.collection, account.source)
     return (
-        f"the books of {account.collection} in {account.target} are open: MongoDB has {source[account.collection]:,} "
+        f"the books of {account.collection} in {account.target} are open: MongoDB has {counted:,} "
         f"documents ({account.source:,} by partition), {account.loaded:,} were loaded and {account.quarantined:,} "
         f"quarantined; nothing was published; {'unaccounted for: ' + named if named else 'every _id is accounted for'}"
     )
@@ -120,7 +124,8 @@ def _unaccounted(connections: Connections, run: Run, entity: Entity, target: Tar
             continue
         ids = target.staged_ids(staging_of(connections, run), entity.root, partition.number)
         staged = {str(value) for batch in ids for value in batch[ID].to_pylist()}
-        for raw in connections.mongo.ids(entity.collection, run.cluster_time, partition.within):
+        within = selected(connections, run, partition)
+        for raw in connections.mongo.ids(entity.collection, run.cluster_time, within):
             hashed, text = identity(raw)
             stored = {str(expected_id(value, entity)) for value in decoded_id(raw)}
             if hashed not in refused and not stored & staged:

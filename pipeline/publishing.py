@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 
-from contracts.schema.entity import Table
+from contracts.schema.entity import Entity, Table
 from contracts.schema.registry import marts
 from pipeline import books
 from pipeline.books import Publication, as_number
 from pipeline.connections import Connections
-from pipeline.errors import EtlError, SnapshotError
+from pipeline.errors import EtlError, SnapshotError, UsageError
 from pipeline.stores import Staging
 
 REPLICA, MARTS = "replica", "marts"
@@ -93,6 +93,21 @@ def tables_of(connections: Connections, names: Iterable[str]) -> tuple[Table, ..
     """Return the tables of collections or marts."""
     known = _known(connections)
     return tuple(table for name in names for table in known[name])
+
+
+def refuse_other_columns(connections: Connections, entity: Entity, targets: Iterable[str]) -> None:
+    """Refuse to change some rows of tables whose columns are not the contract's: all other rows would lose values.
+
+    Raises:
+        UsageError: A table has other columns, or of other types; only a full copy can change them.
+    """
+    for target in connections.targets(targets):
+        for table in entity.tables:
+            if not target.fits(REPLICA, table):
+                raise UsageError(
+                    f"the contract of {entity.collection} declares other columns than {table.name} in {target.name} "
+                    "has; run etl replicate"
+                )
 
 
 def _known(connections: Connections) -> dict[str, tuple[Table, ...]]:

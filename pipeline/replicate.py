@@ -17,14 +17,16 @@ from pipeline.history import outlives_history
 from pipeline.prefetch import prefetched
 from pipeline.proof import allowed, counted, prove
 from pipeline.publishing import abandon, finish_what_was_cut_short
-from pipeline.run import Partition, Run, staging_of
+from pipeline.run import Partition, Run, selected, staging_of
 from pipeline.stopwatch import Stopwatch
 from pipeline.stores import LoadFrame
-from pipeline.stores.mongo import Range
+from pipeline.stores.mongo import Ids, Range
 from transforms.careful import careful
 from transforms.digest import Decoded, Digest, decoded, judged
 from transforms.documents import resized
 from transforms.drift import Drift, merged
+from transforms.expected import stored_ids
+from transforms.identity import alone
 
 PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 # Measured: at work on a piece of BSON and the next ones the process takes some twenty times its size.
@@ -134,7 +136,8 @@ def load(
     watch = Stopwatch()
     entity = connections.entities[partition.collection]
     with watch.at("mongo"):
-        source = connections.mongo.count(partition.collection, run.cluster_time, partition.within)
+        within = selected(connections, run, partition)
+        source = connections.mongo.count(partition.collection, run.cluster_time, within)
     progress(partition, source, 0)
     with connections.postgres.transaction(), ExitStack() as stack:
         books.lock_partition(connections.postgres, run.id, partition.number)
@@ -146,8 +149,12 @@ def load(
             target.name: stack.enter_context(target.loading(staging, partition.number, entity.tables))
             for target in targets
         }
+        if isinstance(within, Ids):
+            ids = stored_ids(map(alone, within.elements), entity)
+            for target in targets:
+                target.enlist(staging, entity.root, ids)
         tally, is_heavy = _Tally(), _is_heavy(connections)
-        digests = prefetched(_digests(connections, run, partition, source, watch), is_heavy)
+        digests = prefetched(_digests(connections, run, entity, within, source, watch), is_heavy)
         for one in _loaded(digests, entity, loaders, watch):
             books.refuse(connections.postgres, run.id, partition.collection, partition.number, one.refused)
             tally.add(one)
@@ -199,11 +206,13 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
                 _refuse_changed_collections(connections, run)
                 prove(connections, run, counting.result(), max_quarantined)
             with watch.at("publish"):
-                books.settle_quarantine(postgres, run.id, run.uuids)
+                books.settle_quarantine(postgres, run.id, run.uuids, whole=run.whole)
+                books.forget_touched(postgres, run.id)
                 publishing.publish(connections, staging, run.uuids, run.targets)
             books.enter_receipt(postgres, run.id, watch.seconds)
     finish_what_was_cut_short(connections)
-    enter_duplicates(connections, run)
+    if run.whole:
+        enter_duplicates(connections, run)
     return books.accounts(postgres, run.id)
 
 
@@ -224,15 +233,14 @@ class _Tally:
 
 
 def _digests(
-    connections: Connections, run: Run, partition: Partition, source: int, watch: Stopwatch
+    connections: Connections, run: Run, entity: Entity, within: Range | Ids, source: int, watch: Stopwatch
 ) -> Iterator[Digest]:
     """Yield all documents of a partition, digested: first those that pass the gate, then the refused ones.
 
     MongoDB's own count tells whether there are refused ones at all; most often there are none to look for.
     """
-    mongo, entity = connections.mongo, connections.entities[partition.collection]
     passed = 0
-    for found in prefetched(_decoded(connections, run, partition, watch), _is_heavy(connections)):
+    for found in prefetched(_decoded(connections, run, entity, within, watch), _is_heavy(connections)):
         with watch.at("transform"):
             one = judged(found, entity)
         del found
@@ -240,7 +248,7 @@ def _digests(
         yield one
         del one  # its memory is wanted for the next
     if passed != source:
-        refused = mongo.refused(entity, run.cluster_time, partition.within)
+        refused = connections.mongo.refused(entity, run.cluster_time, within)
         for raws in prefetched(watch.timed("mongo", in_chunks(refused, connections.memory))):
             with watch.at("careful"):
                 one = careful(raws, entity)
@@ -248,10 +256,11 @@ def _digests(
             del one
 
 
-def _decoded(connections: Connections, run: Run, partition: Partition, watch: Stopwatch) -> Iterator[Decoded]:
+def _decoded(
+    connections: Connections, run: Run, entity: Entity, within: Range | Ids, watch: Stopwatch
+) -> Iterator[Decoded]:
     """Yield the documents of a partition that pass the gate, decoded, as many at a time as memory may hold."""
-    entity = connections.entities[partition.collection]
-    admitted = connections.mongo.admitted(entity, run.cluster_time, partition.within)
+    admitted = connections.mongo.admitted(entity, run.cluster_time, within)
     for batch in prefetched(watch.timed("mongo", resized(admitted, connections.memory // PIECES))):
         with watch.at("decode"):
             found = decoded(batch, entity)

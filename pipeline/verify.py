@@ -3,14 +3,11 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import bson
 import polars as pl
-from bson import CodecOptions, Timestamp
-from bson.codec_options import DatetimeConversion
+from bson import Timestamp
 
 from contracts.schema.entity import ID, Entity, Table
 from pipeline import books
@@ -25,15 +22,14 @@ from pipeline.stores.mongo import Range
 from transforms.collector import uncollected
 from transforms.compare import SHOWN, Difference, Findings, as_stored, compare
 from transforms.documents import documents, resized
-from transforms.expected import expected_frames, expected_id
-from transforms.identity import identity
+from transforms.expected import expected_frames, stored_ids
+from transforms.identity import alone, identity
 
 BROKEN = 10_000  # where more documents are broken, a full copy is the better repair
 # Measured: with the documents as Python objects and both stores' rows beside them, a piece of BSON takes thirty times
 # its size, and the next one is made meanwhile.
 PIECES, CHUNK_ROWS = 128, 20_000
 Progress = Callable[[str, int, int], None]
-_FAR_DATES: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 
 
 @dataclass
@@ -157,7 +153,7 @@ def _verify_collection(
     connections: Connections, entity: Entity, published: Timestamp, targets: Sequence[Target], progress: Progress
 ) -> list[Comparison]:
     moment, touched = _readable_moment(connections, entity, published)
-    hidden = _as_in_stores(touched, entity)
+    hidden = set(stored_ids(map(alone, touched), entity))
     quarantine = books.quarantined(connections.postgres, entity.collection)
     total = connections.mongo.count(entity.collection, moment, Range())
     results = {target.name: Comparison(entity.collection, target.name, moment) for target in targets}
@@ -190,17 +186,7 @@ def _readable_moment(connections: Connections, entity: Entity, published: Timest
     except SnapshotError:
         pass
     now = mongo.cluster_time()
-    return now, mongo.touched(entity.collection, published, now)
-
-
-def _as_in_stores(touched: set[bytes], entity: Entity) -> set[Any]:
-    """Return ids as the stores have them; those that no store can have are left out."""
-    found = set()
-    for element in touched:
-        with suppress(bson.errors.BSONError):
-            document = bson.decode((len(element) + 5).to_bytes(4, "little") + element + b"\0", _FAR_DATES)
-            found.add(expected_id(document[ID], entity))
-    return found - {None}
+    return now, {element for _, element in mongo.touched({entity.collection: published}, now)}
 
 
 def _untouched(raws: list[bytes], touched: set[bytes]) -> list[bytes]:

@@ -24,7 +24,9 @@ from bson import CodecOptions, DatetimeMS, json_util
 from bson.codec_options import DatetimeConversion
 
 from contracts.schema.entity import EXTRA, ID, Column, Entity, Field, Table
+from contracts.schema.frame import conditions
 from contracts.schema.kinds import BOOLEAN, INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
+from transforms.identity import decoded_id
 
 Document = dict[str, Any]
 _OPTIONS: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -64,6 +66,18 @@ def expected_id(value: Any, entity: Entity) -> Any:
         return _scalars([value], entity.id_kind)[0]
     except UnexpectedValueError:
         return None
+
+
+def stored_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
+    """Return the ``_id``s of documents as the stores have them, without those that no store can have.
+
+    Args:
+        raws: The BSON of each; of its ``_id`` alone is enough.
+        entity: Their contract.
+    """
+    found = (expected_id(value, entity) for raw in raws for value in decoded_id(raw))
+    ids = pl.Series(ID, [value for value in found if value is not None], entity.id_kind.frame)
+    return ids.to_frame().filter(*conditions(entity.root.column(ID)).values()).to_series()
 
 
 def canonical_json(value: Any) -> str:

@@ -1,7 +1,11 @@
-"""Which document it is, told from its bytes, whatever else they hold."""
+"""Which document it is, told from its bytes, whatever else they hold.
+
+The BSON element of an ``_id`` is its type, its name and its value: what a stored document has behind its length.
+"""
 
 import hashlib
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import bson
@@ -12,6 +16,7 @@ from transforms.documents import DECODING
 
 _START = 4  # a document begins with its length
 _NAME = b"_id\0"
+_UNEQUAL_BYTES = {0x01, 0x03, 0x10, 0x12, 0x13}  # types of which equal values may have other bytes: numbers, documents
 _SIZES = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
 
 
@@ -27,13 +32,13 @@ def identity(raw: bytes) -> tuple[bytes, str]:
         SHA-256 of the BSON document ``{"_id": ...}``, and the text; ``{"$bson": hex}`` if not even the ``_id`` can be
         decoded.
     """
-    alone = only_id(raw)
+    only = only_id(raw)
     try:
-        decoded: bytes = orjson.dumps(orjson.loads(bsonjs.dumps(alone, mode=bsonjs.CANONICAL))["_id"])
+        decoded: bytes = orjson.dumps(orjson.loads(bsonjs.dumps(only, mode=bsonjs.CANONICAL))["_id"])
         text = decoded.decode()
     except Exception:  # an _id that can't be decoded is still one that a person must find again
-        text = orjson.dumps({"$bson": alone.hex()}).decode()
-    return hashlib.sha256(alone).digest(), text
+        text = orjson.dumps({"$bson": only.hex()}).decode()
+    return hashed(only), text
 
 
 def only_id(raw: bytes) -> bytes:
@@ -42,8 +47,37 @@ def only_id(raw: bytes) -> bytes:
     kind = raw[_START]
     if raw[_START + 1 : value] != _NAME or kind not in _LENGTHS:
         return raw
-    end = value + _LENGTHS[kind](raw, value)
-    return (end - _START + 5).to_bytes(4, "little") + raw[_START:end] + b"\0"
+    return alone(raw[_START : value + _LENGTHS[kind](raw, value)])
+
+
+def alone(element: bytes) -> bytes:
+    """Return the BSON of ``{"_id": ...}``.
+
+    Args:
+        element: The BSON element of an ``_id``.
+    """
+    return (len(element) + 5).to_bytes(4, "little") + element + b"\0"
+
+
+def hashed(only: bytes) -> bytes:
+    """Return what the books know an ``_id`` by, whatever it is and however long.
+
+    Args:
+        only: The BSON of ``{"_id": ...}``.
+    """
+    return hashlib.sha256(only).digest()
+
+
+def place(element: bytes) -> int:
+    """Return a number of 63 bits that is the same for all ``_id``s which MongoDB takes for equal, such as 1 and 1.0.
+
+    Args:
+        element: The BSON element of an ``_id``.
+    """
+    value = element[1 + len(_NAME) :]
+    if element[0] in _UNEQUAL_BYTES:
+        value = repr([_comparable(one) for one in decoded_id(alone(element))]).encode()
+    return int.from_bytes(hashlib.sha256(value).digest()[:8], "big") >> 1
 
 
 def decoded_id(raw: bytes) -> list[Any]:
@@ -52,6 +86,18 @@ def decoded_id(raw: bytes) -> list[Any]:
         return [bson.decode(only_id(raw), DECODING)["_id"]]
     except bson.errors.BSONError:
         return []
+
+
+def _comparable(value: Any) -> Any:
+    """Return numbers as doubles, at any depth: equal ones become the same one."""
+    if isinstance(value, dict):
+        return [(name, _comparable(inner)) for name, inner in value.items()]
+    if isinstance(value, list):
+        return [_comparable(inner) for inner in value]
+    if isinstance(value, bson.Decimal128):
+        value = value.to_decimal()
+    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    return float(value) + 0.0 if is_number else value  # 0.0 is added to make one zero of both
 
 
 def _fixed(size: int) -> Callable[[bytes, int], int]:

@@ -1,5 +1,6 @@
 """The books, kept in PostgreSQL's schema ``etl``: runs, what each loaded, what is published, what was refused."""
 
+from pipeline.books.changes import Page, forget_touched, pages, touch, touched
 from pipeline.books.drift import CollectionDrift, drift, enter_drift, forget_drift
 from pipeline.books.ledger import (
     Account,
@@ -15,7 +16,7 @@ from pipeline.books.ledger import (
     unloaded,
 )
 from pipeline.books.moments import as_number, as_timestamp
-from pipeline.books.publications import Publication, enter_publication, finish, publications
+from pipeline.books.publications import Publication, advance, enter_publication, finish, publications
 from pipeline.books.receipts import enter_receipt, receipt
 from pipeline.books.refusals import quarantined, refuse, refused_hashes, settle_quarantine
 from pipeline.books.runs import attend, fail, is_alive, is_published, kind_of, open_run, statuses
@@ -24,8 +25,10 @@ from pipeline.books.schema import lock_publishing, prepare
 __all__ = [
     "Account",
     "CollectionDrift",
+    "Page",
     "Publication",
     "accounts",
+    "advance",
     "as_number",
     "as_timestamp",
     "attend",
@@ -38,6 +41,7 @@ __all__ = [
     "fail",
     "finish",
     "forget_drift",
+    "forget_touched",
     "is_alive",
     "is_loaded",
     "is_published",
@@ -45,6 +49,7 @@ __all__ = [
     "lock_partition",
     "lock_publishing",
     "open_run",
+    "pages",
     "plan",
     "plan_of",
     "prepare",
@@ -57,5 +62,7 @@ __all__ = [
     "seconds",
     "settle_quarantine",
     "statuses",
+    "touch",
+    "touched",
     "unloaded",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bson import Timestamp
 
-from pipeline.books.moments import as_timestamp
+from pipeline.books.moments import as_number, as_timestamp
 from pipeline.stores.postgres import Postgres
 
 
@@ -43,6 +43,25 @@ def enter_publication(postgres: Postgres, run_id: str, names: Iterable[str], tar
     postgres.execute(
         "UPDATE etl.runs SET status = 'published', finished_at = now() WHERE run_id = $1::text", parameters=(run_id,)
     )
+
+
+def advance(postgres: Postgres, names: Iterable[str], targets: Iterable[str], cluster_time: Timestamp) -> None:
+    """Enter that collections of which nothing was changed show a later moment as well.
+
+    Args:
+        postgres: Where the books are.
+        names: The collections.
+        targets: Names of the targets; one that still has to follow an earlier publish is left alone.
+        cluster_time: The moment.
+    """
+    for name in names:
+        for target in targets:
+            postgres.execute(
+                "UPDATE etl.published SET cluster_time = $3::bigint, cluster_time_at = to_timestamp($4::bigint) "
+                "WHERE collection = $1::text AND target = $2::text AND cluster_time < $3::bigint "
+                "AND published_at IS NOT NULL",
+                parameters=(name, target, as_number(cluster_time), cluster_time.time),
+            )
 
 
 def finish(postgres: Postgres, run_id: str, target: str) -> None:

@@ -28,8 +28,16 @@ def refuse(postgres: Postgres, run_id: str, collection: str, partition: int, ref
     postgres.append("etl", "refused", pa.table(rows))
 
 
-def settle_quarantine(postgres: Postgres, run_id: str, collections: Iterable[str]) -> None:
-    """Take a run's refusals over into the quarantine, and resolve what it no longer refused."""
+def settle_quarantine(postgres: Postgres, run_id: str, collections: Iterable[str], *, whole: bool = True) -> None:
+    """Take a run's refusals over into the quarantine, and resolve what it no longer refused.
+
+    Args:
+        postgres: Where the books are.
+        run_id: The run.
+        collections: Names of the collections that it speaks for.
+        whole: Whether for all of their documents, or only for those that it has noted as changed.
+    """
+    spoken_for = "id_hash IN (SELECT id_hash FROM etl.touched WHERE run_id = $1::text AND collection = $2::text)"
     postgres.execute(
         "INSERT INTO etl.quarantine (collection, id_hash, _id, bson, reasons, run_id, first_seen_at) "
         "SELECT collection, id_hash, _id, bson, reasons, run_id, now() FROM etl.refused WHERE run_id = $1::text "
@@ -40,7 +48,8 @@ def settle_quarantine(postgres: Postgres, run_id: str, collections: Iterable[str
     for collection in collections:
         postgres.execute(
             "UPDATE etl.quarantine SET resolved_at = now() "
-            "WHERE collection = $2::text AND run_id <> $1::text AND resolved_at IS NULL",
+            "WHERE collection = $2::text AND run_id <> $1::text AND resolved_at IS NULL "
+            f"AND ({whole} OR {spoken_for})",
             parameters=(run_id, collection),
         )
     postgres.execute("DELETE FROM etl.refused WHERE run_id = $1::text", parameters=(run_id,))

@@ -19,7 +19,7 @@ def open_run(
 
     Args:
         postgres: Where the books are.
-        kind: ``replicate``, ``marts``, ``replay`` or ``repair``.
+        kind: ``replicate``, ``sync``, ``marts``, ``replay`` or ``repair``.
         cluster_time: The moment that it reads.
         targets: Where it loads.
         single_process: Whether the process that opens it does all of it; if that process dies, so does the run.
@@ -44,7 +44,8 @@ def attend(postgres: Postgres, run_id: str) -> None:
 
 def fail(postgres: Postgres, run_id: str, message: str) -> None:
     """Enter that a run failed, and why."""
-    postgres.execute("DELETE FROM etl.refused WHERE run_id = $1::text", parameters=(run_id,))
+    for table in ("refused", "touched"):
+        postgres.execute(f"DELETE FROM etl.{table} WHERE run_id = $1::text", parameters=(run_id,))
     postgres.execute(
         "UPDATE etl.runs SET status = 'failed', finished_at = now(), message = $2::text "
         "WHERE run_id = $1::text AND status = 'running'",
@@ -86,5 +87,5 @@ def is_published(postgres: Postgres, run_id: str) -> bool:
 
 
 def kind_of(postgres: Postgres, run_id: str) -> str:
-    """Return what a run does: ``replicate``, ``marts``, ``replay`` or ``repair``."""
+    """Return what a run does: ``replicate``, ``sync``, ``marts``, ``replay`` or ``repair``."""
     return str(postgres.rows("SELECT kind FROM etl.runs WHERE run_id = $1::text", run_id)[0][0])

@@ -23,6 +23,9 @@ _TABLES = (
     f"CREATE TABLE IF NOT EXISTS etl.quarantine ({_QUARANTINE}, run_id text NOT NULL REFERENCES etl.runs, "
     "first_seen_at timestamptz NOT NULL, resolved_at timestamptz, PRIMARY KEY (collection, id_hash))",
     f"CREATE TABLE IF NOT EXISTS etl.refused (run_id text NOT NULL, partition bigint NOT NULL, {_QUARANTINE})",
+    "CREATE TABLE IF NOT EXISTS etl.touched (run_id text NOT NULL, collection text NOT NULL, place bigint NOT NULL, "
+    "id_hash bytea NOT NULL, element bytea NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS touched_by_place ON etl.touched (run_id, collection, place)",
     "CREATE TABLE IF NOT EXISTS etl.drift ("
     "run_id text NOT NULL REFERENCES etl.runs, collection text NOT NULL, partition bigint NOT NULL, "
     "path text NOT NULL, kind text NOT NULL, value text, count bigint NOT NULL, first_id text NOT NULL)",
@@ -37,10 +40,17 @@ _TABLES = (
     "COMMENT ON TABLE etl.published IS 'Which run, and so which moment, each collection or mart shows in each target; "
     "published_at is null until ClickHouse has followed PostgreSQL.'",
     "COMMENT ON TABLE etl.refused IS 'What running runs have refused so far.'",
+    "COMMENT ON TABLE etl.touched IS 'Which documents running runs have found changed: the BSON element of each _id.'",
     "COMMENT ON TABLE etl.receipts IS 'How long each stage of a run was at work, in seconds; stages overlap.'",
     "COMMENT ON TABLE etl.drift IS 'In what the documents of a run went beyond their contracts.'",
     "COMMENT ON TABLE etl.quarantine IS 'Documents that were refused, whole, with every reason; "
     "resolved_at is null as long as they are refused.'",
+)
+# To replace a view locks its readers out, so it is created once.
+_CHECKPOINTS = (
+    "CREATE VIEW etl.checkpoints AS SELECT p.collection, p.target, p.cluster_time, p.cluster_time_at, p.run_id "
+    "FROM etl.published p JOIN etl.runs USING (run_id) WHERE kind <> 'marts'",
+    "COMMENT ON VIEW etl.checkpoints IS 'From which moment on the changes of each collection are followed.'",
 )
 # Columns that the tables of an older version lack.
 _ADDED = (("etl.ledger", "loaded_at", "timestamptz"),)
@@ -52,6 +62,8 @@ def prepare(postgres: Postgres) -> None:
         # Two commands may come here at once, and CREATE ... IF NOT EXISTS is no protection against that.
         postgres.rows(f"SELECT pg_advisory_xact_lock({LOCK})::text")
         postgres.execute(*_TABLES)
+        if not postgres.rows("SELECT to_regclass('etl.checkpoints') IS NOT NULL")[0][0]:
+            postgres.execute(*_CHECKPOINTS)
         for table, column, kind in _ADDED:
             if not _has(postgres, table, column):  # ADD COLUMN IF NOT EXISTS would wait for all who use the table
                 postgres.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")

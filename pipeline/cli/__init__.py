@@ -15,12 +15,12 @@ from pipeline.cli.interrupt import came_by_interrupt
 from pipeline.cli.outcome import failed, interrupted
 from pipeline.cli.quarantine import app as quarantine
 from pipeline.cli.status import status
-from pipeline.cli.work import generate, marts, replicate, verify
+from pipeline.cli.work import generate, marts, replicate, sync, verify
 
 INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 _PANELS = {
     "Begin here": (demo,),
-    "The job": (generate, replicate, verify, marts, status),
+    "The job": (generate, replicate, sync, verify, marts, status),
     "Embedded engines": (up, down),
 }
 
@@ -60,6 +60,7 @@ def etl(
     Examples:
       etl demo                  everything at once, with made-up documents
       etl replicate && etl verify && etl marts
+      etl sync                  only what was changed since
       etl status                what each table shows, and what was refused
       etl verify --json         one JSON object on stdout, for scripts
 

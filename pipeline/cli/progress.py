@@ -70,14 +70,14 @@ def mart_spinner() -> Iterator[Callable[[str, int], None]]:
 
 
 @contextmanager
-def partition_bars() -> Iterator[Callable[["Partition", int, int], None]]:
-    """Yield what ``replicate`` calls: with a partition, its documents, and those that are through.
+def partition_bars(doing: str = "replicate") -> Iterator[Callable[["Partition", int, int], None]]:
+    """Yield what ``replicate`` and ``sync`` call: with a partition, its documents, and those that are through.
 
     A collection has one bar, however many partitions it is cut into; the bar's end comes nearer as they are counted.
     """
     sources: dict[str, dict[int, int]] = defaultdict(dict)
     loaded: dict[str, dict[int, int]] = defaultdict(dict)
-    with bars("replicate") as tell:
+    with bars(doing) as tell:
 
         def partition_is(partition: "Partition", source: int, through: int) -> None:
             name, number = partition.collection, partition.number

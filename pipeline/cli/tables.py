@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.marts import BuiltMart
     from pipeline.run import Run
     from pipeline.status import Status
+    from pipeline.sync import Synced
     from pipeline.verify import Comparison
 
 _HEADER_WIDTH = 14
@@ -97,6 +98,22 @@ def accounts_table(title: str, accounts: Iterable["Account"]) -> Table:
     return table(title, ("collection", "target", "source", "= loaded", "+ quarantined", "books"), rows)
 
 
+def synced(found: Sequence["Synced"]) -> Table:
+    """Show what became of changed documents."""
+    at = f", now as of {shown(moment(found[0].cluster_time))} UTC" if found else ""
+    rows = [
+        (one.collection, " ".join(one.targets), one.changed, one.loaded, one.deleted, one.quarantined) for one in found
+    ]
+    headings = ("collection", "targets", "changed", "= loaded", "+ deleted", "+ quarantined")
+    return table(f"Changed documents{at}", headings, rows)
+
+
+def change(one: "Synced") -> str:
+    """Tell in a line what became of a collection's changes."""
+    told = f"{one.changed:,} changed = {one.loaded:,} loaded + {one.deleted:,} deleted"
+    return f"{shown(moment(one.cluster_time))} {one.collection}: {told} + {one.quarantined:,} quarantined"
+
+
 def drift(found: Iterable["CollectionDrift"]) -> list[Table]:
     """Show in what the application has gone beyond its contracts, if it has."""
     values = [one.value or (None if one.kind == "undeclared field" else "all others") for one in found]
@@ -122,7 +139,7 @@ def undeclared(collections: Sequence[str]) -> list[Text]:
     return [Text(f"Not copied, since no contract declares them: {', '.join(collections)}")]
 
 
-def refused(accounts: Iterable["Account"]) -> list[Text]:
+def refused(accounts: Iterable["Account | Synced"]) -> list[Text]:
     """Say loudly that documents were refused, if any were."""
     numbers = {one.collection: one.quarantined for one in accounts}
     if not (total := sum(numbers.values())):

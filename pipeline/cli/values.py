@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pipeline.marts import BuiltMart
     from pipeline.run import Run
     from pipeline.status import Status
+    from pipeline.sync import Synced
     from pipeline.verify import Comparison
 
 
@@ -24,6 +25,16 @@ def replicated(run: "Run", accounts: Sequence["Account"]) -> dict[str, Any]:
         "targets": list(run.targets),
         "closed": all(one.closed for one in accounts),
         "books": [_account(one) for one in accounts],
+    }
+
+
+def synced(found: Sequence["Synced"]) -> dict[str, Any]:
+    """Return what became of the changes of each collection."""
+    return {
+        "collections": [
+            asdict(one) | {"since": moment(one.since), "deleted": one.deleted} | _moment(one.cluster_time)
+            for one in found
+        ]
     }
 
 

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli import tables, values
-from pipeline.cli.options import AsJson, Collections, Defects, Replace, Scale, Seed, Targets
+from pipeline.cli.interrupt import came_by_interrupt
+from pipeline.cli.options import AsJson, Collections, Defects, MaxQuarantined, Replace, Scale, Seed, Targets
 from pipeline.cli.outcome import say, show
 from pipeline.cli.progress import comparison_bars, generation_bars, mart_spinner, partition_bars
 from pipeline.cli.sessions import connected, source
 from pipeline.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
+    from pipeline.connections import Connections
+    from pipeline.sync import Synced
     from pipeline.verify import Comparison
 
 
@@ -56,10 +59,7 @@ def generate(
 def replicate(
     collections: Collections = None,
     target: Targets = None,
-    max_quarantined: Annotated[
-        str | None,
-        typer.Option(metavar="N|P%", help="Publish nothing if more documents are refused.", show_default="no limit"),
-    ] = None,
+    max_quarantined: MaxQuarantined = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy collections into PostgreSQL and ClickHouse, all as they were at one moment.
@@ -88,6 +88,38 @@ def replicate(
     }
     notes = (tables.receipt(receipt), *tables.undeclared(undeclared), *tables.refused(accounts))
     show(found, tables.books(run, accounts), *tables.drift(drift), *notes, as_json=as_json)
+
+
+def sync(
+    collections: Collections = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(metavar="SECONDS", min=0.0, help="How long --follow rests in between.")] = 5.0,
+    max_quarantined: MaxQuarantined = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the copies to the present moment: only documents that were changed since are read.
+
+    MongoDB's change streams tell which ones; they are read at one new moment, proven
+    and published together. It begins where the last replicate or sync ended.
+
+    Examples:
+      etl sync
+      etl sync SupportTickets
+      etl sync --follow --every 30
+    """
+    from pipeline import books
+    from pipeline.sync import sync as take_over
+
+    with connected() as connections:
+        if follow:
+            found, drift = _followed(connections, collections or (), every, max_quarantined), []
+        else:
+            with partition_bars("sync") as progress:
+                found = take_over(connections, collections or (), progress, max_quarantined)
+            runs = sorted({one.run_id for one in found if one.run_id})
+            drift = [one for run_id in runs for one in books.drift(connections.postgres, run_id)]
+    shown = values.synced(found) | {"drift": drift}
+    show(shown, tables.synced(found), *tables.drift(drift), *tables.refused(found), as_json=as_json)
 
 
 def verify(
@@ -148,6 +180,26 @@ def end_by(found: Sequence["Comparison"]) -> None:
         pairs = ", ".join(f"{one.collection} in {one.target}" for one in broken)
         typer.echo(f"error: not proven: {pairs}; etl verify --repair or etl replicate mends it", err=True)
         raise typer.Exit(VerificationError.exit_code)
+
+
+def _followed(
+    connections: "Connections", collections: Sequence[str], every: float, max_quarantined: str | None
+) -> list["Synced"]:
+    """Follow the changes until Ctrl-C, tell each that comes, and return what they were in all."""
+    from pipeline.sync import follow, summed
+
+    total: list[Synced] = []
+    say("following the changes; Ctrl-C ends it")
+    try:
+        for found in follow(connections, collections, every, max_quarantined):
+            total = summed(total, found)
+            for one in found:
+                if one.changed:
+                    say(tables.change(one))
+    except BaseException as error:
+        if not came_by_interrupt(error):
+            raise
+    return total
 
 
 def _numbers(rows: Iterable[str]) -> dict[str, int]:

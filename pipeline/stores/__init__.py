@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from hashlib import md5
 from typing import Any, Protocol
 
 import polars as pl
@@ -37,6 +38,17 @@ class Staging:
         """The name of the staging schema or database."""
         return f"staging_{self.run_id}"
 
+    @property
+    def roots(self) -> tuple[Table, ...]:
+        """The tables that have no parent: one per collection."""
+        return tuple(table for table in self.tables if table.parent is None)
+
+    def documents(self, table: Table) -> str:
+        """Return the name of the table of the documents that are spoken for in a table or its parent."""
+        # Told by the root's name alone, which may be as long as PostgreSQL allows.
+        root = table.parent or table.name
+        return f"_documents_{md5(root.encode(), usedforsecurity=False).hexdigest()}"
+
 
 class Target(Protocol):
     """What both targets do."""
@@ -49,8 +61,14 @@ class Target(Protocol):
     def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> AbstractContextManager[LoadFrame]:
         """Load one partition of some tables into staging; doing it again replaces what an earlier try left."""
 
-    def enlist(self, staging: Staging, ids: pl.Series) -> None:
-        """Name documents that a staging area which is not whole speaks for, by their ``_id`` as the stores have it."""
+    def enlist(self, staging: Staging, root: Table, ids: pl.Series) -> None:
+        """Name documents that a staging area which is not whole speaks for, by their ``_id`` as the stores have it.
+
+        Args:
+            staging: The area.
+            root: Which collection's; its table is one of the area's.
+            ids: The ``_id``s; an ``_id`` may be named twice.
+        """
 
     def staged(self, staging: Staging, table: Table) -> Mapping[int, int]:
         """Count the rows of a table in staging, by partition."""

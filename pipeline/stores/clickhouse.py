@@ -30,7 +30,6 @@ from pipeline.settings import redacted
 from pipeline.stores import LoadFrame, Staging
 from pipeline.stores.gathering import gathered
 
-_DOCUMENTS = "_documents"
 BLOCK_BYTES = 4 * 2**20  # of Arrow within one insert: all rows in one block took a tenth longer, and more memory
 _DATA, _PART = "__data", "#"  # no table has a name with a number sign, so a part is taken for nothing else
 _REFUSED = ("Code: 516.", "Code: 193.", "Code: 497.")  # authentication failed, wrong password, access denied
@@ -88,12 +87,13 @@ class ClickHouse:
         ) as load:
             yield load
 
-    def enlist(self, staging: Staging, ids: pl.Series) -> None:
+    def enlist(self, staging: Staging, root: Table, ids: pl.Series) -> None:
         """Name documents that a staging area which is not whole speaks for."""
-        name, key = f"{quoted(staging.name)}.{_DOCUMENTS}", staging.tables[0].columns[0]
+        key, named = root.columns[0], staging.documents(root)
+        name = f"{quoted(staging.name)}.{named}"
         column = f"{quoted(key.name)} {key.kind.clickhouse}"
         self.execute(f"CREATE TABLE IF NOT EXISTS {name} ({column}) ENGINE = MergeTree ORDER BY ()")
-        self._append(staging.name, _DOCUMENTS, ids.to_frame(key.name))
+        self._append(staging.name, named, ids.to_frame(key.name))
 
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""
@@ -191,7 +191,7 @@ class ClickHouse:
         self.execute(
             # Of rows with one key and version the one that was inserted last is kept.
             f"INSERT INTO {published} ({columns}) SELECT {columns} FROM {staged}",
-            f"DELETE FROM {published} WHERE {quoted(ID)} IN {quoted(staging.name)}.{_DOCUMENTS} "
+            f"DELETE FROM {published} WHERE {quoted(ID)} IN {quoted(staging.name)}.{staging.documents(table)} "
             f"AND ({key}) NOT IN (SELECT {key} FROM {staged})",
         )
 

@@ -1,6 +1,6 @@
 """The source: MongoDB, read at one cluster time and never written to."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +36,8 @@ _ALIKE = {ObjectId, str}  # types of which nothing of another type stands betwee
 # cache, and their memory comes anew from the system each time: measured, three times the time.
 _BATCH_BYTES = 2**20
 _HISTORY_S = 300  # MongoDB's default
+_AWAIT_MS = 100  # for which the server waits for changes where there are none
+_SUBDOCUMENT, _ARRAY, _ID_NAME_END = b"\x03", b"\x04", 4  # types of BSON; and where the name of an _id's element ends
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,29 @@ class Range:
         """The arguments of a find for what meets a condition within the range."""
         if self.lower is None and self.upper is None:  # a plain scan takes a quarter less than one along the index
             return {"filter": condition}
+        return {"filter": {"$and": [self.match, condition]}, "hint": [(ID, 1)]}
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Some ``_id``s, of any types.
+
+    Attributes:
+        elements: Each as the BSON element that a stored document begins with: its type, its name and its value.
+    """
+
+    elements: tuple[bytes, ...]
+
+    @property
+    def match(self) -> RawBSONDocument:
+        """The ids as a filter: the very bytes, whether or not they can be decoded."""
+        # The items of an array are elements that are named by their places.
+        items = (one[:1] + b"%d" % place + one[_ID_NAME_END:] for place, one in enumerate(self.elements))
+        among = _element(_ARRAY, b"$in", _document(*items))
+        return RawBSONDocument(_document(_element(_SUBDOCUMENT, ID.encode(), _document(among))))
+
+    def find(self, condition: Document) -> Document:
+        """The arguments of a find for what meets a condition among them."""
         return {"filter": {"$and": [self.match, condition]}, "hint": [(ID, 1)]}
 
 
@@ -154,15 +179,15 @@ class Mongo:
             listed = self.database.list_collections(filter={"type": "collection"})
             return {one["name"]: str(bson.Binary(one["info"]["uuid"], 4).as_uuid()) for one in listed}
 
-    def count(self, collection: str, cluster_time: Timestamp, within: Range) -> int:
-        """Count the documents of a range, by the server, at a cluster time."""
+    def count(self, collection: str, cluster_time: Timestamp, within: Range | Ids) -> int:
+        """Count documents, by the server, at a cluster time."""
         stages: list[Document] = [{"$match": within.match}, {"$count": "documents"}]
         with translated(self._shown):
             found = list(self._at(collection, cluster_time).aggregate(stages, hint={ID: 1}))
         return int(found[0]["documents"]) if found else 0
 
-    def ids(self, collection: str, cluster_time: Timestamp, within: Range) -> Iterator[bytes]:
-        """Yield the BSON of ``{"_id": ...}`` of each document of a range."""
+    def ids(self, collection: str, cluster_time: Timestamp, within: Range | Ids) -> Iterator[bytes]:
+        """Yield the BSON of ``{"_id": ...}`` of each of some documents."""
         source = self._at(collection, cluster_time).with_options(codec_options=RAW)
         with translated(self._shown):
             for document in source.find(**within.find({}), projection={ID: 1}):
@@ -229,16 +254,16 @@ class Mongo:
         distinct = [cut for number, cut in enumerate(cuts) if number == 0 or cut != cuts[number - 1]]
         return [Range(lower, upper) for lower, upper in zip([None, *distinct], [*distinct, None], strict=True)]
 
-    def refused(self, entity: Entity, cluster_time: Timestamp, within: Range) -> Iterator[bytes]:
-        """Yield the BSON of each document of a range that the contract's gate refuses."""
+    def refused(self, entity: Entity, cluster_time: Timestamp, within: Range | Ids) -> Iterator[bytes]:
+        """Yield the BSON of each of some documents that the contract's gate refuses."""
         condition = {"$nor": [{"$jsonSchema": gate(entity)}]}
         source = self._at(entity.collection, cluster_time).with_options(codec_options=RAW)
         with translated(self._shown):
             for document in source.find(**within.find(condition)):
                 yield bytes(document.raw)
 
-    def admitted(self, entity: Entity, cluster_time: Timestamp, within: Range) -> Iterator[bytes]:
-        """Yield the documents of a range that the contract's gate lets pass, as the server sends them.
+    def admitted(self, entity: Entity, cluster_time: Timestamp, within: Range | Ids) -> Iterator[bytes]:
+        """Yield those of some documents that the contract's gate lets pass, as the server sends them.
 
         Each item is the BSON of some documents, one after the other; a megabyte where they are about equally large.
         """
@@ -259,38 +284,47 @@ class Mongo:
                 {}, sort=[(ID, 1)], hint=[(ID, 1)], batch_size=rows, **plain
             )
 
-    def touched(self, collection: str, after: Timestamp, upto: Timestamp) -> set[bytes]:
-        """Return the ``_id`` of every document that was changed between two cluster times, each as it is stored.
+    def touched(self, after: Mapping[str, Timestamp], upto: Timestamp) -> Iterator[tuple[str, bytes]]:
+        """Yield which documents were changed between cluster times, a document as often as it was changed.
 
-        What is returned is the BSON element: its type, its name and its value, with which the stored document begins.
+        Each comes as its collection, and its ``_id`` as the BSON element that the stored document begins with: type,
+        name and value.
 
         Args:
-            collection: Name of the collection.
-            after: Changes at this moment are left out.
+            after: By the collection's name; changes at this moment are left out.
             upto: Changes at this moment are included.
 
         Raises:
-            SnapshotError: The oplog no longer reaches back to ``after``, or the collection was dropped or renamed.
+            SnapshotError: The oplog no longer reaches back so far, or a collection was dropped or renamed.
         """
-        start = Timestamp(after.time, after.inc + 1)
-        ids: set[bytes] = set()
-        source = self.database[collection].with_options(codec_options=RAW)
+        names, first = {"$in": list(after)}, min(after.values())
+        theirs = [{"ns.coll": names}, {"to.coll": names}, {"operationType": {"$in": ["dropDatabase", "invalidate"]}}]
+        kept = {f"documentKey.{ID}": 1, "ns.coll": 1, "to.coll": 1, "clusterTime": 1}
+        source = self.database.with_options(codec_options=RAW)
         with (
             translated(self._shown),
             source.watch(
-                [{"$project": {f"documentKey.{ID}": 1, "operationType": 1}}],
-                start_at_operation_time=start,
+                [{"$match": {"$or": theirs}}, {"$project": kept}],
+                start_at_operation_time=Timestamp(first.time, first.inc + 1),
+                max_await_time_ms=_AWAIT_MS,
                 show_expanded_events=False,
             ) as stream,
         ):
-            while True:
+            event = None
+            # All changes of a transaction bear one moment, so the last one is through when no event follows it.
+            while event is not None or _moment_of(stream.resume_token) < upto:
                 event = stream.try_next()
-                if event is not None and "documentKey" not in event:
-                    raise SnapshotError(f"the collection {collection} was dropped or renamed; run etl replicate")
-                if event is not None:
-                    ids.add(event["documentKey"].raw[4:-1])  # without the length before and the end after it
-                if _moment_of(stream.resume_token) >= upto:
-                    return ids
+                if event is None:
+                    continue
+                if event["clusterTime"] > upto:
+                    return
+                concerned = [
+                    name for name in _concerned(event) or after if event["clusterTime"] > after.get(name, upto)
+                ]
+                if concerned and "documentKey" not in event:
+                    raise SnapshotError(f"the collection {concerned[0]} was dropped or renamed; run etl replicate")
+                if concerned:
+                    yield concerned[0], event["documentKey"].raw[4:-1]  # without the length before and the end after it
 
     def _batch_rows(self, collection: str) -> int:
         """Return how many documents make up a batch."""
@@ -307,6 +341,20 @@ def _bound(document: RawBSONDocument) -> Document | None:
         return bson.decode(document.raw, FAR_DATES)
     except bson.errors.BSONError:
         return None
+
+
+def _element(kind: bytes, name: bytes, value: bytes) -> bytes:
+    return kind + name + b"\0" + value
+
+
+def _document(*elements: bytes) -> bytes:
+    body = b"".join(elements)
+    return (len(body) + 5).to_bytes(4, "little") + body + b"\0"
+
+
+def _concerned(event: RawBSONDocument) -> list[str]:
+    """Return the collections that an event of a change stream names: of a renaming both, of a dropped database none."""
+    return [event[side]["coll"] for side in ("ns", "to") if "coll" in event.get(side, {})]
 
 
 def _moment_of(resume_token: Any) -> Timestamp:

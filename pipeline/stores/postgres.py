@@ -31,7 +31,6 @@ from pipeline.stores.columns import MADE, Change, Found, change, made_name, type
 
 Row = tuple[Any, ...]
 _REFUSED = {"28P01", "28000", "42501"}  # invalid password, invalid authorization, insufficient privilege
-_DOCUMENTS = "_documents"
 _BUILDERS = 2  # connections that build indexes at the same time
 _INDEX_MEMORY = "256MB"  # of the server, for each of them
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -78,8 +77,9 @@ class Postgres:
         for table in staging.tables:
             self.execute(*postgres_table(staging.name, table))
         self.execute(f"CREATE TABLE {name}._partitions (partition bigint PRIMARY KEY, loaded_by bigint NOT NULL)")
-        if not staging.whole:
-            self.execute(f"CREATE TABLE {name}.{_DOCUMENTS} ({_key_column(staging)})")
+        for root in () if staging.whole else staging.roots:
+            key = root.columns[0]
+            self.execute(f"CREATE TABLE {name}.{staging.documents(root)} ({quoted(key.name)} {postgres_type(key)})")
 
     @contextmanager
     def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> Iterator[LoadFrame]:
@@ -89,9 +89,10 @@ class Postgres:
         self.execute(f"INSERT INTO {quoted(staging.name)}._partitions VALUES ({partition}, {mine})")
         yield lambda table, frame: self._copy(staging.name, table, frame)
 
-    def enlist(self, staging: Staging, ids: pl.Series) -> None:
-        """Name documents that a staging area which is not whole speaks for."""
-        self.append(staging.name, _DOCUMENTS, ids.to_frame(ID).to_arrow(compat_level=pl.CompatLevel.oldest()))
+    def enlist(self, staging: Staging, root: Table, ids: pl.Series) -> None:
+        """Name documents that a staging area which is not whole speaks for, within the caller's transaction."""
+        rows = ids.to_frame(ID).to_arrow(compat_level=pl.CompatLevel.oldest())
+        self.append(staging.name, staging.documents(root), rows)
 
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""
@@ -126,6 +127,8 @@ class Postgres:
                 for table in staging.tables
                 for keys in [postgres_keys(staging.name, table) if table in missing else []]
             ]
+            named = () if staging.whole else map(staging.documents, staging.roots)
+            building.append(pool.submit(self._build, [f"ANALYZE {quoted(staging.name)}.{name}" for name in named]))
             for one in building:
                 one.result()
         names = {table.name for table in new}
@@ -326,10 +329,10 @@ class Postgres:
         )
         assignments = ", ".join(f"{quoted(names[one.name])} = s.{quoted(one.name)}" for one in values)
         given = ", ".join(f"s.{quoted(name)}" for name in table.names)
-        spoken_for = f" AND t.{quoted(ID)} IN (SELECT {quoted(ID)} FROM {quoted(staging.name)}.{_DOCUMENTS})"
+        documents = "" if staging.whole else f"{quoted(staging.name)}.{staging.documents(table)}"
+        spoken_for = f" AND t.{quoted(ID)} IN (SELECT {quoted(ID)} FROM {documents})" if documents else ""
         self.execute(
-            f"DELETE FROM {target} t WHERE NOT EXISTS (SELECT FROM {source} s WHERE {same_key})"
-            f"{'' if staging.whole else spoken_for}",
+            f"DELETE FROM {target} t WHERE NOT EXISTS (SELECT FROM {source} s WHERE {same_key}){spoken_for}",
             f"MERGE INTO {target} t USING {source} s ON {same_key} "
             f"WHEN MATCHED AND ({changed}) THEN UPDATE SET {assignments} "
             f"WHEN NOT MATCHED THEN INSERT ({quoted_names(names[name] for name in table.names)}) VALUES ({given})",
@@ -408,12 +411,6 @@ class Postgres:
             if state.startswith("08") or "connection" in message.lower() or "could not translate" in message:
                 raise ServerError(f"PostgreSQL at {self._shown} can't be reached: {message}") from error
             raise EtlError(f"PostgreSQL at {self._shown}: {message}") from error
-
-
-def _key_column(staging: Staging) -> str:
-    """Return the definition of a column for the ids of documents."""
-    column = staging.tables[0].columns[0]
-    return f"{quoted(column.name)} {postgres_type(column)}"
 
 
 def _tries() -> Iterator[None]:

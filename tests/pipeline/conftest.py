@@ -131,7 +131,7 @@ def cut_short(settings: Settings) -> Callable[..., int]:
     It returns the exit code: minus nine if the process died there.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.replicate", "pipeline.marts", "pymongoarrow.api"])
+    context.set_forkserver_preload(["pipeline.replicate", "pipeline.sync", "pipeline.marts", "pymongoarrow.api"])
     uris = {name: value.get_secret_value() for name, value in settings if name.endswith("_uri")}
     given = {"settings": {**uris, "mongo_database": settings.mongo_database, "contracts": settings.contracts}}
 

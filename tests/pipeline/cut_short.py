@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline import books, marts, publishing, replicate
+from pipeline import books, marts, publishing, replicate, sync
 from pipeline.connections import Connections, connect
 from pipeline.errors import EtlError
 from pipeline.replicate import Partition, Run
@@ -58,13 +58,15 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "staged and not committed": lambda: die_after(ClickHouse, "stage"),
     "after staging": lambda: die_after(replicate, "open_run"),
     "in the middle of a load": lambda: None,  # by the progress callback
-    "after a load": lambda: die_after(replicate, "load"),
+    "changes noted": lambda: die_after(books, "pages"),
+    "after a load": lambda: (die_after(replicate, "load"), die_after(sync, "load")),
     "after all loads": lambda: die_before(replicate, "publish"),
     "while keys are built": lambda: die_before(Postgres, "_build", 2),
     "before the references": lambda: die_before(Postgres, "_build", 3),
     "prepared": lambda: die_after(ClickHouse, "prepare"),
     "before the commit": lambda: die_after(books, "enter_publication"),
     "after the commit": lambda: die_before(ClickHouse, "publish"),
+    "half applied": lambda: die_at_statement("DELETE", 2),
     "before the second rename": lambda: die_at_statement("RENAME", 2),
     "before the second exchange": lambda: die_at_statement("EXCHANGE", 2),
     "between an exchange and its view": lambda: die_at_statement("CREATE OR REPLACE VIEW", 2),
@@ -82,6 +84,8 @@ def perform(connections: Connections, command: str, moment: str, arguments: dict
 
     if command == "replicate":
         replicate.replicate(connections, **arguments, progress=progress)
+    elif command == "sync":
+        sync.sync(connections, **arguments, progress=progress)
     elif command == "load":
         run, partition = Run.from_json(arguments["run"]), Partition.from_json(arguments["partition"])
         replicate.load(connections, run, partition)

@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from pipeline.stores.postgres import Postgres
 
 ROOT = Path(cli.__file__).parents[2]
-COMMANDS = ("demo", "generate", "replicate", "verify", "marts", "status", "up", "down")
+COMMANDS = ("demo", "generate", "replicate", "sync", "verify", "marts", "status", "up", "down")
 CLOSED_PORT = 1
 SECRET = "s3cr3t"
 
@@ -198,6 +198,59 @@ def test_the_job_step_by_step_for_people(etl: Etl) -> None:
     assert re.search(r"user_activity +[\d,]+ ", built.out)
     assert re.search(r"SupportTickets +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +\w+ +postgres, clickhouse", state.out)
     assert "embedded engines that run under" in state.out
+
+
+def test_the_changes_are_followed(etl: Etl, connections: Connections) -> None:
+    assert etl("generate", "--scale", "0", "--rows", "SearchQueries=20").code == 0
+    assert etl("replicate").code == 0
+    queries = connections.mongo.database["SearchQueries"]
+    queries.delete_one({})
+    queries.update_one({}, {"$set": {"new": 1}})
+    queries.insert_one({"_id": 1})
+    found = etl("sync", "--json")
+    assert found.code == 0, found
+    changed = {one["collection"]: one for one in found.json["collections"]}["SearchQueries"]
+    assert {name: changed[name] for name in ("changed", "loaded", "deleted", "quarantined")} == {
+        "changed": 3,
+        "loaded": 1,
+        "deleted": 1,
+        "quarantined": 1,
+    }
+    assert [one["path"] for one in found.json["drift"]] == ["/new"]
+    assert etl("verify", "--json").json["proven"]
+    queries.delete_one({"_id": 1})
+    shown = etl("sync", "SearchQueries").out
+    assert re.search(r"SearchQueries +postgres clickhouse +1 +0 +1 +0", shown), shown
+    assert "sync" in {one["kind"] for one in etl("status", "--json").json["runs"]}
+    _assert_one_sentence(etl("sync", "Nothing"), "there is no contract of 'Nothing'")
+    _assert_one_sentence(etl("sync", "--max-quarantined", "x"), "a number or a percentage")
+
+
+def test_ctrl_c_ends_following_and_tells_all_that_came(settings: Settings, connections: Connections) -> None:
+    uris = {f"ETL_{name.upper()}": value.get_secret_value() for name, value in settings if name.endswith("_uri")}
+    process = _start(
+        settings.home,
+        "sync",
+        "--follow",
+        "--every",
+        "0.2",
+        "--json",
+        ETL_MONGO_DATABASE=settings.mongo_database,
+        **uris,
+    )
+    assert process.stderr is not None
+    assert "Ctrl-C ends it" in process.stderr.readline()
+    for _ in range(3):
+        time.sleep(0.5)
+        assert connections.mongo.database["SearchQueries"].delete_one({}).deleted_count == 1
+    told = [process.stderr.readline()]
+    while sum(int(re.search(r"([0-9]+) deleted", line)[1]) for line in told) < 3:  # type: ignore[index]
+        told.append(process.stderr.readline())
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    (queries,) = (one for one in json.loads(out)["collections"] if one["collection"] == "SearchQueries")
+    assert (queries["changed"], queries["deleted"]) == (3, 3)
 
 
 def test_a_store_that_differs_is_told_with_exit_code_1(etl: Etl, connections: Connections) -> None:

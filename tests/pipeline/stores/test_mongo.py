@@ -21,6 +21,7 @@ from pipeline.errors import EtlError, ServerError, SnapshotError, UsageError
 from pipeline.replicate import Partition
 from pipeline.stores.mongo import FAR_DATES, RAW, Mongo, Range
 from transforms.documents import documents
+from transforms.identity import alone
 
 THINGS = Entity("Things", "Things.", "thing_id", (identifier("thing_id", "Key."), text("padding", "Padding.")))
 ODD_IDS: list[Any] = [
@@ -263,11 +264,27 @@ def test_ids_touched_between_two_moments(mongo: Mongo, odd: list[bytes]) -> None
     after = mongo.cluster_time()
     wanted = [document for document in odd if b"\xff\xfe\xc3" not in document]
     for begin, end in ((before, middle), (middle, after), (before, after)):
-        touched = mongo.touched(THINGS.collection, begin, end)
+        touched = {element for _, element in mongo.touched({THINGS.collection: begin}, end)}
         assert len(touched) == len(wanted)
         assert all(any(document[4:].startswith(element) for element in touched) for document in wanted)
-    assert mongo.touched(THINGS.collection, after, after) == set()
-    assert mongo.touched(THINGS.collection, after, mongo.cluster_time()) == set()
+    assert list(mongo.touched({THINGS.collection: after}, after)) == []
+    assert list(mongo.touched({THINGS.collection: after}, mongo.cluster_time())) == []
+
+
+def test_changes_of_several_collections_come_together_each_from_its_own_moment(mongo: Mongo) -> None:
+    first = mongo.cluster_time()
+    mongo.database["One"].insert_one({"_id": 1})
+    mongo.database["Another"].insert_one({"_id": 2})
+    mongo.database["Another"].drop()  # before the moment that it is followed from
+    second = mongo.cluster_time()
+    mongo.database["One"].insert_one({"_id": 3})
+    mongo.database["Another"].insert_one({"_id": 4})
+    found = mongo.touched({"One": first, "Another": second}, mongo.cluster_time())
+    assert [(name, bson.decode(alone(element))["_id"]) for name, element in found] == [
+        ("One", 1),
+        ("One", 3),
+        ("Another", 4),
+    ]
 
 
 def test_changes_of_a_dropped_collection_can_not_be_followed(mongo: Mongo) -> None:
@@ -275,7 +292,7 @@ def test_changes_of_a_dropped_collection_can_not_be_followed(mongo: Mongo) -> No
     before = mongo.cluster_time()
     mongo.database["Gone"].drop()
     with pytest.raises(SnapshotError, match="Gone was dropped or renamed; run etl replicate"):
-        mongo.touched("Gone", before, mongo.cluster_time())
+        list(mongo.touched({"Gone": before}, mongo.cluster_time()))
 
 
 def test_an_identity_changes_with_the_collection(mongo: Mongo) -> None:

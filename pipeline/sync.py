@@ -1,0 +1,224 @@
+"""The changes since: documents that were changed after the published moment, read again at a later one and published.
+
+Change streams tell which documents were touched, and nothing else is taken from them: the documents themselves are read
+at one moment, in the same way as by a full copy. So whatever happened to one in between, and in which order, it comes
+out as it is at that moment, and doing it again changes nothing.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from bson import Timestamp
+
+from pipeline import books
+from pipeline.books import Page
+from pipeline.connections import Connections
+from pipeline.errors import UsageError
+from pipeline.proof import allowed
+from pipeline.publishing import abandon, finish_what_was_cut_short, refuse_other_columns
+from pipeline.replicate import Progress, load, publish
+from pipeline.run import Partition, Places, Run, staging_of
+
+_NOTED = 10_000  # changed documents that are noted together
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What became of a collection's changes.
+
+    Attributes:
+        collection: Name of the collection.
+        targets: Names of the stores that follow it.
+        since: The moment that they showed.
+        cluster_time: The moment that they show now.
+        changed: How many documents were changed in between.
+        loaded: How many of them are in the stores now.
+        quarantined: How many of them were refused.
+        run_id: The last run that changed something; None if nothing was changed.
+    """
+
+    collection: str
+    targets: tuple[str, ...]
+    since: Timestamp
+    cluster_time: Timestamp
+    changed: int = 0
+    loaded: int = 0
+    quarantined: int = 0
+    run_id: str | None = None
+
+    @property
+    def deleted(self) -> int:
+        """How many of the changed documents are no more."""
+        return self.changed - self.loaded - self.quarantined
+
+
+def sync(
+    connections: Connections,
+    collections: Iterable[str] = (),
+    progress: Progress = lambda partition, source, loaded: None,
+    max_quarantined: str | None = None,
+) -> list[Synced]:
+    """Bring what is published to the present moment, all collections to the same.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections; all that are published if none is named.
+        progress: Is told the documents of each partition, and how many of them are through.
+        max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of the changed; None for any number.
+
+    Returns:
+        What became of each collection.
+
+    Raises:
+        UsageError: A collection is not published, or its contract declares other columns than are published.
+        SnapshotError: MongoDB no longer knows all changes, or a collection was dropped or renamed.
+        BooksOpenError: A changed document is neither loaded nor quarantined; nothing was published.
+        QuarantineLimitError: More documents were refused than tolerated; nothing was published.
+    """
+    if max_quarantined is not None:
+        allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
+    finish_what_was_cut_short(connections)
+    shown = _shown(connections, collections)
+    # In this order, as in a full copy: what is dropped from here on is noticed in the end.
+    uuids, moment = connections.mongo.uuids(), connections.mongo.cluster_time()
+    found: list[Synced] = []
+    for targets, since in shown.items():
+        run = Run("", moment, {name: uuids.get(name) for name in since}, targets, whole=False)
+        found += _followed(connections, run, since, progress, max_quarantined)
+    return sorted(found, key=lambda one: one.collection)
+
+
+def follow(
+    connections: Connections, collections: Iterable[str] = (), rest: float = 5.0, max_quarantined: str | None = None
+) -> Iterator[list[Synced]]:
+    """Sync again and again, and yield what became of the changes each time.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections; all that are published if none is named.
+        rest: Seconds between the end of a sync and the next one.
+        max_quarantined: As for :func:`sync`, each time.
+    """
+    asked = tuple(collections)
+    while True:
+        yield sync(connections, asked, max_quarantined=max_quarantined)
+        time.sleep(rest)
+
+
+def summed(earlier: Iterable[Synced], later: Iterable[Synced]) -> list[Synced]:
+    """Return what became of the changes over two syncs, by collection and stores."""
+    found = {(one.collection, one.targets): one for one in earlier}
+    for one in later:
+        before = found.get((one.collection, one.targets), replace(one, changed=0, loaded=0, quarantined=0))
+        found[one.collection, one.targets] = replace(
+            one,
+            since=before.since,
+            changed=before.changed + one.changed,
+            loaded=before.loaded + one.loaded,
+            quarantined=before.quarantined + one.quarantined,
+            run_id=one.run_id or before.run_id,
+        )
+    return list(found.values())
+
+
+def _shown(connections: Connections, collections: Iterable[str]) -> dict[tuple[str, ...], dict[str, Timestamp]]:
+    """Return the moment that each collection shows, grouped by the stores that it is published in.
+
+    Where two stores show two moments it is the earlier one: to one of them some changes are no news.
+    """
+    asked = tuple(collections)
+    chosen = [entity.collection for entity in connections.chosen(asked)]
+    moments: dict[str, dict[str, Timestamp]] = defaultdict(dict)
+    with connections.postgres.transaction():
+        for one in books.publications(connections.postgres):
+            moments[one.name][one.target] = one.cluster_time
+    missing = [name for name in chosen if name not in moments]
+    if missing and (asked or len(missing) == len(chosen)):
+        raise UsageError(f"{', '.join(missing)}: not replicated yet; run etl replicate")
+    groups: dict[tuple[str, ...], dict[str, Timestamp]] = defaultdict(dict)
+    for name in chosen:
+        if name in moments:
+            groups[tuple(moments[name])][name] = min(moments[name].values())
+    return groups
+
+
+def _followed(
+    connections: Connections, run: Run, since: dict[str, Timestamp], progress: Progress, limit: str | None
+) -> list[Synced]:
+    """Follow collections that are published in the same stores; where nothing was changed, no run is opened."""
+    changes = connections.mongo.touched(since, run.cluster_time)
+    first = next(changes, None)
+    changed = [] if first is None else _taken_over(connections, run, since, chain([first], changes), progress, limit)
+    unchanged = since.keys() - {one.collection for one in changed}
+    with connections.postgres.transaction():
+        books.advance(connections.postgres, unchanged, run.targets, run.cluster_time)
+    return [*changed, *(Synced(name, run.targets, since[name], run.cluster_time) for name in unchanged)]
+
+
+def _taken_over(
+    connections: Connections,
+    wanted: Run,
+    since: dict[str, Timestamp],
+    changes: Iterable[tuple[str, bytes]],
+    progress: Progress,
+    limit: str | None,
+) -> list[Synced]:
+    """Do a run of the collections that were changed, from noting the changes to the publish."""
+    postgres, moment, targets = connections.postgres, wanted.cluster_time, wanted.targets
+    with postgres.transaction():
+        run_id = books.open_run(postgres, "sync", moment, targets, single_process=True)
+    try:
+        for some in _distinct(changes):
+            with postgres.transaction():
+                books.touch(postgres, run_id, some)
+        with postgres.transaction():
+            pages = books.pages(postgres, run_id)
+        run = replace(wanted, id=run_id, uuids={page.collection: wanted.uuids[page.collection] for page in pages})
+        partitions = _plan(connections, run, pages)
+        for partition in partitions:
+            load(connections, run, partition, progress)
+        accounts = {account.collection: account for account in publish(connections, run, limit)}
+    except BaseException as error:
+        abandon(connections, run_id, targets, str(error) or type(error).__name__)
+        raise
+    numbers = Counter[str]()
+    for page in pages:
+        numbers[page.collection] += page.ids
+    return [
+        Synced(name, targets, since[name], moment, numbers[name], one.loaded, one.quarantined, run_id)
+        for name, one in accounts.items()
+    ]
+
+
+def _plan(connections: Connections, run: Run, pages: Sequence[Page]) -> list[Partition]:
+    """Make partitions of what was noted, open their accounts, and create the staging areas."""
+    postgres, collections = connections.postgres, list(run.uuids)
+    for collection in collections:
+        refuse_other_columns(connections, connections.entities[collection], run.targets)
+    partitions = [
+        Partition(
+            page.collection, number, Places(page.after, page.upto), f"{page.collection} {number + 1}/{len(pages)}"
+        )
+        for number, page in enumerate(pages)
+    ]
+    with postgres.transaction():
+        books.lock_publishing(postgres)  # of two runs at once only one may create the schema
+        books.plan(postgres, run.id, [one.as_json() for one in partitions], run.targets)
+        for target in connections.targets(run.targets):
+            target.stage(staging_of(connections, run))
+    return partitions
+
+
+def _distinct(changes: Iterable[tuple[str, bytes]]) -> Iterator[set[tuple[str, bytes]]]:
+    """Yield changes, many at a time; a document that is changed over and over appears once among them."""
+    found: set[tuple[str, bytes]] = set()
+    for one in changes:
+        found.add(one)
+        if len(found) == _NOTED:
+            yield found
+            found = set()
+    if found:
+        yield found
