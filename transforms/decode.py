@@ -63,8 +63,6 @@ def decode(batch: bytes, entity: Entity) -> pa.Table:
             raise TwiceNamedError("a document has two fields of one name")
     table = _read(batch, beginnings, entity)
     table.validate(full=True)  # finds invalid UTF-8, which would bring Polars down
-    if any(_has_items_too_many(chunk) for column in table.columns for chunk in column.chunks):
-        raise TwiceNamedError("an item of an array has fields of one name")
     return table
 
 
@@ -78,8 +76,7 @@ def _read(batch: bytes, beginnings: Places, entity: Entity) -> pa.Table:
             if found is not None and len(found.counts):
                 kind = types[field.name]
                 apart[field.name] = _nested(found, kind[0] if field.repeated else kind, repeated=field.repeated)
-    schema = Schema({name: kind for name, kind in types.items() if name not in apart})
-    table = find_arrow_all(_OneBatch(batch), {}, schema=schema)
+    table = _found(batch, {name: kind for name, kind in types.items() if name not in apart})
     for name, array in apart.items():
         table = table.append_column(name, array)
     return table.select(list(types))
@@ -87,13 +84,21 @@ def _read(batch: bytes, beginnings: Places, entity: Entity) -> pa.Table:
 
 def _nested(found: Nested, types: dict[str, Any], *, repeated: bool) -> pa.Array:
     """Decode the documents that a field holds."""
-    table = find_arrow_all(_OneBatch(found.batch), {}, schema=Schema(types)).combine_chunks()
+    table = _found(found.batch, types).combine_chunks()
     if len(table) != found.counts.sum():
         raise TwiceNamedError("a document within another one has fields of one name")
     structs = pa.StructArray.from_arrays([one.combine_chunks() for one in table.columns], table.column_names)
     if not repeated:
         return structs
     return pa.ListArray.from_arrays(pa.array(np.cumsum([0, *found.counts]), pa.int32()), structs)
+
+
+def _found(batch: bytes, types: dict[str, Any]) -> pa.Table:
+    """Return what PyMongoArrow finds in documents, as it is: to combine chunks would cut off items too many."""
+    table = find_arrow_all(_OneBatch(batch), {}, schema=Schema(types))
+    if any(_has_items_too_many(chunk) for column in table.columns for chunk in column.chunks):
+        raise TwiceNamedError("an item of an array has fields of one name")
+    return table
 
 
 def _with_name_twice(batch: bytes, beginnings: Places, entity: Entity) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ Document = dict[str, Any]
 DECODING: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 # Decoded in one call, which saves half of the time; more at once would only take memory.
 TOGETHER = 2_000
+_SHORTEST = 5  # bytes of a document: its length and its end
 _ITEMS = [b"\x03%d\0" % number for number in range(TOGETHER)]
 
 
@@ -24,11 +25,12 @@ def documents(batch: bytes) -> list[bytes]:
 
 
 def starts(batch: bytes) -> list[int]:
-    """Return where the documents of a batch begin."""
+    """Return where the documents of a batch begin; what follows a length that can't be is all one."""
     found, start = [], 0
     while start < len(batch):
         found.append(start)
-        start += int.from_bytes(batch[start : start + 4], "little")
+        length = int.from_bytes(batch[start : start + 4], "little")
+        start = start + length if length >= _SHORTEST else len(batch)  # by 0 it would go on for ever
     return found
 
 

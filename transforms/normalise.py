@@ -25,7 +25,7 @@ def normalise(batch: pa.Table, entity: Entity, free_form: Mapping[str, pl.Series
     fields = {field.name: field for field in (entity.id_field, *entity.fields)}
     arrays = {name: _plain(batch[name].combine_chunks(), fields[name]) for name in batch.column_names}
     documents = pl.DataFrame(pl.from_arrow(pa.table(arrays))).with_columns(
-        *(series.alias(name) for name, series in free_form.items())
+        *(series.alias(_beside(name)) for name, series in free_form.items())
     )
     frames = {entity.root.name: documents.select(_expression(column, entity.root) for column in entity.root.columns)}
     for child in entity.children:
@@ -54,7 +54,7 @@ def _child_rows(documents: pl.DataFrame, id_column: Column, child: Table) -> pl.
 def _expression(column: Column, table: Table, *inside: str) -> pl.Expr:
     """Return the expression that computes a column from the documents (or from the items, ``inside`` a struct)."""
     if column.kind is JSON:
-        value = pl.col(column.name) if column.field is not None else pl.lit(None, pl.String)
+        value = pl.col(_beside(column.name)) if column.field is not None else pl.lit(None, pl.String)
     else:
         value = _value((*inside, *column.path))
     if column.counts:
@@ -64,6 +64,11 @@ def _expression(column: Column, table: Table, *inside: str) -> pl.Expr:
     elif column.kind is TIMESTAMP:
         value = value.dt.replace_time_zone("UTC")
     return value.alias(column.name)
+
+
+def _beside(name: str) -> str:
+    """Return what a free-form column is called among the fields: as none of them, for a_b may be one beside a.b."""
+    return f"\0{name}"
 
 
 def _value(path: tuple[str, ...]) -> pl.Expr:

@@ -156,6 +156,8 @@ class Entity:
         object.__setattr__(self, "id_field", id_field)
         if self.id_kind is JSON or self.id_kind.is_array:
             raise ContractError(f"{self.collection}: an _id that is {self.id_kind.name} can't be a key in the stores")
+        if any(one.name == ID for one in self.fields):
+            raise ContractError(f"{self.collection}: every document has an '_id'; id_kind tells what it is, no field")
         _check_kind(self.id_kind, (ID,), self.collection, in_item=False)
         _ = self.tables
         if self.key not in self.root.names:

@@ -1,5 +1,6 @@
 """The copy's road from bytes to rows and verification's must meet, whatever the documents are."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
@@ -12,10 +13,10 @@ from bson import DatetimeMS, Decimal128, ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contracts.schema.entity import ID, Entity
+from contracts.schema.entity import ID, Entity, Field
 from contracts.schema.fields import documents as array_of_documents
-from contracts.schema.fields import identifier, integer, subdocument, text, texts, timestamp
-from contracts.schema.kinds import INTEGER, JSON, KEY_TEXT
+from contracts.schema.fields import free_form, identifier, integer, subdocument, text, texts, timestamp
+from contracts.schema.kinds import INTEGER, JSON, KEY_TEXT, NUMBER, array_kind
 from contracts.schema.mongo import gate
 from contracts.schema.registry import entities
 from generators import DEFECTS, World, generate
@@ -284,6 +285,46 @@ def test_a_name_that_stands_twice_never_becomes_a_neighbour_s_value(case: str, r
         assert found_in(found, raws, THINGS) == Findings()
 
 
+def test_items_with_all_their_fields_twice_are_refused_also_within_a_subdocument(raw: SimpleNamespace) -> None:
+    parts = array_of_documents("parts", "d", integer("n", "d"))
+    entity = Entity("Things", "d", "key", (identifier("key", "d"), subdocument("sub", "d", parts)))
+
+    def with_item(number: int, *elements: bytes) -> bytes:
+        array = raw.inside("parts", raw.document(raw.inside("0", raw.document(*elements))), b"\x04")
+        start = raw.element(ID, ObjectId(number.to_bytes(12, "big"))), raw.element("key", "k")
+        return bytes(raw.document(*start, raw.inside("sub", raw.document(array))))
+
+    raws = [
+        with_item(1, raw.element("n", 1)),
+        with_item(2, raw.element("n", 2), raw.element("n", 3)),
+        with_item(3, raw.element("n", 4)),
+    ]
+    found = digest(b"".join(raws), entity)
+    assert [one.raw for one in found.refused] == [raws[1]]
+    assert found_in(found, raws, entity) == Findings()
+
+
+@pytest.mark.parametrize("name", ["0", "7", "x", ""])
+def test_a_nan_is_kept_whatever_an_item_is_called(name: str, raw: SimpleNamespace) -> None:
+    entity = Entity("Things", "d", "key", (identifier("key", "d"), Field("numbers", array_kind(NUMBER), "d")))
+    array = raw.inside("numbers", raw.document(raw.element(name, math.nan), raw.element(name, 1.5)), b"\x04")
+    one = bytes(raw.document(raw.element(ID, ObjectId()), raw.element("key", "k"), array))
+    found = digest(one, entity)
+    assert found.refused == []
+    assert found_in(found, [one], entity) == Findings()
+
+
+def test_a_free_form_column_may_be_called_as_another_field_is() -> None:
+    inside = subdocument("a", "d", free_form("b", "d")), subdocument("c", "d", free_form("d", "d", nullable=True))
+    others = subdocument("a_b", "d", integer("n", "d")), array_of_documents("c_d", "d", integer("n", "d"))
+    entity = Entity("Things", "d", "key", (identifier("key", "d"), *inside, *others))
+    made = [{"key": "k", "a": {"b": {"x": 1}}, "a_b": {"n": 2}, "c": {}, "c_d": [{"n": 3}]}]
+    raws = [bson.encode(one) for one in distinct(made)]
+    found = digest(b"".join(raws), entity)
+    assert found.refused == []
+    assert found_in(found, raws, entity) == Findings()
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_arrays_that_are_all_empty_are_no_reason(count: int) -> None:
     entity = Entity(
@@ -368,6 +409,14 @@ def test_batches_are_cut_where_documents_end() -> None:
     raws = [good(number) for number in range(4)]
     assert documents(b"".join(raws)) == raws
     assert documents(b"") == []
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 2**31, 2**32 - 1])
+def test_what_follows_a_length_that_can_not_be_is_refused(length: int) -> None:
+    damaged = length.to_bytes(4, "little") + good(2)[4:]
+    found = digest(good(1) + damaged, THINGS)
+    assert [one.raw for one in found.refused] == [damaged]
+    assert found_in(found, [good(1), damaged], THINGS) == Findings()
 
 
 # --- Several things at once
