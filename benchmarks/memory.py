@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pymongo import MongoClient
+
 from benchmarks import record, stores, world
 from benchmarks.contenders import CONTENDERS, Contender, Job
 from benchmarks.measure import measure
@@ -21,6 +23,7 @@ STEPS = {
     "both_again": "repeated copy",
     "verify": "verify",
     "marts": "marts",
+    "sync": "sync of a tenth",
 }
 ETL = str(Path(sys.executable).with_name("etl"))
 
@@ -37,6 +40,21 @@ MARTS = Contender(
 )
 
 
+def _change_a_tenth(job: Job) -> None:
+    with MongoClient[dict[str, Any]](job.uris.mongo) as client:
+        everything = client[job.database][COLLECTION]
+        everything.update_many({"session_id": {"$regex": "7$"}}, {"$set": {"device.os": "Plan 9"}})
+
+
+SYNC = Contender(
+    "sync",
+    "etl sync, both stores",
+    lambda _: [ETL, "sync", COLLECTION, "--json"],
+    _change_a_tenth,
+    "a tenth of the documents changed since",
+)
+
+
 def run(sizes: Sequence[int]) -> dict[str, Any]:
     """Measure one run of each per size, save after each size, and return the results; other sizes stay."""
     saved = record.read("memory")
@@ -48,7 +66,8 @@ def run(sizes: Sequence[int]) -> dict[str, Any]:
             wanted = {COLLECTION: rows, **dict.fromkeys(OTHERS, max(rows // OTHERS_PART, 1))}
             one |= world.fill(uris, database, wanted)[COLLECTION]
             job = Job(uris, home, database, COLLECTION, "", rows)
-            one["steps"] = {name: _step(MARTS if name == MARTS.name else CONTENDERS[name], job) for name in STEPS}
+            known = CONTENDERS | {MARTS.name: MARTS, SYNC.name: SYNC}
+            one["steps"] = {name: _step(known[name], job) for name in STEPS}
             stores.forget_ours(uris)
             world.drop(uris, database)
             others = [other for other in found["sizes"] if other["documents"] != one["documents"]]

@@ -28,11 +28,12 @@ class Theme:
     others: str
     third: str
     fourth: str
+    fifth: str
 
 
 THEMES = {
-    "light": Theme("#1f2328", "#59636e", "#d1d9e0", "#0969da", "#9aa4af", "#bc4c00", "#1a7f37"),
-    "dark": Theme("#f0f6fc", "#9198a1", "#3d444d", "#4493f8", "#656c76", "#f0883e", "#3fb950"),
+    "light": Theme("#1f2328", "#59636e", "#d1d9e0", "#0969da", "#9aa4af", "#bc4c00", "#1a7f37", "#8250df"),
+    "dark": Theme("#f0f6fc", "#9198a1", "#3d444d", "#4493f8", "#656c76", "#f0883e", "#3fb950", "#ab7df8"),
 }
 
 
@@ -97,7 +98,7 @@ def _bars(name: str, result: dict[str, Any], theme: Theme) -> str:
 
 def _lines(memory: dict[str, Any], theme: Theme) -> str:
     """Return peak memory against the size of the collection, both on linear scales from zero."""
-    colours = dict(zip(STEPS, (theme.ours, theme.others, theme.third, theme.fourth), strict=True))
+    colours = dict(zip(STEPS, (theme.ours, theme.others, theme.third, theme.fourth, theme.fifth), strict=True))
     bottom, top, most_x = 330, 60, max(one["documents"] for one in memory["sizes"])
     highest = max(step["peak_rss_mib"] for one in memory["sizes"] for step in one["steps"].values())
     left, right, most_y = 70, WIDTH - 170, max(800, 200 * ceil(highest / 200))
@@ -121,9 +122,9 @@ def _lines(memory: dict[str, Any], theme: Theme) -> str:
         parts += _line([(x(size), y(found["peak_rss_mib"])) for size, found in sized], colours[step])
     for place, (step, title) in enumerate(STEPS.items()):
         parts.append(
-            f'<rect x="{right + 8}" y="{bottom - 92 + place * 22}" width="12" height="12" fill="{colours[step]}"/>'
+            f'<rect x="{right + 8}" y="{bottom - 114 + place * 22}" width="12" height="12" fill="{colours[step]}"/>'
         )
-        parts.append(_text(right + 26, bottom - 82 + place * 22, title, theme.text))
+        parts.append(_text(right + 26, bottom - 104 + place * 22, title, theme.text))
     title = f"Peak memory in MiB against documents, ETL_MEMORY={memory['memory']} ({memory['collection']})"
     return _picture(title, bottom + 40, parts, theme)
 
