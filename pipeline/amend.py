@@ -41,7 +41,7 @@ class Replayed:
         retried: How many there were.
         loaded: How many of them are in the stores now.
         refused: How many are refused still.
-        changed: How many of the refused have been changed or deleted in MongoDB since; the next full copy sees that.
+        changed: How many of the refused have been changed or deleted in MongoDB since; the next sync sees that.
     """
 
     collection: str

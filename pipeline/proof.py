@@ -10,7 +10,7 @@ from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, QuarantineLimitError, UsageError
 from pipeline.run import Partition, Run, selected, staging_of
 from pipeline.stores import Target
-from pipeline.stores.mongo import Range
+from pipeline.stores.selection import Range
 from transforms.expected import expected_id
 from transforms.identity import decoded_id, identity
 

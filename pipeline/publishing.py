@@ -4,11 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 
+from bson import Timestamp
+
 from contracts.schema.entity import Entity, Table
 from contracts.schema.registry import marts
 from pipeline import books
 from pipeline.books import Publication, as_number
-from pipeline.connections import Connections
+from pipeline.connections import TARGETS, Connections
 from pipeline.errors import EtlError, SnapshotError, UsageError
 from pipeline.stores import Staging
 
@@ -71,6 +73,30 @@ def finish_what_was_cut_short(connections: Connections) -> None:
     with postgres.transaction():
         books.lock_publishing(postgres)
         _sweep(connections)
+
+
+def shown(
+    connections: Connections, collections: Iterable[str] = (), targets: Iterable[str] = TARGETS
+) -> dict[str, dict[str, Timestamp]]:
+    """Return which moment collections show, by collection and target.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections; all that are published if none is named.
+        targets: Names of the targets.
+
+    Raises:
+        UsageError: A named collection is not published, or none is.
+    """
+    asked, wanted = tuple(collections), {target.name for target in connections.targets(targets)}
+    moments: dict[str, dict[str, Timestamp]] = {entity.collection: {} for entity in connections.chosen(asked)}
+    for one in books.publications(connections.postgres):
+        if one.name in moments and one.target in wanted:
+            moments[one.name][one.target] = one.cluster_time
+    missing = [name for name, found in moments.items() if not found]
+    if missing and (asked or len(missing) == len(moments)):
+        raise UsageError(f"{', '.join(missing)}: not replicated yet; run etl replicate")
+    return {name: found for name, found in moments.items() if found}
 
 
 def abandon(connections: Connections, run_id: str, targets: Iterable[str], message: str) -> None:

@@ -20,7 +20,7 @@ from pipeline.publishing import abandon, finish_what_was_cut_short
 from pipeline.run import Partition, Run, selected, staging_of
 from pipeline.stopwatch import Stopwatch
 from pipeline.stores import LoadFrame
-from pipeline.stores.mongo import Ids, Range
+from pipeline.stores.selection import Ids, Range
 from transforms.careful import careful
 from transforms.digest import Decoded, Digest, decoded, judged
 from transforms.documents import resized

@@ -11,7 +11,7 @@ from pipeline.books import as_number
 from pipeline.connections import Connections
 from pipeline.publishing import REPLICA, tables_of
 from pipeline.stores import Staging
-from pipeline.stores.mongo import Ids, Range
+from pipeline.stores.selection import Ids, Range
 
 _EXACT = json_util.CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_MS)
 

@@ -16,9 +16,8 @@ from bson import Timestamp
 from pipeline import books
 from pipeline.books import Page
 from pipeline.connections import Connections
-from pipeline.errors import UsageError
 from pipeline.proof import allowed
-from pipeline.publishing import abandon, finish_what_was_cut_short, refuse_other_columns
+from pipeline.publishing import abandon, finish_what_was_cut_short, refuse_other_columns, shown
 from pipeline.replicate import Progress, load, publish
 from pipeline.run import Partition, Places, Run, staging_of
 
@@ -81,11 +80,11 @@ def sync(
     if max_quarantined is not None:
         allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
     finish_what_was_cut_short(connections)
-    shown = _shown(connections, collections)
+    groups = _groups(connections, collections)
     # In this order, as in a full copy: what is dropped from here on is noticed in the end.
     uuids, moment = connections.mongo.uuids(), connections.mongo.cluster_time()
     found: list[Synced] = []
-    for targets, since in shown.items():
+    for targets, since in groups.items():
         run = Run("", moment, {name: uuids.get(name) for name in since}, targets, whole=False)
         found += _followed(connections, run, since, progress, max_quarantined)
     return sorted(found, key=lambda one: one.collection)
@@ -124,24 +123,15 @@ def summed(earlier: Iterable[Synced], later: Iterable[Synced]) -> list[Synced]:
     return list(found.values())
 
 
-def _shown(connections: Connections, collections: Iterable[str]) -> dict[tuple[str, ...], dict[str, Timestamp]]:
+def _groups(connections: Connections, collections: Iterable[str]) -> dict[tuple[str, ...], dict[str, Timestamp]]:
     """Return the moment that each collection shows, grouped by the stores that it is published in.
 
     Where two stores show two moments it is the earlier one: to one of them some changes are no news.
     """
-    asked = tuple(collections)
-    chosen = [entity.collection for entity in connections.chosen(asked)]
-    moments: dict[str, dict[str, Timestamp]] = defaultdict(dict)
-    with connections.postgres.transaction():
-        for one in books.publications(connections.postgres):
-            moments[one.name][one.target] = one.cluster_time
-    missing = [name for name in chosen if name not in moments]
-    if missing and (asked or len(missing) == len(chosen)):
-        raise UsageError(f"{', '.join(missing)}: not replicated yet; run etl replicate")
     groups: dict[tuple[str, ...], dict[str, Timestamp]] = defaultdict(dict)
-    for name in chosen:
-        if name in moments:
-            groups[tuple(moments[name])][name] = min(moments[name].values())
+    with connections.postgres.transaction():
+        for name, moments in shown(connections, collections).items():
+            groups[tuple(moments)][name] = min(moments.values())
     return groups
 
 

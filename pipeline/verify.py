@@ -14,11 +14,11 @@ from pipeline import books
 from pipeline.allocator import give_back
 from pipeline.books import Publication
 from pipeline.connections import TARGETS, Connections
-from pipeline.errors import SnapshotError, UsageError
+from pipeline.errors import SnapshotError
 from pipeline.prefetch import prefetched
-from pipeline.publishing import REPLICA, finish_what_was_cut_short
+from pipeline.publishing import REPLICA, finish_what_was_cut_short, shown
 from pipeline.stores import Target
-from pipeline.stores.mongo import Range
+from pipeline.stores.selection import Range
 from transforms.collector import uncollected
 from transforms.compare import SHOWN, Difference, Findings, as_stored, compare
 from transforms.documents import documents, resized
@@ -135,18 +135,12 @@ def _published(
     connections: Connections, collections: Iterable[str], targets: Iterable[str]
 ) -> Iterator[tuple[Entity, Timestamp, list[str]]]:
     """Yield what is to be verified: each collection with the moment that some targets show."""
-    asked = tuple(collections)
-    entities = {entity.collection: entity for entity in connections.chosen(asked)}
-    names = {target.name for target in connections.targets(targets)}
     groups: dict[tuple[str, Timestamp], list[str]] = defaultdict(list)
-    for one in books.publications(connections.postgres):
-        if one.name in entities and one.target in names:
-            groups[one.name, one.cluster_time].append(one.target)
-    missing = [name for name in entities if name not in {collection for collection, _ in groups}]
-    if missing and (asked or len(missing) == len(entities)):
-        raise UsageError(f"{', '.join(missing)}: not replicated yet; run etl replicate")
+    for name, moments in shown(connections, collections, targets).items():
+        for target, moment in moments.items():
+            groups[name, moment].append(target)
     for (name, moment), group in groups.items():
-        yield entities[name], moment, group
+        yield connections.entities[name], moment, group
 
 
 def _verify_collection(

@@ -21,7 +21,8 @@ from pipeline.errors import ServerError, SnapshotError
 from pipeline.generate import generate
 from pipeline.run import Run
 from pipeline.settings import Settings
-from pipeline.stores.mongo import History, Range
+from pipeline.stores.mongo import History
+from pipeline.stores.selection import Range
 from pipeline.verify import verify
 
 SCRIPT = (Path(__file__).parents[1] / "docker/mongo/users.js").read_text()

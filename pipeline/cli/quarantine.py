@@ -102,7 +102,7 @@ def replay(collections: Collections = None, as_json: AsJson = False) -> None:
     """Retry the refused documents under the contracts of today, and load those that are lawful now.
 
     They are taken as they were at the moment that the stores show. What was mended
-    in MongoDB since comes with the next etl replicate.
+    in MongoDB since comes with the next etl sync.
     """
     from pipeline.amend import replay as retry
 
@@ -114,7 +114,7 @@ def replay(collections: Collections = None, as_json: AsJson = False) -> None:
         [tables.table("Replayed", headings, rows)] if rows else [Text("the quarantine is empty")]
     )
     if any(one.changed for one in found):
-        parts.append(Text("etl replicate takes over what was changed in MongoDB"))
+        parts.append(Text("etl sync takes over what was changed in MongoDB"))
     show({"replayed": found}, *parts, as_json=as_json)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import bson
 import pymongo
-from bson import CodecOptions, ObjectId, Timestamp
+from bson import CodecOptions, Timestamp
 from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo import CursorType
@@ -19,6 +19,7 @@ from contracts.schema.entity import ID, Entity
 from contracts.schema.mongo import gate
 from pipeline.errors import EtlError, ServerError, SnapshotError
 from pipeline.settings import redacted
+from pipeline.stores.selection import Ids, Range
 
 Document = dict[str, Any]
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
@@ -31,13 +32,11 @@ _REFUSED = {13, 18}  # Unauthorized, AuthenticationFailed
 _SAMPLES_PER_PARTITION = 20
 _SAMPLED_AT_RANDOM = 0.05  # of a collection; of a larger part MongoDB makes a scan
 _IDS_PER_QUERY = 1_000
-_ALIKE = {ObjectId, str}  # types of which nothing of another type stands between two values
 # Of a batch. A server sends up to 16 MB at once, but then the copies that the driver makes of it leave the processor's
 # cache, and their memory comes anew from the system each time: measured, three times the time.
 _BATCH_BYTES = 2**20
 _HISTORY_S = 300  # MongoDB's default
 _AWAIT_MS = 100  # for which the server waits for changes where there are none
-_SUBDOCUMENT, _ARRAY, _ID_NAME_END = b"\x03", b"\x04", 4  # types of BSON; and where the name of an _id's element ends
 
 
 @dataclass(frozen=True)
@@ -64,57 +63,6 @@ class Extent:
 
     size: int
     documents: int
-
-
-@dataclass(frozen=True)
-class Range:
-    """A range of ``_id`` in BSON's order over all types: from ``lower``, included, to ``upper``, excluded.
-
-    ``None`` leaves that side open. A bound is a document ``{"_id": value}``, so that any BSON value can be one.
-    """
-
-    lower: Document | None = None
-    upper: Document | None = None
-
-    @property
-    def match(self) -> Document:
-        """The range as a filter, served by the index on ``_id``."""
-        if self.lower and self.upper and type(self.lower[ID]) is type(self.upper[ID]) in _ALIKE:
-            return {ID: {"$gte": self.lower[ID], "$lt": self.upper[ID]}}  # which is counted twice as fast
-        # Inside $expr comparisons follow BSON's order over all types, where a plain $lt keeps to one type; min() and
-        # max() cross types too, but miss a document whose _id is MaxKey. $literal keeps bounds from being read as code.
-        sides = [("$gte", self.lower), ("$lt", self.upper)]
-        tests = [{op: ["$_id", {"$literal": bound[ID]}]} for op, bound in sides if bound is not None]
-        return {"$expr": {"$and": tests}} if tests else {}
-
-    def find(self, condition: Document) -> Document:
-        """The arguments of a find for what meets a condition within the range."""
-        if self.lower is None and self.upper is None:  # a plain scan takes a quarter less than one along the index
-            return {"filter": condition}
-        return {"filter": {"$and": [self.match, condition]}, "hint": [(ID, 1)]}
-
-
-@dataclass(frozen=True)
-class Ids:
-    """Some ``_id``s, of any types.
-
-    Attributes:
-        elements: Each as the BSON element that a stored document begins with: its type, its name and its value.
-    """
-
-    elements: tuple[bytes, ...]
-
-    @property
-    def match(self) -> RawBSONDocument:
-        """The ids as a filter: the very bytes, whether or not they can be decoded."""
-        # The items of an array are elements that are named by their places.
-        items = (one[:1] + b"%d" % place + one[_ID_NAME_END:] for place, one in enumerate(self.elements))
-        among = _element(_ARRAY, b"$in", _document(*items))
-        return RawBSONDocument(_document(_element(_SUBDOCUMENT, ID.encode(), _document(among))))
-
-    def find(self, condition: Document) -> Document:
-        """The arguments of a find for what meets a condition among them."""
-        return {"filter": {"$and": [self.match, condition]}, "hint": [(ID, 1)]}
 
 
 class SnapshotReadConcern(ReadConcern):
@@ -341,15 +289,6 @@ def _bound(document: RawBSONDocument) -> Document | None:
         return bson.decode(document.raw, FAR_DATES)
     except bson.errors.BSONError:
         return None
-
-
-def _element(kind: bytes, name: bytes, value: bytes) -> bytes:
-    return kind + name + b"\0" + value
-
-
-def _document(*elements: bytes) -> bytes:
-    body = b"".join(elements)
-    return (len(body) + 5).to_bytes(4, "little") + body + b"\0"
 
 
 def _concerned(event: RawBSONDocument) -> list[str]:

@@ -314,7 +314,7 @@ def test_replay_from_the_command_line(lab: Any, etl: Any) -> None:
     assert (code, json.loads(out)) == (0, {"replayed": [wanted]})
     lab.collection(REVIEWS).delete_one({"_id": numbered(1)})
     code, out, _ = etl("quarantine", "replay")
-    assert code == 0 and b"etl replicate takes over what was changed in MongoDB" in out
+    assert code == 0 and b"etl sync takes over what was changed in MongoDB" in out
     replicate(lab.connections)
     code, out, _ = etl("quarantine", "replay", REVIEWS)
     assert (code, out) == (0, b"the quarantine is empty\n")

@@ -13,7 +13,7 @@ from pymongo.errors import PyMongoError
 
 from pipeline import embedded, replicate, verify
 from pipeline.errors import SnapshotError, UsageError
-from pipeline.stores.mongo import Range
+from pipeline.stores.selection import Range
 from pipeline.verify import Comparison
 
 AT = datetime(2024, 5, 1, 10, 0, 0, 123000, tzinfo=UTC)

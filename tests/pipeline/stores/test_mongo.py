@@ -19,7 +19,8 @@ from contracts.schema.fields import identifier, text
 from pipeline import embedded, replicate
 from pipeline.errors import EtlError, ServerError, SnapshotError, UsageError
 from pipeline.replicate import Partition
-from pipeline.stores.mongo import FAR_DATES, RAW, Mongo, Range
+from pipeline.stores.mongo import FAR_DATES, RAW, Mongo
+from pipeline.stores.selection import Range
 from transforms.documents import documents
 from transforms.identity import alone
 
