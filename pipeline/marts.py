@@ -5,28 +5,28 @@ so that another process or another machine can do one of them, and do it again.
 """
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 from bson import Timestamp
 from pandera.errors import SchemaErrors
 from polars.io.plugins import register_io_source
 
-from contracts.schema.entity import Table
+from contracts.schema.entity import ID, ContractError, Table
 from contracts.schema.frame import pandera_schema
 from contracts.schema.mart import Mart
 from contracts.schema.registry import marts
 from pipeline import books, publishing
+from pipeline.allocator import give_back
 from pipeline.books import as_number
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import BooksOpenError, DataError, SnapshotError, UsageError
 from pipeline.publishing import MARTS, REPLICA, abandon, finish_what_was_cut_short
+from pipeline.spill import Spill, Spilled, bucket_of, has_columns, spilling
 from pipeline.stores import Staging, Target
 from transforms.marts import compute, in_order, sources
 
@@ -168,17 +168,18 @@ def load(
     if not left:
         return
     books.attend(connections.postgres, run.id)
-    wanted = _with_their_marts(left)
-    started = time.monotonic()
-    with TemporaryDirectory(prefix="etl-marts-") as folder:
-        frames = _spilled(connections, run, wanted, Path(folder))
+    wanted, started = _with_their_marts(left), time.monotonic()
+    with spilling(connections.memory) as spill:
+        read = _tables_read(connections, wanted)
+        _spill(connections, run, read, spill)
         for mart in wanted:
-            frame = _computed(mart, frames)
-            frames[mart.name] = frame.lazy()
+            pieces = _computed(mart, spill, read.get(mart.name))
             if mart.name in left:
-                _load(connections, run, mart, numbers[mart.name], frame, started)
-                progress(mart.name, len(frame))
+                rows = _load(connections, run, mart, numbers[mart.name], pieces, started)
+                progress(mart.name, rows)
                 started = time.monotonic()
+            else:
+                deque(pieces, maxlen=0)
 
 
 def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
@@ -238,21 +239,16 @@ def _moment_of_sources(connections: Connections, wanted: list[Mart]) -> tuple[Ta
     raise UsageError(f"{', '.join(sorted(needed))} show different moments; run etl replicate to copy all at one")
 
 
-def _spilled(connections: Connections, run: MartRun, wanted: list[Mart], folder: Path) -> dict[str, pl.LazyFrame]:
-    """Copy the columns that the marts read to files, so that memory need not hold them."""
+def _spill(connections: Connections, run: MartRun, read: Mapping[str, Table], spill: Spill) -> None:
+    """Copy the columns of the replica that the marts read to files, so that memory need not hold them."""
     (source,) = connections.targets([run.source])
-    known = {table.name: table for entity in connections.entities.values() for table in entity.tables}
-    frames: dict[str, pl.LazyFrame] = {}
-    for name, columns in _columns_read(wanted, known).items():
-        table, path = known[name].only(columns), folder / f"{name}.arrow"
-        arrow_schema = table.frame_schema.to_frame().to_arrow().schema
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, arrow_schema) as writer:
+    for table in read.values():
+        if table.name in run.marts:
+            continue
+        with spill.adding(table) as write:
             for batch in source.read(REPLICA, table):
-                frame = pl.DataFrame(pl.from_arrow(batch)).cast(table.frame_schema)
-                writer.write_table(frame.to_arrow())
-        frames[name] = pl.scan_ipc(path)
+                write(pl.DataFrame(pl.from_arrow(batch)).cast(table.frame_schema), 0)
     _refuse_another_moment(connections, run)
-    return frames
 
 
 def _refuse_another_moment(connections: Connections, run: MartRun) -> None:
@@ -261,32 +257,76 @@ def _refuse_another_moment(connections: Connections, run: MartRun) -> None:
         raise SnapshotError("the replica was published anew while the marts were reading it; run etl marts again")
 
 
-def _columns_read(wanted: list[Mart], known: dict[str, Table]) -> dict[str, set[str]]:
-    """Find out which columns of which tables the marts read, by computing them from nothing and looking on."""
+def _tables_read(connections: Connections, wanted: list[Mart]) -> dict[str, Table]:
+    """Return the tables that the marts read, with just the columns that they read, by name."""
+    known = {table.name: table for entity in connections.entities.values() for table in entity.tables}
+    known |= {mart.name: mart.table for mart in wanted}
     read: dict[str, set[str]] = defaultdict(set)
+    for mart in wanted:
+        tables = [known[name] for name in sources(mart.name)]
+        for table, columns in (*_columns_computed_from(mart, tables), *_columns_cut_by(mart, tables, known)):
+            read[table.name] |= columns
+    return {name: known[name].only(columns) for name, columns in read.items()}
+
+
+def _columns_computed_from(mart: Mart, tables: Iterable[Table]) -> list[tuple[Table, set[str]]]:
+    """Find out which columns a mart is computed from, by computing it from nothing and looking on."""
+    read: list[tuple[Table, set[str]]] = []
 
     def nothing(table: Table) -> pl.LazyFrame:
         def rows(columns: list[str] | None, *_rest: object) -> Iterator[pl.DataFrame]:
-            read[table.name].update(table.names if columns is None else columns)
-            yield table.frame_schema.to_frame().select(table.names if columns is None else columns)
+            names = table.names if columns is None else columns
+            read.append((table, set(names)))
+            yield table.frame_schema.to_frame().select(names)
 
         return register_io_source(rows, schema=table.frame_schema)
 
-    made = {mart.name: mart.table.frame_schema.to_frame().lazy() for mart in wanted}
-    for mart in wanted:
-        inputs = {name: made[name] if name in made else nothing(known[name]) for name in sources(mart.name)}
-        compute(mart.name)(**inputs).collect()
+    compute(mart.name)(**{table.name: nothing(table) for table in tables}).collect()
     return read
 
 
-def _load(connections: Connections, run: MartRun, mart: Mart, number: int, frame: pl.DataFrame, started: float) -> None:
-    """Load a mart into all targets, and enter it into the books: with the commit, it is loaded."""
+def _columns_cut_by(
+    mart: Mart, tables: Iterable[Table], known: Mapping[str, Table]
+) -> Iterator[tuple[Table, set[str]]]:
+    """Yield the columns that tell which piece of a mart a row is for: its own or, for a child, its parent's."""
+    if mart.by is None:
+        return
+    columns = set(mart.by.meta.root_names())
+    for table in tables:
+        if has_columns(table.names, mart.by):
+            yield table, columns
+        elif table.parent is not None and has_columns(known[table.parent].names, mart.by):
+            yield table, {ID}
+            yield known[table.parent], {ID, *columns}
+        else:
+            raise ContractError(
+                f"{mart.name}: it is computed apart by {mart.by}, for which {table.name} has not the columns"
+            )
+
+
+def _load(
+    connections: Connections, run: MartRun, mart: Mart, number: int, pieces: Iterable[pl.DataFrame], started: float
+) -> int:
+    """Load a mart into all targets, and enter it into the books: with the commit, it is loaded.
+
+    Returns:
+        How many rows it has.
+    """
+    rows = 0
     with connections.postgres.transaction():
-        for target in connections.targets(run.targets):
-            with target.loading(_staging_of(run), number, (mart.table,)) as load_frame:
-                load_frame(mart.table, frame)
+        with ExitStack() as stack:
+            places = (
+                target.loading(_staging_of(run), number, (mart.table,)) for target in connections.targets(run.targets)
+            )
+            loads = [stack.enter_context(place) for place in places]
+            for frame in pieces:
+                for load_frame in loads:
+                    load_frame(mart.table, frame)
+                rows += len(frame)
+                del frame  # or it would be in memory while the next one is computed
         took = time.monotonic() - started
-        books.record(connections.postgres, run.id, number, source=len(frame), quarantined=0, size=0, seconds=took)
+        books.record(connections.postgres, run.id, number, source=rows, quarantined=0, size=0, seconds=took)
+    return rows
 
 
 def _prove(connections: Connections, run: MartRun) -> None:
@@ -305,10 +345,33 @@ def _prove(connections: Connections, run: MartRun) -> None:
             )
 
 
-def _computed(mart: Mart, frames: dict[str, pl.LazyFrame]) -> pl.DataFrame:
-    """Compute a mart and hold it against its contract."""
-    inputs = {name: frames[name] for name in sources(mart.name)}
-    frame = compute(mart.name)(**inputs).collect(engine="streaming")
+def _computed(mart: Mart, spill: Spill, kept: Table | None) -> Iterator[pl.DataFrame]:
+    """Compute a mart piece by piece, and hold each against its contract.
+
+    Args:
+        mart: The mart.
+        spill: What it reads; it is kept there itself.
+        kept: The columns that other marts read, if any does.
+
+    Yields:
+        Its rows.
+    """
+    buckets, tables = spill.cut(sources(mart.name), mart.by)
+    with spill.adding(kept, _by_of_rows(mart), buckets) if kept else nullcontext() as keep:
+        for bucket in range(buckets):
+            frame = _computed_from(mart, tables, bucket)
+            if buckets > 1:
+                _refuse_rows_of_other_buckets(mart, frame, bucket, buckets)
+            if keep:
+                keep(frame, bucket)
+            yield frame
+            del frame  # or it would be in memory while the next one is computed
+            give_back()
+
+
+def _computed_from(mart: Mart, tables: Mapping[str, Spilled], bucket: int) -> pl.DataFrame:
+    """Compute what one bucket of each table gives, and hold it against the contract."""
+    frame = compute(mart.name)(**{name: one.lazy(bucket) for name, one in tables.items()}).collect(engine="streaming")
     try:
         pandera_schema(mart.table).validate(frame, lazy=True)
     except SchemaErrors as error:
@@ -318,3 +381,20 @@ def _computed(mart: Mart, frames: dict[str, pl.LazyFrame]) -> pl.DataFrame:
             f"{first['check']!r} of {first['column']!r} by {str(first['failure_case'])[:200]!r}; nothing was published"
         ) from None
     return frame
+
+
+def _by_of_rows(mart: Mart) -> pl.Expr | None:
+    """Return what a mart is computed apart by, as its own rows have it."""
+    return None if mart.by is None else pl.col(mart.by.meta.output_name())
+
+
+def _refuse_rows_of_other_buckets(mart: Mart, frame: pl.DataFrame, bucket: int, buckets: int) -> None:
+    """Refuse what shows that a mart can't be computed apart as its contract says: its keys might come out twice."""
+    by = _by_of_rows(mart)
+    assert by is not None
+    astray = frame.filter(bucket_of(by, buckets) != bucket)
+    if not astray.is_empty():
+        raise DataError(
+            f"the mart {mart.name} can't be computed apart by {mart.by}: a row with {astray.select(by).item(0, 0)!r} "
+            "comes from rows with another value; nothing was published"
+        )

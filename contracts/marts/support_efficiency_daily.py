@@ -79,4 +79,5 @@ MART = Mart(
             "There are times if and only if a ticket was answered or resolved.",
         ),
     ),
+    by=pl.col("created_at").dt.date().alias("created_on"),
 )

@@ -70,4 +70,5 @@ MART = Mart(
         ),
     ),
     indexes=("ticket_id", "user_id", "created_at"),
+    by=pl.col("_id"),
 )

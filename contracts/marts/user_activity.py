@@ -83,4 +83,5 @@ MART = Mart(
         ),
     ),
     indexes=("last_activity_at",),
+    by=pl.col("user_id"),
 )

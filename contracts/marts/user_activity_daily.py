@@ -66,4 +66,5 @@ MART = Mart(
         ),
     ),
     indexes=("activity_on",),
+    by=pl.col("user_id"),
 )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import polars as pl
+
 from contracts.schema.entity import Column, ContractError, Field, Rule, Table
 from contracts.schema.kinds import JSON
 
@@ -18,6 +20,13 @@ class Mart:
         fields: The columns in order; scalars only.
         rules: Conditions over several columns.
         indexes: Further columns that people filter by.
+        by: By what the mart can be computed in pieces, where what it reads may outgrow memory: an expression over its
+            sources that has one value in all rows which a row of the mart depends on. The expression bears the name of
+            a column of the key, and that column has this value. A source that lacks the columns of the expression must
+            be a child of a table that has them. If None, the mart is computed in one piece, whatever memory that takes.
+            Rows whose value is not their piece's are refused, so a key never comes out of two pieces; were it to, the
+            primary key in PostgreSQL and the count of keys in ClickHouse would forbid the publish. That no row depends
+            on what lies in another piece, only its author can know.
     """
 
     name: str
@@ -26,10 +35,13 @@ class Mart:
     fields: tuple[Field, ...]
     rules: tuple[Rule, ...] = ()
     indexes: tuple[str, ...] = ()
+    by: pl.Expr | None = None
 
     def __post_init__(self) -> None:
         """Derive the table at once, so that a contract that can't be derived fails at import."""
         _ = self.table
+        if self.by is not None and self.by.meta.output_name() not in self.key:
+            raise ContractError(f"{self.name}: it is computed apart by {self.by}, which is no column of its key")
 
     @cached_property
     def table(self) -> Table:

@@ -261,6 +261,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "mart with an array": (lambda: Mart("m", "d", ("k",), (text("k", "d"), texts("tags", "d"))), "'tags'"),
     "mart with free-form": (lambda: Mart("m", "d", ("k",), (text("k", "d"), free_form("f", "d"))), "'f'"),
     "mart without its key": (lambda: Mart("m", "d", ("no_such",), (text("k", "d"),)), "'no_such'"),
+    "mart computed apart by no key": (
+        lambda: Mart("m", "d", ("k",), (text("k", "d"), text("l", "d")), by=pl.col("l")),
+        r"m: .* apart by col\(\"l\"\), .* no column of its key",
+    ),
     "mart with two of a name": (lambda: Mart("m", "d", ("k",), (text("k", "d"), text("k", "d"))), "'k'"),
 }
 

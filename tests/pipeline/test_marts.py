@@ -1,7 +1,11 @@
 """Marts on real stores: the same numbers as independent SQL over the replica gives, in both of them."""
 
 import random
+import resource
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +14,11 @@ import polars as pl
 import pytest
 from bson import ObjectId
 
+from contracts.schema.entity import ContractError
 from contracts.schema.registry import marts as known_marts
-from pipeline import books, marts, replicate
-from pipeline.errors import DataError, SnapshotError, UsageError
+from pipeline import books, marts, replicate, spill
+from pipeline.connections import Connections
+from pipeline.errors import BooksOpenError, DataError, EtlError, SnapshotError, UsageError
 from pipeline.stores.postgres import Postgres
 
 SQL = Path(__file__).parents[1] / "sql" / "marts"
@@ -97,7 +103,27 @@ def _copied_and_built(lab: Any) -> list[marts.BuiltMart]:
     return marts.build(lab.connections)
 
 
-@pytest.fixture(scope="module", params=["generated", "edges"])
+def in_pieces(connections: Connections) -> Connections:
+    """Return connections with next to no memory for what marts are computed from."""
+    return replace(connections, memory=spill._OF_LIBRARIES + 8_192)
+
+
+@contextmanager
+def computations() -> Iterator[Counter[str]]:
+    """Count how often each mart is computed; from nothing it is once, to find out what it reads."""
+    counted: Counter[str] = Counter()
+    honest = marts.compute
+
+    def counting(name: str) -> Any:
+        counted[name] += 1
+        return honest(name)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(marts, "compute", counting)
+        yield counted
+
+
+@pytest.fixture(scope="module", params=["generated", "edges", "edges in pieces"])
 def compared(request: pytest.FixtureRequest, lab: Any) -> None:
     if request.param == "generated":
         lab.fill(**dict.fromkeys(SOURCES, 400))
@@ -106,6 +132,17 @@ def compared(request: pytest.FixtureRequest, lab: Any) -> None:
             lab.collection(name).drop()
             lab.collection(name).insert_many(some)
     _copied_and_built(lab)
+    if request.param == "edges in pieces":
+        for name in MARTS:  # or nothing would be changed, whatever comes of it
+            lab.change_postgres(f"TRUNCATE marts.{name}")
+            lab.change_clickhouse(f"TRUNCATE TABLE marts.{name}__data")
+        with computations() as counted:
+            marts.build(in_pieces(lab.connections))
+        assert {name for name in MARTS if counted[name] > 10} == set(MARTS)
+    elif request.param == "edges":
+        with computations() as counted:
+            marts.build(lab.connections)
+        assert counted == dict.fromkeys(MARTS, 2)
 
 
 @pytest.fixture(scope="module")
@@ -308,6 +345,89 @@ def test_a_mart_that_breaks_its_contract_publishes_nothing(
     after = [one for one in books.publications(lab.connections.postgres) if one.name in MARTS]
     assert after == [one for one in shown if one.name in MARTS]
     assert lab.leftovers() == []
+
+
+# --- In pieces
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def rows_before(lab: Any, built: list[Any]) -> Iterator[None]:
+    """Hold what is published after a test against what was before it."""
+    tables = {(name, target): known_marts()[name].table for name in MARTS for target in TARGETS}
+    before = {one: lab.stored(one[1], table, "marts") for one, table in tables.items()}
+    yield
+    for one, table in tables.items():
+        assert lab.stored(one[1], table, "marts").equals(before[one], null_equal=True)
+    assert lab.leftovers() == []
+
+
+def _declared(monkeypatch: pytest.MonkeyPatch, name: str, by: pl.Expr) -> None:
+    monkeypatch.setattr(marts, "marts", lambda: known_marts() | {name: replace(known_marts()[name], by=by)})
+
+
+@pytest.mark.usefixtures("rows_before")
+def test_a_piece_that_breaks_the_contract_publishes_nothing(
+    lab: Any, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, pieces = marts.compute, []
+
+    def bent(name: str) -> Any:
+        pieces.append(name)
+        if pieces.count("ticket_resolution") < 5:
+            return honest(name)
+        return lambda **tables: honest(name)(**tables).with_columns(message_count=pl.col("message_count") + 1)
+
+    monkeypatch.setattr(marts, "compute", bent)
+    with pytest.raises(DataError, match=r"ticket_resolution breaks its contract.*messages_add_up.*nothing was"):
+        marts.build(in_pieces(lab.connections), ["ticket_resolution"])
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.usefixtures("rows_before")
+@pytest.mark.parametrize("targets", [TARGETS, ["postgres"]])
+def test_a_mart_that_can_not_be_computed_apart_as_declared_is_refused(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, targets: list[str]
+) -> None:
+    _declared(monkeypatch, "support_efficiency_daily", pl.col("_id").alias("issue_type"))
+    with pytest.raises(DataError, match=r"support_efficiency_daily can't be computed apart by .*_id.*nothing was"):
+        marts.build(in_pieces(lab.connections), ["support_efficiency_daily"], targets)
+
+
+@pytest.mark.usefixtures("rows_before")
+def test_keys_that_come_out_twice_are_found_by_the_stores_too(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _declared(monkeypatch, "support_efficiency_daily", pl.col("_id").alias("issue_type"))
+    monkeypatch.setattr(marts, "_refuse_rows_of_other_buckets", lambda *_: None)
+    with pytest.raises(BooksOpenError, match=r"support_efficiency_daily has .* rows, of which clickhouse holds"):
+        marts.build(in_pieces(lab.connections), ["support_efficiency_daily"])
+
+
+@pytest.mark.usefixtures("rows_before")
+def test_a_table_that_can_not_be_cut_is_named(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _declared(monkeypatch, "user_activity_daily", pl.col("session_id").alias("user_id"))
+    with pytest.raises(ContractError, match=r"user_activity_daily: .*session_id.* search_queries"):
+        marts.build(lab.connections, ["user_activity_daily"])
+
+
+@pytest.mark.usefixtures("rows_before")
+def test_a_full_disk_publishes_nothing(lab: Any, temporary: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))  # of this process; the engines have others
+        with pytest.raises(EtlError, match=f"{temporary}, has no room") as error:
+            marts.build(lab.connections)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error.value.exit_code == 2
+    assert list(temporary.iterdir()) == []
+
+
+# --- Whatever the replica holds
 
 
 def test_nothing_gives_empty_marts(lab_of_tickets: Any) -> None:

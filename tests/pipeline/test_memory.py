@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from pipeline import replicate
+
 ALLOWED_MIB, LIMIT_MIB = 512, 640
 ROWS = 40_000
+USERS, OTHERS = 80_000, ("SearchQueries", "SupportTickets", "ModerationQueue")
+LEAST_MIB, LIMIT_OF_LEAST_MIB = 256, 384  # the libraries and a batch of PostgreSQL's take the most of it
 LARGE, LARGE_DOCUMENTS = 15 * 2**20, 3  # a document may have 16 MB
 # A process counts the memory of the one that it was forked from as its own, so a small one stands between.
 LAUNCHER = """
@@ -39,18 +43,35 @@ def filled(lab: Any) -> None:
 
 @pytest.mark.parametrize("command", ["replicate", "verify"])
 def test_a_command_keeps_to_the_memory_that_it_may_take(lab: Any, filled: None, command: str) -> None:
+    assert _peak_mib(lab, ALLOWED_MIB, command, "UserSessions", "EventLogs") < LIMIT_MIB
+    if command == "replicate":
+        assert len(lab.quarantine("UserSessions")) == LARGE_DOCUMENTS
+        assert len(lab.quarantine("EventLogs")) == LARGE_DOCUMENTS
+
+
+def test_marts_of_many_users_keep_to_it_as_well(lab: Any) -> None:
+    """Users with ids as long as may be are few and fill the least memory that may be set as millions fill more."""
+    lab.fill(UserSessions=1, **dict.fromkeys(OTHERS, 100))
+    sessions = lab.collection("UserSessions")
+    (session,) = sessions.find({}, {"_id": 0})
+    sessions.insert_many(session | {"session_id": f"s{n}", "user_id": f"{n:0600}"} for n in range(USERS))
+    replicate.replicate(lab.connections, ["UserSessions", *OTHERS])
+    assert _peak_mib(lab, LEAST_MIB, "marts") < LIMIT_OF_LEAST_MIB
+    found = lab.postgres("SELECT sum(session_count)::bigint, sum(action_count)::bigint FROM marts.user_activity")
+    assert found == lab.postgres("SELECT count(*), sum(actions_count)::bigint FROM replica.user_sessions")
+
+
+def _peak_mib(lab: Any, allowed_mib: int, *command: str) -> float:
+    """Run a command as a process of its own, and return the memory that it took at its peak."""
     # Polars tells its allocator by the environment what it wants, and coverage takes memory; a shell has neither.
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("_RJEM", "COV"))}
     uris = {name: value.get_secret_value() for name, value in lab.settings if name.endswith("_uri")}
-    given = {"memory": f"{ALLOWED_MIB}MiB", "mongo_database": lab.settings.mongo_database, "home": lab.settings.home}
+    given = {"memory": f"{allowed_mib}MiB", "mongo_database": lab.settings.mongo_database, "home": lab.settings.home}
     environment = ours | {f"ETL_{name.upper()}": str(value) for name, value in (uris | given).items()}
-    arguments = [sys.executable, "-m", "pipeline.cli", command, "UserSessions", "EventLogs", "--json"]
+    arguments = [sys.executable, "-m", "pipeline.cli", *command, "--json"]
     launched = subprocess.run(
         [sys.executable, "-I", "-S", "-c", LAUNCHER, *arguments], env=environment, capture_output=True, check=True
     )
     exit_code, kilobytes = map(int, launched.stdout.split()[-2:])
     assert exit_code == 0
-    assert kilobytes / 1024 < LIMIT_MIB
-    if command == "replicate":
-        assert len(lab.quarantine("UserSessions")) == LARGE_DOCUMENTS
-        assert len(lab.quarantine("EventLogs")) == LARGE_DOCUMENTS
+    return kilobytes / 1024
