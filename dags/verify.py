@@ -13,7 +13,8 @@ from airflow.sdk import dag, task
 from pipeline.airflow.defaults import choice, defaults
 
 
-@dag(schedule="0 3 * * *", doc_md=__doc__, params=choice(), **defaults(late_after=timedelta(hours=6)))
+# `sync` starts at multiples of five minutes, and then waits for this to end.
+@dag(schedule="3 3 * * *", doc_md=__doc__, params=choice(), **defaults(late_after=timedelta(hours=6)))
 def verify() -> None:
     """Prove that the stores are exact copies."""
 

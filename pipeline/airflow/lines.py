@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.books import Account
     from pipeline.run import Partition
+    from pipeline.sync import Synced
     from pipeline.verify import Comparison
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -61,6 +62,13 @@ def account_lines(accounts: Iterable["Account"]) -> None:
     for one in accounts:
         sides = f"{one.source:,} documents = {one.loaded:,} loaded + {one.quarantined:,} quarantined"
         log.info("%s in %s: %s", one.collection, one.target, sides)
+
+
+def change_lines(found: Iterable["Synced"]) -> None:
+    """Log what became of changed documents, a line per collection."""
+    for one in found:
+        sides = f"{one.loaded:,} loaded + {one.deleted:,} deleted + {one.quarantined:,} quarantined"
+        log.info("%s in %s: %s changed = %s", one.collection, " and ".join(one.targets), f"{one.changed:,}", sides)
 
 
 def comparison_lines(found: Iterable["Comparison"]) -> None:

@@ -15,4 +15,5 @@ if _RUN_TASKS & set(sys.argv):
     import pipeline.airflow.generate
     import pipeline.airflow.marts
     import pipeline.airflow.replicate
+    import pipeline.airflow.sync
     import pipeline.airflow.verify  # noqa: F401

@@ -93,14 +93,15 @@ class Client:
         answer.raise_for_status()
         assert self.wait(dag_id, run_id) == "success", self.tasks(dag_id, run_id)
 
-    def next_run(self, dag_id: str) -> str:
-        """Wait until a run that started by itself has succeeded, and return its id."""
+    def next_run(self, dag_id: str, *known: str) -> str:
+        """Wait until a run that started by itself, and is none of the known ones, has succeeded, and return its id."""
         give_up = time.monotonic() + 60
-        while not (runs := self.get(f"dags/{dag_id}/dagRuns")["dag_runs"]):
+        while not (runs := {one["dag_run_id"] for one in self.get(f"dags/{dag_id}/dagRuns")["dag_runs"]} - {*known}):
             assert time.monotonic() < give_up, f"{dag_id} does not start by itself"
             time.sleep(0.5)
-        assert self.wait(dag_id, runs[-1]["dag_run_id"]) == "success"
-        return str(runs[-1]["dag_run_id"])
+        (run_id,) = runs
+        assert self.wait(dag_id, run_id) == "success"
+        return str(run_id)
 
     def tasks(self, dag_id: str, run_id: str, task_id: str = "") -> list[dict[str, Any]]:
         """Return the task instances of a run, all or those of one task."""

@@ -40,11 +40,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dags(home: Path) -> Path:
-    """Copy the DAGs; one of them is late after a second."""
+    """Copy the DAGs; one of them is late after a second, and none follows the changes unasked."""
     folder = home / "dags"
     shutil.copytree(ROOT / "dags", folder)
     file = folder / "generate_data.py"
     file.write_text(file.read_text().replace("late_after=timedelta(hours=1)", "late_after=timedelta(seconds=1)"))
+    file = folder / "sync.py"
+    file.write_text(file.read_text().replace('schedule="*/5 * * * *"', "schedule=None"))
     return folder
 
 
@@ -130,6 +132,24 @@ def test_assets_tell_rows_and_books(airflow: Any, first: dict[str, str]) -> None
         assert {book["source"] for book in extra["books"]} == {b["loaded"] + b["quarantined"] for b in extra["books"]}
 
 
+def test_what_was_changed_is_followed_and_the_marts_follow(
+    airflow: Any, first: dict[str, str], settings: Settings
+) -> None:
+    before = _rows(settings)
+    with connect(settings) as connections:
+        tickets = connections.mongo.database["SupportTickets"]
+        tickets.delete_many({"_id": {"$in": [one["_id"] for one in tickets.find({}, {"_id": 1}).limit(20)]}})
+    run_id = airflow.run("sync")
+    marts = airflow.next_run("marts", first["marts"])
+    events = airflow.get("assets/events", source_dag_id="sync", limit=100)["asset_events"]
+    told = {event["uri"]: event["extra"] for event in events if event["source_run_id"] == run_id}
+    assert len(told) == 7
+    assert told["etl://replica/support_tickets"]["deleted"] == 20
+    assert airflow.get(f"dags/marts/dagRuns/{marts}")["run_type"] == "asset_triggered"
+    assert all(rows != before[table] for table, rows in _rows(settings).items())
+    assert _proven(settings)
+
+
 def test_a_load_that_is_killed_in_the_middle_is_retried_and_the_result_is_the_same(
     airflow: Any, first: dict[str, str], settings: Settings
 ) -> None:
@@ -140,6 +160,8 @@ def test_a_load_that_is_killed_in_the_middle_is_retried_and_the_result_is_the_sa
             cursor.execute(statement)
         run_id = airflow.trigger("replicate")
         victim = _blocked_load(airflow, run_id, cursor)
+        waiting = airflow.run("sync")
+        assert [one["state"] for one in airflow.tasks("sync", waiting)] == ["skipped"]  # it would end the copy
         os.kill(victim["pid"], signal.SIGKILL)
         cursor.execute(f"SELECT pg_advisory_unlock({LOCK})")
     assert airflow.wait("replicate", run_id) == "success"
@@ -180,7 +202,7 @@ def test_lineage_tells_datasets_columns_and_rows(first: dict[str, str], home: Pa
     for event in events:
         if event["eventType"] == "RUNNING":
             told.setdefault(event["job"]["name"], event)
-    copied, marts = told["replicate.publish"], told["marts.publish"]
+    copied, marts, followed = told["replicate.publish"], told["marts.publish"], told["sync.sync"]
     assert {one["name"] for one in copied["inputs"]} >= {"etl.SupportTickets", "etl.EventLogs"}
     tickets = [one for one in copied["outputs"] if one["name"].endswith("replica.support_tickets")]
     assert {one["namespace"].partition(":")[0] for one in tickets} == {"postgres", "clickhouse"}
@@ -192,6 +214,8 @@ def test_lineage_tells_datasets_columns_and_rows(first: dict[str, str], home: Pa
     assert (
         read["inputFacets"]["inputStatistics"]["rowCount"] >= tickets[0]["outputFacets"]["outputStatistics"]["rowCount"]
     )
+    assert [one["name"] for one in followed["inputs"]] == ["etl.SupportTickets"]
+    assert {one["name"].rpartition(".")[2] for one in followed["outputs"]} >= {"support_tickets"}
     assert {one["name"].rpartition(".")[2] for one in marts["inputs"]} >= {"support_tickets", "user_sessions"}
     assert {one["name"].rpartition(".")[2] for one in marts["outputs"]} >= {"user_activity", "ticket_resolution"}
     assert all(one["outputFacets"]["outputStatistics"]["rowCount"] for one in marts["outputs"])

@@ -8,6 +8,7 @@ import pytest
 from pipeline import books, replicate
 from pipeline.airflow import marts as mart_tasks
 from pipeline.airflow import replicate as tasks
+from pipeline.airflow import sync as sync_task
 from pipeline.airflow import verify as verify_task
 from pipeline.airflow.sessions import part_of
 from pipeline.connections import Connections, connect
@@ -71,9 +72,10 @@ def _result(run: Any, task: str) -> Any:
 
 @pytest.fixture(scope="module")
 def first(run: Callable[..., Any]) -> dict[str, Any]:
-    """Run the DAGs, one after the other; at first there is nothing to verify."""
-    before = run("verify")
-    assert (before.state, _states(before)) == ("success", {"verify": {"skipped"}})
+    """Run the DAGs, one after the other; at first there is nothing to verify or to follow."""
+    for name in ("verify", "sync"):
+        before = run(name)
+        assert (before.state, _states(before)) == ("success", {name: {"skipped"}})
     runs = {"generate_data": run("generate_data", scale=0.02, defects=0.02, seed=7)}
     runs |= {name: run(name) for name in ("replicate", "marts", "verify")}
     assert {name: run.state for name, run in runs.items()} == dict.fromkeys(runs, "success")
@@ -207,6 +209,122 @@ def test_marts_of_a_moment_that_is_gone_are_given_up(settings: Settings, look: C
     assert opened["id"] not in look.postgres.leftovers() + look.clickhouse.leftovers()
     with pytest.raises(SnapshotError, match="given up: clear from the task open_run"):
         mart_tasks.publish(opened)
+
+
+@pytest.mark.usefixtures("first")
+def test_what_was_changed_is_followed_and_all_assets_are_told(
+    run: Callable[..., Any], settings: Settings, look: Connections, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run("replicate").state == "success"
+    tickets, sessions = (look.mongo.database[name] for name in ("SupportTickets", "UserSessions"))
+    some = [one["_id"] for one in tickets.find({}, {"_id": 1}).limit(2)]
+    tickets.delete_one({"_id": some[0]})
+    tickets.update_one({"_id": some[1]}, {"$set": {"undeclared": 1}})
+    sessions.insert_one({"no": "session"})
+    done = run("sync")
+    assert (done.state, _states(done)) == ("success", {"sync": {"success"}})
+    told = _events(done)
+    assert set(told) == {f"etl://replica/{entity.table}" for entity in look.entities.values()}
+    names = ("changed", "loaded", "deleted", "quarantined")
+    numbers = {uri.rpartition("/")[2]: [extra[name] for name in names] for uri, extra in told.items()}
+    assert numbers == dict.fromkeys(numbers, [0] * 4) | {"support_tickets": [2, 1, 1, 0], "user_sessions": [1, 0, 0, 1]}
+    assert "SupportTickets in postgres and clickhouse: 2 changed = 1 loaded + 1 deleted + 0 quarantined" in caplog.text
+    assert "EventLogs in postgres and clickhouse" not in caplog.text
+    published = books.publications(look.postgres)
+    look.postgres.connection.commit()
+    shown = {tuple(extra["cluster_time"]) for extra in told.values()}
+    assert shown == {(one.cluster_time.time, one.cluster_time.inc) for one in published if one.name in look.entities}
+    runs = {one.run_id for one in published if one.name in ("SupportTickets", "UserSessions")}
+    assert {extra["run_id"] for extra in told.values()} == runs | {None}
+    assert all(set(extra["targets"]) == TARGETS for extra in told.values())
+    assert _proven(settings)
+    again = run("sync")
+    assert (again.state, _states(again), _events(again)) == ("success", {"sync": {"success"}}, {})
+
+
+@pytest.mark.usefixtures("first")
+def test_only_what_was_asked_for_is_followed(run: Callable[..., Any], settings: Settings, look: Connections) -> None:
+    for name in ("SupportTickets", "EventLogs"):
+        look.mongo.database[name].insert_one({"later": True})
+    done = run("sync", collections=["SupportTickets", "SearchQueries"])
+    assert {uri: extra["changed"] for uri, extra in _events(done).items()} == {
+        "etl://replica/support_tickets": 1,
+        "etl://replica/search_queries": 0,
+    }
+    assert run("sync").state == "success"
+    assert _proven(settings)
+
+
+@pytest.mark.usefixtures("first")
+def test_what_a_failed_try_published_is_told_by_the_next_one(
+    run: Callable[..., Any], settings: Settings, look: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[str] = []
+
+    def finish(postgres: Any, run_id: str, target: str) -> None:
+        if not failed:
+            failed.append(run_id)
+            raise ServerError("ClickHouse is gone for a moment")
+        original(postgres, run_id, target)
+
+    original = books.finish
+    monkeypatch.setattr(books, "finish", finish)
+    look.mongo.database["EventLogs"].insert_one({"later": True})
+    done = run("sync")
+    assert (done.state, _tries(done, "sync"), len(failed)) == ("success", [2], 1)
+    assert set(_events(done)) == {f"etl://replica/{entity.table}" for entity in look.entities.values()}
+    assert _proven(settings)
+
+
+@pytest.mark.usefixtures("first", "airflow_connections")
+def test_what_clickhouse_takes_over_late_is_told(look: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: Any) -> None:
+        raise ServerError("ClickHouse is gone")
+
+    look.mongo.database["EventLogs"].insert_one({"later": True})
+    with monkeypatch.context() as broken:
+        broken.setattr(books, "finish", gone)
+        with pytest.raises(ServerError, match="ClickHouse is gone"):
+            sync_task.sync((), None)
+    assert set(sync_task.sync((), None)) == {entity.table for entity in look.entities.values()}
+    assert sync_task.sync((), None) == {}
+    assert sync_task.sync((), None, again=True).keys() == {entity.table for entity in look.entities.values()}
+
+
+@pytest.mark.parametrize("busy", ["replicate", "marts", "verify"])
+def test_following_gives_way_to_what_needs_one_moment(busy: str) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    sync_task.give_way(lambda dag_id, states: 0)
+    with pytest.raises(AirflowSkipException, match=f"{busy} is running"):
+        sync_task.give_way(lambda dag_id, states: int(dag_id == busy and "running" in states))
+
+
+@pytest.mark.usefixtures("first")
+def test_too_many_changes_in_quarantine_publish_nothing(run: Callable[..., Any], look: Connections) -> None:
+    assert run("sync").state == "success"
+    look.mongo.database["EventLogs"].insert_one({"no": "event"})
+    before = books.publications(look.postgres)
+    look.postgres.connection.commit()
+    done = run("sync", max_quarantined="0")
+    assert (done.state, _tries(done, "sync"), _events(done)) == ("failed", [1], {})
+    assert books.publications(look.postgres) == before
+    look.postgres.connection.commit()
+    assert run("sync").state == "success"
+
+
+@pytest.mark.usefixtures("first")
+def test_a_collection_that_was_dropped_fails_at_once_until_it_is_replicated(
+    run: Callable[..., Any], look: Connections, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = look.mongo.database
+    database["SearchQueries"].rename("Elsewhere")
+    database["Elsewhere"].rename("SearchQueries")
+    done = run("sync")
+    assert (done.state, _tries(done, "sync"), _events(done)) == ("failed", [1], {})
+    assert "SearchQueries was dropped or renamed; run etl replicate" in caplog.text
+    assert run("replicate").state == "success"
+    assert run("sync").state == "success"
 
 
 @pytest.mark.usefixtures("first", "airflow_connections")

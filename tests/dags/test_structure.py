@@ -51,6 +51,7 @@ CHAINS = {
     "generate_data": ["generate"],
     "replicate": ["snapshot", "plan", "load", "prove", "publish", "verify"],
     "marts": ["open_run", "plan", "load", "publish"],
+    "sync": ["sync"],
     "verify": ["verify"],
 }
 
@@ -75,10 +76,21 @@ def test_what_passes_is_retried_and_failures_are_told(dags: dict[str, Any]) -> N
             assert [one.__name__ for one in (callbacks if isinstance(callbacks, list) else [callbacks])] == ["failed"]
 
 
-def test_only_verification_runs_by_the_clock(dags: dict[str, Any]) -> None:
+def test_following_and_verification_run_by_the_clock_and_begin_at_different_minutes(dags: dict[str, Any]) -> None:
     assert {name: dag.schedule for name, dag in dags.items() if isinstance(dag.schedule, str)} == {
-        "verify": "0 3 * * *"
+        "sync": "*/5 * * * *",
+        "verify": "3 3 * * *",
     }
+
+
+def test_what_is_missed_is_not_made_up_for(dags: dict[str, Any]) -> None:
+    assert not any(dag.catchup for dag in dags.values())
+
+
+def test_what_following_gives_way_to_is_there(dags: dict[str, Any]) -> None:
+    from pipeline.airflow.sync import HELD_UP
+
+    assert set(HELD_UP) == set(dags) - {"generate_data", "sync"}
 
 
 def test_marts_follow_the_tables_that_they_read(dags: dict[str, Any]) -> None:
@@ -106,6 +118,8 @@ def test_marts_follow_the_tables_that_they_read(dags: dict[str, Any]) -> None:
         ("replicate", {"max_quarantined": "1e3"}),
         ("replicate", {"max_quarantined": ".5%"}),
         ("verify", {"targets": ["mysql"]}),
+        ("sync", {"collections": "UserSessions"}),
+        ("sync", {"max_quarantined": "1e3"}),
         ("marts", {"marts": [1]}),
     ],
 )

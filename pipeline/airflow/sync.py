@@ -1,0 +1,91 @@
+"""The task of the DAG ``sync``."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pipeline import books
+from pipeline import sync as use_case
+from pipeline.airflow import lineage
+from pipeline.airflow.lines import change_lines, partition_lines
+from pipeline.airflow.sessions import connected, moment
+from pipeline.connections import Connections
+from pipeline.publishing import REPLICA
+from pipeline.sync import Synced
+
+# A later moment that is published meanwhile ends them: a copy that comes late is refused, and what reads the stores
+# can't tell any more what it has read.
+HELD_UP = ("replicate", "marts", "verify")
+
+log = logging.getLogger(__name__)
+
+
+def give_way(count_runs: Callable[..., int]) -> None:
+    """Skip the task while another DAG needs the stores to stay at one moment; the next sync takes over the changes.
+
+    Args:
+        count_runs: Returns how many runs of a DAG are in some states, as a task instance of Airflow does.
+    """
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    for dag_id in HELD_UP:
+        if count_runs(dag_id, states=["running"]):
+            raise AirflowSkipException(f"{dag_id} is running; what was changed is left to the next sync")
+
+
+def sync(collections: Iterable[str], max_quarantined: str | None, *, again: bool = False) -> dict[str, dict[str, Any]]:
+    """Bring what is published to the present moment; where nothing is replicated yet the task is skipped.
+
+    Args:
+        collections: Names of the collections; all that are published if none is named.
+        max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of the changed; None for any number.
+        again: Whether the task was tried before: then it may have published what nobody was told of.
+
+    Returns:
+        What there is to tell the Assets, by table: moment and numbers of all that were followed if anything is new.
+    """
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    with connected() as connections:
+        books.prepare(connections.postgres)
+        with connections.postgres.transaction():
+            shown = [one for one in books.publications(connections.postgres) if one.name in connections.entities]
+        if not shown:
+            raise AirflowSkipException("nothing is replicated yet")
+        # What ClickHouse takes over only now was told to nobody, either.
+        untold = again or not all(one.finished for one in shown)
+        found = use_case.sync(connections, collections, partition_lines(), max_quarantined)
+        changed = [one for one in found if one.changed]
+        change_lines(changed)
+        log.info("%s collections as of %s", len(found), found[0].cluster_time.as_datetime().isoformat())
+        if changed:
+            _tell_lineage(connections, changed)
+        return _news(connections, found) if changed or untold else {}
+
+
+def _tell_lineage(connections: Connections, changed: Iterable[Synced]) -> None:
+    read: list[lineage.Dataset] = []
+    written: list[lineage.Dataset] = []
+    for one in changed:
+        entity = connections.entities[one.collection]
+        documents = one.loaded + one.quarantined  # what is deleted could not be read
+        read.append(lineage.Dataset("mongo", "", entity.root, documents, one.collection))
+        for table in entity.tables:  # how many rows of a child table there were is not counted
+            rows = one.loaded if table is entity.root else None
+            written += [lineage.Dataset(target, REPLICA, table, rows) for target in one.targets]
+    lineage.tell(read, written)
+
+
+def _news(connections: Connections, found: Iterable[Synced]) -> dict[str, dict[str, Any]]:
+    return {
+        connections.entities[one.collection].table: {
+            "run_id": one.run_id,
+            **moment(one.cluster_time),
+            "targets": list(one.targets),
+            "changed": one.changed,
+            "loaded": one.loaded,
+            "deleted": one.deleted,
+            "quarantined": one.quarantined,
+        }
+        for one in found
+    }
