@@ -236,7 +236,7 @@ def _moment_of_sources(connections: Connections, wanted: list[Mart]) -> tuple[Ta
     for target in complete:
         if len(times := set(moments[target.name].values())) == 1:
             return target, times.pop()
-    raise UsageError(f"{', '.join(sorted(needed))} show different moments; run etl replicate to copy all at one")
+    raise UsageError(f"{', '.join(sorted(needed))} show different moments; run etl sync to bring all to one")
 
 
 def _spill(connections: Connections, run: MartRun, read: Mapping[str, Table], spill: Spill) -> None:

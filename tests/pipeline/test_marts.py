@@ -267,7 +267,7 @@ def test_sources_of_different_moments_are_refused(lab_of_tickets: Any) -> None:
     lab.collection("SearchQueries").insert_one({"a": 1})
     replicate.replicate(lab.connections, ["SearchQueries"])
     marts.build(lab.connections, ["ticket_resolution"])  # reads tickets alone
-    with pytest.raises(UsageError, match="show different moments; run etl replicate"):
+    with pytest.raises(UsageError, match="show different moments; run etl sync"):
         marts.build(lab.connections, ["user_activity"])
     assert lab.leftovers() == []
 
