@@ -12,7 +12,6 @@ from bson import Timestamp
 from contracts.schema.entity import ID, Entity, Table
 from pipeline import books
 from pipeline.allocator import give_back
-from pipeline.books import Publication
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import SnapshotError
 from pipeline.prefetch import prefetched
@@ -127,8 +126,10 @@ def verify(
     return found
 
 
-def _shown_of(connections: Connections, entity: Entity) -> list[Publication]:
-    return [one for one in books.publications(connections.postgres) if one.name == entity.collection]
+def _shown_of(connections: Connections, entity: Entity) -> list[tuple[str, str]]:
+    """Return the run that each target shows; its moment may move on meanwhile, for as long as nothing is changed."""
+    shown_now = books.publications(connections.postgres)
+    return [(one.target, one.run_id) for one in shown_now if one.name == entity.collection]
 
 
 def _published(

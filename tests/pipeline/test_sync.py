@@ -483,6 +483,20 @@ def test_following_syncs_again_and_again(copied: Any) -> None:
     assert one.run_id == found[0].run_id
 
 
+def test_a_moment_that_moves_on_does_not_disturb_a_verification(copied: Any) -> None:
+    sync(copied.connections)
+    before = books.publications(copied.connections.postgres)
+
+    def meanwhile(*_: Any) -> None:
+        copied.collection("NotOurs").insert_one({})
+        with copied.another() as other:
+            sync(other)
+
+    found = verify.verify(copied.connections, ["SearchQueries"], progress=meanwhile)
+    assert all(one.proven for one in found)
+    assert books.publications(copied.connections.postgres) != before
+
+
 def test_the_checkpoints_are_told(copied: Any) -> None:
     found = sync(copied.connections)
     rows = copied.postgres(
