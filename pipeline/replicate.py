@@ -23,10 +23,9 @@ from pipeline.stores import LoadFrame
 from pipeline.stores.selection import Ids, Range
 from transforms.careful import careful
 from transforms.digest import Decoded, Digest, decoded, judged
-from transforms.documents import resized
+from transforms.documents import document_of, resized
 from transforms.drift import Drift, merged
 from transforms.expected import stored_ids
-from transforms.identity import alone
 
 PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 # Measured: at work on a piece of BSON and the next ones the process takes some twenty times its size.
@@ -150,7 +149,7 @@ def load(
             for target in targets
         }
         if isinstance(within, Ids):
-            ids = stored_ids(map(alone, within.elements), entity)
+            ids = stored_ids(map(document_of, within.elements), entity)
             for target in targets:
                 target.enlist(staging, entity.root, ids)
         tally, is_heavy = _Tally(), _is_heavy(connections)
@@ -207,7 +206,6 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
                 prove(connections, run, counting.result(), max_quarantined)
             with watch.at("publish"):
                 books.settle_quarantine(postgres, run.id, run.uuids, whole=run.whole)
-                books.forget_touched(postgres, run.id)
                 publishing.publish(connections, staging, run.uuids, run.targets)
             books.enter_receipt(postgres, run.id, watch.seconds)
     finish_what_was_cut_short(connections)

@@ -185,8 +185,8 @@ def _taken_over(
 
 def _plan(connections: Connections, run: Run, pages: Sequence[Page]) -> list[Partition]:
     """Make partitions of what was noted, open their accounts, and create the staging areas."""
-    postgres, collections = connections.postgres, list(run.uuids)
-    for collection in collections:
+    postgres = connections.postgres
+    for collection in run.uuids:
         refuse_other_columns(connections, connections.entities[collection], run.targets)
     partitions = [
         Partition(

@@ -20,9 +20,9 @@ from pipeline.stores import Target
 from pipeline.stores.selection import Range
 from transforms.collector import uncollected
 from transforms.compare import SHOWN, Difference, Findings, as_stored, compare
-from transforms.documents import documents, resized
+from transforms.documents import document_of, documents, resized
 from transforms.expected import expected_frames, stored_ids
-from transforms.identity import alone, identity
+from transforms.identity import identity
 
 BROKEN = 10_000  # where more documents are broken, a full copy is the better repair
 # Measured: with the documents as Python objects and both stores' rows beside them, a piece of BSON takes thirty times
@@ -148,7 +148,7 @@ def _verify_collection(
     connections: Connections, entity: Entity, published: Timestamp, targets: Sequence[Target], progress: Progress
 ) -> list[Comparison]:
     moment, touched = _readable_moment(connections, entity, published)
-    hidden = set(stored_ids(map(alone, touched), entity))
+    hidden = set(stored_ids(map(document_of, touched), entity))
     quarantine = books.quarantined(connections.postgres, entity.collection)
     total = connections.mongo.count(entity.collection, moment, Range())
     results = {target.name: Comparison(entity.collection, target.name, moment) for target in targets}
@@ -218,8 +218,8 @@ def _chunk(raws: list[bytes], entity: Entity, quarantine: set[bytes], after: Any
     frames, unexpected = expected_frames(expected, entity)
     ids = frames[entity.root.name][ID]
     upto = after if ids.is_empty() else ids.max()
-    shown = [identity(raw)[1] for raw in unexpected]
-    return _Chunk(frames, after, upto, len(raws), sum(map(len, raws)), len(raws) - len(expected), shown)
+    named = [identity(raw)[1] for raw in unexpected]
+    return _Chunk(frames, after, upto, len(raws), sum(map(len, raws)), len(raws) - len(expected), named)
 
 
 def _hold_against(target: Target, entity: Entity, chunk: _Chunk, hidden: set[Any], result: Comparison) -> None:

@@ -19,6 +19,12 @@ _SHORTEST = 5  # bytes of a document: its length and its end
 _ITEMS = [b"\x03%d\0" % number for number in range(TOGETHER)]
 
 
+def document_of(*elements: bytes) -> bytes:
+    """Return the BSON of a document that holds some elements, each its type, its name and its value."""
+    body = b"".join(elements)
+    return (len(body) + _SHORTEST).to_bytes(4, "little") + body + b"\0"
+
+
 def documents(batch: bytes) -> list[bytes]:
     """Cut a batch into its documents; each begins with its length."""
     return [batch[start:end] for start, end in pairwise([*starts(batch), len(batch)])]

@@ -12,7 +12,7 @@ import bson
 import bsonjs
 import orjson
 
-from transforms.documents import DECODING
+from transforms.documents import DECODING, document_of
 
 _START = 4  # a document begins with its length
 _NAME = b"_id\0"
@@ -47,16 +47,7 @@ def only_id(raw: bytes) -> bytes:
     kind = raw[_START]
     if raw[_START + 1 : value] != _NAME or kind not in _LENGTHS:
         return raw
-    return alone(raw[_START : value + _LENGTHS[kind](raw, value)])
-
-
-def alone(element: bytes) -> bytes:
-    """Return the BSON of ``{"_id": ...}``.
-
-    Args:
-        element: The BSON element of an ``_id``.
-    """
-    return (len(element) + 5).to_bytes(4, "little") + element + b"\0"
+    return document_of(raw[_START : value + _LENGTHS[kind](raw, value)])
 
 
 def hashed(only: bytes) -> bytes:
@@ -76,7 +67,7 @@ def place(element: bytes) -> int:
     """
     value = element[1 + len(_NAME) :]
     if element[0] in _UNEQUAL_BYTES:
-        value = repr([_comparable(one) for one in decoded_id(alone(element))]).encode()
+        value = repr([_comparable(one) for one in decoded_id(document_of(element))]).encode()
     return int.from_bytes(hashlib.sha256(value).digest()[:8], "big") >> 1
 
 

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from contracts.schema.entity import Table
+from contracts.schema.entity import Entity, Table
 from pipeline.airflow.connections import settings
+from pipeline.publishing import REPLICA
 from pipeline.settings import Settings
 
 _SCHEMES = {"mongo": "mongodb", "postgres": "postgres", "clickhouse": "clickhouse"}
@@ -35,6 +36,36 @@ class Dataset:
     table: Table
     rows: int | None = None
     name: str = ""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What became of a collection's documents in one store.
+
+    Attributes:
+        entity: The collection's contract.
+        target: Name of the store.
+        source: Documents that were read.
+        loaded: Rows of the root table that they gave.
+    """
+
+    entity: Entity
+    target: str
+    source: int
+    loaded: int
+
+
+def tell_copies(copies: Iterable[Copy]) -> None:
+    """Send one event of the running task, which copied collections, if Airflow is set up to send any."""
+    read: dict[str, Dataset] = {}
+    written: list[Dataset] = []
+    for one in copies:
+        entity = one.entity
+        read[entity.collection] = Dataset("mongo", "", entity.root, one.source, entity.collection)
+        for table in entity.tables:  # of a child table the books have no count
+            rows = one.loaded if table is entity.root else None
+            written.append(Dataset(one.target, REPLICA, table, rows))
+    tell(read.values(), written)
 
 
 def tell(inputs: Iterable[Dataset], outputs: Iterable[Dataset]) -> None:

@@ -12,7 +12,7 @@ from pipeline.airflow.sessions import connected, moment, part_of
 from pipeline.books import Account
 from pipeline.connections import Connections
 from pipeline.proof import balance
-from pipeline.publishing import REPLICA, finish_what_was_cut_short
+from pipeline.publishing import finish_what_was_cut_short
 from pipeline.run import Partition, Run
 
 log = logging.getLogger(__name__)
@@ -69,20 +69,10 @@ def publish(run: dict[str, Any], max_quarantined: str | None) -> dict[str, dict[
     with part_of(opened := Run.from_json(run)) as connections:
         accounts = use_case.publish(connections, opened, max_quarantined)
         log.info("run %s is published to %s", opened.id, " and ".join(opened.targets))
-        _tell_lineage(connections, accounts)
+        lineage.tell_copies(
+            lineage.Copy(connections.entities[one.collection], one.target, one.source, one.loaded) for one in accounts
+        )
         return _news(connections, opened, accounts)
-
-
-def _tell_lineage(connections: Connections, accounts: Iterable[Account]) -> None:
-    read: dict[str, lineage.Dataset] = {}
-    written: list[lineage.Dataset] = []
-    for account in accounts:
-        entity = connections.entities[account.collection]
-        read[entity.collection] = lineage.Dataset("mongo", "", entity.root, account.source, entity.collection)
-        for table in entity.tables:  # of a child table the books have no count
-            rows = account.loaded if table is entity.root else None
-            written.append(lineage.Dataset(account.target, REPLICA, table, rows))
-    lineage.tell(read.values(), written)
 
 
 def _news(connections: Connections, run: Run, accounts: Iterable[Account]) -> dict[str, dict[str, Any]]:

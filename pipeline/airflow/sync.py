@@ -10,7 +10,6 @@ from pipeline.airflow import lineage
 from pipeline.airflow.lines import change_lines, partition_lines
 from pipeline.airflow.sessions import connected, moment
 from pipeline.connections import Connections
-from pipeline.publishing import REPLICA
 from pipeline.sync import Synced
 
 # A later moment that is published meanwhile ends them: a copy that comes late is refused, and what reads the stores
@@ -59,21 +58,12 @@ def sync(collections: Iterable[str], max_quarantined: str | None, *, again: bool
         change_lines(changed)
         log.info("%s collections as of %s", len(found), found[0].cluster_time.as_datetime().isoformat())
         if changed:
-            _tell_lineage(connections, changed)
+            lineage.tell_copies(  # what is deleted could not be read
+                lineage.Copy(connections.entities[one.collection], target, one.loaded + one.quarantined, one.loaded)
+                for one in changed
+                for target in one.targets
+            )
         return _news(connections, found) if changed or untold else {}
-
-
-def _tell_lineage(connections: Connections, changed: Iterable[Synced]) -> None:
-    read: list[lineage.Dataset] = []
-    written: list[lineage.Dataset] = []
-    for one in changed:
-        entity = connections.entities[one.collection]
-        documents = one.loaded + one.quarantined  # what is deleted could not be read
-        read.append(lineage.Dataset("mongo", "", entity.root, documents, one.collection))
-        for table in entity.tables:  # how many rows of a child table there were is not counted
-            rows = one.loaded if table is entity.root else None
-            written += [lineage.Dataset(target, REPLICA, table, rows) for target in one.targets]
-    lineage.tell(read, written)
 
 
 def _news(connections: Connections, found: Iterable[Synced]) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The books, kept in PostgreSQL's schema ``etl``: runs, what each loaded, what is published, what was refused."""
 
-from pipeline.books.changes import Page, forget_touched, pages, touch, touched
+from pipeline.books.changes import Page, pages, touch, touched
 from pipeline.books.drift import CollectionDrift, drift, enter_drift, forget_drift
 from pipeline.books.ledger import (
     Account,
@@ -41,7 +41,6 @@ __all__ = [
     "fail",
     "finish",
     "forget_drift",
-    "forget_touched",
     "is_alive",
     "is_loaded",
     "is_published",

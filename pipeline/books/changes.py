@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.stores.postgres import Postgres
-from transforms.identity import alone, hashed, place
+from transforms.documents import document_of
+from transforms.identity import hashed, place
 
 _PAGE_BYTES = 2 * 2**20  # of BSON in a query by ids, of which MongoDB takes 16 MB
 _BYTES_PER_ID = 16  # of it for an id, about, beside the id itself
@@ -43,7 +44,7 @@ def touch(postgres: Postgres, run_id: str, changes: Iterable[tuple[str, bytes]])
         "run_id": [run_id] * len(elements),
         "collection": collections,
         "place": pa.array(map(place, elements), pa.int64()),
-        "id_hash": pa.array([hashed(alone(element)) for element in elements], pa.binary()),
+        "id_hash": pa.array([hashed(document_of(element)) for element in elements], pa.binary()),
         "element": pa.array(elements, pa.binary()),
     }
     postgres.append("etl", "touched", pa.table(rows))
@@ -73,8 +74,3 @@ def touched(postgres: Postgres, run_id: str, collection: str, after: int, upto: 
     )
     rows: list[tuple[Any, ...]] = postgres.rows(query, run_id, collection, after, upto)
     return tuple(element for (element,) in rows)
-
-
-def forget_touched(postgres: Postgres, run_id: str) -> None:
-    """Take back what a run has noted, since it is over."""
-    postgres.execute("DELETE FROM etl.touched WHERE run_id = $1::text", parameters=(run_id,))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import orjson
 import pyarrow as pa
 
+from pipeline.books.runs import forget_notes
 from pipeline.stores.postgres import JSONB_VERSION, Postgres
 from transforms.digest import Refused
 from transforms.identity import identity
@@ -29,7 +30,7 @@ def refuse(postgres: Postgres, run_id: str, collection: str, partition: int, ref
 
 
 def settle_quarantine(postgres: Postgres, run_id: str, collections: Iterable[str], *, whole: bool = True) -> None:
-    """Take a run's refusals over into the quarantine, and resolve what it no longer refused.
+    """Take a run's refusals over into the quarantine, resolve what it no longer refused, and drop what it had noted.
 
     Args:
         postgres: Where the books are.
@@ -52,7 +53,7 @@ def settle_quarantine(postgres: Postgres, run_id: str, collections: Iterable[str
             f"AND ({whole} OR {spoken_for})",
             parameters=(run_id, collection),
         )
-    postgres.execute("DELETE FROM etl.refused WHERE run_id = $1::text", parameters=(run_id,))
+    forget_notes(postgres, run_id)
 
 
 def quarantined(postgres: Postgres, collection: str) -> set[bytes]:

@@ -44,13 +44,18 @@ def attend(postgres: Postgres, run_id: str) -> None:
 
 def fail(postgres: Postgres, run_id: str, message: str) -> None:
     """Enter that a run failed, and why."""
-    for table in ("refused", "touched"):
-        postgres.execute(f"DELETE FROM etl.{table} WHERE run_id = $1::text", parameters=(run_id,))
+    forget_notes(postgres, run_id)
     postgres.execute(
         "UPDATE etl.runs SET status = 'failed', finished_at = now(), message = $2::text "
         "WHERE run_id = $1::text AND status = 'running'",
         parameters=(run_id, message[:2000]),
     )
+
+
+def forget_notes(postgres: Postgres, run_id: str) -> None:
+    """Drop what a run has refused and found changed so far, since it is over."""
+    for table in ("refused", "touched"):
+        postgres.execute(f"DELETE FROM etl.{table} WHERE run_id = $1::text", parameters=(run_id,))
 
 
 def statuses(postgres: Postgres) -> dict[str, str]:

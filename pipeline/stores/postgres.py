@@ -127,8 +127,9 @@ class Postgres:
                 for table in staging.tables
                 for keys in [postgres_keys(staging.name, table) if table in missing else []]
             ]
-            named = () if staging.whole else map(staging.documents, staging.roots)
-            building.append(pool.submit(self._build, [f"ANALYZE {quoted(staging.name)}.{name}" for name in named]))
+            if not staging.whole:
+                named = map(staging.documents, staging.roots)
+                building.append(pool.submit(self._build, [f"ANALYZE {quoted(staging.name)}.{name}" for name in named]))
             for one in building:
                 one.result()
         names = {table.name for table in new}

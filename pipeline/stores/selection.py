@@ -7,6 +7,7 @@ from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 
 from contracts.schema.entity import ID
+from transforms.documents import document_of
 
 _ALIKE = {ObjectId, str}  # types of which nothing of another type stands between two values
 _SUBDOCUMENT, _ARRAY = b"\x03", b"\x04"  # types of BSON
@@ -56,8 +57,8 @@ class Ids:
         """The ids as a filter: the very bytes, whether or not they can be decoded."""
         # The items of an array are elements that are named by their places.
         items = (one[:1] + b"%d" % place + one[_NAME_END:] for place, one in enumerate(self.elements))
-        among = _element(_ARRAY, b"$in", _document(*items))
-        return RawBSONDocument(_document(_element(_SUBDOCUMENT, ID.encode(), _document(among))))
+        among = _element(_ARRAY, b"$in", document_of(*items))
+        return RawBSONDocument(document_of(_element(_SUBDOCUMENT, ID.encode(), document_of(among))))
 
     def find(self, condition: dict[str, Any]) -> dict[str, Any]:
         """The arguments of a find for what meets a condition among them."""
@@ -66,8 +67,3 @@ class Ids:
 
 def _element(kind: bytes, name: bytes, value: bytes) -> bytes:
     return kind + name + b"\0" + value
-
-
-def _document(*elements: bytes) -> bytes:
-    body = b"".join(elements)
-    return (len(body) + 5).to_bytes(4, "little") + body + b"\0"

@@ -3,10 +3,11 @@
 import json
 import multiprocessing
 import os
+import resource
 import runpy
 import signal
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -122,6 +123,29 @@ class Lab:
 @pytest.fixture(scope="module")
 def lab(connections: Connections, settings: Settings) -> Lab:
     return Lab(connections, settings)
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder that temporary files are put into."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def room_for() -> Callable[[int], AbstractContextManager[None]]:
+    """Return a context in which no file of this process grows beyond some bytes, as on a full disk."""
+
+    @contextmanager
+    def room_for(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # the engines have others
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return room_for
 
 
 @pytest.fixture(scope="module")

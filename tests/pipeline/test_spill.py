@@ -1,8 +1,7 @@
 """Tables in files: cut into buckets, rows that belong together stay together and none is lost or doubled."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +19,9 @@ ACTIONS = TABLES["user_sessions_actions"].only(["_id", "type"])
 SEARCHES = TABLES["search_queries"].only(["user_id", "results_count"])
 USER = pl.col("user_id")
 ROWS = 5_000
+
+
+RoomFor = Callable[[int], AbstractContextManager[None]]
 
 
 def memory_for(size: int) -> int:
@@ -138,23 +140,6 @@ def test_ids_of_one_hash_are_told_apart(spill: Spill, monkeypatch: pytest.Monkey
     assert {0, 1, 2} <= set(asked)
 
 
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond some bytes, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return tmp_path
-
-
 def spill_and(then: BaseException | None = None) -> None:
     with spilling(memory_for(1)) as made:
         add(made, SESSIONS, sessions())
@@ -162,7 +147,7 @@ def spill_and(then: BaseException | None = None) -> None:
         raise then
 
 
-def test_a_full_disk_is_told_in_one_sentence(temporary: Path) -> None:
+def test_a_full_disk_is_told_in_one_sentence(temporary: Path, room_for: RoomFor) -> None:
     with pytest.raises(EtlError, match=f"{temporary}, has no room .* TMPDIR") as error, room_for(10_000):
         spill_and()
     assert "\n" not in str(error.value)

@@ -21,8 +21,7 @@ from pipeline.errors import EtlError, ServerError, SnapshotError, UsageError
 from pipeline.replicate import Partition
 from pipeline.stores.mongo import FAR_DATES, RAW, Mongo
 from pipeline.stores.selection import Range
-from transforms.documents import documents
-from transforms.identity import alone
+from transforms.documents import document_of, documents
 
 THINGS = Entity("Things", "Things.", "thing_id", (identifier("thing_id", "Key."), text("padding", "Padding.")))
 ODD_IDS: list[Any] = [
@@ -281,7 +280,7 @@ def test_changes_of_several_collections_come_together_each_from_its_own_moment(m
     mongo.database["One"].insert_one({"_id": 3})
     mongo.database["Another"].insert_one({"_id": 4})
     found = mongo.touched({"One": first, "Another": second}, mongo.cluster_time())
-    assert [(name, bson.decode(alone(element))["_id"]) for name, element in found] == [
+    assert [(name, bson.decode(document_of(element))["_id"]) for name, element in found] == [
         ("One", 1),
         ("One", 3),
         ("Another", 4),
