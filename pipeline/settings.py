@@ -15,6 +15,7 @@ _SCHEMES = {
     "postgres_uri": ("postgresql://", "postgres://"),
     "clickhouse_uri": ("http://", "https://", "clickhouse://", "clickhouses://"),
 }
+_TRUTH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 # Below this the libraries themselves (170 MB) leave no room for a partition.
 _LEAST_MEMORY = ByteSize(256 * 2**20)
 
@@ -38,7 +39,7 @@ class Settings(BaseSettings):
         mongo_uri: ``mongodb://...``
         mongo_database: The MongoDB database that holds the collections.
         postgres_uri: ``postgresql://...``
-        clickhouse_uri: ``http://...``, as ``clickhouse_connect.get_client(dsn=...)`` takes it.
+        clickhouse_uri: ``https://...``, or ``http://...`` without TLS.
         contracts: Folders of a user's own contracts (in ``ETL_CONTRACTS`` joined by ``:``).
         memory: Bytes that the process may take; servers are not counted.
     """
@@ -106,6 +107,11 @@ def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
     if kind == "string_pattern_mismatch":
         message = 'must be 1 to 63 characters without / \\ . " $ and blanks'
     return f"ETL_{field.upper()} {message.removeprefix('Value error, ')}"
+
+
+def truth(text: str) -> bool | None:
+    """Return what an option means that is true or false; None if it says neither."""
+    return _TRUTH.get(text.lower())
 
 
 def redacted(uri: str) -> str:

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 from pipeline.errors import UsageError
-from pipeline.settings import Settings
+from pipeline.settings import Settings, truth
 
 CONNECTION_IDS = {"mongo_uri": "etl_mongo", "postgres_uri": "etl_postgres", "clickhouse_uri": "etl_clickhouse"}
 # What may write to MongoDB, where that is somebody else: etl_mongo need only read.
@@ -21,7 +21,7 @@ _SCHEMES = {
     "clickhouse": "http",
     "clickhouses": "https",
 }
-_CHOSEN_BY_EXTRA = {"mongodb": ("srv", "mongodb+srv"), "http": ("secure", "https")}
+_CHOSEN_BY_EXTRA = {"mongodb": ("srv", "mongodb+srv"), "http": ("secure", "https"), "https": ("secure", "https")}
 
 
 class AirflowConnection(Protocol):
@@ -70,13 +70,26 @@ def uri_of(connection: AirflowConnection) -> str:
         )
     if not connection.host:
         raise UsageError(f"the Airflow Connection {connection.conn_id} names no host")
-    extras = dict(connection.extra_dejson)
+    extras, schema = dict(connection.extra_dejson), connection.schema
+    if scheme == "http" and schema in ("http", "https"):  # as Airflow's own hooks read a Connection of the type http
+        scheme, schema = schema, None
     option, other = _CHOSEN_BY_EXTRA.get(scheme, ("", ""))
-    if str(extras.pop(option, "false")).lower() == "true":
-        scheme = other
-    path = f"/{quote(connection.schema, safe='')}" if connection.schema else "/"
+    if option in extras:
+        scheme = _chosen(connection, scheme, option, other, str(extras.pop(option)))
+    path = f"/{quote(schema, safe='')}" if schema else "/"
     query = f"?{urlencode({name: _as_option(value) for name, value in extras.items()})}" if extras else ""
     return f"{scheme}://{_user(connection)}{_address(connection.host, connection.port)}{path}{query}"
+
+
+def _chosen(connection: AirflowConnection, scheme: str, option: str, other: str, value: str) -> str:
+    """Return the scheme that an extra chooses; what can't be understood must not come to a connection without TLS."""
+    chosen = truth(value)
+    if chosen is None or (scheme == other and not chosen):
+        raise UsageError(
+            f"the extra {option} of the Airflow Connection {connection.conn_id} is {value!r}; "
+            f"it must be true or false, and agree with the scheme {scheme}"
+        )
+    return other if chosen else scheme
 
 
 def _connection(conn_id: str) -> AirflowConnection | None:

@@ -6,14 +6,10 @@ import re
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
-import clickhouse_connect
 import polars as pl
 import pyarrow as pa
-from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
-from clickhouse_connect.driver.httputil import get_pool_manager
 
 from contracts.schema.ddl import (
     DELETED,
@@ -28,12 +24,18 @@ from contracts.schema.entity import ID, Column, Table
 from pipeline.errors import EtlError, ServerError
 from pipeline.settings import redacted
 from pipeline.stores import LoadFrame, Staging
+from pipeline.stores.clickhouse_client import client, is_local
 from pipeline.stores.gathering import gathered
 
 BLOCK_BYTES = 4 * 2**20  # of Arrow within one insert: all rows in one block took a tenth longer, and more memory
 _DATA, _PART = "__data", "#"  # no table has a name with a number sign, so a part is taken for nothing else
 _REFUSED = ("Code: 516.", "Code: 193.", "Code: 497.")  # authentication failed, wrong password, access denied
-_ERRNO = re.compile(r"\[Errno -?\d+\] ([^\"')]+)")  # the system's reason, deep in what the HTTP library says
+# The system's reason, or that of TLS, deep in what the HTTP library says.
+_REASON = re.compile(r"\[(?:Errno -?\d+|SSL(?:: (?P<tls>\w+))?)\] ([^\"()]+)|CertificateError\([\"'](.+?)[\"']\)")
+_TLS_HINTS = {
+    "CERTIFICATE_VERIFY_FAILED": "; ?ca_cert=FILE names the authority to trust, ?server_host_name=NAME who it is",
+    "WRONG_VERSION_NUMBER": "; what listens there does not speak TLS: another port, or http://",
+}
 # Errors are raised and told; where nobody has set up logging, the driver's own line would stand before the sentence.
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
@@ -42,7 +44,7 @@ class ClickHouse:
     """One ClickHouse server as a target.
 
     Args:
-        uri: ``http://user:password@host:port/database``.
+        uri: ``https://user:password@host:port/database``, or ``http`` without TLS.
         memory: Bytes that this process may take.
     """
 
@@ -51,17 +53,10 @@ class ClickHouse:
     def __init__(self, uri: str, memory: int = 2**30) -> None:
         self._shown, self._insert_bytes = redacted(uri), memory // 64
         # Over a network it is worth its time; on one machine it is only work.
-        self._arrow = pa.ipc.IpcWriteOptions(compression=None if _is_local(uri) else "lz4")
+        self._arrow = pa.ipc.IpcWriteOptions(compression=None if is_local(uri) else "lz4")
         with self._translated():
-            # Without a session, several threads may use the client.
-            self.client: Client = clickhouse_connect.get_client(
-                dsn=uri,
-                autogenerate_session_id=False,
-                # A pool of its own, so that a proxy meant for the internet is not asked for this machine.
-                pool_mgr=get_pool_manager() if _is_local(uri) else None,
-                # An insert is done when it is said to be; staging is counted right after.
-                settings={"async_insert": 0},
-            )
+            # An insert is done when it is said to be; staging is counted right after.
+            self.client = client(uri, async_insert=0)
 
     def close(self) -> None:
         """Close the connections."""
@@ -268,15 +263,15 @@ class ClickHouse:
             if any(code in message for code in _REFUSED):
                 raise ServerError(f"ClickHouse at {self._shown} refused the user or password") from error
             if isinstance(error, OperationalError):
-                reason = _ERRNO.search(message)
-                raise ServerError(
-                    f"ClickHouse at {self._shown} can't be reached: {reason[1] if reason else message}"
-                ) from error
+                raise ServerError(f"ClickHouse at {self._shown} can't be reached: {_reason(message)}") from error
             raise EtlError(f"ClickHouse at {self._shown}: {message}") from error
 
 
-def _is_local(uri: str) -> bool:
-    return urlsplit(uri).hostname in {"127.0.0.1", "localhost", "::1"}
+def _reason(message: str) -> str:
+    if not (found := _REASON.search(message)):
+        return message
+    *_, said = filter(None, found.groups())
+    return str(said).strip(" '") + _TLS_HINTS.get(found["tls"], "")
 
 
 def data_name(table: Table) -> str:

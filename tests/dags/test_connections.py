@@ -91,7 +91,12 @@ def test_a_server_accepts_what_a_connection_says(settings: Settings, form: str) 
         ),
         ({"uri": "http://u:p@ch:8123/default"}, "http://u:p@ch:8123/default"),
         ({"uri": "https://u:p@ch:8443"}, "https://u:p@ch:8443/"),
+        ({"uri": "clickhouses://u:p@ch:9440/etl"}, "https://u:p@ch:9440/etl"),
         ({"conn_type": "clickhouse", "host": "ch", "extra": {"secure": True}}, "https://ch/"),
+        ({"conn_type": "http", "host": "ch", "port": 9000, "extra": {"secure": "1"}}, "https://ch:9000/"),
+        ({"conn_type": "http", "host": "ch", "extra": {"secure": False}}, "http://ch/"),
+        ({"conn_type": "https", "host": "ch", "extra": {"secure": True}}, "https://ch/"),
+        ({"conn_type": "http", "host": "ch", "schema": "https"}, "https://ch/"),
         ({"conn_type": "postgres", "host": "::1", "port": 5432}, "postgresql://[::1]:5432/"),
     ],
 )
@@ -104,6 +109,8 @@ def test_each_type_becomes_its_drivers_uri(values: dict[str, Any], uri: str) -> 
     [
         ({"conn_type": "mysql", "host": "x", "password": "secret"}, "etl_x.*mysql"),
         ({"conn_type": "postgres"}, "no host"),
+        ({"conn_type": "http", "host": "ch", "password": "secret", "extra": {"secure": "si"}}, "etl_x is 'si'"),
+        ({"conn_type": "https", "host": "ch", "password": "secret", "extra": {"secure": False}}, "agree with"),
     ],
 )
 def test_a_connection_of_no_use_is_named_without_its_password(values: dict[str, Any], message: str) -> None:
