@@ -23,6 +23,7 @@ from pipeline.publishing import (
     prepare,
     publish,
     refuse_other_columns,
+    refuse_stuck,
 )
 from pipeline.replicate import in_chunks
 from pipeline.stores import Staging
@@ -84,11 +85,11 @@ def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Re
     Raises:
         UsageError: A contract declares other columns, or of other types, than are published.
     """
-    finish_what_was_cut_short(connections)
-    found = []
+    stuck, found = finish_what_was_cut_short(connections), []
     for entity in connections.chosen(collections):
         number = quarantine.size(connections.postgres, entity.collection)
         if number:
+            refuse_stuck(stuck, [entity.collection])
             moment, targets = _published(connections, entity)
             series = stored_ids(_refused(connections, entity), entity)
             retried = _refused(connections, entity)
@@ -150,7 +151,7 @@ def _amend(connections: Connections, what: _Amendment) -> None:
     except BaseException as error:
         abandon(connections, run_id, what.targets, str(error) or type(error).__name__)
         raise
-    finish_what_was_cut_short(connections)
+    refuse_stuck(finish_what_was_cut_short(connections), [entity.collection])
 
 
 def _stage(connections: Connections, what: _Amendment, staging: Staging) -> None:

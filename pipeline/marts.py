@@ -25,7 +25,7 @@ from pipeline.allocator import give_back
 from pipeline.books import as_number
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import BooksOpenError, DataError, SnapshotError, UsageError
-from pipeline.publishing import MARTS, REPLICA, abandon, finish_what_was_cut_short
+from pipeline.publishing import MARTS, REPLICA, abandon, finish_what_was_cut_short, refuse_stuck
 from pipeline.spill import Spill, Spilled, bucket_of, has_columns, spilling
 from pipeline.stores import Staging, Target
 from transforms.marts import compute, in_order, sources
@@ -197,7 +197,7 @@ def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
         if not books.is_published(postgres, run.id):
             _prove(connections, run)
             publishing.publish(connections, staging, run.marts, run.targets)
-    finish_what_was_cut_short(connections)
+    refuse_stuck(finish_what_was_cut_short(connections), run.marts)
     rows = {account.collection: account.source for account in books.accounts(postgres, run.id)}
     seconds = books.seconds(postgres, run.id)
     return [BuiltMart(name, rows[name], seconds[name], run.cluster_time) for name in run.marts]

@@ -1,7 +1,7 @@
 """From staging to what people read: the steps that replicated tables and marts share."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from bson import Timestamp
@@ -11,9 +11,10 @@ from contracts.schema.registry import marts
 from pipeline import books
 from pipeline.books import Publication, as_number
 from pipeline.connections import TARGETS, Connections
-from pipeline.errors import EtlError, SnapshotError, UsageError
+from pipeline.errors import EtlError, ServerError, SnapshotError, UsageError
 from pipeline.stores import Staging
 
+log = logging.getLogger(__name__)
 REPLICA, MARTS = "replica", "marts"
 WHOLE = ("replicate", "marts")  # kinds of runs that stage all rows of their tables
 
@@ -52,27 +53,67 @@ def publish(connections: Connections, staging: Staging, names: Iterable[str], ta
     books.enter_publication(postgres, staging.run_id, names, targets)
 
 
-def finish_what_was_cut_short(connections: Connections) -> None:
+def finish_what_was_cut_short(connections: Connections) -> dict[str, EtlError]:
     """Let ClickHouse follow what PostgreSQL has committed, and drop the staging of runs that are over.
 
     Every command that writes begins with it, so a run that was killed leaves nothing that lasts.
+
+    Returns:
+        Why a collection or mart could not follow, by its name; the others did.
     """
-    postgres, clickhouse = connections.postgres, connections.clickhouse
+    postgres, stuck = connections.postgres, dict[str, EtlError]()
     books.prepare(postgres)
     with postgres.transaction():
         # Of two commands that come here at once one waits: an exchange that both do undoes itself.
         books.lock_publishing(postgres)
-        for run_id, waiting in _unfinished(connections).items():
-            if not _known(connections).keys() >= {publication.name for publication in waiting}:
+        for publication in _unfinished(connections):
+            if publication.name not in _known(connections):
                 continue  # whoever has the contract of what is published finishes it
-            schema = REPLICA if waiting[0].name in connections.entities else MARTS
-            tables = tables_of(connections, [publication.name for publication in waiting])
-            whole = books.kind_of(postgres, run_id) in WHOLE
-            clickhouse.publish(Staging(run_id, schema, tables, as_number(waiting[0].cluster_time), whole))
-            books.finish(postgres, run_id, clickhouse.name)
+            try:
+                _follow(connections, publication)
+            except ServerError:
+                raise
+            except EtlError as error:
+                stuck[publication.name] = _stuck(connections, publication, error)
+                log.warning("%s", stuck[publication.name])
     with postgres.transaction():
         books.lock_publishing(postgres)
         _sweep(connections)
+    return stuck
+
+
+def refuse_stuck(stuck: Mapping[str, EtlError], names: Iterable[str]) -> None:
+    """Refuse to go on with what ClickHouse could not follow.
+
+    Args:
+        stuck: What :func:`finish_what_was_cut_short` returned.
+        names: The collections or marts that are needed.
+
+    Raises:
+        EtlError: One of them is stuck; the sentence says the way out.
+    """
+    for name in names:
+        if name in stuck:
+            raise stuck[name]
+
+
+def _follow(connections: Connections, publication: Publication) -> None:
+    """Let ClickHouse follow for one collection or mart, so that what is wrong with it never blocks the others."""
+    postgres, clickhouse = connections.postgres, connections.clickhouse
+    schema = REPLICA if publication.name in connections.entities else MARTS
+    tables, whole = tables_of(connections, [publication.name]), books.kind_of(postgres, publication.run_id) in WHOLE
+    clickhouse.publish(
+        Staging(publication.run_id, schema, tables, as_number(publication.cluster_time), whole),
+    )
+    books.finish(postgres, publication.run_id, publication.name, clickhouse.name)
+
+
+def _stuck(connections: Connections, publication: Publication, error: EtlError) -> EtlError:
+    command = "replicate" if publication.name in connections.entities else "marts"
+    return EtlError(
+        f"{publication.name} is published in PostgreSQL, and ClickHouse could not follow (run {publication.run_id}): "
+        f"{error}; put that right and run the command again, or make it anew by etl {command} {publication.name}"
+    )
 
 
 def shown(
@@ -144,7 +185,7 @@ def _known(connections: Connections) -> dict[str, tuple[Table, ...]]:
 def _sweep(connections: Connections) -> None:
     """Drop the staging of runs that are over; what bears the name of no run in the books is not ours to drop."""
     leftovers = {run_id for target in connections.targets() for run_id in target.leftovers()}
-    leftovers -= _unfinished(connections).keys()
+    leftovers -= {publication.run_id for publication in _unfinished(connections)}
     for run_id, status in books.statuses(connections.postgres).items():
         if (status == "running" or run_id in leftovers) and not books.is_alive(connections.postgres, run_id):
             for target in connections.targets():
@@ -152,13 +193,9 @@ def _sweep(connections: Connections) -> None:
             books.fail(connections.postgres, run_id, "the process ended before the run did")
 
 
-def _unfinished(connections: Connections) -> dict[str, list[Publication]]:
-    """Return what was committed and not yet followed by ClickHouse, by run."""
-    waiting: dict[str, list[Publication]] = defaultdict(list)
-    for publication in books.publications(connections.postgres):
-        if not publication.finished:
-            waiting[publication.run_id].append(publication)
-    return waiting
+def _unfinished(connections: Connections) -> list[Publication]:
+    """Return what was committed and not yet followed by ClickHouse."""
+    return [publication for publication in books.publications(connections.postgres) if not publication.finished]
 
 
 def _refuse_to_go_back(connections: Connections, staging: Staging, names: tuple[str, ...]) -> None:

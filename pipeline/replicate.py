@@ -16,7 +16,7 @@ from pipeline.errors import SnapshotError, UsageError
 from pipeline.history import outlives_history
 from pipeline.prefetch import prefetched
 from pipeline.proof import allowed, counted, prove
-from pipeline.publishing import abandon, finish_what_was_cut_short
+from pipeline.publishing import abandon, finish_what_was_cut_short, refuse_stuck
 from pipeline.run import Partition, Run, selected, staging_of
 from pipeline.stopwatch import Stopwatch
 from pipeline.stores import LoadFrame
@@ -208,7 +208,7 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
                 books.settle_quarantine(postgres, run.id, run.uuids, whole=run.whole)
                 publishing.publish(connections, staging, run.uuids, run.targets)
             books.enter_receipt(postgres, run.id, watch.seconds)
-    finish_what_was_cut_short(connections)
+    refuse_stuck(finish_what_was_cut_short(connections), run.uuids)
     if run.whole:
         enter_duplicates(connections, run)
     return books.accounts(postgres, run.id)

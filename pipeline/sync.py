@@ -7,7 +7,7 @@ out as it is at that moment, and doing it again changes nothing.
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -16,8 +16,9 @@ from bson import Timestamp
 from pipeline import books
 from pipeline.books import Page
 from pipeline.connections import Connections
+from pipeline.errors import EtlError
 from pipeline.proof import allowed
-from pipeline.publishing import abandon, finish_what_was_cut_short, refuse_other_columns, shown
+from pipeline.publishing import abandon, finish_what_was_cut_short, refuse_other_columns, refuse_stuck, shown
 from pipeline.replicate import Progress, load, publish
 from pipeline.run import Partition, Places, Run, staging_of
 
@@ -76,18 +77,30 @@ def sync(
         SnapshotError: MongoDB no longer knows all changes, or a collection was dropped or renamed.
         BooksOpenError: A changed document is neither loaded nor quarantined; nothing was published.
         QuarantineLimitError: More documents were refused than tolerated; nothing was published.
+        EtlError: ClickHouse could not follow an earlier publish of a collection; all others were followed.
     """
+    found, stuck = _synced(connections, collections, progress, max_quarantined)
+    refuse_stuck(stuck, stuck)
+    return found
+
+
+def _synced(
+    connections: Connections, collections: Iterable[str], progress: Progress, max_quarantined: str | None
+) -> tuple[list[Synced], dict[str, EtlError]]:
+    """Follow the changes of what was asked for; of everything, what is stuck in ClickHouse is left out and returned."""
     if max_quarantined is not None:
         allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
-    finish_what_was_cut_short(connections)
-    groups = _groups(connections, collections)
+    stuck = finish_what_was_cut_short(connections)
+    asked = tuple(entity.collection for entity in connections.chosen(names)) if (names := tuple(collections)) else ()
+    refuse_stuck(stuck, asked)
+    groups = _groups(connections, asked, stuck)
     # In this order, as in a full copy: what is dropped from here on is noticed in the end.
     uuids, moment = connections.mongo.uuids(), connections.mongo.cluster_time()
     found: list[Synced] = []
     for targets, since in groups.items():
         run = Run("", moment, {name: uuids.get(name) for name in since}, targets, whole=False)
         found += _followed(connections, run, since, progress, max_quarantined)
-    return sorted(found, key=lambda one: one.collection)
+    return sorted(found, key=lambda one: one.collection), stuck
 
 
 def follow(
@@ -103,7 +116,8 @@ def follow(
     """
     asked = tuple(collections)
     while True:
-        yield sync(connections, asked, max_quarantined=max_quarantined)
+        # What is stuck in ClickHouse is warned of, and followed again as soon as it can be.
+        yield _synced(connections, asked, lambda partition, source, loaded: None, max_quarantined)[0]
         time.sleep(rest)
 
 
@@ -123,14 +137,18 @@ def summed(earlier: Iterable[Synced], later: Iterable[Synced]) -> list[Synced]:
     return list(found.values())
 
 
-def _groups(connections: Connections, collections: Iterable[str]) -> dict[tuple[str, ...], dict[str, Timestamp]]:
-    """Return the moment that each collection shows, grouped by the stores that it is published in.
+def _groups(
+    connections: Connections, collections: Iterable[str], without: Container[str]
+) -> dict[tuple[str, ...], dict[str, Timestamp]]:
+    """Return the moment that each collection shows, but for some, grouped by the stores that it is published in.
 
     Where two stores show two moments it is the earlier one: to one of them some changes are no news.
     """
     groups: dict[tuple[str, ...], dict[str, Timestamp]] = defaultdict(dict)
     with connections.postgres.transaction():
         for name, moments in shown(connections, collections).items():
+            if name in without:
+                continue
             groups[tuple(moments)][name] = min(moments.values())
     return groups
 

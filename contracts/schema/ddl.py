@@ -9,8 +9,13 @@ from contracts.schema.kinds import CATEGORY, KEY_TEXT, TEXT
 
 
 def quoted(name: str) -> str:
-    """Quote an identifier, for both stores."""
+    """Quote an identifier for PostgreSQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def clickhouse_quoted(name: str) -> str:
+    """Quote an identifier for ClickHouse, which reads backslashes as escapes, unlike PostgreSQL."""
+    return quoted(name.replace("\\", "\\\\"))
 
 
 def postgres_table(schema: str, table: Table) -> list[str]:
@@ -74,21 +79,18 @@ def clickhouse_table(database: str, name: str, table: Table, comment: str) -> st
     columns += [f"{VERSION} UInt64 CODEC(T64, ZSTD(1))", f"{DELETED} UInt8 DEFAULT 0 CODEC(ZSTD(1))"]
     columns += [_skip_index(table.column(column)) for column in table.indexes]
     return (
-        f"CREATE OR REPLACE TABLE {quoted(database)}.{quoted(name)} ({', '.join(columns)}) "
-        f"ENGINE = ReplacingMergeTree({VERSION}, {DELETED}) ORDER BY ({quoted_names(table.key)}) "
+        f"CREATE OR REPLACE TABLE {clickhouse_quoted(database)}.{clickhouse_quoted(name)} ({', '.join(columns)}) "
+        f"ENGINE = ReplacingMergeTree({VERSION}, {DELETED}) ORDER BY ({clickhouse_names(table.key)}) "
         f"COMMENT {_clickhouse_literal(comment)}"
     )
 
 
 def clickhouse_view(database: str, source: str, table: Table) -> str:
     """Return the statement that creates the view people read: the newest version of each row, columns commented."""
-    columns = ", ".join(
-        f"{quoted(column.name)} {clickhouse_type(column)} COMMENT {_clickhouse_literal(column.description)}"
-        for column in table.columns
-    )
+    columns = ", ".join(map(_clickhouse_described, table.columns))
     return (
-        f"CREATE OR REPLACE VIEW {quoted(database)}.{quoted(table.name)} ({columns}) AS "
-        f"SELECT {quoted_names(table.names)} FROM {quoted(database)}.{quoted(source)} FINAL "
+        f"CREATE OR REPLACE VIEW {clickhouse_quoted(database)}.{clickhouse_quoted(table.name)} ({columns}) AS "
+        f"SELECT {clickhouse_names(table.names)} FROM {clickhouse_quoted(database)}.{clickhouse_quoted(source)} FINAL "
         f"COMMENT {_clickhouse_literal(table.description)}"
     )
 
@@ -100,13 +102,18 @@ def clickhouse_type(column: Column) -> str:
 
 def _clickhouse_column(column: Column) -> str:
     codec = f" CODEC({column.kind.codec})" if column.kind.codec else ""
-    return f"{quoted(column.name)} {clickhouse_type(column)} COMMENT {_clickhouse_literal(column.description)}{codec}"
+    return f"{_clickhouse_described(column)}{codec}"
+
+
+def _clickhouse_described(column: Column) -> str:
+    comment = _clickhouse_literal(column.description)
+    return f"{clickhouse_quoted(column.name)} {clickhouse_type(column)} COMMENT {comment}"
 
 
 def _skip_index(column: Column) -> str:
     # Ids are looked up one by one, which a bloom filter serves; times are asked for in ranges.
     kind = "bloom_filter(0.01)" if column.kind.clickhouse == "String" else "minmax"
-    return f"INDEX {quoted('by_' + column.name)} {quoted(column.name)} TYPE {kind} GRANULARITY 4"
+    return f"INDEX {clickhouse_quoted('by_' + column.name)} {clickhouse_quoted(column.name)} TYPE {kind} GRANULARITY 4"
 
 
 def _index(column: Column, called: str) -> str:
@@ -117,8 +124,13 @@ def _index(column: Column, called: str) -> str:
 
 
 def quoted_names(names: Iterable[str]) -> str:
-    """Quote identifiers and join them with commas."""
+    """Quote identifiers for PostgreSQL and join them with commas."""
     return ", ".join(quoted(name) for name in names)
+
+
+def clickhouse_names(names: Iterable[str]) -> str:
+    """Quote identifiers for ClickHouse and join them with commas."""
+    return ", ".join(clickhouse_quoted(name) for name in names)
 
 
 def _postgres_literal(text: str) -> str:

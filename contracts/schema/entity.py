@@ -9,6 +9,7 @@ import polars as pl
 
 from contracts.schema.field import ContractError, Field, Rule
 from contracts.schema.kinds import INTEGER, JSON, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.names import DELETED, VERSION, check_column, check_table
 
 __all__ = [
     "DELETED",
@@ -25,14 +26,10 @@ __all__ = [
     "Table",
 ]
 
-IDENTIFIER_BYTES = 63  # PostgreSQL cuts longer names without a word
 TEXT_KEY_CHARACTERS = 600  # 4 bytes each stay under the 2.7 kB that a b-tree entry may take
 ID = "_id"
 POSITION = "_position"
 EXTRA = "_extra"
-# ClickHouse keeps these two beside the contract's columns: the newest version of a key wins, a deleted one is hidden.
-VERSION, DELETED = "_version", "_deleted"
-_TAKEN = frozenset({VERSION, DELETED, "ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"})  # these by PostgreSQL
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,16 +88,14 @@ class Table:
         """Refuse names that a store would cut or that meet another column's."""
         seen: dict[str, Column] = {}
         for column in self.columns:
-            _check_identifier(column.name, f"column {self.name}.{column.name}")
-            if column.name in _TAKEN:
-                raise ContractError(f"{self.name}: {column.name!r} is a name that the stores keep for themselves")
+            check_column(self.name, column.name)
             if other := seen.get(column.name):
                 raise ContractError(
                     f"{self.name}: the fields {other.origin!r} and {column.origin!r} "
                     f"both become the column {column.name!r}; one of them needs another name"
                 )
             seen[column.name] = column
-        _check_identifier(self.name, f"table {self.name}")
+        check_table(self.name)
         for name in (*self.key, *self.indexes):
             if name not in seen:
                 raise ContractError(f"{self.name}: no column {name!r} to index")
@@ -138,6 +133,8 @@ class Entity:
         rules: Conditions over several columns of a row.
         indexes: Columns of the root table that people filter by.
         id_kind: What ``_id`` is.
+        stem: Names the table and the contract's module, where the collection's snake case can't: it meets another name,
+            or no store or file can bear it.
     """
 
     collection: str
@@ -147,6 +144,7 @@ class Entity:
     rules: tuple[Rule, ...] = ()
     indexes: tuple[str, ...] = ()
     id_kind: Kind = OBJECT_ID
+    stem: str = ""
     id_field: Field = field(init=False)
 
     def __post_init__(self) -> None:
@@ -166,7 +164,7 @@ class Entity:
     @property
     def table(self) -> str:
         """The stem: name of the root table, of the contract's module, of tasks and assets."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.collection).lower()
+        return self.stem or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.collection).lower()
 
     @property
     def root(self) -> Table:
@@ -248,10 +246,3 @@ def _repeated(fields: tuple[Field, ...], prefix: tuple[str, ...]) -> Iterator[tu
             yield (*prefix, one.name), one
         elif one.fields:
             yield from _repeated(one.fields, (*prefix, one.name))
-
-
-def _check_identifier(name: str, what: str) -> None:
-    if not name or "\0" in name:
-        raise ContractError(f"{what!r} has no name that a store could bear")
-    if len(name.encode()) > IDENTIFIER_BYTES:
-        raise ContractError(f"{what} is longer than {IDENTIFIER_BYTES} bytes, more than PostgreSQL keeps of a name")

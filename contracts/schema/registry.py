@@ -1,9 +1,11 @@
-"""The registry is the file system: a public module that defines ``ENTITY`` is a contract."""
+"""The registry is the file system: a module that defines ``ENTITY`` is a contract."""
 
 import importlib.util
-import pkgutil
+import re
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +14,9 @@ import contracts
 import contracts.marts
 from contracts.schema.entity import ContractError, Entity
 from contracts.schema.mart import Mart
+from contracts.schema.names import check_apart
+
+_DEFINES = re.compile(rb"^(ENTITY|MART)\b", re.MULTILINE)
 
 
 def entities(folders: Iterable[Path] = ()) -> dict[str, Entity]:
@@ -24,21 +29,17 @@ def entities(folders: Iterable[Path] = ()) -> dict[str, Entity]:
         ContractError: A module can't be derived or imported, or two contracts claim one name.
     """
     found: dict[str, Entity] = {}
-    owners: dict[str, str] = {}
-    for module in (*_package_modules(contracts), *_folder_modules(folders)):
+    owners = {name: f"the mart {name}" for name in marts()}
+    for path, module in (*_package_modules(contracts), *_folder_modules(folders)):
         entity = getattr(module, "ENTITY", None)
         if entity is None:
             continue
         if not isinstance(entity, Entity):
-            raise ContractError(f"{module.__name__}: ENTITY is no Entity, but {type(entity).__name__}")
-        stem = module.__name__.rpartition(".")[2]
-        if stem != entity.table:
-            raise ContractError(f"{entity.collection}: its contract must be named {entity.table}.py, not {stem}.py")
-        for table in entity.tables:
-            if owner := owners.get(table.name):
-                raise ContractError(f"{owner} and {entity.collection} both make a table {table.name!r}")
-            owners[table.name] = entity.collection
+            raise ContractError(f"{path}: ENTITY is no Entity, but {type(entity).__name__}")
+        _check_stem(path, entity.collection, entity.table)
+        _claim(entity, owners)
         found[entity.collection] = entity
+    check_apart((entity.collection, table.name) for entity in found.values() for table in entity.tables)
     return found
 
 
@@ -46,45 +47,99 @@ def marts() -> dict[str, Mart]:
     """Return every contract of a mart, by its name.
 
     Raises:
-        ContractError: A module is not named as its mart.
+        ContractError: A module is not named as its mart, or can't be derived or imported.
     """
     found: dict[str, Mart] = {}
-    for module in _package_modules(contracts.marts):
+    for path, module in _package_modules(contracts.marts):
         mart = getattr(module, "MART", None)
         if mart is None:
             continue
-        stem = module.__name__.rpartition(".")[2]
-        if stem != mart.name:
-            raise ContractError(f"{mart.name}: its contract must be named {mart.name}.py, not {stem}.py")
+        _check_stem(path, mart.name, mart.name)
         found[mart.name] = mart
+    check_apart((f"the mart {name}", name) for name in found)
     return found
 
 
-def _package_modules(package: ModuleType) -> Iterator[ModuleType]:
-    for info in pkgutil.iter_modules(package.__path__):
-        if not info.ispkg and not info.name.startswith("_"):
-            yield import_module(f"{package.__name__}.{info.name}")
+def _check_stem(path: Path, who: str, stem: str) -> None:
+    if path.stem != stem:
+        way_out = "" if _can_be_a_file(stem) else "; no file can be, so say what else it is called by stem='...' in it"
+        raise ContractError(f"{who}: its contract must be named {stem}.py, not {path.stem}.py ({path}){way_out}")
 
 
-def _folder_modules(folders: Iterable[Path]) -> Iterator[ModuleType]:
+def _can_be_a_file(stem: str) -> bool:
+    return "/" not in stem and not stem.startswith(".")
+
+
+def _claim(entity: Entity, owners: dict[str, str]) -> None:
+    """Enter the names of a collection and its tables, by which people and marts call them, as its own.
+
+    Raises:
+        ContractError: Another collection or mart has one of them.
+    """
+    tables = [table.name for table in entity.tables]
+    for name in (*tables, entity.collection):
+        if owner := owners.get(name):
+            both = f"{owner} and {entity.collection}"
+            what = f"both make a table {name!r}" if name in tables else f"are both called {name!r}"
+            raise ContractError(
+                f"{both} {what}; call the tables of one of them otherwise: by stem='...' in its contract, "
+                "and its file that name too"
+            )
+    owners |= dict.fromkeys((*tables, entity.collection), entity.collection)
+
+
+def _package_modules(package: ModuleType) -> Iterator[tuple[Path, ModuleType]]:
+    for path in _contracts_in(Path(package.__path__[0])):
+        if path.stem.isidentifier():
+            with _telling(path):
+                module = import_module(f"{package.__name__}.{path.stem}")
+            yield path, module
+        else:
+            yield path, _load(path)
+
+
+def _folder_modules(folders: Iterable[Path]) -> Iterator[tuple[Path, ModuleType]]:
     for folder in folders:
         if not folder.is_dir():
             raise ContractError(f"the folder of contracts {str(folder)!r} does not exist")
-        for path in sorted(folder.glob("[!_]*.py")):
-            yield _load(path)
+        for path in _contracts_in(folder):
+            yield path, _load(path)
+
+
+def _contracts_in(folder: Path) -> Iterator[Path]:
+    """Yield the modules of a folder; what begins with an underscore is private, unless it defines a contract."""
+    for path in sorted(folder.glob("[!.]*.py")):
+        if not path.name.startswith("_") or _DEFINES.search(path.read_bytes()):
+            yield path
 
 
 def _load(path: Path) -> ModuleType:
     # A name of its own, so that a user's module never shadows one that is installed.
-    name = f"etl_contracts.{path.stem}"
+    name = f"etl_contracts.{path.stem.replace('.', '%')}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    try:
+    with _telling(path):
         spec.loader.exec_module(module)
-    except ContractError:
-        raise
-    except Exception as error:
-        raise ContractError(f"{path}: {type(error).__name__}: {error}") from error
     return module
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Load a contract inside; whatever is wrong in it is told with its file and line."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        says = str(error) if isinstance(error, ContractError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, SyntaxError):
+            says = f"{type(error).__name__}: {error.msg}"
+        raise ContractError(f"{path}{_line(error, path)}: {says}") from error
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """Return in which line of a file an error came up, if in any of it."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines.append(error.lineno)
+    return f", line {lines[-1]}" if lines else ""

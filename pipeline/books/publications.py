@@ -64,11 +64,12 @@ def advance(postgres: Postgres, names: Iterable[str], targets: Iterable[str], cl
             )
 
 
-def finish(postgres: Postgres, run_id: str, target: str) -> None:
-    """Enter that a target has followed a publish."""
+def finish(postgres: Postgres, run_id: str, name: str, target: str) -> None:
+    """Enter that a target has followed the publish of a collection or mart."""
     postgres.execute(
-        "UPDATE etl.published SET published_at = now() WHERE run_id = $1::text AND target = $2::text",
-        parameters=(run_id, target),
+        "UPDATE etl.published SET published_at = now() "
+        "WHERE run_id = $1::text AND collection = $2::text AND target = $3::text",
+        parameters=(run_id, name, target),
     )
 
 

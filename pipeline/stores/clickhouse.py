@@ -17,10 +17,12 @@ from contracts.schema.ddl import (
     clickhouse_table,
     clickhouse_type,
     clickhouse_view,
-    quoted,
-    quoted_names,
 )
+from contracts.schema.ddl import clickhouse_names as quoted_names
+from contracts.schema.ddl import clickhouse_quoted as quoted
 from contracts.schema.entity import ID, Column, Table
+from contracts.schema.names import DATA
+from contracts.schema.names import MADE as PART
 from pipeline.errors import EtlError, ServerError
 from pipeline.settings import redacted
 from pipeline.stores import LoadFrame, Staging
@@ -28,7 +30,6 @@ from pipeline.stores.clickhouse_client import client, is_local
 from pipeline.stores.gathering import gathered
 
 BLOCK_BYTES = 4 * 2**20  # of Arrow within one insert: all rows in one block took a tenth longer, and more memory
-_DATA, _PART = "__data", "#"  # no table has a name with a number sign, so a part is taken for nothing else
 _REFUSED = ("Code: 516.", "Code: 193.", "Code: 497.")  # authentication failed, wrong password, access denied
 # The system's reason, or that of TLS, deep in what the HTTP library says.
 _REASON = re.compile(r"\[(?:Errno -?\d+|SSL(?:: (?P<tls>\w+))?)\] ([^\"()]+)|CertificateError\([\"'](.+?)[\"']\)")
@@ -66,6 +67,8 @@ class ClickHouse:
 
     def stage(self, staging: Staging) -> None:
         """Create the staging area, and the database it will be published to."""
+        for table in staging.tables:
+            self._refuse_strangers(staging.schema, table)
         self.execute(
             f"CREATE DATABASE IF NOT EXISTS {quoted(staging.schema)}", f"CREATE DATABASE {quoted(staging.name)}"
         )
@@ -127,6 +130,7 @@ class ClickHouse:
             if not staging.whole:
                 self._apply(staging, table)
                 continue
+            self._refuse_strangers(staging.schema, table)
             # The comment tells which run a table's rows are from, so a publish that was cut short can be finished.
             comment = self._comment(staging.schema, data)
             if comment is None:
@@ -206,7 +210,7 @@ class ClickHouse:
             return
         name = f"{quoted(database)}.{quoted(table)}"
         with self._translated():
-            self.client.raw_insert(name, rows.columns, self._arrow_stream(rows), fmt="ArrowStream")
+            self.client.raw_insert(name, list(map(quoted, rows.columns)), self._arrow_stream(rows), fmt="ArrowStream")
 
     def _arrow_stream(self, rows: pl.DataFrame) -> Generator[bytes, None, None]:
         """Yield rows as an Arrow stream, piece by piece: all at once would be in memory twice more."""
@@ -236,9 +240,27 @@ class ClickHouse:
         current = {data_name(table) for table in staging.tables}
         query = "SELECT name, comment FROM system.tables WHERE database = {database:String}"
         for name, comment in self.rows(query, database=staging.schema):
-            if name not in current and comment.partition(" ")[2] in roots and name.endswith(_DATA):
-                view = f"{quoted(staging.schema)}.{quoted(name.removesuffix(_DATA))}"
+            if name not in current and comment.partition(" ")[2] in roots and name.endswith(DATA):
+                view = f"{quoted(staging.schema)}.{quoted(name.removesuffix(DATA))}"
                 self.execute(f"DROP VIEW IF EXISTS {view}", f"DROP TABLE {quoted(staging.schema)}.{quoted(name)} SYNC")
+
+    def _refuse_strangers(self, database: str, table: Table) -> None:
+        """Refuse to put a table in the place of what is not ours: it would be gone.
+
+        Raises:
+            EtlError: The name of the view or of the table behind it is taken.
+        """
+        query = "SELECT name, engine, comment FROM system.tables WHERE database = {database:String} AND name IN "
+        query += "({view:String}, {data:String})"
+        for name, engine, comment in self.rows(query, database=database, view=table.name, data=data_name(table)):
+            of = comment.partition(" ")[2]  # told by the mark
+            ours = engine == "View" if name == table.name else "MergeTree" in engine and of == _root(table)
+            if not ours:
+                what = f"a {engine} of {of or 'somebody else'}" if "MergeTree" in engine else f"a {engine}"
+                raise EtlError(
+                    f"{database}.{name} in ClickHouse is {what}, in the place of what {table.name} is to be published "
+                    "as; rename or drop it, and run the command again"
+                )
 
     def _comment(self, database: str, table: str) -> str | None:
         """Return a table's comment, or None if there is no such table."""
@@ -251,8 +273,8 @@ class ClickHouse:
         query = (
             "SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {prefix:String})"
         )
-        found = self.rows(query, database=staging.name, prefix=f"{table.name}{_PART}")
-        return sorted(int(name.removeprefix(f"{table.name}{_PART}")) for (name,) in found)
+        found = self.rows(query, database=staging.name, prefix=f"{table.name}{PART}")
+        return sorted(int(name.removeprefix(f"{table.name}{PART}")) for (name,) in found)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -276,16 +298,20 @@ def _reason(message: str) -> str:
 
 def data_name(table: Table) -> str:
     """Return the name of the table behind a view."""
-    return f"{table.name}{_DATA}"
+    return f"{table.name}{DATA}"
 
 
 def _part(table: Table, partition: int) -> str:
-    return f"{table.name}{_PART}{partition}"
+    return f"{table.name}{PART}{partition}"
 
 
 def _mark(staging: Staging, table: Table) -> str:
     """Return the comment of a table: the run that its rows are from, and the root table that it belongs to."""
-    return f"{staging.run_id} {table.parent or table.name}"
+    return f"{staging.run_id} {_root(table)}"
+
+
+def _root(table: Table) -> str:
+    return table.parent or table.name
 
 
 def _readable(column: Column) -> str:

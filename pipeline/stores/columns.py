@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 from contracts.schema.ddl import postgres_index, quoted
 from contracts.schema.entity import Column, Table
+from contracts.schema.names import MADE as MADE
 from pipeline.errors import EtlError
-
-MADE = "#"  # no column of a contract has a name with a number sign
 
 
 @dataclass(frozen=True)

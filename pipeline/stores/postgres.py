@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from hashlib import md5
 from typing import Any
 
 import adbc_driver_manager
@@ -32,6 +33,8 @@ from pipeline.stores.columns import MADE, Change, Found, change, made_name, type
 Row = tuple[Any, ...]
 _REFUSED = {"28P01", "28000", "42501"}  # invalid password, invalid authorization, insufficient privilege
 _BUILDERS = 2  # connections that build indexes at the same time
+_TABLES, _INDEX = ("r", "p"), "i"  # kinds of relations: tables and partitioned ones
+_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence", "c": "a type"}
 _INDEX_MEMORY = "256MB"  # of the server, for each of them
 _LOCK_NOT_AVAILABLE = "55P03"
 _BLINK = "100ms"  # how long we wait for those who read, for as long others wait behind us
@@ -73,6 +76,8 @@ class Postgres:
     def stage(self, staging: Staging) -> None:
         """Create the staging area, and the schema it will be published to."""
         name = quoted(staging.name)
+        for table in staging.tables:
+            self._refuse_strangers(staging.schema, table)
         self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(staging.schema)}", f"CREATE SCHEMA {name}")
         for table in staging.tables:
             self.execute(*postgres_table(staging.name, table))
@@ -257,9 +262,20 @@ class Postgres:
             )
 
     def _exists(self, schema: str, table: Table) -> bool:
-        return bool(
-            self.rows("SELECT to_regclass($1::text) IS NOT NULL", f"{quoted(schema)}.{quoted(table.name)}")[0][0]
-        )
+        return self._kind(schema, table.name) in _TABLES
+
+    def _kind(self, schema: str, name: str) -> str | None:
+        """Return what bears a name, as the catalog says it in one letter; None if nothing does."""
+        query = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1::text)"
+        return next((kind for (kind,) in self.rows(query, f"{quoted(schema)}.{quoted(name)}")), None)
+
+    def _refuse_strangers(self, schema: str, table: Table) -> None:
+        kind = self._kind(schema, table.name)
+        if kind is not None and kind not in (*_TABLES, _INDEX):  # an index gives way
+            raise EtlError(
+                f"{schema}.{table.name} in PostgreSQL is no table, but {_KINDS.get(kind, 'something else')}, in the "
+                "place of what is to be published; rename or drop it, and run the command again"
+            )
 
     def _has_key(self, schema: str, table: Table) -> bool:
         query = "SELECT count(*) FROM pg_index WHERE indisprimary AND indrelid = to_regclass($1::text)"
@@ -298,7 +314,23 @@ class Postgres:
         """Make a table of staging a published one."""
         if not self._has_key(staging.name, table):  # its place was taken when it was prepared
             self.execute(*postgres_keys(staging.name, table))
+        self._make_way(staging, table)
         self.execute(f"ALTER TABLE {quoted(staging.name)}.{quoted(table.name)} SET SCHEMA {quoted(staging.schema)}")
+
+    def _make_way(self, staging: Staging, table: Table) -> None:
+        """Rename the indexes whose names meet: PostgreSQL makes them of the names of tables and columns."""
+        meeting = self.rows(
+            "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class c ON c.oid = indexrelid "
+            "WHERE relnamespace = $2::text::regnamespace AND relname = $3::text "
+            "OR indrelid = to_regclass($1::text) AND EXISTS "
+            "(SELECT FROM pg_class WHERE relnamespace = $2::text::regnamespace AND relname = c.relname)",
+            f"{quoted(staging.name)}.{quoted(table.name)}",
+            quoted(staging.schema),
+            table.name,
+        )
+        for number, (index,) in enumerate(meeting):
+            free = md5(f"{staging.run_id} {table.name} {number}".encode(), usedforsecurity=False).hexdigest()
+            self.execute(f"ALTER INDEX {index} RENAME TO {quoted(MADE + free)}")
 
     def _lacking_keys(self, staging: Staging) -> list[str]:
         """Return the statements that add the keys which published tables lack: some go with a dropped parent."""

@@ -210,6 +210,13 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "_deleted is ClickHouse's": (lambda: things(documents("lines", "d", boolean("_deleted", "d"))), "'_deleted'"),
     "xmin is PostgreSQL's": (lambda: things(integer("xmin", "d")), "'xmin'"),
     "a field without a name": (lambda: things(text("", "d")), "things"),
+    "a column of PostgreSQL": (lambda: things(text("ctid", "d")), "'ctid' is a name that PostgreSQL keeps for itself"),
+    "a column of ClickHouse": (
+        lambda: things(text("_part", "d")),
+        "'_part' is a name that ClickHouse keeps for itself",
+    ),
+    "a column of the pipeline": (lambda: things(text("_version", "d")), "'_version' is a name that the pipeline keeps"),
+    "a column of a run": (lambda: things(text("#1", "d")), "'#1' is a name that the pipeline keeps"),
     "long column": (lambda: things(text("f" * 64, "d")), "f{64} is longer than 63 bytes"),
     "long column in bytes": (lambda: things(text("é" * 32, "d")), "é{32} is longer than 63 bytes"),
     "long flattened column": (

@@ -21,7 +21,7 @@ CONTRACT = """
 from contracts.schema.entity import Entity
 from contracts.schema.fields import *
 
-ENTITY = Entity("{collection}", "One thing.", "thing_id", (identifier("thing_id", "Its key."), {fields}))
+ENTITY = Entity("{collection}", "One thing.", "thing_id", (identifier("thing_id", "Its key."), {fields}), stem="{stem}")
 """
 
 
@@ -33,8 +33,8 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def write(folder: Path, module: str, collection: str, fields: str = "") -> None:
-    (folder / f"{module}.py").write_text(CONTRACT.format(collection=collection, fields=fields))
+def write(folder: Path, module: str, collection: str, fields: str = "", stem: str = "") -> None:
+    (folder / f"{module}.py").write_text(CONTRACT.format(collection=collection, fields=fields, stem=stem))
 
 
 def test_the_package_holds_the_seven_collections() -> None:
@@ -74,9 +74,11 @@ def test_private_modules_and_modules_without_a_contract_are_no_contracts(folder:
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ("1 / 0", "ZeroDivisionError"),
-        ("def", "SyntaxError"),
-        ("import nowhere_to_be_found", "nowhere_to_be_found"),
+        ("x = 1\n\n1 / 0", "line 3: ZeroDivisionError"),
+        ("x = 1\ndef", "line 2: SyntaxError: invalid syntax$"),
+        ("import nowhere_to_be_found", "line 1: ModuleNotFoundError.*nowhere_to_be_found"),
+        ("import sys\nsys.exit(0)", "line 2: SystemExit"),
+        ("from contracts.schema.fields import text\ntext('x', 'X.', lenght=1)", "line 2: TypeError.*lenght"),
         ("ENTITY = 5", "ENTITY is no Entity"),
     ],
 )
@@ -88,7 +90,7 @@ def test_a_broken_module_is_named(folder: Path, source: str, told: str) -> None:
 
 def test_what_a_contract_says_of_itself_reaches_the_user(folder: Path) -> None:
     write(folder, "things", "Things", "free_form('x', 'x', minimum=1)")
-    with pytest.raises(ContractError, match="'x' has a minimum"):
+    with pytest.raises(ContractError, match=r"things\.py, line 5: the field 'x' has a minimum"):
         entities([folder])
 
 
@@ -114,3 +116,68 @@ def test_a_child_table_that_meets_another_contract_s_table_is_refused(folder: Pa
     write(folder, "orders_lines", "OrdersLines")
     with pytest.raises(ContractError, match="Orders and OrdersLines both make a table 'orders_lines'"):
         entities([folder])
+
+
+DATA_ITEMS = "documents('_data', 'Data.', text('t', 'Text.'))"
+
+
+@pytest.mark.parametrize(
+    ("contracts", "told"),
+    [
+        ([("items", "Items"), ("items", "items")], "Items and items both make a table 'items'.*stem="),
+        ([("items", "Items"), ("items__data", "items__data")], "ClickHouse keeps the rows of Items's table 'items'"),
+        ([("items", "Items", DATA_ITEMS)], "Items makes a table 'items__data'.*leave the field '_data' out"),
+        (
+            [("user", "User"), ("_user", "_User")],
+            "_User makes a table '_user', as PostgreSQL calls.*User's table 'user'",
+        ),
+        ([("user_activity", "UserActivity")], "the mart user_activity and UserActivity both make a table"),
+        ([("user", "User", "documents('activity', 'A.', text('t', 'T.'))")], "the mart user_activity and User both"),
+        ([("logs", "user_activity", "", "logs")], "the mart user_activity and user_activity are both called"),
+        ([("items", "Items"), ("others", "items", "", "others")], "Items and items are both called 'items'"),
+        ([("c#lessons", "C#Lessons")], "table c#lessons: that is how runs name.*stem="),
+        ([("_partitions", "_partitions")], "table _partitions: that is how runs name"),
+        ([("é" * 31, "é" * 31)], "takes 186 characters in the names of ClickHouse's files.*stem="),
+    ],
+)
+def test_names_that_meet_are_refused_in_one_sentence(
+    folder: Path, contracts: list[tuple[str, ...]], told: str, tmp_path: Path
+) -> None:
+    for number, contract in enumerate(contracts):
+        (place := tmp_path / f"{number}").mkdir()
+        write(place, *contract)
+    with pytest.raises(ContractError, match=told):
+        entities([tmp_path / f"{number}" for number in range(len(contracts))])
+
+
+@pytest.mark.parametrize(
+    ("module", "collection", "stem"),
+    [
+        ("_user", "_User", ""),
+        ("fs.files", "fs.files", ""),
+        ("files", "fs.files", "files"),
+        ("c_sharp", "C#", "c_sharp"),
+        ("a_b", "a/b", "a_b"),
+        ("items_of_old", "items", "items_of_old"),
+    ],
+)
+def test_a_collection_of_any_name_has_a_contract(folder: Path, module: str, collection: str, stem: str) -> None:
+    write(folder, module, collection, "documents('lines', 'Lines.', text('t', 'Text.'))", stem)
+    found = entities([folder])[collection]
+    assert [table.name for table in found.tables] == [module, f"{module}_lines"]
+
+
+def test_a_collection_whose_name_no_file_can_bear_is_told_the_way_out(folder: Path) -> None:
+    write(folder, "a_b", "a/b")
+    with pytest.raises(ContractError, match=r"a/b: its contract must be named a/b\.py.*no file can be.*stem="):
+        entities([folder])
+
+
+def test_contracts_of_the_package_are_found_as_those_of_a_folder_are(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, "_user", "_User")
+    write(folder, "fs.files", "fs.files")
+    monkeypatch.setattr("contracts.__path__", [str(folder)])
+    monkeypatch.delitem(sys.modules, "contracts._user", raising=False)
+    assert set(entities()) == {"_User", "fs.files"}

@@ -167,7 +167,7 @@ def test_commands_without_the_folder_leave_its_tables_alone(
     lab_of_visits.collection("WarehouseVisits").drop()
     lab_of_visits.collection("WarehouseVisits").insert_one({"_id": "new", "visit_id": "new"})
     with monkeypatch.context() as patched:
-        patched.setattr(replicate, "finish_what_was_cut_short", lambda *_: None)
+        patched.setattr(replicate, "finish_what_was_cut_short", lambda *_: {})
         replicate.replicate(lab_of_visits.connections, ["WarehouseVisits"])
     replicate.replicate(lab.connections, ["UserSessions"])
     assert all(one.proven for one in verify.verify(lab.connections, ["UserSessions"]))

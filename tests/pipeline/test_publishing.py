@@ -149,7 +149,7 @@ def test_a_publish_done_again_finishes_what_was_cut_short(
     for partition in replicate.plan(lab.connections, run):
         replicate.load(lab.connections, run, partition)
     with monkeypatch.context() as patched:
-        patched.setattr(replicate, "finish_what_was_cut_short", lambda *_: None)
+        patched.setattr(replicate, "finish_what_was_cut_short", lambda *_: {})
         replicate.publish(lab.connections, run)
     assert not all(one.finished for one in books.publications(lab.connections.postgres))
     replicate.publish(lab.connections, run)
@@ -223,7 +223,7 @@ def test_two_commands_do_not_finish_one_publish_twice(lab: Any, copied: None, mo
     """A table that is exchanged twice shows the old rows again."""
     _next_round(lab, "twice")
     with monkeypatch.context() as patched:
-        patched.setattr(replicate, "finish_what_was_cut_short", lambda *_: None)
+        patched.setattr(replicate, "finish_what_was_cut_short", lambda *_: {})
         replicate.replicate(lab.connections, NAMES)
     execute, threads = lab.connections.clickhouse.execute, []
     with lab.another() as other:

@@ -1,0 +1,113 @@
+"""Names that both stores can bear, and that no other name meets."""
+
+import re
+from collections.abc import Iterable
+
+from contracts.schema.field import ContractError
+
+IDENTIFIER_BYTES = 63  # PostgreSQL cuts longer names without a word
+# ClickHouse names files after a table, with three characters for each byte that is no letter, digit or underscore; of
+# the 255 that a file's name may have, the run's staging database and the number of a part take the rest.
+FILE_CHARACTERS = 174
+DATA = "__data"  # ClickHouse keeps the rows of the view that people read in a table of that name
+MADE = "#"  # what a run makes for a while has a name with it, so that it is taken for nothing else
+# ClickHouse keeps these two beside the contract's columns: the newest version of a key wins, a deleted one is hidden.
+VERSION, DELETED = "_version", "_deleted"
+_POSTGRES = frozenset({"ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"})
+# The virtual columns of a MergeTree: some are refused by CREATE TABLE, with the others no row can be deleted.
+_CLICKHOUSE = frozenset(
+    {
+        "__grouping_set",
+        "_block_number",
+        "_block_offset",
+        "_database",
+        "_disk_name",
+        "_distance",
+        "_part",
+        "_part_data_version",
+        "_part_granule_offset",
+        "_part_index",
+        "_part_offset",
+        "_part_starting_offset",
+        "_part_uuid",
+        "_partition_id",
+        "_partition_value",
+        "_row_exists",
+        "_sample_factor",
+        "_shard_num",
+        "_table",
+    }
+)
+_SAY_STEM = "give it another name by stem='...' in the contract, and its file that name too"
+_STAGING = re.compile(r"_partitions|_documents_[0-9a-f]{32}")  # what a staging area holds besides
+
+
+def check_column(table: str, name: str) -> None:
+    """Refuse a column whose name a store can't bear.
+
+    Raises:
+        ContractError: With the store that keeps the name for itself.
+    """
+    _check_identifier(name, f"column {table}.{name}")
+    keepers = {
+        "PostgreSQL": name in _POSTGRES,
+        "ClickHouse": name in _CLICKHOUSE,
+        "the pipeline": name in {VERSION, DELETED} or name.startswith(MADE),
+    }
+    for keeper, is_kept in keepers.items():
+        if is_kept:
+            raise ContractError(
+                f"{table}: {name!r} is a name that {keeper} keeps for itself; call it otherwise, or leave the field "
+                "out of the contract: it is kept in _extra"
+            )
+
+
+def check_table(name: str) -> None:
+    """Refuse a table whose name a store can't bear.
+
+    Raises:
+        ContractError: With what to do.
+    """
+    _check_identifier(name, f"table {name}")
+    if MADE in name or _STAGING.fullmatch(name):
+        raise ContractError(f"table {name}: that is how runs name what they keep for a while; {_SAY_STEM}")
+    if (characters := _in_file_names(name)) > FILE_CHARACTERS:
+        raise ContractError(
+            f"table {name} takes {characters} characters in the names of ClickHouse's files, which have room for "
+            f"{FILE_CHARACTERS}; {_SAY_STEM}"
+        )
+
+
+def check_apart(tables: Iterable[tuple[str, str]]) -> None:
+    """Refuse tables of one schema of which one takes a name that a store gives to something of the other.
+
+    Args:
+        tables: Pairs of who makes a table, and the table's name.
+
+    Raises:
+        ContractError: With both, and what to do.
+    """
+    owners = {name: owner for owner, name in tables}
+    for name, owner in owners.items():
+        if other := owners.get(name + DATA):
+            say = f"leave the field {DATA[1:]!r} out of the contract: it is kept in _extra"
+            raise ContractError(
+                f"{other} makes a table {name + DATA!r}, where ClickHouse keeps the rows of {owner}'s table {name!r}; "
+                f"{say if owner == other else _SAY_STEM}"
+            )
+        if other := owners.get(f"_{name}"):
+            raise ContractError(
+                f"{other} makes a table {'_' + name!r}, as PostgreSQL calls the type of arrays of {owner}'s table "
+                f"{name!r}; {_SAY_STEM}"
+            )
+
+
+def _check_identifier(name: str, what: str) -> None:
+    if not name or "\0" in name:
+        raise ContractError(f"{what!r} has no name that a store could bear")
+    if len(name.encode()) > IDENTIFIER_BYTES:
+        raise ContractError(f"{what} is longer than {IDENTIFIER_BYTES} bytes, more than PostgreSQL keeps of a name")
+
+
+def _in_file_names(name: str) -> int:
+    return sum(1 if re.fullmatch("[A-Za-z0-9_]", one) else 3 * len(one.encode()) for one in name)
