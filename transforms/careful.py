@@ -13,7 +13,7 @@ import polars as pl
 from contracts.schema.entity import EXTRA, ID, Entity, Field
 from transforms.collector import uncollected
 from transforms.digest import Digest, Refused, digest
-from transforms.documents import DECODING, Document, changed_by_decoding
+from transforms.documents import Document, changed_by_decoding, decode_document
 from transforms.drift import merged, undeclared
 from transforms.explain import explain
 from transforms.extended_json import UnrepresentableError, json_text, unrepresentable
@@ -80,7 +80,7 @@ def careful(raws: Sequence[bytes], entity: Entity, *, gated: bool = True) -> Dig
 def _examined(raw: bytes, entity: Entity, *, gated: bool) -> _Mended | tuple[Document | None, list[Reason]]:
     """Return a document mended, or the reasons against it, and what it is if its bytes can be trusted."""
     try:
-        document = bson.decode(raw, DECODING)
+        document = decode_document(raw)
     except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
         return None, [Reason("", "undecodable BSON", str(error))]
     reasons = explain(document, entity)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-import bson
 import numpy as np
 import pyarrow as pa
 from bson import CodecOptions
@@ -12,7 +11,7 @@ from pymongoarrow.api import Schema, find_arrow_all
 
 from contracts.schema.entity import Entity, Field
 from contracts.schema.mongo import read_schema
-from transforms.documents import DECODING, changed_by_decoding, starts
+from transforms.documents import changed_by_decoding, decode_document, starts
 from transforms.nested import Nested, Places, elements, items, subdocuments
 
 
@@ -59,7 +58,7 @@ def decode(batch: bytes, entity: Entity) -> pa.Table:
     """
     beginnings = np.array(starts(batch), np.int64)
     for raw in _with_name_twice(batch, beginnings, entity):
-        if changed_by_decoding(bson.decode(raw, DECODING), raw):
+        if changed_by_decoding(decode_document(raw), raw):
             raise TwiceNamedError("a document has two fields of one name")
     table = _read(batch, beginnings, entity)
     table.validate(full=True)  # finds invalid UTF-8, which would bring Polars down

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import bson
 import polars as pl
 import pyarrow as pa
 
 from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import JSON
 from transforms.decode import decode
-from transforms.documents import DECODING, changed_by_decoding, documents
+from transforms.documents import changed_by_decoding, decode_document, documents
 from transforms.drift import Drift, new_values
 from transforms.explain import explain
 from transforms.free_form import json_texts
@@ -152,14 +151,14 @@ def _every(raw: bytes, first: Reason, entity: Entity) -> list[Reason]:
     """Return every reason why the free-form fields of a document can't be held; the first is known."""
     if not first.path:
         return [first]
-    document: dict[str, Any] = bson.decode(raw, DECODING)
+    document: dict[str, Any] = decode_document(raw)
     return explain(document, entity)
 
 
 def _culprit(raw: bytes) -> Reason:
     """Return why a document that passed the gate can't be decoded: no schema sees names that stand twice."""
     try:
-        document = bson.decode(raw, DECODING)
+        document = decode_document(raw)
     except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
         return Reason("", "undecodable BSON", str(error))
     return changed_by_decoding(document, raw) or Reason("", "the typed reader can't decode it", None)

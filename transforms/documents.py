@@ -13,10 +13,40 @@ from transforms.reasons import Reason
 Document = dict[str, Any]
 # Far dates must not stop the decoder; a subclass of dict that minds duplicates would be three times slower.
 DECODING: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+_REFERENCE = b"$ref\0"  # the name without which pymongo takes no document for a DBRef
 # Decoded in one call, which saves half of the time; more at once would only take memory.
 TOGETHER = 2_000
 _SHORTEST = 5  # bytes of a document: its length and its end
 _ITEMS = [b"\x03%d\0" % number for number in range(TOGETHER)]
+
+
+class _Unlinked(dict[str, Any]):
+    """A dict in which pymongo's decoder does not find the name that would make it a DBRef.
+
+    No option of the codec says so. A DBRef has lost the order of its fields, and a ``$db`` that is null.
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "$ref":
+            raise KeyError(name)
+        return super().__getitem__(name)
+
+
+_UNLINKED: CodecOptions[Document] = DECODING.with_options(document_class=_Unlinked)
+
+
+def decode_document(raw: bytes) -> Document:
+    """Decode a document to Python values; one within it is a dict, also where pymongo would make a DBRef of it.
+
+    Args:
+        raw: Its BSON.
+
+    Raises:
+        Exception: It can't be decoded; pymongo knows many ways.
+    """
+    if _REFERENCE not in raw:
+        return bson.decode(raw, DECODING)
+    return {name: _plain(value) for name, value in bson.decode(raw, _UNLINKED).items()}
 
 
 def document_of(*elements: bytes) -> bytes:
@@ -89,7 +119,7 @@ def changed_by_decoding(document: Document, raw: bytes) -> Reason | None:
     """Return why a decoded document is not all of what its bytes say, or None if it is.
 
     Args:
-        document: What :func:`bson.decode` makes of the bytes, with ``DECODING``.
+        document: What :func:`decode_document` makes of the bytes.
         raw: The bytes.
     """
     encoded = bson.encode({"": document})[6:-1]  # at the top level pymongo would put _id first
@@ -108,7 +138,7 @@ def _decoded_together(raws: Sequence[bytes]) -> list[Document | None] | None:
     begin = (length + 7).to_bytes(4, "little") + b"\x04\0" + length.to_bytes(4, "little")
     array = b"".join((begin, *chain.from_iterable(zip(heads, raws, strict=True)), b"\0\0"))
     try:
-        values: list[Document | None] = bson.decode(array, DECODING)[""]
+        values: list[Document | None] = decode_document(array)[""]
         return values if bson.encode({"": values}) == array else None
     except Exception:  # whatever the decoder makes of damaged bytes: each is then looked at alone
         return None
@@ -116,7 +146,18 @@ def _decoded_together(raws: Sequence[bytes]) -> list[Document | None] | None:
 
 def _decoded_alone(raw: bytes) -> Document | Reason:
     try:
-        document = bson.decode(raw, DECODING)
+        document = decode_document(raw)
     except Exception as error:
         return Reason("", "undecodable BSON", str(error))
     return changed_by_decoding(document, raw) or document
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with dicts in place of what stood in for them."""
+    if isinstance(value, _Unlinked):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, bson.Code) and value.scope is not None:
+        return bson.Code(str(value), _plain(value.scope))
+    return value

@@ -22,6 +22,7 @@ import polars as pl
 import pyarrow as pa
 from bson import CodecOptions, DatetimeMS, json_util
 from bson.codec_options import DatetimeConversion
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from contracts.schema.entity import EXTRA, ID, Column, Entity, Field, Table
 from contracts.schema.frame import conditions
@@ -30,6 +31,10 @@ from transforms.identity import decoded_id
 
 Document = dict[str, Any]
 _OPTIONS: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+_AS_BYTES: CodecOptions[RawBSONDocument] = DEFAULT_RAW_BSON_OPTIONS.with_options(
+    datetime_conversion=DatetimeConversion.DATETIME_MS
+)
+_REFERENCE = b"$ref\0"  # of a document that has this name, the decoder may make a DBRef, which has lost a part of it
 _SORTED = orjson.OPT_SORT_KEYS
 _EXPONENT, _LONG_INTEGER = orjson.dumps(1e20)[1:-2], re.compile(r"(?<![\d.])\d{20,}(?![\d.])")
 _PLAIN = _SORTED | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
@@ -143,11 +148,30 @@ def _halved(raws: Sequence[bytes], entity: Entity) -> Iterator[tuple[Sequence[by
 
 
 def _frames(raws: Sequence[bytes], entity: Entity) -> dict[str, pl.DataFrame]:
-    documents = bson.decode_all(b"".join(raws), _OPTIONS)
+    documents = _decoded(raws)
     for document, raw in zip(documents, raws, strict=True):
         if not _says_the_same(bson.encode({"": document})[6:-1], raw):
             raise UnexpectedValueError("bytes that Python objects do not hold")
     return {table.name: pl.DataFrame(_columns(documents, table, entity)) for table in entity.tables}
+
+
+def _decoded(raws: Sequence[bytes]) -> list[Document]:
+    if any(_REFERENCE in raw for raw in raws):
+        return [_inflated(bson.decode(raw, _AS_BYTES)) for raw in raws]
+    return bson.decode_all(b"".join(raws), _OPTIONS)
+
+
+def _inflated(value: Any) -> Any:
+    """Return a value whose documents, at any depth, are left as bytes with dicts in their places."""
+    if isinstance(value, RawBSONDocument):
+        fields = dict(value)
+        del value  # of a deep document the bytes would be there once more at each level
+        return {name: _inflated(fields.pop(name)) for name in list(fields)}
+    if isinstance(value, list):
+        return [_inflated(item) for item in value]
+    if isinstance(value, bson.Code) and value.scope is not None:
+        return bson.Code(str(value), _inflated(value.scope))
+    return value
 
 
 def _columns(documents: Sequence[Document], table: Table, entity: Entity) -> list[pl.Series]:
@@ -195,10 +219,11 @@ def _undeclared(value: Any, fields: tuple[Field, ...], at: str) -> dict[str, Any
     known = {field.name: field.fields for field in fields}
     found: dict[str, Any] = {}
     for name, inner in value.items():
+        pointer = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
         if name not in known:
-            found[f"{at}/{name.replace('~', '~0').replace('/', '~1')}"] = inner
+            found[pointer] = inner
         elif known[name]:
-            found |= _undeclared(inner, known[name], f"{at}/{name}")
+            found |= _undeclared(inner, known[name], pointer)
     return found
 
 

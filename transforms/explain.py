@@ -44,7 +44,7 @@ def explain(document: Mapping[str, Any], entity: Entity) -> list[Reason]:
     Undeclared fields are no such place: they are kept beside the declared ones.
 
     Args:
-        document: A document decoded with :data:`transforms.free_form.DECODING`.
+        document: What :func:`transforms.documents.decode_document` made of it.
         entity: Its contract.
     """
     return list(_in_object(document, (entity.id_field, *entity.fields), ""))

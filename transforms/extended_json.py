@@ -29,7 +29,7 @@ def json_text(value: Any, pointer: str = "") -> str:
     """Write one decoded BSON value as JSON, checking each part of it.
 
     Args:
-        value: What :func:`bson.decode` makes of it, with ``DECODING``.
+        value: What :func:`transforms.documents.decode_document` makes of it.
         pointer: Where it stands, for the reason.
 
     Raises:
@@ -55,7 +55,7 @@ def unrepresentable(value: Any, pointer: str) -> list[Reason]:
     """Return every reason why a decoded BSON value can't be held as JSON; none if it can.
 
     Args:
-        value: What :func:`bson.decode` makes of it, with ``DECODING``.
+        value: What :func:`transforms.documents.decode_document` makes of it.
         pointer: Where it stands.
     """
     return list(_reasons_against(value, pointer))
@@ -111,7 +111,7 @@ def extended(value: Any, at: str) -> dict[str, Any]:
     """Return the Extended JSON of a value that JSON has no type for.
 
     Args:
-        value: What :func:`bson.decode` makes of it, with ``DECODING``.
+        value: What :func:`transforms.documents.decode_document` makes of it.
         at: Where it stands, for the reason.
 
     Raises:

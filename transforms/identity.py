@@ -12,7 +12,7 @@ import bson
 import bsonjs
 import orjson
 
-from transforms.documents import DECODING, document_of
+from transforms.documents import decode_document, document_of
 
 _START = 4  # a document begins with its length
 _NAME = b"_id\0"
@@ -74,7 +74,7 @@ def place(element: bytes) -> int:
 def decoded_id(raw: bytes) -> list[Any]:
     """Return the ``_id`` of a document, decoded, in a list that is empty where it can't be."""
     try:
-        return [bson.decode(only_id(raw), DECODING)["_id"]]
+        return [decode_document(only_id(raw))["_id"]]
     except bson.errors.BSONError:
         return []
 

@@ -6,12 +6,11 @@ from functools import cache
 from math import isnan
 from typing import Any
 
-import bson
 import polars as pl
 
 from contracts.schema.entity import Column, Entity, Table
 from contracts.schema.kinds import NUMBER
-from transforms.documents import DECODING, documents
+from transforms.documents import decode_document, documents
 
 
 def with_nan(frames: Mapping[str, pl.DataFrame], batch: bytes, entity: Entity) -> dict[str, pl.DataFrame]:
@@ -27,7 +26,7 @@ def with_nan(frames: Mapping[str, pl.DataFrame], batch: bytes, entity: Entity) -
     if look_alike is None or not look_alike.search(batch):
         return dict(frames)
     raws = enumerate(documents(batch))
-    found = [(number, bson.decode(raw, DECODING)) for number, raw in raws if look_alike.search(raw)]
+    found = [(number, decode_document(raw)) for number, raw in raws if look_alike.search(raw)]
     ids = frames[entity.root.name][entity.root.key[0]]
     patched = dict(frames)
     for table in entity.tables:

@@ -127,6 +127,7 @@ PLAIN: list[Any] = [
     Document([]),
     Document([("$date", "yesterday")]),
     Document([("$ref", "c"), ("$id", 1)]),
+    Document([("a", 1), ("$id", 1), ("$db", None), ("$ref", "c")]),
     Document([("a", 1), ("a", 1)]),
     Document([("", 1), ("a/b~c", Document([("", [1.5])]))]),
 ]
@@ -141,7 +142,8 @@ ANY = st.one_of(
 )
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 MOMENTS = st.integers(-2_208_988_800_000, 10_413_791_999_999).map(DatetimeMS)
-NAMES = st.sampled_from(["foo", "", "a/b", "~", "$set", "a.b", "_id", "_extra", "0", "\u00e9", "\udcff"]) | TEXTS
+ODD_NAMES = ["foo", "", "a/b", "~", "$set", "$ref", "$id", "$db", "a.b", "_id", "_extra", "0", "\u00e9", "\udcff"]
+NAMES = st.sampled_from(ODD_NAMES) | TEXTS
 FREE_VALUES = st.one_of(
     TEXTS,
     st.booleans(),

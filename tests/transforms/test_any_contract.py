@@ -3,7 +3,7 @@
 import math
 import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
@@ -12,7 +12,9 @@ from typing import Any
 import bson
 import polars as pl
 import pytest
-from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, ObjectId, Regex, Timestamp
+from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.codec_options import DatetimeConversion
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from contracts.schema.entity import ID, ContractError, Entity, Field
 from contracts.schema.fields import documents, free_form, identifier, subdocument
@@ -28,14 +30,17 @@ from contracts.schema.kinds import (
     array_kind,
     decimal_kind,
 )
+from contracts.schema.mongo import gate
+from transforms.careful import careful
 from transforms.compare import Findings, as_stored, compare
 from transforms.digest import digest
-from transforms.documents import DECODING
+from transforms.documents import decode_document
 from transforms.expected import expected_frames
 from transforms.explain import explain
 
-# Beginnings, ends and neighbours of each other, types of BSON, positions of items.
-NAMES = ["a", "aa", "ba", "b", "\x03a", "0", "_id", "a_b"]
+# Beginnings, ends and neighbours of each other, types of BSON, positions of items; what makes a DBRef; JSON Pointers.
+NAMES = ["a", "aa", "ba", "b", "\x03a", "0", "_id", "a_b", "$ref", "$id", "$db", "$x", "a/b", "~1"]
+FAR = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_MS)
 SCALARS = [TEXT, INTEGER, NUMBER, BOOLEAN]
 KINDS = [*SCALARS, *map(array_kind, SCALARS), TIMESTAMP, OBJECT_ID, decimal_kind(12, 2)]
 
@@ -91,6 +96,7 @@ class Maker:
         alike: How often bytes look like elements.
         odd: How often an item's name is not its position.
         twice: How often fields stand twice.
+        strange: How often there are fields that no contract declares, or values that it does not allow.
         was_odd: Whether the last document has such an item.
         was_twice: Whether the last document has such a field.
     """
@@ -100,6 +106,7 @@ class Maker:
     alike: float
     odd: float
     twice: float
+    strange: float = 0.0
     was_odd: bool = False
     was_twice: bool = False
 
@@ -110,13 +117,28 @@ class Maker:
 
     def document(self, declared: Sequence[Field], *first: bytes) -> bytes:
         found = [one for one in map(self.field, declared) if one]
+        if self.random.random() < self.strange:
+            known = {field.name for field in declared} | {ID}
+            found += [element(name, value) for name, value in self.undeclared().items() if name not in known]
         if found and self.random.random() < self.twice:
             again = found if self.random.random() < 0.5 else [self.random.choice(found)]
             self.was_twice, found = True, found + again
         self.random.shuffle(found)
         return document(*first, *found)
 
+    def undeclared(self) -> dict[str, Any]:
+        """Return any fields; with those that are declared they may make a DBRef."""
+        plain = {name: self.anything(3) for name in self.random.sample(NAMES, self.random.randint(0, 2))}
+        reference = {
+            "$ref": self.random.choice(["c", 5]),
+            "$id": self.anything(4),
+            "$db": self.random.choice(["d", None]),
+        }
+        return plain | dict(self.random.sample(sorted(reference.items()), self.random.randint(0, 3)))
+
     def field(self, field: Field) -> bytes:
+        if self.random.random() < self.strange / 4:
+            return element(field.name, self.random.choice([self.anything(0), self.reference()]))
         if field.nullable and self.random.random() < 0.4:
             return self.random.choice([b"", element(field.name, None)])
         if field.repeated:
@@ -175,12 +197,29 @@ class Maker:
         names = self.random.sample([*NAMES, "", "a.b", "n" * 300], self.random.choice([0, 1, 3]))
         return {name: self.anything(depth + 1) for name in names}
 
+    def reference(self) -> Any:
+        """Return what pymongo would make a DBRef of, or something like it, with its fields in any order."""
+        fields = {"$ref": "c", "$id": self.anything(4)} | self.undeclared()
+        return dict(self.random.sample(list(fields.items()), len(fields)))
+
     def anything(self, depth: int) -> Any:
+        if depth < 4 and self.random.random() < self.strange / 4:
+            return self.reference()
         if depth < 4 and self.random.random() < 0.3:
             return self.random.choice([self.free_form, lambda deep: [self.anything(deep + 1)] * 11])(depth)
         numbers = [self.value(NUMBER), self.value(INTEGER), Decimal128("NaN"), DatetimeMS(-(2**63)), Timestamp(1, 2)]
-        others = [None, ObjectId(), Binary(self.look_alike(), 5), Code(self.text(), {"a": 1}), Regex("^a"), MaxKey()]
-        return self.random.choice([self.text(), self.look_alike(), *numbers, *others])
+        uuids = [Binary(self.random.randbytes(16), 3), Binary(self.random.randbytes(16), 4)]
+        codes = [Code(self.text()), Code(self.text(), {"a": 1}), Code("f", {"a": {"$ref": "c", "$id": 1}})]
+        others = [
+            None,
+            ObjectId(),
+            Binary(self.look_alike(), 5),
+            Binary(b"old", 2),
+            Regex("^a", "im"),
+            MinKey(),
+            MaxKey(),
+        ]
+        return self.random.choice([self.text(), self.look_alike(), *numbers, *others, *uuids, *codes])
 
 
 def assert_exact(kept: Sequence[bytes], frames: dict[str, pl.DataFrame], entity: Entity) -> None:
@@ -215,7 +254,7 @@ def test_documents_of_any_contract_are_exact_or_refused(
             raws.append(raw := maker.made(number))
             doubled |= {raw} if maker.was_twice else set()
             # Beside free-form fields an item of another name may be what can't be kept.
-            if not maker.was_twice and not maker.was_odd and not explain(bson.decode(raw, DECODING), entity):
+            if not maker.was_twice and not maker.was_odd and not explain(decode_document(raw), entity):
                 lawful.add(raw)
         found = digest(b"".join(raws), entity)
         refused = Counter(one.raw for one in found.refused)
@@ -223,3 +262,39 @@ def test_documents_of_any_contract_are_exact_or_refused(
         assert doubled <= set(refused)
         assert not lawful & set(refused)
         assert all(one.reasons for one in found.refused)
+
+
+def as_mongodb_sees(value: Any) -> Any:
+    """Return documents as dicts, also where pymongo would make DBRefs of them."""
+    if isinstance(value, RawBSONDocument):
+        return {name: as_mongodb_sees(inner) for name, inner in value.items()}
+    return [as_mongodb_sees(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copy_repair_and_proof_agree_on_documents_beyond_their_contract(
+    seed: int, passes: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands where a contract says something else, or nothing: DBRefs, names of operators, odd types."""
+    monkeypatch.setattr("transforms.digest.broken_rules", lambda *_: {})
+    random = Random(seed)
+    seen = Counter[str]()
+    for _ in range(50):
+        entity = contract(random)
+        maker = Maker(entity, random, 0.0, 0.0, 0.0, strange=0.5)
+        raws = [maker.made(number) for number in range(5)]
+        lanes: dict[bool, list[bytes]] = {True: [], False: []}
+        for raw in raws:
+            lanes[passes(as_mongodb_sees(RawBSONDocument(raw, FAR)), gate(entity))].append(raw)
+        fast, slow = digest(b"".join(lanes[True]), entity), careful(lanes[False], entity)
+        repaired = careful(raws, entity, gated=False)
+        refused = {one.raw for one in (*fast.refused, *slow.refused)}
+        assert {one.raw for one in repaired.refused} == refused
+        _, no_place_for = expected_frames(raws, entity)
+        for one in repaired.refused:  # what the proof could hold against the stores is no type that they can't have
+            assert one.raw in no_place_for or not any(why.rule.startswith("expected") for why in one.reasons)
+        assert_exact([raw for raw in raws if raw not in refused], repaired.frames, entity)
+        copied = {name: pl.concat([frame, slow.frames[name]]) for name, frame in fast.frames.items()}
+        assert_exact([raw for raw in lanes[True] + lanes[False] if raw not in refused], copied, entity)
+        seen += Counter(refused=len(refused), fast=len(fast.frames["things"]), slow=len(slow.frames["things"]))
+    assert min(seen.values()) > 20

@@ -24,7 +24,7 @@ from transforms.careful import careful
 from transforms.compare import Findings, as_stored, compare
 from transforms.decode import decode
 from transforms.digest import Digest, digest
-from transforms.documents import DECODING, documents
+from transforms.documents import DECODING, decode_document, documents
 from transforms.expected import expected_frames
 from transforms.explain import explain
 from transforms.extended_json import UnrepresentableError, json_text
@@ -71,7 +71,7 @@ def test_lawful_documents_are_loaded_as_verification_expects_them(
     entity: Entity, lawful: Callable[[Entity], Any], passes: Callable[..., bool], data: st.DataObject
 ) -> None:
     raws = [bson.encode(one) for one in distinct(data.draw(st.lists(lawful(entity), max_size=6)))]
-    assert all(passes(bson.decode(raw, DECODING), gate(entity)) for raw in raws)
+    assert all(passes(decode_document(raw), gate(entity)) for raw in raws)
     found = digest(b"".join(raws), entity)
     assert [one.raw for one in found.refused] == [raw for raw in raws if breaks_a_rule(raw, entity)]
     assert found.size == sum(map(len, raws))
@@ -129,7 +129,7 @@ def test_whatever_a_document_holds_it_is_loaded_exactly_or_refused(
     made = distinct(data.draw(st.lists(lawful(entity), min_size=1, max_size=3)))
     made[0] = altered_document(made[0], data, anything)
     raws = [bson.encode(one) for one in made]
-    decoded = [bson.decode(raw, DECODING) for raw in raws]
+    decoded = [decode_document(raw) for raw in raws]
     lanes: dict[bool, list[bytes]] = {True: [], False: []}
     for raw, document in zip(raws, decoded, strict=True):
         lanes[passes(document, gate(entity))].append(raw)
@@ -140,7 +140,7 @@ def test_whatever_a_document_holds_it_is_loaded_exactly_or_refused(
         assert one.raw in raws
         assert one.reasons
         for reason in one.reasons:
-            exists, _ = at(bson.decode(one.raw, DECODING), reason.path)
+            exists, _ = at(decode_document(one.raw), reason.path)
             # A missing field has no place, nor has what stands in a code's scope or a database reference.
             assert exists or reason.rule.startswith(("required", "a name that begins", "NUL", "negative zero"))
 
@@ -154,7 +154,7 @@ def test_reasons_are_given_just_where_the_gate_would_refuse_declared_fields(
     if data.draw(st.booleans()):
         document = altered_document(document, data, anything)
     raw = bson.encode(document)
-    document = bson.decode(raw, DECODING)
+    document = decode_document(raw)
     admitted = passes(document, gate(entity), closed=False)
     free = [column.path for column in entity.root.columns if column.kind is JSON and column.field is not None]
     assert (explain(document, entity) == []) == (admitted and all(_is_holdable(_at(document, path)) for path in free))
@@ -207,7 +207,7 @@ def test_a_generated_world_with_defects_is_sorted_as_promised(
 def _admitted(raw: bytes, entity: Entity, passes: Callable[..., bool]) -> bool:
     """Tell whether the gate admits a document; what can't be decoded it does not look into."""
     try:
-        document = bson.decode(raw, DECODING)
+        document = decode_document(raw)
     except bson.errors.InvalidBSON:
         text_as_it_comes = DECODING.with_options(unicode_decode_error_handler="replace")
         document = bson.decode(raw, text_as_it_comes)
@@ -344,7 +344,7 @@ def test_arrays_that_are_all_empty_are_no_reason(count: int) -> None:
 
 
 def test_names_that_only_seem_to_stand_twice_are_no_reason() -> None:
-    document = bson.decode(good(3), DECODING) | {"firm": "\tend", "key": "\nend", "tags": ["\x10num", "\x10num", "b"]}
+    document = decode_document(good(3)) | {"firm": "\tend", "key": "\nend", "tags": ["\x10num", "\x10num", "b"]}
     nested = document | {"items": [{"t": "n", "n": 1}, {"t": "\x10n", "n": 2}]}
     for one in (document, nested):
         raw = bson.encode(one)
@@ -364,7 +364,7 @@ BAD_TEXTS = {
 @pytest.mark.parametrize("place", ["firm", "key", "tags", "item", "sub"])
 @pytest.mark.parametrize("case", BAD_TEXTS)
 def test_invalid_utf8_is_refused_alone(case: str, place: str) -> None:
-    document = bson.decode(good(7), DECODING) | {"key": "k7"}
+    document = decode_document(good(7)) | {"key": "k7"}
     inner = {"firm": {"firm": "QQQQ"}, "key": {"key": "QQQQ"}, "tags": {"tags": ["x", "QQQQ"]}}
     inner |= {"item": {"items": [{"t": "QQQQ"}]}, "sub": {"sub": {"a": "QQQQ", "b": 1}}}
     bad = bson.encode(document | inner[place]).replace(b"QQQQ", BAD_TEXTS[case])
