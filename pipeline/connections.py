@@ -11,7 +11,7 @@ from contracts.schema.entity import Entity
 from contracts.schema.registry import entities
 from pipeline.allocator import keep_little
 from pipeline.errors import UsageError
-from pipeline.settings import Settings
+from pipeline.settings import Retention, Settings
 from pipeline.stores import Target
 from pipeline.stores.clickhouse import ClickHouse
 from pipeline.stores.mongo import Mongo
@@ -31,6 +31,7 @@ class Connections:
         clickhouse: A target.
         entities: Every contract, by the collection's name.
         memory: Bytes that this process may take.
+        retention: How long the books are kept.
     """
 
     mongo: Mongo
@@ -38,6 +39,7 @@ class Connections:
     clickhouse: ClickHouse
     entities: dict[str, Entity]
     memory: int
+    retention: Retention
 
     def targets(self, names: Iterable[str] = TARGETS) -> tuple[Target, ...]:
         """Return targets by name, PostgreSQL first: its commit decides what ClickHouse then follows."""
@@ -79,7 +81,8 @@ def connect(settings: Settings) -> Iterator[Connections]:
         stack.callback(postgres.close)
         clickhouse = ClickHouse(_secret(settings.clickhouse_uri, "ETL_CLICKHOUSE_URI"), int(settings.memory))
         stack.callback(clickhouse.close)
-        yield Connections(mongo, postgres, clickhouse, entities(settings.contracts), int(settings.memory))
+        known, memory = entities(settings.contracts), int(settings.memory)
+        yield Connections(mongo, postgres, clickhouse, known, memory, settings.retention)
 
 
 def _secret(value: SecretStr | None, name: str) -> str:

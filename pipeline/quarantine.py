@@ -46,7 +46,7 @@ class Quarantined:
         reasons: Every rule that it breaks: ``path``, ``rule``, ``value``.
         run_id: The last run that refused it.
         first_seen_at: When it was refused first.
-        resolved_at: When a run found it mended or gone; None as long as it is refused.
+        resolved_at: When a run found it mended; None as long as it is refused. One that is gone is deleted here too.
     """
 
     collection: str

@@ -11,8 +11,9 @@ from pipeline import books, publishing
 from pipeline.allocator import give_back
 from pipeline.books import Account
 from pipeline.connections import TARGETS, Connections
+from pipeline.deletions import deleted
 from pipeline.duplicates import enter_duplicates
-from pipeline.errors import SnapshotError, UsageError
+from pipeline.errors import EtlError, SnapshotError, UsageError
 from pipeline.history import outlives_history
 from pipeline.prefetch import prefetched
 from pipeline.proof import allowed, counted, prove
@@ -198,6 +199,8 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
             counting = pool.submit(counted, connections, run)
             with watch.at("keys"):
                 publishing.prepare(connections, staging, run.targets)
+            with watch.at("prove"):
+                gone = deleted(connections, run)
     with postgres.transaction():
         books.lock_publishing(postgres)
         if not books.is_published(postgres, run.id):
@@ -206,12 +209,24 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
                 prove(connections, run, counting.result(), max_quarantined)
             with watch.at("publish"):
                 books.settle_quarantine(postgres, run.id, run.uuids, whole=run.whole)
+                for collection, hashes in gone.items():
+                    books.forget(postgres, collection, hashes)
                 publishing.publish(connections, staging, run.uuids, run.targets)
             books.enter_receipt(postgres, run.id, watch.seconds)
     refuse_stuck(finish_what_was_cut_short(connections), run.uuids)
     if run.whole:
         enter_duplicates(connections, run)
+        _prune(connections)
     return books.accounts(postgres, run.id)
+
+
+def _prune(connections: Connections) -> None:
+    """Remove from the books what is old enough; that it can't be done is no fault of what was published."""
+    try:
+        with connections.postgres.transaction():
+            books.prune(connections.postgres, connections.retention)
+    except EtlError as error:
+        log.warning("the books could not be pruned: %s", error)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -19,6 +20,8 @@ _TRUTH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0":
 # Below this the libraries themselves (170 MB) leave no room for a partition.
 _LEAST_MEMORY = ByteSize(256 * 2**20)
 
+_DAYS = Field(ge=1, le=36_500)
+
 _PORT = r"(?:\d{0,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
 _HOST = rf"(?:\[[^\]]*\]|[^@/?#:,\[\]]*)(?::{_PORT})?"
 _USER = r"(?:(?:%[0-9a-fA-F]{2}|[^@/?#%])*@)?"
@@ -29,6 +32,21 @@ _PASSWORD_OPTION = re.compile(r"([?&](?:\w*password|passwd|pwd|(?:access_)?token
 
 def _paths(value: object) -> object:
     return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+
+@dataclass(frozen=True)
+class Retention:
+    """For how many days the books are kept.
+
+    Attributes:
+        details: Plan, accounts, drift and times of a run that is over.
+        runs: The run itself: when it was, what it did, why it failed.
+        resolved: Documents of the quarantine that were refused once and are not any more.
+    """
+
+    details: int = 30
+    runs: int = 365
+    resolved: int = 30
 
 
 class Settings(BaseSettings):
@@ -42,6 +60,9 @@ class Settings(BaseSettings):
         clickhouse_uri: ``https://...``, or ``http://...`` without TLS.
         contracts: Folders of a user's own contracts (in ``ETL_CONTRACTS`` joined by ``:``).
         memory: Bytes that the process may take; servers are not counted.
+        keep_details_days: For how long the books keep plan, accounts, drift and times of a run.
+        keep_runs_days: For how long they keep the run itself.
+        keep_resolved_days: For how long they keep documents that are not refused any more.
     """
 
     model_config = SettingsConfigDict(
@@ -55,6 +76,9 @@ class Settings(BaseSettings):
     clickhouse_uri: SecretStr | None = None
     contracts: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_paths)] = ()
     memory: ByteSize = ByteSize(2**30)
+    keep_details_days: Annotated[int, _DAYS] = Retention.details
+    keep_runs_days: Annotated[int, _DAYS] = Retention.runs
+    keep_resolved_days: Annotated[int, _DAYS] = Retention.resolved
 
     @classmethod
     def load(cls, **overrides: object) -> Self:
@@ -70,6 +94,11 @@ class Settings(BaseSettings):
             return cls(**overrides)  # type: ignore[arg-type]
         except ValidationError as error:
             raise UsageError("; ".join(_sentence(e["loc"], e["type"], e["msg"]) for e in error.errors())) from None
+
+    @property
+    def retention(self) -> Retention:
+        """For how many days the books are kept."""
+        return Retention(self.keep_details_days, self.keep_runs_days, self.keep_resolved_days)
 
     @field_validator("home", "contracts")
     @classmethod
@@ -104,6 +133,8 @@ def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
         return f"There is no setting {field}"
     if field == "memory" and kind.startswith("byte_size"):
         message = "must be a size like 512MiB or 1GiB"
+    if field.endswith("_days"):
+        message = "must be a whole number of days from 1 to 36500"
     if kind == "string_pattern_mismatch":
         message = 'must be 1 to 63 characters without / \\ . " $ and blanks'
     return f"ETL_{field.upper()} {message.removeprefix('Value error, ')}"

@@ -65,6 +65,8 @@ def part_of(run: Run | MartRun) -> Iterator[Connections]:
 def _refuse_what_was_given_up(connections: Connections, run: Run | MartRun) -> None:
     if books.statuses(connections.postgres).get(run.id) not in ("running", "published"):
         raise SnapshotError(f"run {run.id} was given up: {_way_out(run)}")
+    if books.is_pruned(connections.postgres, run.id):
+        raise SnapshotError(f"run {run.id} was published so long ago that its plan was pruned: {_way_out(run)}")
 
 
 def _way_out(run: Run | MartRun) -> str:

@@ -18,7 +18,8 @@ from pipeline.books.ledger import (
 from pipeline.books.moments import as_number, as_timestamp
 from pipeline.books.publications import Publication, advance, enter_publication, finish, publications
 from pipeline.books.receipts import enter_receipt, receipt
-from pipeline.books.refusals import quarantined, refuse, refused_hashes, settle_quarantine
+from pipeline.books.refusals import forget, quarantined, refuse, refused_hashes, settle_quarantine, unrefused
+from pipeline.books.retention import Pruned, is_pruned, prunable, prune
 from pipeline.books.runs import attend, fail, is_alive, is_published, kind_of, open_run, statuses
 from pipeline.books.schema import lock_publishing, prepare
 
@@ -26,6 +27,7 @@ __all__ = [
     "Account",
     "CollectionDrift",
     "Page",
+    "Pruned",
     "Publication",
     "accounts",
     "advance",
@@ -40,9 +42,11 @@ __all__ = [
     "enter_receipt",
     "fail",
     "finish",
+    "forget",
     "forget_drift",
     "is_alive",
     "is_loaded",
+    "is_pruned",
     "is_published",
     "kind_of",
     "lock_partition",
@@ -52,6 +56,8 @@ __all__ = [
     "plan",
     "plan_of",
     "prepare",
+    "prunable",
+    "prune",
     "publications",
     "quarantined",
     "receipt",
@@ -64,4 +70,5 @@ __all__ = [
     "touch",
     "touched",
     "unloaded",
+    "unrefused",
 ]

@@ -8,7 +8,13 @@ import pyarrow as pa
 from pipeline.books.runs import forget_notes
 from pipeline.stores.postgres import JSONB_VERSION, Postgres
 from transforms.digest import Refused
-from transforms.identity import identity
+from transforms.identity import hashed, identity, only_id
+
+_NOTED = "id_hash IN (SELECT id_hash FROM etl.touched WHERE run_id = $1::text AND collection = $2::text)"
+_ASKED = 10_000  # documents of which MongoDB is asked at once whether they are there
+_ASKED_BYTES = 2 * 2**20  # of their _ids; MongoDB takes 16 MB in a query
+_ID_BYTES = 128  # of a document, which hold most ids; of a longer one all of the document is read
+_PREFIX = 4  # bytes of a document before the element of its _id
 
 
 def refuse(postgres: Postgres, run_id: str, collection: str, partition: int, refused: Sequence[Refused]) -> None:
@@ -38,7 +44,6 @@ def settle_quarantine(postgres: Postgres, run_id: str, collections: Iterable[str
         collections: Names of the collections that it speaks for.
         whole: Whether for all of their documents, or only for those that it has noted as changed.
     """
-    spoken_for = "id_hash IN (SELECT id_hash FROM etl.touched WHERE run_id = $1::text AND collection = $2::text)"
     postgres.execute(
         "INSERT INTO etl.quarantine (collection, id_hash, _id, bson, reasons, run_id, first_seen_at) "
         "SELECT collection, id_hash, _id, bson, reasons, run_id, now() FROM etl.refused WHERE run_id = $1::text "
@@ -50,10 +55,59 @@ def settle_quarantine(postgres: Postgres, run_id: str, collections: Iterable[str
         postgres.execute(
             "UPDATE etl.quarantine SET resolved_at = now() "
             "WHERE collection = $2::text AND run_id <> $1::text AND resolved_at IS NULL "
-            f"AND ({whole} OR {spoken_for})",
+            f"AND ({whole} OR {_NOTED})",
             parameters=(run_id, collection),
         )
     forget_notes(postgres, run_id)
+
+
+def unrefused(postgres: Postgres, run_id: str, collection: str, after: bytes, *, whole: bool) -> dict[bytes, bytes]:
+    """Return some documents of the quarantine, resolved ones included, that a run speaks for and has not refused.
+
+    Args:
+        postgres: Where the books are.
+        run_id: The run, not published yet.
+        collection: Name of the collection.
+        after: Only those whose hash is greater.
+        whole: Whether it speaks for all documents of the collection, or only for those that it has noted as changed.
+
+    Returns:
+        The BSON element of each ``_id`` by its hash, in order of the hashes; nothing if there are no more.
+    """
+    query = (
+        f"SELECT id_hash, substr(bson, 1, {_ID_BYTES}) FROM etl.quarantine q WHERE collection = $2::text "
+        f"AND id_hash > $3::bytea AND substr(bson, 6, 4) = '_id\\000' AND ({whole} OR {_NOTED}) AND NOT EXISTS "
+        "(SELECT FROM etl.refused r WHERE r.run_id = $1::text AND r.collection = $2::text AND r.id_hash = q.id_hash) "
+        f"ORDER BY id_hash LIMIT {_ASKED}"
+    )
+    found: dict[bytes, bytes] = {}
+    size = 0
+    for id_hash, head in postgres.rows(query, run_id, collection, after):
+        only = only_id(head)
+        if hashed(only) != id_hash:  # a long _id, of which that is not all
+            only = only_id(_document(postgres, collection, id_hash))
+        found[id_hash] = only[_PREFIX:-1]
+        size += len(only)
+        if size > _ASKED_BYTES:
+            break
+    return found
+
+
+def forget(postgres: Postgres, collection: str, hashes: Sequence[bytes]) -> None:
+    """Delete documents from the quarantine, bytes and reasons, because they are no more.
+
+    Args:
+        postgres: Where the books are.
+        collection: Name of the collection.
+        hashes: What the books know their ``_id``s by.
+    """
+    for start in range(0, len(hashes), _ASKED):
+        some = [one.hex() for one in hashes[start : start + _ASKED]]
+        postgres.execute(
+            "DELETE FROM etl.quarantine WHERE collection = $1::text AND id_hash IN "
+            "(SELECT decode(one, 'hex') FROM jsonb_array_elements_text($2::text::jsonb) AS one)",
+            parameters=(collection, orjson.dumps(some).decode()),
+        )
 
 
 def quarantined(postgres: Postgres, collection: str) -> set[bytes]:
@@ -66,3 +120,8 @@ def refused_hashes(postgres: Postgres, run_id: str, collection: str) -> set[byte
     """Return the hash of the ``_id`` of each document that a run which is not published yet has refused."""
     query = "SELECT id_hash FROM etl.refused WHERE run_id = $1::text AND collection = $2::text"
     return {hashed for (hashed,) in postgres.rows(query, run_id, collection)}
+
+
+def _document(postgres: Postgres, collection: str, id_hash: bytes) -> bytes:
+    query = "SELECT bson FROM etl.quarantine WHERE collection = $1::text AND id_hash = $2::bytea"
+    return bytes(postgres.rows(query, collection, id_hash)[0][0])

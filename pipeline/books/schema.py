@@ -44,7 +44,7 @@ _TABLES = (
     "COMMENT ON TABLE etl.receipts IS 'How long each stage of a run was at work, in seconds; stages overlap.'",
     "COMMENT ON TABLE etl.drift IS 'In what the documents of a run went beyond their contracts.'",
     "COMMENT ON TABLE etl.quarantine IS 'Documents that were refused, whole, with every reason; "
-    "resolved_at is null as long as they are refused.'",
+    "resolved_at is null as long as they are refused; what is gone from MongoDB is deleted here too.'",
 )
 # To replace a view locks its readers out, so it is created once.
 _CHECKPOINTS = (
@@ -54,6 +54,8 @@ _CHECKPOINTS = (
 )
 # Columns that the tables of an older version lack.
 _ADDED = (("etl.ledger", "loaded_at", "timestamptz"),)
+# Indexes that they lack; CREATE INDEX IF NOT EXISTS would wait for all who write to the table.
+_INDEXED = (("etl", "quarantine_by_run", "etl.quarantine (run_id)"),)  # or to remove a run would read all of it
 
 
 def prepare(postgres: Postgres) -> None:
@@ -67,6 +69,9 @@ def prepare(postgres: Postgres) -> None:
         for table, column, kind in _ADDED:
             if not _has(postgres, table, column):  # ADD COLUMN IF NOT EXISTS would wait for all who use the table
                 postgres.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+        for schema, index, columns in _INDEXED:
+            if not postgres.rows("SELECT to_regclass($1::text) IS NOT NULL", f"{schema}.{index}")[0][0]:
+                postgres.execute(f"CREATE INDEX {index} ON {columns}")
 
 
 def _has(postgres: Postgres, table: str, column: str) -> bool:

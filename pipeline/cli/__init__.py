@@ -13,6 +13,7 @@ from pipeline.cli.demo import demo
 from pipeline.cli.engines import down, up
 from pipeline.cli.interrupt import came_by_interrupt
 from pipeline.cli.outcome import failed, interrupted
+from pipeline.cli.prune import prune
 from pipeline.cli.quarantine import app as quarantine
 from pipeline.cli.status import status
 from pipeline.cli.work import generate, marts, replicate, sync, verify
@@ -20,7 +21,7 @@ from pipeline.cli.work import generate, marts, replicate, sync, verify
 INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 _PANELS = {
     "Begin here": (demo,),
-    "The job": (generate, replicate, sync, verify, marts, status),
+    "The job": (generate, replicate, sync, verify, marts, status, prune),
     "Embedded engines": (up, down),
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline import books, replicate
+from pipeline.airflow import maintenance as maintenance_task
 from pipeline.airflow import marts as mart_tasks
 from pipeline.airflow import replicate as tasks
 from pipeline.airflow import sync as sync_task
@@ -77,7 +78,7 @@ def first(run: Callable[..., Any]) -> dict[str, Any]:
         before = run(name)
         assert (before.state, _states(before)) == ("success", {name: {"skipped"}})
     runs = {"generate_data": run("generate_data", scale=0.02, defects=0.02, seed=7)}
-    runs |= {name: run(name) for name in ("replicate", "marts", "verify")}
+    runs |= {name: run(name) for name in ("replicate", "marts", "verify", "maintenance")}
     assert {name: run.state for name, run in runs.items()} == dict.fromkeys(runs, "success")
     assert all(states == {"success"} for run in runs.values() for states in _states(run).values())
     return runs
@@ -364,6 +365,19 @@ def test_a_wrong_name_fails_at_once_and_opens_no_run(run: Callable[..., Any], lo
     assert done.state == "failed"
     assert _tries(done, "snapshot") == [1]
     assert books.statuses(look.postgres) == before
+
+
+@pytest.mark.usefixtures("airflow_connections")
+def test_a_task_of_a_run_whose_plan_was_pruned_says_where_to_clear(first: dict[str, Any], look: Connections) -> None:
+    run = Run.from_json(_result(first["replicate"], "snapshot"))
+    with look.postgres.transaction():
+        look.postgres.execute("UPDATE etl.runs SET finished_at = finished_at - interval '31 days'")
+    maintenance_task.prune(dry_run=True)
+    with part_of(run):
+        pass
+    maintenance_task.prune()
+    with pytest.raises(SnapshotError, match="its plan was pruned: clear from the task snapshot"), part_of(run):
+        raise AssertionError("entered")
 
 
 @pytest.mark.usefixtures("first", "airflow_connections")

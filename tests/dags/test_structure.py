@@ -49,6 +49,7 @@ def test_each_file_holds_one_dag_of_its_name_and_explains_it(dags: dict[str, Any
 
 CHAINS = {
     "generate_data": ["generate"],
+    "maintenance": ["prune"],
     "replicate": ["snapshot", "plan", "load", "prove", "publish", "verify"],
     "marts": ["open_run", "plan", "load", "publish"],
     "sync": ["sync"],
@@ -78,6 +79,7 @@ def test_what_passes_is_retried_and_failures_are_told(dags: dict[str, Any]) -> N
 
 def test_following_and_verification_run_by_the_clock_and_begin_at_different_minutes(dags: dict[str, Any]) -> None:
     assert {name: dag.schedule for name, dag in dags.items() if isinstance(dag.schedule, str)} == {
+        "maintenance": "33 2 * * *",
         "sync": "*/5 * * * *",
         "verify": "3 3 * * *",
     }
@@ -90,7 +92,7 @@ def test_what_is_missed_is_not_made_up_for(dags: dict[str, Any]) -> None:
 def test_what_following_gives_way_to_is_there(dags: dict[str, Any]) -> None:
     from pipeline.airflow.sync import HELD_UP
 
-    assert set(HELD_UP) == set(dags) - {"generate_data", "sync"}
+    assert set(HELD_UP) == set(dags) - {"generate_data", "maintenance", "sync"}
 
 
 def test_marts_follow_the_tables_that_they_read(dags: dict[str, Any]) -> None:
@@ -121,6 +123,7 @@ def test_marts_follow_the_tables_that_they_read(dags: dict[str, Any]) -> None:
         ("sync", {"collections": "UserSessions"}),
         ("sync", {"max_quarantined": "1e3"}),
         ("marts", {"marts": [1]}),
+        ("maintenance", {"dry_run": "yes"}),
     ],
 )
 def test_params_are_validated(load_dags: Callable[[], dict[str, Any]], dag_id: str, params: dict[str, Any]) -> None:
