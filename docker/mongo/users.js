@@ -1,9 +1,7 @@
-// Runs once, when the database is made. No user may do more than its work, and none may drop the database.
-// Another user for another purpose belongs here, too.
-const secret = (name) => fs.readFileSync(`/run/etl/${name}`, "utf8").trim();
-const user = (name, password, role) =>
-  db.getSiblingDB("admin").createUser({ user: name, pwd: secret(password), roles: [{ role: role, db: "etl" }] });
-
-user("etl", "mongo_password", "read"); // the pipeline, which only reads
-user("etl_writer", "mongo_writer_password", "readWrite"); // whoever makes documents: the DAG generate_data
-user("analyst", "analyst_password", "read"); // people
+// MongoDB's users. No user may do more than its work, and none may drop the database. healthy.js makes those that are
+// missing and gives each the password of the secrets. Another user for another purpose belongs here, too.
+const USERS = [
+  { name: "etl", password: "mongo_password", role: "read" }, // the pipeline, which only reads
+  { name: "etl_writer", password: "mongo_writer_password", role: "readWrite" }, // the DAG generate_data
+  { name: "analyst", password: "analyst_password", role: "read" }, // people
+];
