@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from time import monotonic
 
-import bson
 import polars as pl
 from bson import Timestamp
 
 from contracts.schema.entity import ID, Entity
-from contracts.schema.kinds import OBJECT_ID
 from pipeline import books, quarantine
-from pipeline.books import as_number
+from pipeline.books import Publication, as_number
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, UsageError
 from pipeline.publishing import (
@@ -22,6 +20,7 @@ from pipeline.publishing import (
     finish_what_was_cut_short,
     prepare,
     publish,
+    refuse_another_run,
     refuse_other_columns,
     refuse_stuck,
 )
@@ -29,7 +28,7 @@ from pipeline.replicate import in_chunks
 from pipeline.stores import Staging
 from pipeline.verify import BROKEN, Comparison
 from transforms.careful import careful
-from transforms.expected import stored_ids
+from transforms.expected import source_ids, stored_ids
 from transforms.identity import decoded_id
 
 
@@ -59,8 +58,8 @@ class _Amendment:
     Attributes:
         kind: ``replay`` or ``repair``.
         entity: The collection's contract.
-        moment: The moment that is published.
-        targets: Names of the stores.
+        moment: The moment that the documents were read at.
+        shows: The run that each store showed then.
         documents: How many documents there are.
         raws: The documents as they must be; a retry may bring more than memory holds.
         ids: The ``_id``s that are spoken for, as the stores have them: those without a document are deleted.
@@ -69,10 +68,15 @@ class _Amendment:
     kind: str
     entity: Entity
     moment: Timestamp
-    targets: tuple[str, ...]
+    shows: dict[str, str]
     documents: int
     raws: Iterable[bytes]
     ids: pl.Series
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the stores."""
+        return tuple(self.shows)
 
 
 def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Replayed]:
@@ -84,17 +88,20 @@ def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Re
 
     Raises:
         UsageError: A contract declares other columns, or of other types, than are published.
+        SnapshotError: A collection was published anew meanwhile; nothing of it was changed.
     """
     stuck, found = finish_what_was_cut_short(connections), []
     for entity in connections.chosen(collections):
-        number = quarantine.size(connections.postgres, entity.collection)
-        if number:
+        # First of all: whatever changes the quarantine from here on publishes something, and that is noticed.
+        published = _published(connections, entity)
+        if number := quarantine.size(connections.postgres, entity.collection):
             refuse_stuck(stuck, [entity.collection])
-            moment, targets = _published(connections, entity)
+            moment = _one_moment(connections, entity, published)
+            shows = {one.target: one.run_id for one in published}
             series = stored_ids(_refused(connections, entity), entity)
             retried = _refused(connections, entity)
-            _amend(connections, _Amendment("replay", entity, moment, targets, number, retried, series))
-            found.append(_replayed(connections, entity, number))
+            run_id = _amend(connections, _Amendment("replay", entity, moment, shows, number, retried, series))
+            found.append(_replayed(connections, entity, run_id))
     return found
 
 
@@ -110,24 +117,26 @@ def repair(connections: Connections, found: Iterable[Comparison]) -> list[Compar
 
     Raises:
         UsageError: So much is broken that a full copy is the better repair.
+        SnapshotError: A collection was published anew since it was verified; nothing of it was changed.
     """
     broken = [one for one in found if one.broken]
     for one in broken:
         entity = connections.entities[one.collection]
         if len(one.broken) >= BROKEN:
             raise UsageError(f"{BROKEN:,} or more documents of {one.collection} are broken; run etl replicate instead")
-        moment, _ = _published(connections, entity, one.target)
-        values = [bson.ObjectId(value) for value in one.broken] if entity.id_kind is OBJECT_ID else one.broken
+        refuse_other_columns(connections, entity, [one.target])
+        values = source_ids(one.broken, entity)
         refused = books.quarantined(connections.postgres, entity.collection)
         raws = list(connections.mongo.documents(entity.collection, values, one.cluster_time))
         lawful = [raw for raw in raws if sha256(raw).digest() not in refused]
         ids = pl.Series(ID, one.broken, entity.id_kind.frame)
-        _amend(connections, _Amendment("repair", entity, moment, (one.target,), len(lawful), lawful, ids))
+        shows = {one.target: one.run_id}
+        _amend(connections, _Amendment("repair", entity, one.cluster_time, shows, len(lawful), lawful, ids))
     return broken
 
 
-def _amend(connections: Connections, what: _Amendment) -> None:
-    """Stage some documents, prove the books over them, and apply them to what is published."""
+def _amend(connections: Connections, what: _Amendment) -> str:
+    """Stage some documents, prove the books over them, apply them to what is published, and return the run's id."""
     postgres, entity = connections.postgres, what.entity
     with postgres.transaction():
         run_id = books.open_run(postgres, what.kind, what.moment, what.targets, single_process=True)
@@ -138,6 +147,7 @@ def _amend(connections: Connections, what: _Amendment) -> None:
         prepare(connections, staging, what.targets)
         with postgres.transaction():
             books.lock_publishing(postgres)
+            refuse_another_run(connections, entity.collection, what.shows)
             for target in connections.targets(what.targets):
                 books.enter_loaded(
                     postgres, run_id, entity.collection, target.name, target.staged(staging, entity.root)
@@ -147,11 +157,12 @@ def _amend(connections: Connections, what: _Amendment) -> None:
                     raise BooksOpenError(f"the books of {entity.collection} in {account.target} are open: {account}")
             # A replay speaks for all that was refused; a repair does not touch what it did not read.
             books.settle_quarantine(postgres, run_id, [entity.collection] if what.kind == "replay" else [])
-            publish(connections, staging, [entity.collection], what.targets)
+            publish(connections, staging, [entity.collection], what.targets, amends=True)
     except BaseException as error:
         abandon(connections, run_id, what.targets, str(error) or type(error).__name__)
         raise
     refuse_stuck(finish_what_was_cut_short(connections), [entity.collection])
+    return run_id
 
 
 def _stage(connections: Connections, what: _Amendment, staging: Staging) -> None:
@@ -177,28 +188,32 @@ def _stage(connections: Connections, what: _Amendment, staging: Staging) -> None
     )
 
 
-def _published(connections: Connections, entity: Entity, only: str | None = None) -> tuple[Timestamp, tuple[str, ...]]:
-    """Return the moment that a collection shows and where, if it is one, and if the tables are still the contract's."""
-    shown = [one for one in books.publications(connections.postgres) if one.name == entity.collection]
-    shown = [one for one in shown if only in (None, one.target)]
-    if len({one.cluster_time for one in shown}) != 1:
+def _published(connections: Connections, entity: Entity) -> list[Publication]:
+    """Return what a collection shows."""
+    return [one for one in books.publications(connections.postgres) if one.name == entity.collection]
+
+
+def _one_moment(connections: Connections, entity: Entity, published: Iterable[Publication]) -> Timestamp:
+    """Return the moment that a collection shows, if it is one, and if the tables are still the contract's."""
+    moments = {one.cluster_time for one in published}
+    if len(moments) != 1:
         raise UsageError(f"{entity.collection} does not show one moment in both stores; run etl replicate")
-    names = tuple(one.target for one in shown)
-    refuse_other_columns(connections, entity, names)
-    return shown[0].cluster_time, names
+    refuse_other_columns(connections, entity, [one.target for one in published])
+    return moments.pop()
 
 
-def _replayed(connections: Connections, entity: Entity, number: int) -> Replayed:
-    refused, same = 0, 0
-    for raws in in_chunks(_refused(connections, entity), connections.memory):
+def _replayed(connections: Connections, entity: Entity, run_id: str) -> Replayed:
+    account, same = books.accounts(connections.postgres, run_id)[0], 0
+    for raws in in_chunks(_refused(connections, entity, run_id), connections.memory):
         found = {raw: value for raw in raws for value in decoded_id(raw)}
-        refused += len(raws)
         # One whose _id can't be decoded can't be asked for either.
         same += len(raws) - len(found)
         same += len(found.keys() & set(connections.mongo.documents(entity.collection, list(found.values()))))
-    return Replayed(entity.collection, number, number - refused, refused, refused - same)
+    refused = account.quarantined
+    return Replayed(entity.collection, account.source, account.loaded, refused, refused - same)
 
 
-def _refused(connections: Connections, entity: Entity) -> Iterator[bytes]:
-    """Yield the documents of a collection that are in quarantine, a few at a time."""
-    return (one.raw for one in quarantine.export(connections.postgres, [entity.collection]))
+def _refused(connections: Connections, entity: Entity, run_id: str | None = None) -> Iterator[bytes]:
+    """Yield the documents of a collection that are in quarantine, a few at a time; those of one run or all."""
+    found = quarantine.export(connections.postgres, [entity.collection])
+    return (one.raw for one in found if run_id in (None, one.run_id))

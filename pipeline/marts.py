@@ -22,12 +22,12 @@ from contracts.schema.mart import Mart
 from contracts.schema.registry import marts
 from pipeline import books, publishing
 from pipeline.allocator import give_back
-from pipeline.books import as_number
+from pipeline.books import Publication, as_number
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import BooksOpenError, DataError, SnapshotError, UsageError
 from pipeline.publishing import MARTS, REPLICA, abandon, finish_what_was_cut_short, refuse_stuck
 from pipeline.spill import Spill, Spilled, bucket_of, has_columns, spilling
-from pipeline.stores import Staging, Target
+from pipeline.stores import Staging
 from transforms.marts import compute, in_order, sources
 
 Progress = Callable[[str, int], None]
@@ -41,6 +41,7 @@ class MartRun:
         id: Its name in the books.
         cluster_time: The moment of the replica that they show.
         source: Name of the store that the replica is read from.
+        shows: The run that each collection shows there, of those that the marts read.
         marts: Their names, each after those that it reads.
         targets: Names of the stores that they are written to.
     """
@@ -48,6 +49,7 @@ class MartRun:
     id: str
     cluster_time: Timestamp
     source: str
+    shows: dict[str, str]
     marts: tuple[str, ...]
     targets: tuple[str, ...]
 
@@ -60,7 +62,7 @@ class MartRun:
     def from_json(cls, values: dict[str, Any]) -> "MartRun":
         """Return the run that :meth:`as_json` described."""
         given = {"marts": tuple(values["marts"]), "targets": tuple(values["targets"])}
-        return cls(values["id"], Timestamp(*values["cluster_time"]), values["source"], **given)
+        return cls(values["id"], Timestamp(*values["cluster_time"]), values["source"], values["shows"], **given)
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,13 @@ def open_run(
         UsageError: There is no such mart, or its sources are not replicated or show different moments.
     """
     wanted = _with_their_marts(names)
-    source, moment = _moment_of_sources(connections, wanted)
+    source, moment, shows = _sources_at_one_moment(connections, wanted)
     postgres, chosen = connections.postgres, tuple(target.name for target in connections.targets(targets))
     with postgres.transaction():
         run_id = books.open_run(postgres, MARTS, moment, chosen, single_process=single_process)
         plan = [{"collection": mart.name, "number": number} for number, mart in enumerate(wanted)]
         books.plan(postgres, run_id, plan, chosen)
-    run = MartRun(run_id, moment, source.name, tuple(mart.name for mart in wanted), chosen)
+    run = MartRun(run_id, moment, source, shows, tuple(mart.name for mart in wanted), chosen)
     try:
         with postgres.transaction():
             books.lock_publishing(postgres)  # of two runs at once only one may create the schema
@@ -222,20 +224,20 @@ def _with_their_marts(names: Iterable[str]) -> list[Mart]:
     return [known[name] for name in in_order(wanted)]
 
 
-def _moment_of_sources(connections: Connections, wanted: list[Mart]) -> tuple[Target, Timestamp]:
-    """Return the store to read from, and the one moment that all sources of the marts show there."""
+def _sources_at_one_moment(connections: Connections, wanted: list[Mart]) -> tuple[str, Timestamp, dict[str, str]]:
+    """Return the store to read from, the one moment that all sources of the marts show there, and by which runs."""
     owners = {table.name: name for name, entity in connections.entities.items() for table in entity.tables}
     needed = {owners[table] for mart in wanted for table in sources(mart.name) if table in owners}
-    moments: dict[str, dict[str, Timestamp]] = {}
-    for publication in books.publications(connections.postgres):
-        if publication.name in needed and publication.finished:
-            moments.setdefault(publication.target, {})[publication.name] = publication.cluster_time
-    complete = [target for target in connections.targets() if moments.get(target.name, {}).keys() == needed]
+    shown: dict[str, dict[str, Publication]] = {target.name: {} for target in connections.targets()}
+    for one in books.publications(connections.postgres):
+        if one.name in needed and one.finished:
+            shown[one.target][one.name] = one
+    complete = {target: found for target, found in shown.items() if found.keys() == needed}
     if not complete:
         raise UsageError(f"the marts need {', '.join(sorted(needed))}, which are not all replicated; run etl replicate")
-    for target in complete:
-        if len(times := set(moments[target.name].values())) == 1:
-            return target, times.pop()
+    for target, found in complete.items():
+        if len(times := {one.cluster_time for one in found.values()}) == 1:
+            return target, times.pop(), {name: one.run_id for name, one in found.items()}
     raise UsageError(f"{', '.join(sorted(needed))} show different moments; run etl sync to bring all to one")
 
 
@@ -248,12 +250,14 @@ def _spill(connections: Connections, run: MartRun, read: Mapping[str, Table], sp
         with spill.adding(table) as write:
             for batch in source.read(REPLICA, table):
                 write(pl.DataFrame(pl.from_arrow(batch)).cast(table.frame_schema), 0)
-    _refuse_another_moment(connections, run)
+    _refuse_another_run(connections, run)
 
 
-def _refuse_another_moment(connections: Connections, run: MartRun) -> None:
-    source, moment = _moment_of_sources(connections, _with_their_marts(run.marts))
-    if (source.name, moment) != (run.source, run.cluster_time):
+def _refuse_another_run(connections: Connections, run: MartRun) -> None:
+    """Refuse what was read while it was published anew, at a later moment or at the same; a moment may move on."""
+    publications = books.publications(connections.postgres)
+    shows = {one.name: one.run_id for one in publications if one.target == run.source and one.name in run.shows}
+    if shows != run.shows:
         raise SnapshotError("the replica was published anew while the marts were reading it; run etl marts again")
 
 

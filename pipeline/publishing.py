@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from bson import Timestamp
-
 from contracts.schema.entity import Entity, Table
 from contracts.schema.registry import marts
 from pipeline import books
@@ -31,7 +29,14 @@ def prepare(connections: Connections, staging: Staging, targets: Iterable[str]) 
         target.prepare(staging)
 
 
-def publish(connections: Connections, staging: Staging, names: Iterable[str], targets: Iterable[str]) -> None:
+def publish(
+    connections: Connections,
+    staging: Staging,
+    names: Iterable[str],
+    targets: Iterable[str],
+    *,
+    amends: bool = False,
+) -> None:
     """Publish a run's staging, within the caller's transaction on PostgreSQL.
 
     PostgreSQL's tables change with that transaction's commit. It also records that ClickHouse is to follow, which
@@ -42,15 +47,24 @@ def publish(connections: Connections, staging: Staging, names: Iterable[str], ta
         staging: Where the tables were gathered, prepared.
         names: The collections or marts that are published.
         targets: Names of the stores.
+        amends: Whether part of what is shown is put right, whose moment stays; :func:`refuse_another_run` comes first.
 
     Raises:
         SnapshotError: A later moment is published already.
+        UsageError: Part of a table was staged, which has other columns by now.
     """
     postgres, names, targets = connections.postgres, tuple(names), tuple(targets)
-    _refuse_to_go_back(connections, staging, names)
+    if not amends:
+        _refuse_to_go_back(connections, staging, names)
+    if not staging.whole:
+        for one in _unfinished(connections):
+            if one.name in names and one.target in targets:
+                _follow(connections, one)  # or our entry would take the place of what ClickHouse has still to follow
+        for name in names:  # another run may have published other columns since this one began
+            refuse_other_columns(connections, connections.entities[name], targets)
     if postgres.name in targets:
         postgres.publish(staging)
-    books.enter_publication(postgres, staging.run_id, names, targets)
+    books.enter_publication(postgres, staging.run_id, names, targets, moment_stays=amends)
 
 
 def finish_what_was_cut_short(connections: Connections) -> dict[str, EtlError]:
@@ -118,8 +132,8 @@ def _stuck(connections: Connections, publication: Publication, error: EtlError) 
 
 def shown(
     connections: Connections, collections: Iterable[str] = (), targets: Iterable[str] = TARGETS
-) -> dict[str, dict[str, Timestamp]]:
-    """Return which moment collections show, by collection and target.
+) -> dict[str, list[Publication]]:
+    """Return what collections show, by collection.
 
     Args:
         connections: The open connections.
@@ -130,14 +144,14 @@ def shown(
         UsageError: A named collection is not published, or none is.
     """
     asked, wanted = tuple(collections), {target.name for target in connections.targets(targets)}
-    moments: dict[str, dict[str, Timestamp]] = {entity.collection: {} for entity in connections.chosen(asked)}
+    found: dict[str, list[Publication]] = {entity.collection: [] for entity in connections.chosen(asked)}
     for one in books.publications(connections.postgres):
-        if one.name in moments and one.target in wanted:
-            moments[one.name][one.target] = one.cluster_time
-    missing = [name for name, found in moments.items() if not found]
-    if missing and (asked or len(missing) == len(moments)):
+        if one.name in found and one.target in wanted:
+            found[one.name].append(one)
+    missing = [name for name, publications in found.items() if not publications]
+    if missing and (asked or len(missing) == len(found)):
         raise UsageError(f"{', '.join(missing)}: not replicated yet; run etl replicate")
-    return {name: found for name, found in moments.items() if found}
+    return {name: publications for name, publications in found.items() if publications}
 
 
 def abandon(connections: Connections, run_id: str, targets: Iterable[str], message: str) -> None:
@@ -148,9 +162,10 @@ def abandon(connections: Connections, run_id: str, targets: Iterable[str], messa
     """
     postgres = connections.postgres
     with suppress(EtlError), postgres.transaction():
+        books.fail(postgres, run_id, message)
+        # Asked afterwards: somebody else may be about to publish it, and then we waited for the commit.
         if books.is_published(postgres, run_id):
             return
-        books.fail(postgres, run_id, message)
     for target in connections.targets(targets):
         with suppress(EtlError), postgres.transaction():
             target.discard(run_id)
@@ -175,6 +190,26 @@ def refuse_other_columns(connections: Connections, entity: Entity, targets: Iter
                     f"the contract of {entity.collection} declares other columns than {table.name} in {target.name} "
                     "has; run etl replicate"
                 )
+
+
+def refuse_another_run(connections: Connections, name: str, runs: Mapping[str, str]) -> None:
+    """Refuse to put right part of what was published anew since it was read; the moment alone may have moved on.
+
+    Args:
+        connections: The open connections; within a transaction that holds the lock of publishing.
+        name: The collection.
+        runs: The run that each target showed when it was read.
+
+    Raises:
+        SnapshotError: A target shows another run.
+    """
+    shows = {one.target: one.run_id for one in books.publications(connections.postgres) if one.name == name}
+    for target, run_id in runs.items():
+        if (now := shows.get(target)) != run_id:
+            raise SnapshotError(
+                f"{name} in {target} shows run {now} by now, and no longer run {run_id}, of which part was to be put "
+                "right; nothing was changed; run the command again"
+            )
 
 
 def _known(connections: Connections) -> dict[str, tuple[Table, ...]]:

@@ -54,6 +54,11 @@ def status(postgres: Postgres) -> Status:
     Args:
         postgres: Where they are kept.
     """
+    with postgres.snapshot():  # or what is published meanwhile would be in one part of the answer only
+        return _status(postgres)
+
+
+def _status(postgres: Postgres) -> Status:
     if not postgres.rows("SELECT to_regclass('etl.refused') IS NOT NULL")[0][0]:
         return Status()
     last = tuple(LastRun(*row) for row in postgres.rows(_LAST_RUNS))

@@ -14,7 +14,7 @@ from itertools import chain
 from bson import Timestamp
 
 from pipeline import books
-from pipeline.books import Page
+from pipeline.books import Page, Publication
 from pipeline.connections import Connections
 from pipeline.errors import EtlError
 from pipeline.proof import allowed
@@ -97,9 +97,9 @@ def _synced(
     # In this order, as in a full copy: what is dropped from here on is noticed in the end.
     uuids, moment = connections.mongo.uuids(), connections.mongo.cluster_time()
     found: list[Synced] = []
-    for targets, since in groups.items():
-        run = Run("", moment, {name: uuids.get(name) for name in since}, targets, whole=False)
-        found += _followed(connections, run, since, progress, max_quarantined)
+    for targets, shows in groups.items():
+        run = Run("", moment, {name: uuids.get(name) for name in shows}, targets, whole=False)
+        found += _followed(connections, run, shows, progress, max_quarantined)
     return sorted(found, key=lambda one: one.collection), stuck
 
 
@@ -139,30 +139,29 @@ def summed(earlier: Iterable[Synced], later: Iterable[Synced]) -> list[Synced]:
 
 def _groups(
     connections: Connections, collections: Iterable[str], without: Container[str]
-) -> dict[tuple[str, ...], dict[str, Timestamp]]:
-    """Return the moment that each collection shows, but for some, grouped by the stores that it is published in.
-
-    Where two stores show two moments it is the earlier one: to one of them some changes are no news.
-    """
-    groups: dict[tuple[str, ...], dict[str, Timestamp]] = defaultdict(dict)
+) -> dict[tuple[str, ...], dict[str, list[Publication]]]:
+    """Return what each collection shows, but for some, grouped by the stores that it is published in."""
+    groups: dict[tuple[str, ...], dict[str, list[Publication]]] = defaultdict(dict)
     with connections.postgres.transaction():
-        for name, moments in shown(connections, collections).items():
-            if name in without:
-                continue
-            groups[tuple(moments)][name] = min(moments.values())
+        for name, publications in shown(connections, collections).items():
+            if name not in without:
+                groups[tuple(one.target for one in publications)][name] = publications
     return groups
 
 
 def _followed(
-    connections: Connections, run: Run, since: dict[str, Timestamp], progress: Progress, limit: str | None
+    connections: Connections, run: Run, shows: dict[str, list[Publication]], progress: Progress, limit: str | None
 ) -> list[Synced]:
     """Follow collections that are published in the same stores; where nothing was changed, no run is opened."""
+    # Where two stores show two moments it is the earlier one: to one of them some changes are no news.
+    since = {name: min(one.cluster_time for one in publications) for name, publications in shows.items()}
     changes = connections.mongo.touched(since, run.cluster_time)
     first = next(changes, None)
     changed = [] if first is None else _taken_over(connections, run, since, chain([first], changes), progress, limit)
-    unchanged = since.keys() - {one.collection for one in changed}
+    unchanged = shows.keys() - {one.collection for one in changed}
     with connections.postgres.transaction():
-        books.advance(connections.postgres, unchanged, run.targets, run.cluster_time)
+        looked_at = [one for name in unchanged for one in shows[name]]
+        books.advance(connections.postgres, looked_at, run.cluster_time)
     return [*changed, *(Synced(name, run.targets, since[name], run.cluster_time) for name in unchanged)]
 
 

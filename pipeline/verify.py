@@ -12,6 +12,7 @@ from bson import Timestamp
 from contracts.schema.entity import ID, Entity, Table
 from pipeline import books
 from pipeline.allocator import give_back
+from pipeline.books import Publication
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import SnapshotError
 from pipeline.prefetch import prefetched
@@ -25,6 +26,7 @@ from transforms.expected import expected_frames, stored_ids
 from transforms.identity import identity
 
 BROKEN = 10_000  # where more documents are broken, a full copy is the better repair
+TRIES = 3  # of a collection that is published anew while it is compared
 # Measured: with the documents as Python objects and both stores' rows beside them, a piece of BSON takes thirty times
 # its size, and the next one is made meanwhile.
 PIECES, CHUNK_ROWS = 128, 20_000
@@ -39,6 +41,7 @@ class Comparison:
         collection: Name of the collection.
         target: Name of the target.
         cluster_time: The moment that was compared.
+        run_id: The run that the target shows.
         source: Documents of the source that were compared.
         equal: Documents that the target holds value for value.
         missing: Documents that the target lacks.
@@ -53,6 +56,7 @@ class Comparison:
     collection: str
     target: str
     cluster_time: Timestamp
+    run_id: str
     source: int = 0
     equal: int = 0
     missing: int = 0
@@ -113,45 +117,64 @@ def verify(
 
     Raises:
         UsageError: Nothing of it is published.
-        SnapshotError: Neither the moment nor the changes since can be read any more.
+        SnapshotError: Neither the moment nor the changes since can be read any more, or a collection was published
+            anew each time that it was compared.
     """
     finish_what_was_cut_short(connections)
-    found: list[Comparison] = []
-    with connections.postgres.transaction():  # ended at the end, or its locks would hold up changes of tables
-        for entity, moment, names in list(_published(connections, collections, targets)):
-            before = _shown_of(connections, entity)
-            found += _verify_collection(connections, entity, moment, connections.targets(names), progress)
-            if _shown_of(connections, entity) != before:
-                raise SnapshotError(f"{entity.collection} was published anew meanwhile; run etl verify again")
-    return found
-
-
-def _shown_of(connections: Connections, entity: Entity) -> list[tuple[str, str]]:
-    """Return the run that each target shows; its moment may move on meanwhile, for as long as nothing is changed."""
-    shown_now = books.publications(connections.postgres)
-    return [(one.target, one.run_id) for one in shown_now if one.name == entity.collection]
-
-
-def _published(
-    connections: Connections, collections: Iterable[str], targets: Iterable[str]
-) -> Iterator[tuple[Entity, Timestamp, list[str]]]:
-    """Yield what is to be verified: each collection with the moment that some targets show."""
-    groups: dict[tuple[str, Timestamp], list[str]] = defaultdict(list)
-    for name, moments in shown(connections, collections, targets).items():
-        for target, moment in moments.items():
-            groups[name, moment].append(target)
-    for (name, moment), group in groups.items():
-        yield connections.entities[name], moment, group
+    with connections.postgres.transaction():
+        names = list(shown(connections, collections, targets))
+    return [
+        comparison
+        for name in names
+        for comparison in _verify_collection(connections, connections.entities[name], tuple(targets), progress)
+    ]
 
 
 def _verify_collection(
-    connections: Connections, entity: Entity, published: Timestamp, targets: Sequence[Target], progress: Progress
+    connections: Connections, entity: Entity, targets: Sequence[str], progress: Progress
 ) -> list[Comparison]:
-    moment, touched = _readable_moment(connections, entity, published)
+    """Compare a collection in some targets; if it is published anew meanwhile, what was found is worth nothing."""
+    for _ in range(TRIES):
+        before = _publications(connections, entity)
+        groups: dict[Timestamp, list[Publication]] = defaultdict(list)
+        for one in before:
+            if one.target in targets:
+                groups[one.cluster_time].append(one)
+        is_followed = all(one.finished for group in groups.values() for one in group)
+        # Somebody has just published, and ClickHouse is following; where it can't, that is what is to be told.
+        if not is_followed and entity.collection not in finish_what_was_cut_short(connections):
+            continue
+        with connections.postgres.transaction():  # ended each time, or its locks would hold up changes of tables
+            found = [one for group in groups.values() for one in _compared(connections, entity, group, progress)]
+        if _runs(before) == _runs(_publications(connections, entity)):
+            return found
+    raise SnapshotError(
+        f"{entity.collection} was published anew during each of {TRIES} verifications of it, so nothing can be said; "
+        f"run etl verify {entity.collection} while no sync runs"
+    )
+
+
+def _publications(connections: Connections, entity: Entity) -> list[Publication]:
+    """Return what a collection shows, in all targets: they have one quarantine."""
+    with connections.postgres.transaction():
+        return [one for one in books.publications(connections.postgres) if one.name == entity.collection]
+
+
+def _runs(publications: Iterable[Publication]) -> list[tuple[str, str, bool]]:
+    """Return the run that each target shows; its moment may move on, for as long as nothing is changed."""
+    return [(one.target, one.run_id, one.finished) for one in publications]
+
+
+def _compared(
+    connections: Connections, entity: Entity, published: Sequence[Publication], progress: Progress
+) -> list[Comparison]:
+    """Compare a collection with what targets hold that show one moment of it."""
+    moment, touched = _readable_moment(connections, entity, published[0].cluster_time)
     hidden = set(stored_ids(map(document_of, touched), entity))
     quarantine = books.quarantined(connections.postgres, entity.collection)
     total = connections.mongo.count(entity.collection, moment, Range())
-    results = {target.name: Comparison(entity.collection, target.name, moment) for target in targets}
+    targets = connections.targets(one.target for one in published)
+    results = {one.target: Comparison(entity.collection, one.target, moment, one.run_id) for one in published}
     through = 0
     batches = resized(connections.mongo.in_order(entity.collection, moment), connections.memory // PIECES)
     parts = _parts(prefetched(batches))

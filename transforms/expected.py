@@ -85,6 +85,20 @@ def stored_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
     return ids.to_frame().filter(*conditions(entity.root.column(ID)).values()).to_series()
 
 
+def source_ids(ids: Iterable[Any], entity: Entity) -> list[Any]:
+    """Return the ``_id``s that documents of these stored ones may bear in MongoDB.
+
+    Args:
+        ids: As the stores have them. Those that no document can bear are left out: a column of text holds any.
+        entity: Their contract.
+    """
+    if entity.id_kind is OBJECT_ID:
+        return [bson.ObjectId(one) for one in ids if bson.ObjectId.is_valid(one) and one == one.lower()]
+    if isinstance(entity.id_kind.frame, pl.Decimal):
+        return [bson.Decimal128(one) for one in ids]
+    return list(ids)
+
+
 def canonical_json(value: Any) -> str:
     """Return JSON that is the same text if and only if the values are: keys sorted, doubles as doubles.
 

@@ -28,15 +28,26 @@ class Publication:
     finished: bool
 
 
-def enter_publication(postgres: Postgres, run_id: str, names: Iterable[str], targets: Iterable[str]) -> None:
-    """Enter what a run publishes; in targets other than PostgreSQL it is an intent until :func:`finish`."""
+def enter_publication(
+    postgres: Postgres, run_id: str, names: Iterable[str], targets: Iterable[str], *, moment_stays: bool = False
+) -> None:
+    """Enter what a run publishes; in targets other than PostgreSQL it is an intent until :func:`finish`.
+
+    Args:
+        postgres: Where the books are.
+        run_id: The run.
+        names: The collections or marts.
+        targets: Names of the targets.
+        moment_stays: Whether it puts part of what is shown right: then the moment that is shown is what it was.
+    """
+    moment = "published" if moment_stays else "excluded"
     for name in names:
         for target in targets:
             postgres.execute(
                 "INSERT INTO etl.published SELECT $2::text, $3::text, run_id, cluster_time, cluster_time_at, "
                 "CASE WHEN $3::text = 'postgres' THEN now() END FROM etl.runs WHERE run_id = $1::text "
                 "ON CONFLICT (collection, target) DO UPDATE SET run_id = excluded.run_id, "
-                "cluster_time = excluded.cluster_time, cluster_time_at = excluded.cluster_time_at, "
+                f"cluster_time = {moment}.cluster_time, cluster_time_at = {moment}.cluster_time_at, "
                 "published_at = excluded.published_at",
                 parameters=(run_id, name, target),
             )
@@ -45,23 +56,22 @@ def enter_publication(postgres: Postgres, run_id: str, names: Iterable[str], tar
     )
 
 
-def advance(postgres: Postgres, names: Iterable[str], targets: Iterable[str], cluster_time: Timestamp) -> None:
+def advance(postgres: Postgres, shown: Iterable[Publication], cluster_time: Timestamp) -> None:
     """Enter that collections of which nothing was changed show a later moment as well.
 
     Args:
         postgres: Where the books are.
-        names: The collections.
-        targets: Names of the targets; one that still has to follow an earlier publish is left alone.
+        shown: What was looked at. What was published anew since is left alone, and so is a target that still has to
+            follow an earlier publish.
         cluster_time: The moment.
     """
-    for name in names:
-        for target in targets:
-            postgres.execute(
-                "UPDATE etl.published SET cluster_time = $3::bigint, cluster_time_at = to_timestamp($4::bigint) "
-                "WHERE collection = $1::text AND target = $2::text AND cluster_time < $3::bigint "
-                "AND published_at IS NOT NULL",
-                parameters=(name, target, as_number(cluster_time), cluster_time.time),
-            )
+    for one in shown:
+        postgres.execute(
+            "UPDATE etl.published SET cluster_time = $4::bigint, cluster_time_at = to_timestamp($5::bigint) "
+            "WHERE collection = $1::text AND target = $2::text AND run_id = $3::text AND cluster_time < $4::bigint "
+            "AND published_at IS NOT NULL",
+            parameters=(one.name, one.target, one.run_id, as_number(cluster_time), cluster_time.time),
+        )
 
 
 def finish(postgres: Postgres, run_id: str, name: str, target: str) -> None:

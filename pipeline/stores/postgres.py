@@ -225,6 +225,15 @@ class Postgres:
                 self.connection.rollback()
             raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all queries inside see one state of the database; what was not committed before is undone."""
+        with self._translated():
+            self.connection.rollback()  # or a transaction that somebody has begun would go on
+        with self.transaction():
+            self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+
     def execute(self, *statements: str, parameters: Sequence[Any] | None = None) -> None:
         """Run statements, all with the same parameters (``$1``, ``$2``, ...)."""
         with self._translated(), self.connection.cursor() as cursor:

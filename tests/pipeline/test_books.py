@@ -13,6 +13,7 @@ from bson.raw_bson import RawBSONDocument
 
 from pipeline import books, replicate
 from pipeline.books import Account
+from pipeline.status import status
 
 AT = datetime(2024, 5, 1, 10, tzinfo=UTC)
 SEARCH = {
@@ -127,6 +128,37 @@ def test_run_ids_sort_by_time_and_are_fit_for_names(lab: Any) -> None:
     assert len(f"staging_{one}") < 64
 
 
+def test_a_moment_moves_on_only_where_the_run_is_shown_that_was_looked_at(lab: Any) -> None:
+    postgres = lab.connections.postgres
+    lab.fill(SearchQueries=3)
+    replicate.replicate(lab.connections, ["SearchQueries"])
+    shown = [one for one in books.publications(postgres) if one.name == "SearchQueries"]
+    replicate.replicate(lab.connections, ["SearchQueries"], ["postgres"])
+    later = Timestamp(2**31 - 1, 1)
+    with postgres.transaction():
+        books.advance(postgres, shown, later)
+        moments = {one.target: one.cluster_time for one in books.publications(postgres) if one.name == "SearchQueries"}
+        assert moments["clickhouse"] == later > moments["postgres"]
+        lab.connections.postgres.connection.rollback()
+
+
+def test_the_status_is_that_of_one_moment(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.fill(SearchQueries=3)
+    first, _ = replicate.replicate(lab.connections, ["SearchQueries"])
+    accounts = books.accounts
+
+    def meanwhile(*arguments: Any) -> Any:
+        with lab.another() as other, monkeypatch.context() as patched:
+            patched.setattr(books, "accounts", accounts)
+            replicate.replicate(other, ["SearchQueries"])
+        return accounts(*arguments)
+
+    monkeypatch.setattr(books, "accounts", meanwhile)
+    found = status(lab.connections.postgres)
+    assert {one.id for one in found.runs if one.kind == "replicate"} == {first.id}
+    assert {one.run_id for one in found.published if one.name == "SearchQueries"} == {first.id}
+
+
 # --- Quarantine
 
 
@@ -235,7 +267,7 @@ def test_a_run_that_fails_leaves_the_quarantine_alone(lab: Any, monkeypatch: pyt
     before = lab.quarantine("SearchQueries")
     lab.collection("SearchQueries").insert_one(_refuse_me())
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(books, "enter_publication", fail)

@@ -134,3 +134,22 @@ def test_the_table_says_what_is_meant() -> None:
     assert [str(cell) for cell in table.columns[3].cells] == ["-", "all others"]
     assert tables.drift([]) == [] and tables.undeclared([]) == []
     assert "Strangers, Others" in str(*tables.undeclared(["Strangers", "Others"]))
+
+
+def test_duplicates_of_what_another_run_has_published_meanwhile_are_left_to_it(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(lab, [review(1), review(2)])
+    enter = duplicates.enter_duplicates
+
+    def meanwhile(*arguments: Any) -> None:
+        monkeypatch.undo()
+        fill(lab, [review(1, review_id="same"), review(2, review_id="same")])
+        with lab.another() as other:
+            replicate(other, [REVIEWS])
+        enter(*arguments)
+
+    monkeypatch.setattr("pipeline.replicate.enter_duplicates", meanwhile)
+    run, _ = replicate(lab.connections, [REVIEWS])
+    with lab.connections.postgres.transaction():
+        assert [one for one in books.drift(lab.connections.postgres, run.id) if one.kind == "duplicate key"] == []

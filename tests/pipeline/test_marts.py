@@ -16,9 +16,12 @@ from bson import ObjectId
 from contracts.schema.entity import ContractError
 from contracts.schema.registry import marts as known_marts
 from pipeline import books, marts, replicate, spill
+from pipeline.amend import repair
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, DataError, EtlError, SnapshotError, UsageError
 from pipeline.stores.postgres import Postgres
+from pipeline.sync import sync
+from pipeline.verify import verify
 
 SQL = Path(__file__).parents[1] / "sql" / "marts"
 MARTS = sorted(known_marts())
@@ -310,6 +313,37 @@ def test_a_publish_meanwhile_is_noticed(lab_of_tickets: Any, monkeypatch: pytest
             marts.build(lab.connections, ["ticket_resolution"])
     assert lab.stored("postgres", known_marts()["ticket_resolution"].table, "marts").equals(before)
     assert lab.leftovers() == []
+
+
+@pytest.mark.parametrize("repaired", [False, True])
+def test_marts_are_of_what_one_run_published_whatever_its_moment(
+    lab_of_tickets: Any, monkeypatch: pytest.MonkeyPatch, *, repaired: bool
+) -> None:
+    """A moment may move on while the replica is read; rows that are put right at the same moment are other rows."""
+    lab = lab_of_tickets
+    replicate.replicate(lab.connections)
+    lab.change_postgres("UPDATE replica.support_tickets SET user_id = 'bent'")
+    found = verify(lab.connections, ["SupportTickets"])
+    read, seen = Postgres.read, list[bool]()
+
+    def meddle(self: Postgres, *arguments: Any) -> Any:
+        if self is lab.connections.postgres and not seen:
+            seen.append(True)
+            lab.collection("NotOurs").insert_one({})
+            with lab.another() as other:
+                repair(other, found) if repaired else sync(other)
+        return read(self, *arguments)
+
+    moment = found[0].cluster_time
+    with monkeypatch.context() as patched:
+        patched.setattr(Postgres, "read", meddle)
+        if repaired:
+            with pytest.raises(SnapshotError, match="published anew"):
+                marts.build(lab.connections, ["ticket_resolution"])
+        else:
+            (built,) = marts.build(lab.connections, ["ticket_resolution"])
+            assert built.cluster_time == moment
+    replicate.replicate(lab.connections)
 
 
 def test_a_mart_that_breaks_its_contract_publishes_nothing(

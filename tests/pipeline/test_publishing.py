@@ -401,12 +401,12 @@ def test_nobody_is_locked_out_while_a_publish_is_under_way(
     enter = books.enter_publication
     seen: list[tuple[Any, ...]] = []
 
-    def look_first(*arguments: Any) -> None:  # all differences are applied, and nothing is committed
+    def look_first(*arguments: Any, **options: Any) -> None:  # all differences are applied, and nothing is committed
         with lab.another() as other:
             other.postgres.execute("SET lock_timeout = '1s'")
             seen.extend(other.postgres.rows("SELECT DISTINCT user_id FROM replica.user_sessions"))
             seen.extend(other.postgres.rows("SELECT count(*) FROM replica.support_tickets_messages"))
-        enter(*arguments)
+        enter(*arguments, **options)
 
     monkeypatch.setattr(books, "enter_publication", look_first)
     replicate.replicate(lab.connections, NAMES)

@@ -11,9 +11,11 @@ from bson import Decimal128, Int64, ObjectId
 from pydantic import SecretStr
 from pymongo.errors import PyMongoError
 
-from pipeline import embedded, replicate, verify
-from pipeline.errors import SnapshotError, UsageError
+from pipeline import books, embedded, replicate, verify
+from pipeline.errors import ServerError, SnapshotError, UsageError
+from pipeline.stores.clickhouse import ClickHouse
 from pipeline.stores.selection import Range
+from pipeline.sync import sync
 from pipeline.verify import Comparison
 
 AT = datetime(2024, 5, 1, 10, 0, 0, 123000, tzinfo=UTC)
@@ -423,16 +425,74 @@ def test_each_target_is_compared_at_its_own_moment(lab: Any, copied: None) -> No
     assert only.target == "clickhouse"
 
 
-def test_a_publish_meanwhile_is_noticed(lab: Any, copied: None) -> None:
+def _sync_in_the_midst_of(lab: Any, collection: str, times: int) -> tuple[list[int], Callable[..., None]]:
+    """Return what counts how often a sync came while a collection was compared, and the progress that lets it come."""
+    seen: list[int] = []
+
+    def meanwhile(name: str, *_: Any) -> None:
+        if name == collection and len(seen) < times:
+            seen.append(1)
+            sessions = lab.collection("UserSessions")
+            old = [one["_id"] for one in sessions.find({"user_id": {"$ne": "changed"}}, {"_id": 1}).limit(6)]
+            sessions.update_many({"_id": {"$in": old[:3]}}, {"$set": {"user_id": "changed", "n": len(seen)}})
+            sessions.delete_many({"_id": {"$in": old[3:]}})
+            with lab.another() as other:
+                sync(other)
+
+    return seen, meanwhile
+
+
+@pytest.mark.parametrize(("collection", "times"), [("EventLogs", 1), ("UserSessions", 1), ("UserSessions", 2)])
+def test_a_sync_meanwhile_is_no_difference(lab: Any, mended: set[str], collection: str, times: int) -> None:
+    """Before a collection's turn it is of no concern; while it is compared, it is compared again."""
+    mended.add("UserSessions")
+    names = ["EventLogs", "UserSessions"]
+    replicate.replicate(lab.connections, names)
+    seen, meanwhile = _sync_in_the_midst_of(lab, collection, times)
+    found = verify.verify(lab.connections, names, progress=meanwhile)
+    assert len(seen) == times
+    assert all(one.proven for one in found)
+    shown = {(one.name, one.target): one for one in books.publications(lab.connections.postgres)}
+    for one in found:
+        if one.collection == "UserSessions":
+            assert one.run_id == shown[one.collection, one.target].run_id
+            assert one.cluster_time == shown[one.collection, one.target].cluster_time
+            assert one.source == lab.collection("UserSessions").count_documents({})
+
+
+def test_a_collection_that_is_published_anew_each_time_is_told(lab: Any, copied: None) -> None:
     lab.fill(SearchQueries=20)
     replicate.replicate(lab.connections, ["SearchQueries"])
+    starts: list[int] = []
 
-    def meddle(*_: Any) -> None:
+    def meddle(_collection: str, _total: int, through: int) -> None:
+        starts.append(through)
         with lab.another() as other:
             replicate.replicate(other, ["SearchQueries"])
 
-    with pytest.raises(SnapshotError, match="SearchQueries was published anew"):
+    with pytest.raises(SnapshotError, match=r"SearchQueries was published anew during each of 3 .* etl verify Search"):
         verify.verify(lab.connections, ["SearchQueries"], progress=meddle)
+    assert len(starts) == 2 * verify.TRIES  # each time a chunk, and what is left
+
+
+def test_clickhouse_follows_before_it_is_compared(lab: Any, mended: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody publishes before a collection's turn, and dies when PostgreSQL has committed."""
+    mended.add("UserSessions")
+
+    def die(*_: Any) -> None:
+        raise ServerError("gone")
+
+    def meanwhile(*arguments: Any) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(ClickHouse, "publish", die)
+            with pytest.raises(ServerError, match="gone"):
+                syncing(*arguments)
+
+    seen, syncing = _sync_in_the_midst_of(lab, "EventLogs", 1)
+    found = verify.verify(
+        lab.connections, ["EventLogs", "UserSessions"], progress=lambda *it: None if seen else meanwhile(*it)
+    )
+    assert seen and all(one.proven for one in found)
 
 
 @pytest.mark.parametrize("made_again", [False, True])
