@@ -16,11 +16,17 @@ A contract that can't be derived raises ``contracts.schema.ContractError`` at im
 Every message is one sentence for the user: what, where, what to do; never a password.
 """
 
+from pipeline.redaction import redacted
+
 
 class EtlError(Exception):
     """Any failure that the user is told in one sentence, without a traceback."""
 
     exit_code = 2
+
+    def __init__(self, *said: object) -> None:
+        # What a driver says may quote a URI with its password, or the password alone.
+        super().__init__(*(redacted(one) if isinstance(one, str) else one for one in said))
 
 
 class UsageError(EtlError):

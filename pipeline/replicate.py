@@ -18,6 +18,7 @@ from pipeline.history import outlives_history
 from pipeline.prefetch import prefetched
 from pipeline.proof import allowed, counted, prove
 from pipeline.publishing import abandon, finish_what_was_cut_short, refuse_stuck
+from pipeline.redaction import redacted
 from pipeline.run import Partition, Run, selected, staging_of
 from pipeline.stopwatch import Stopwatch
 from pipeline.stores import LoadFrame
@@ -109,7 +110,7 @@ def plan(connections: Connections, run: Run) -> list[Partition]:
     extents = {collection: mongo.extent(collection) for collection, uuid in run.uuids.items() if uuid}
     size = sum(extent.size for extent in extents.values())
     if warning := outlives_history(connections, size):
-        log.warning(warning)
+        log.warning(redacted(warning))
     partition_bytes = max(PARTITION_BYTES, size // PARTITIONS)
     partitions: list[Partition] = []
     for collection in run.uuids:

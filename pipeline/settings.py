@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationErro
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline.errors import UsageError
+from pipeline.redaction import remember
 
 _SCHEMES = {
     "mongo_uri": ("mongodb://", "mongodb+srv://"),
@@ -26,8 +27,6 @@ _PORT = r"(?:\d{0,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
 _HOST = rf"(?:\[[^\]]*\]|[^@/?#:,\[\]]*)(?::{_PORT})?"
 _USER = r"(?:(?:%[0-9a-fA-F]{2}|[^@/?#%])*@)?"
 _READABLE = re.compile(rf"[a-z+]+://{_USER}{_HOST}(?:,{_HOST})*(?:/[^@?]*)?(?:\?.*)?", re.DOTALL)
-_USER_PASSWORD = re.compile(r"(://[^:/@?#]*:).*(@)", re.DOTALL)  # to the last @: an unescaped password may hold one
-_PASSWORD_OPTION = re.compile(r"([?&](?:\w*password|passwd|pwd|(?:access_)?token)=)[^&]*", re.IGNORECASE)
 
 
 def _paths(value: object) -> object:
@@ -108,6 +107,8 @@ class Settings(BaseSettings):
     @field_validator("mongo_uri", "postgres_uri", "clickhouse_uri")
     @classmethod
     def _known_scheme(cls, value: SecretStr | None, info: object) -> SecretStr | None:
+        if value is not None:
+            remember(value.get_secret_value())
         schemes = _SCHEMES[info.field_name]  # type: ignore[attr-defined]
         if value is not None and not value.get_secret_value().startswith(schemes):
             raise ValueError(f"must begin with {' or '.join(schemes)}")
@@ -143,12 +144,3 @@ def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
 def truth(text: str) -> bool | None:
     """Return what an option means that is true or false; None if it says neither."""
     return _TRUTH.get(text.lower())
-
-
-def redacted(uri: str) -> str:
-    """Return the URI without its password, for messages and logs.
-
-    Args:
-        uri: A MongoDB, PostgreSQL or ClickHouse URI.
-    """
-    return _PASSWORD_OPTION.sub(r"\1***", _USER_PASSWORD.sub(r"\1***\2", uri))

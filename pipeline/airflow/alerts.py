@@ -11,10 +11,13 @@ By its type:
 An alert that can't be delivered is logged together with the reason, and never hides what it tells of.
 """
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from pipeline.redaction import redacted, remember, remember_secret
 
 CONNECTION_ID = "etl_alerts"
 SECONDS_TO_DELIVER = 20
@@ -64,7 +67,7 @@ def failed(context: Mapping[str, Any]) -> None:
     task, error = context["ti"], context.get("exception")
     label = " ".join(filter(None, (task.task_id, getattr(task, "rendered_map_index", None))))
     # Without an error its process was killed: Airflow's own words say no more than that.
-    message = str(error) if isinstance(error, BaseException) else "its process ended without a word"
+    message = redacted(str(error)) if isinstance(error, BaseException) else "its process ended without a word"
     kind = type(error).__name__ if isinstance(error, BaseException) else ""
     tell(Alert("failed", task.dag_id, task.run_id, label, kind, message, getattr(task, "log_url", "") or ""))
 
@@ -87,7 +90,8 @@ def tell(alert: Alert) -> None:
     try:
         _deliver(alert)
     except Exception as error:  # whatever it is, the failure that we tell of is the news
-        log.error("the alert could not be delivered by %s: %s: %s", CONNECTION_ID, type(error).__name__, error)
+        reason = redacted(f"{type(error).__name__}: {error}")
+        log.error("the alert could not be delivered by %s: %s", CONNECTION_ID, reason)
 
 
 def _deliver(alert: Alert) -> None:
@@ -98,6 +102,8 @@ def _deliver(alert: Alert) -> None:
         connection = Connection.get(CONNECTION_ID)
     except AirflowNotFoundException:
         return
+    remember_secret(connection.password or "", user=connection.login or "")
+    remember(json.dumps(connection.extra_dejson))
     if connection.conn_type == "smtp":
         _mail(alert, connection)
     elif connection.conn_type in ("http", "https"):
@@ -124,10 +130,15 @@ def _post(alert: Alert, connection: Any) -> None:
 
     address = f"{connection.host}:{connection.port}" if connection.port else connection.host
     user = (connection.login, connection.password or "") if connection.login else None
-    httpx.post(
+    # The path of a webhook is what gives a right to it, and httpx logs each URL.
+    remember_secret(connection.schema or "")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    answer = httpx.post(
         f"{connection.conn_type}://{address}/{connection.schema or ''}",
         json=asdict(alert) | {"text": alert.text},
         headers=connection.extra_dejson,
         auth=user,
         timeout=SECONDS_TO_DELIVER,
-    ).raise_for_status()
+    )
+    if not answer.is_success:  # its own exception would name the URL
+        raise RuntimeError(f"{address} answered {answer.status_code} {answer.reason_phrase}")

@@ -14,7 +14,9 @@ from pipeline.embedded import engines
 from pipeline.errors import DataError, EtlError, SnapshotError, UsageError
 from pipeline.marts import MartRun
 from pipeline.publishing import abandon
+from pipeline.redaction import known_secrets, remember
 from pipeline.run import Run
+from pipeline.settings import Settings
 
 
 @contextmanager
@@ -29,8 +31,10 @@ def connected(*, writing: bool = False) -> Iterator[Connections]:
         ServerError: A server can't be reached or refuses.
     """
     try:
-        with engines(settings(writing=writing)) as complete, connect(complete) as connections:
-            yield connections
+        with engines(settings(writing=writing)) as complete:
+            _hide_in_logs(complete)
+            with connect(complete) as connections:
+                yield connections
     except ContractError as error:  # of the error tree that the tasks' retry policy knows
         raise UsageError(str(error)) from error
 
@@ -60,6 +64,16 @@ def part_of(run: Run | MartRun) -> Iterator[Connections]:
             # Another task may have given it up meanwhile: then its staging is gone, and that is not the news.
             _refuse_what_was_given_up(connections, run)
             raise
+
+
+def _hide_in_logs(complete: Settings) -> None:
+    """Tell Airflow what is secret: it logs whole tracebacks, with what the drivers' exceptions say."""
+    from airflow.sdk.log import mask_secret
+
+    for uri in (complete.mongo_uri, complete.postgres_uri, complete.clickhouse_uri):
+        if uri is not None:
+            remember(uri.get_secret_value())
+    mask_secret([*known_secrets()])
 
 
 def _refuse_what_was_given_up(connections: Connections, run: Run | MartRun) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from bson import Timestamp
 
 from pipeline.books.moments import as_number
+from pipeline.redaction import redacted
 from pipeline.stores.postgres import Postgres
 
 _LOCK_OF_RUN = "hashtextextended($1::text, 0)"
@@ -48,7 +49,7 @@ def fail(postgres: Postgres, run_id: str, message: str) -> None:
     postgres.execute(
         "UPDATE etl.runs SET status = 'failed', finished_at = now(), message = $2::text "
         "WHERE run_id = $1::text AND status = 'running'",
-        parameters=(run_id, message[:2000]),
+        parameters=(run_id, redacted(message)[:2000]),
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import typer
 from rich.console import Console, RenderableType
 
+from pipeline.redaction import redacted
+
 WIDTH_OF_A_PIPE = 100
 
 
@@ -53,7 +55,7 @@ def failed(error: Exception, *, as_json: bool, debug: bool) -> int:
         debug: Whether to show the traceback as well; it may show more than the sentence does.
     """
     if debug:
-        traceback.print_exception(error)
+        typer.echo(redacted("".join(traceback.format_exception(error))), err=True, nl=False)
     sentence, code = _sentence(error)
     typer.echo(f"error: {sentence}", err=True)
     if as_json:
@@ -71,7 +73,6 @@ def interrupted(*, as_json: bool) -> None:
 def _sentence(error: Exception) -> tuple[str, int]:
     from contracts.schema.entity import ContractError
     from pipeline.errors import EtlError
-    from pipeline.settings import redacted
 
     if isinstance(error, EtlError):
         text, code = str(error), error.exit_code
@@ -79,10 +80,10 @@ def _sentence(error: Exception) -> tuple[str, int]:
         text, code = str(error), 2
     elif isinstance(error, typer.TyperException):
         text, code = f"{_usage(error)}; etl --help tells more", 2
-    else:  # whatever a library put into its message, a password doesn't leave us
-        text = f"{type(error).__name__}: {redacted(str(error))} (unexpected; etl --debug shows where)"
-        code = 2
-    return " ".join(text.split()), code
+    else:
+        text, code = f"{type(error).__name__}: {error} (unexpected; etl --debug shows where)", 2
+    # Whatever a library put into its message, a password doesn't leave us.
+    return " ".join(redacted(text).split()), code
 
 
 def _usage(error: Exception) -> str:

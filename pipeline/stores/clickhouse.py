@@ -24,7 +24,7 @@ from contracts.schema.entity import ID, Column, Table
 from contracts.schema.names import DATA
 from contracts.schema.names import MADE as PART
 from pipeline.errors import EtlError, ServerError
-from pipeline.settings import redacted
+from pipeline.redaction import remember
 from pipeline.stores import LoadFrame, Staging
 from pipeline.stores.clickhouse_client import client, is_local
 from pipeline.stores.gathering import gathered
@@ -52,7 +52,7 @@ class ClickHouse:
     name = "clickhouse"
 
     def __init__(self, uri: str, memory: int = 2**30) -> None:
-        self._shown, self._insert_bytes = redacted(uri), memory // 64
+        self._shown, self._insert_bytes = remember(uri), memory // 64
         # Over a network it is worth its time; on one machine it is only work.
         self._arrow = pa.ipc.IpcWriteOptions(compression=None if is_local(uri) else "lz4")
         with self._translated():

@@ -11,7 +11,8 @@ from clickhouse_connect.driver.exceptions import ProgrammingError
 from clickhouse_connect.driver.httputil import get_pool_manager, resolve_ca_cert
 
 from pipeline.errors import UsageError
-from pipeline.settings import redacted, truth
+from pipeline.redaction import remember
+from pipeline.settings import truth
 
 _TLS = {"http": False, "clickhouse": False, "https": True, "clickhouses": True}
 _LOCAL = {"127.0.0.1", "localhost", "::1"}
@@ -44,7 +45,7 @@ def client(uri: str, **settings: Any) -> Client:
         UsageError: An option is unknown, or a file that it names can't be used.
         clickhouse_connect.driver.exceptions.Error: The server can't be reached, or refuses.
     """
-    parts, unusable = urlsplit(uri), f"the ClickHouse URI {redacted(uri)} can't be used"
+    parts, unusable = urlsplit(uri), f"the ClickHouse URI {remember(uri)} can't be used"
     try:
         options = _options(parts)
         secure = _TLS[parts.scheme]

@@ -1,5 +1,6 @@
 """The source: MongoDB, read at one cluster time and never written to."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pymongo.read_concern import ReadConcern
 from contracts.schema.entity import ID, Entity
 from contracts.schema.mongo import gate
 from pipeline.errors import EtlError, ServerError, SnapshotError
-from pipeline.settings import redacted
+from pipeline.redaction import remember
 from pipeline.stores.selection import Ids, Range
 
 Document = dict[str, Any]
@@ -87,17 +88,20 @@ class Mongo:
     """
 
     def __init__(self, uri: str, database: str) -> None:
-        self._shown = redacted(uri)
+        self._shown = remember(uri)
         # Thirty seconds, the driver's default, is long for a person who has mistyped a port.
         waiting: dict[str, Any] = (
             {} if "serverselectiontimeoutms" in uri.lower() else {"serverSelectionTimeoutMS": 10_000}
         )
         with translated(self._shown):
             try:
-                self.client: pymongo.MongoClient[Document] = pymongo.MongoClient(
-                    uri, tz_aware=True, appname="etl", **waiting
-                )
-            except ValueError as error:  # of a port or an option that is no number
+                with warnings.catch_warnings():
+                    # Of an option that it doesn't know the driver only warns: a mistyped tls would be no TLS.
+                    warnings.simplefilter("error", UserWarning)
+                    self.client: pymongo.MongoClient[Document] = pymongo.MongoClient(
+                        uri, tz_aware=True, appname="etl", **waiting
+                    )
+            except (ValueError, UserWarning) as error:  # of a port or an option that is no number
                 raise ConfigurationError(str(error)) from error
         self.database = self.client[database]
 

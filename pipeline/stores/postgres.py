@@ -26,7 +26,7 @@ from contracts.schema.ddl import (
 from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import JSON, NUMBER
 from pipeline.errors import EtlError, ServerError
-from pipeline.settings import redacted
+from pipeline.redaction import remember
 from pipeline.stores import LoadFrame, Staging
 from pipeline.stores.columns import MADE, Change, Found, change, made_name, type_name
 
@@ -60,7 +60,7 @@ class Postgres:
     name = "postgres"
 
     def __init__(self, uri: str) -> None:
-        self._uri, self._shown = uri, redacted(uri)
+        self._uri, self._shown = uri, remember(uri)
         with self._translated():
             self.connection = adbc_driver_postgresql.dbapi.connect(uri)
         # Rows must read the same whatever the server's defaults are.

@@ -127,7 +127,7 @@ class Webhook(ThreadingHTTPServer):
                 body = handler.rfile.read(int(handler.headers["Content-Length"]))
                 self.requests.append((handler.path, dict(handler.headers)))
                 self._bodies.append(json.loads(body))
-                handler.send_response(204)
+                handler.send_response(404 if "missing" in handler.path else 204)
                 handler.end_headers()
 
             def log_message(handler, *_: Any) -> None:  # noqa: N805

@@ -78,6 +78,25 @@ def test_a_mail_is_sent(monkeypatch: pytest.MonkeyPatch, free_port: Callable[[],
     assert b"UserSessions &lt;1/1&gt; failed: its process ended without a word<br>run manual__1" in body  # type: ignore[operator]
 
 
+def test_a_webhook_that_fails_keeps_its_secret(
+    webhook: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, host = "T0RWJ2P3X-B05d", webhook.url.removesuffix("/hooks/etl")
+    caplog.set_level(logging.DEBUG)
+    for uri in (
+        f"{webhook.url}/missing/{secret}",
+        f"{host}:notaport/x/{secret}",
+        f"http://127.0.0.1:1/y/{secret}",
+        webhook.url,
+    ):
+        monkeypatch.setenv(NAME, uri.replace("://", f"://me:{secret}@") + f"?X-Api-Key={secret}&X-Team=data")
+        alerts.failed(_context(BooksOpenError(f"a driver quotes {uri}?password={secret}")))
+    said = caplog.text + "".join(capfd.readouterr())  # who comes first makes Airflow set up logging in its own way
+    assert "answered 404 Not Found" in said and "Connection refused" in said
+    assert secret not in said
+    assert [one for one in webhook.bodies(len(webhook.requests)) if secret in str(one)] == []
+
+
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [

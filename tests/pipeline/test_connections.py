@@ -19,7 +19,8 @@ from pipeline import embedded, marts, replicate, verify
 from pipeline.connections import Connections, connect
 from pipeline.embedded import ClickHouse, Mongo, Postgres
 from pipeline.errors import EtlError, ServerError, UsageError
-from pipeline.settings import Settings, redacted
+from pipeline.redaction import redacted
+from pipeline.settings import Settings
 
 ENGINES = {"mongo": Mongo, "postgres": Postgres, "clickhouse": ClickHouse}
 NAMES = ["SupportTickets", "UserSessions"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import BooksOpenError, DataError, EngineError, EtlError, ServerError, UsageError
-from pipeline.settings import Settings, redacted
+from pipeline.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -66,26 +66,6 @@ def test_a_bad_value_is_one_sentence(monkeypatch: pytest.MonkeyPatch, variable: 
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(UsageError, match="There is no setting hone"):
         Settings.load(hone="/typo")
-
-
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("mongodb://me:s3c:r@t@a:1,b:2/?replicaSet=rs0", "mongodb://me:***@a:1,b:2/?replicaSet=rs0"),
-        ("postgresql://me:s3/cr?t@db:5432/etl", "postgresql://me:***@db:5432/etl"),
-        (
-            "postgresql://db/etl?user=me&password=s3crt&sslmode=require",
-            "postgresql://db/etl?user=me&password=***&sslmode=require",
-        ),
-        ("postgresql://db/etl?sslpassword=s3crt", "postgresql://db/etl?sslpassword=***"),
-        ("http://me:s3crt@db:8123/default", "http://me:***@db:8123/default"),
-        ("http://:s3crt@db:8123/default", "http://:***@db:8123/default"),
-        ("mongodb://127.0.0.1:27017/?replicaSet=rs0", "mongodb://127.0.0.1:27017/?replicaSet=rs0"),
-        ("http://me@db:8123/default", "http://me@db:8123/default"),
-    ],
-)
-def test_redacted_hides_the_password_only(uri: str, shown: str) -> None:
-    assert redacted(uri) == shown
 
 
 def test_exit_codes_follow_the_tree() -> None:
