@@ -9,7 +9,7 @@ from contracts.schema.registry import marts
 from pipeline import books
 from pipeline.books import Publication, as_number
 from pipeline.connections import TARGETS, Connections
-from pipeline.errors import EtlError, ServerError, SnapshotError, UsageError
+from pipeline.errors import DataError, EtlError, ServerError, SnapshotError, UsageError
 from pipeline.stores import Staging
 
 log = logging.getLogger(__name__)
@@ -128,6 +128,32 @@ def _stuck(connections: Connections, publication: Publication, error: EtlError) 
         f"{publication.name} is published in PostgreSQL, and ClickHouse could not follow (run {publication.run_id}): "
         f"{error}; put that right and run the command again, or make it anew by etl {command} {publication.name}"
     )
+
+
+def refuse_what_was_restored(connections: Connections, collections: Iterable[str]) -> None:
+    """Refuse to change a part of tables in ClickHouse that show another run than the books say.
+
+    What was changed between the two would never be made up for: deleted documents would be there for good.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections.
+
+    Raises:
+        DataError: One of them was restored from a backup, and the other was not.
+    """
+    wanted, clickhouse = set(collections), connections.clickhouse
+    with connections.postgres.transaction():
+        books.lock_publishing(connections.postgres)  # while a publish goes on the two may differ
+        for one in books.publications(connections.postgres):
+            if one.name in wanted and one.target == clickhouse.name and one.finished and one.marked:
+                found = clickhouse.run_of(REPLICA, connections.entities[one.name].root)
+                if found != one.run_id:
+                    raise DataError(
+                        f"{one.name} in ClickHouse shows {f'run {found}' if found else 'nothing'}, and the books in "
+                        f"PostgreSQL say run {one.run_id}: one of the two was restored or changed without the other; "
+                        f"run etl replicate {one.name}"
+                    )
 
 
 def shown(

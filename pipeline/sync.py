@@ -18,7 +18,14 @@ from pipeline.books import Page, Publication
 from pipeline.connections import Connections
 from pipeline.errors import EtlError
 from pipeline.proof import allowed
-from pipeline.publishing import abandon, finish_what_was_cut_short, refuse_other_columns, refuse_stuck, shown
+from pipeline.publishing import (
+    abandon,
+    finish_what_was_cut_short,
+    refuse_other_columns,
+    refuse_stuck,
+    refuse_what_was_restored,
+    shown,
+)
 from pipeline.replicate import Progress, load, publish
 from pipeline.run import Partition, Places, Run, staging_of
 
@@ -94,6 +101,7 @@ def _synced(
     asked = tuple(entity.collection for entity in connections.chosen(names)) if (names := tuple(collections)) else ()
     refuse_stuck(stuck, asked)
     groups = _groups(connections, asked, stuck)
+    refuse_what_was_restored(connections, {name for since in groups.values() for name in since})
     # In this order, as in a full copy: what is dropped from here on is noticed in the end.
     uuids, moment = connections.mongo.uuids(), connections.mongo.cluster_time()
     found: list[Synced] = []

@@ -123,6 +123,11 @@ def _index(column: Column, called: str) -> str:
     return f"USING {method} ({quoted(called)})"
 
 
+def clickhouse_comment(database: str, name: str, comment: str) -> str:
+    """Return the statement that gives a table in ClickHouse another comment."""
+    return f"ALTER TABLE {quoted(database)}.{quoted(name)} MODIFY COMMENT {_clickhouse_literal(comment)}"
+
+
 def quoted_names(names: Iterable[str]) -> str:
     """Quote identifiers for PostgreSQL and join them with commas."""
     return ", ".join(quoted(name) for name in names)

@@ -19,6 +19,7 @@ class Publication:
         run_id: The run it is from.
         cluster_time: The moment it shows.
         finished: False while ClickHouse still has to follow what PostgreSQL committed.
+        marked: Whether the target's own table tells its run, too; one of an older version may not.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Publication:
     run_id: str
     cluster_time: Timestamp
     finished: bool
+    marked: bool = False
 
 
 def enter_publication(
@@ -77,7 +79,7 @@ def advance(postgres: Postgres, shown: Iterable[Publication], cluster_time: Time
 def finish(postgres: Postgres, run_id: str, name: str, target: str) -> None:
     """Enter that a target has followed the publish of a collection or mart."""
     postgres.execute(
-        "UPDATE etl.published SET published_at = now() "
+        "UPDATE etl.published SET published_at = now(), marked = true "
         "WHERE run_id = $1::text AND collection = $2::text AND target = $3::text",
         parameters=(run_id, name, target),
     )
@@ -86,9 +88,9 @@ def finish(postgres: Postgres, run_id: str, name: str, target: str) -> None:
 def publications(postgres: Postgres) -> list[Publication]:
     """Return what every collection and mart shows, in each target."""
     query = (
-        "SELECT collection, target, run_id, cluster_time, published_at IS NOT NULL "
+        "SELECT collection, target, run_id, cluster_time, published_at IS NOT NULL, marked IS TRUE "
         "FROM etl.published ORDER BY 1, 2 DESC"
     )
     return [
-        Publication(name, target, run, as_timestamp(at), done) for name, target, run, at, done in postgres.rows(query)
+        Publication(name, target, run, as_timestamp(at), *rest) for name, target, run, at, *rest in postgres.rows(query)
     ]

@@ -53,7 +53,10 @@ _CHECKPOINTS = (
     "COMMENT ON VIEW etl.checkpoints IS 'From which moment on the changes of each collection are followed.'",
 )
 # Columns that the tables of an older version lack.
-_ADDED = (("etl.ledger", "loaded_at", "timestamptz"),)
+_ADDED = (
+    ("etl.ledger", "loaded_at", "timestamptz"),
+    ("etl.published", "marked", "boolean"),
+)
 # Indexes that they lack; CREATE INDEX IF NOT EXISTS would wait for all who write to the table.
 _INDEXED = (("etl", "quarantine_by_run", "etl.quarantine (run_id)"),)  # or to remove a run would read all of it
 

@@ -14,6 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalErr
 from contracts.schema.ddl import (
     DELETED,
     VERSION,
+    clickhouse_comment,
     clickhouse_table,
     clickhouse_type,
     clickhouse_view,
@@ -129,6 +130,8 @@ class ClickHouse:
             published = f"{quoted(staging.schema)}.{quoted(data)}"
             if not staging.whole:
                 self._apply(staging, table)
+                if table.parent is None:
+                    self.execute(clickhouse_comment(staging.schema, data, _mark(staging, table)))
                 continue
             self._refuse_strangers(staging.schema, table)
             # The comment tells which run a table's rows are from, so a publish that was cut short can be finished.
@@ -168,6 +171,11 @@ class ClickHouse:
         found = self._columns(schema, data_name(table))
         there = {name: kind for name, kind in found.items() if name not in (VERSION, DELETED)}
         return there == {column.name: clickhouse_type(column) for column in table.columns}
+
+    def run_of(self, schema: str, table: Table) -> str | None:
+        """Return the run that a published table without a parent shows, as it tells itself; None if it is not there."""
+        comment = self._comment(schema, data_name(table))
+        return None if comment is None else comment.partition(" ")[0]
 
     # What only ClickHouse does ----------------------------------------------------------------------------------
 
