@@ -49,11 +49,12 @@ def serving(tmp_path: Path, free_port: Callable[[], int]) -> Callable[[str], obj
         config = tmp_path / f"{user}.xml"
         config.write_text(CONFIG.format(users=tmp_path / f"{user}-users.xml"))
         port = free_port()
-        place = tmp_path / f"data?config-file={config.name}&display_name=x"  # what comes after it is of the last option
-        command = [sys.executable, "-m", "pipeline.chdb_server", "--path", str(place), "--port", str(port)]
+        (tmp_path / "password").write_text("known")
+        command = [sys.executable, "-m", "pipeline.chdb_server", "--path", str(tmp_path / "data"), "--port", str(port)]
+        command += ["--password-file", str(tmp_path / "password"), "--config", config.name]
         with subprocess.Popen(command) as process:
             try:
-                uri = f"http://127.0.0.1:{port}"
+                uri = f"http://default:known@127.0.0.1:{port}"
                 _await(uri)
                 yield uri
             finally:

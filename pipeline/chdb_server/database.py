@@ -1,6 +1,7 @@
 """Run statements in chDB: each on a connection of its own, results and inserted data in bounded memory."""
 
 import re
+import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,8 @@ from pathlib import Path
 from chdb.state import connect
 from chdb.state.sqlitelike import Connection, StreamingResult
 
-from pipeline.chdb_server.statements import Insert, output_format
+from pipeline.chdb_server.access import forbidden
+from pipeline.chdb_server.statements import Insert, output_format, read_from
 
 # chDB hands out a stream as pieces that each are a whole document of the format. Only these join to one document again.
 _JOINABLE = {"native", "tabseparated", "tsv", "tabseparatedraw", "tsvraw", "csv", "rowbinary", "jsoneachrow"}
@@ -17,6 +19,12 @@ _ARROW_STREAM = "arrowstream"
 _ARROW_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _TSV, _TSV_WITH_NAMES = "TabSeparated", "TabSeparatedWithNames"
 _CODE = re.compile(r"Code: (\d+)\.")
+_ACCESS_DENIED = 497
+_NOT_ENOUGH_SPACE = 243
+# As ClickHouse's own parser writes it; the parameter is given in its escaped form.
+_CANONICAL = "SELECT formatQuerySingleLine({statement:String})"
+_SCOPE = re.compile(r": In scope SELECT formatQuerySingleLine.*(?= \(\w+\)$)", re.DOTALL)
+_ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\0": r"\0", "\b": r"\b", "\f": r"\f"})
 
 
 class StatementError(Exception):
@@ -56,15 +64,22 @@ class Answer:
 class Database:
     """The one chDB engine of this process."""
 
-    def __init__(self, path: Path, memory: int) -> None:
+    def __init__(self, path: Path, memory: int, configuration: str) -> None:
         """Open (or create) the data.
 
         Args:
             path: Folder of the data. The working directory must be its parent: in a longer path chDB would take
                 `?` and `&` for options.
             memory: Bytes that the engine may take.
+            configuration: Name of the configuration beside the data.
         """
-        self._address = f"{path.name}?max_server_memory_usage={memory}&mark_cache_size={memory // 8}"
+        options = {
+            "config-file": configuration,
+            "max_server_memory_usage": memory,
+            "mark_cache_size": memory // 8,
+        }
+        self._address = f"{path.name}?" + "&".join(f"{name}={value}" for name, value in options.items())
+        self.spool = path.with_name("incoming")
         self._anchor = self._connect()  # without an open connection the engine would shut down
 
     def close(self) -> None:
@@ -86,14 +101,56 @@ class Database:
         return connect(self._address)
 
 
-def insert(connection: Connection, statement: Insert, data: Iterable[bytes]) -> Answer:
-    """Insert the data while they arrive; an error in them, or in their arrival, cancels the rest."""
-    with _engine_errors(), connection.send_insert(statement.sql, statement.format) as inserter:
-        for piece in data:
-            if piece:
-                inserter.append(piece)
-        result = inserter.finish()
-    return Answer(summary=_summary(written_rows=result.rows_written, written_bytes=result.bytes_written))
+def insert(
+    connection: Connection, statement: Insert, parameters: Mapping[str, str], data: Iterable[bytes], spool: Path
+) -> Answer:
+    """Insert the data once they are complete; an error in their arrival leaves nothing of them.
+
+    chDB's own streaming insert says that all is well whatever becomes of the rows: a full disk, a violated
+    constraint, a view that throws. A statement that reads a file tells.
+
+    Args:
+        connection: From `Database.session`.
+        statement: What to insert into, and the format of the data.
+        parameters: Values of ``{name:Type}``, in ClickHouse's escaped form.
+        data: Pieces of the data.
+        spool: Folder in which they may lie meanwhile.
+
+    Raises:
+        StatementError: It is not allowed, or can't be done.
+    """
+    sql = allowed(connection, f"{statement.sql} FORMAT {statement.format}")
+    with tempfile.NamedTemporaryFile(dir=spool, prefix="insert") as file:
+        try:
+            for piece in data:
+                file.write(piece)
+            file.flush()
+        except OSError as error:
+            if isinstance(error, (ConnectionError, TimeoutError)):
+                raise
+            message = f"Code: {_NOT_ENOUGH_SPACE}. DB::Exception: {error.strerror}: {spool}. (NOT_ENOUGH_SPACE)"
+            raise StatementError(message) from error
+        with _engine_errors():
+            read = read_from(sql, Path(spool.name, Path(file.name).name))
+            result = connection.query(read, _TSV, params=dict(parameters))
+    return Answer(summary=_counters(result))
+
+
+def allowed(connection: Connection, sql: str) -> str:
+    """Return a statement as ClickHouse's parser writes it.
+
+    Raises:
+        StatementError: It is not one statement, or not allowed to anybody.
+    """
+    try:
+        canonical = connection.query(_CANONICAL, "RawBLOB", params={"statement": sql.translate(_ESCAPED)})
+    except RuntimeError as error:
+        raise StatementError(_SCOPE.sub("", str(error))) from error
+    statement = str(canonical.bytes(), "utf-8")
+    if reason := forbidden(statement):
+        message = f"Code: {_ACCESS_DENIED}. DB::Exception: {reason}: not allowed to anybody here. (ACCESS_DENIED)"
+        raise StatementError(message)
+    return statement
 
 
 def execute(connection: Connection, sql: str, parameters: Mapping[str, str], default_format: str) -> Answer:
@@ -105,6 +162,7 @@ def execute(connection: Connection, sql: str, parameters: Mapping[str, str], def
         parameters: Values of ``{name:Type}``, in ClickHouse's escaped form.
         default_format: Output format when the statement names none.
     """
+    allowed(connection, sql)
     named = output_format(sql)
     wanted = named or default_format
     with _engine_errors():

@@ -1,4 +1,4 @@
-"""Serve ClickHouse's HTTP interface on 127.0.0.1: one thread and one chDB connection per request."""
+"""Serve ClickHouse's HTTP interface on 127.0.0.1, with a password: one thread and one chDB connection per request."""
 
 import json
 import os
@@ -8,14 +8,18 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
 
+from pipeline.chdb_server.credentials import DoorError, check_credentials, check_origin
 from pipeline.chdb_server.database import Answer, Database, StatementError, execute, insert
-from pipeline.chdb_server.request import Request, RequestError, body_pieces, read_request
+from pipeline.chdb_server.request import Request, RequestError, body_pieces, read_request, statement_of
 from pipeline.chdb_server.statements import find_insert
 
 _NOT_IMPLEMENTED = 48
 _ENGINE_DIED = 236
 _STATUS = {60: 404, 81: 404, 62: 400, _NOT_IMPLEMENTED: 501}  # as the server maps them; all others are 500
 _SECONDS_TO_FINISH = 5.0
+_SECONDS_FOR_HEADERS = 60
+_SECONDS_BETWEEN_PIECES = 600  # a client may work for long on what it sends or reads
+_MOST_DRAINED = 64 << 20
 
 
 class Server(ThreadingHTTPServer):
@@ -24,10 +28,10 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, database: Database) -> None:
+    def __init__(self, port: int, database: Database, password: str) -> None:
         """Listen on this port of 127.0.0.1."""
         super().__init__(("127.0.0.1", port), Handler)
-        self.database = database
+        self.database, self.password = database, password
         self._idle = threading.Condition()
         self._running = 0
 
@@ -57,6 +61,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "chdb"
     disable_nagle_algorithm = True  # else small answers wait 40 ms for the client's acknowledgement
+    timeout = _SECONDS_FOR_HEADERS
 
     def do_GET(self) -> None:
         """Answer ``/ping``, or run a statement that only reads."""
@@ -78,13 +83,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def _serve(self, *, read_only: bool) -> None:
         body = body_pieces(self.headers, self.rfile)  # type: ignore[arg-type]
-        self._query_id, self._sent = str(uuid4()), False
+        self._query_id = str(uuid4())
         try:
-            self._refuse_browsers()
+            check_origin(self.headers)
+            check_credentials(self.headers, self.server.password)
+            self.connection.settimeout(_SECONDS_BETWEEN_PIECES)
             request = read_request(self.path, self.headers, body)
             self._query_id = request.parameters.get("query_id", self._query_id)
             with self.server as server:
                 self._run(server.database, request, read_only)
+        except DoorError as error:
+            self.close_connection = True  # and nothing of the body is read
+            self._send(403, f"{error}\n".encode(), {"X-ClickHouse-Exception-Code": str(error.code)})
         except StatementError as error:
             self._fail(error.code, str(error), body)
             if error.code == _ENGINE_DIED:
@@ -94,22 +104,20 @@ class Handler(BaseHTTPRequestHandler):
             self._fail(_NOT_IMPLEMENTED, f"Code: {_NOT_IMPLEMENTED}. DB::Exception: {error}. (NOT_IMPLEMENTED)", body)
         except (ConnectionError, TimeoutError):
             self.close_connection = True  # the client is gone: leaving the session has cancelled its statement
-
-    def _refuse_browsers(self) -> None:
-        """There is no password, so a page in the user's browser must not get through; only browsers send an origin."""
-        if "Origin" in self.headers:
-            raise RequestError("requests of web pages are refused")
+        finally:
+            self.connection.settimeout(_SECONDS_FOR_HEADERS)
 
     def _run(self, database: Database, request: Request, read_only: bool) -> None:
-        settings = request.settings | ({"readonly": "2"} if read_only else {})
+        settings = request.settings
+        if read_only:  # the last one: after it no other can be set
+            settings = {name: value for name, value in settings.items() if name != "readonly"} | {"readonly": "1"}
         statement = find_insert(request.head)
-        if statement:  # only SET reaches the parameters of an INSERT with data
-            settings |= {f"param_{name}": value for name, value in request.bound.items()}
         with database.session(settings, request.database) as connection:
             if statement:
-                answer = insert(connection, statement, _from(request, statement.data_at))
+                data = _from(request, statement.data_at)
+                answer = insert(connection, statement, request.bound, data, database.spool)
             else:
-                sql = b"".join(_from(request, 0)).decode()
+                sql = statement_of(request)
                 answer = execute(connection, sql, request.bound, request.default_format)
             with closing(answer):  # also when the client leaves: chDB must see a stream's end before its connection's
                 self._answer(answer)
@@ -133,8 +141,12 @@ class Handler(BaseHTTPRequestHandler):
         self._write(b"0\r\n\r\n")
 
     def _fail(self, code: int, message: str, body: Iterator[bytes]) -> None:
-        for _ in body:  # a client that still sends would not see the answer
-            pass
+        drained = 0
+        for piece in body:  # a client that still sends would not see the answer
+            drained += len(piece)
+            if drained > _MOST_DRAINED:
+                self.close_connection = True
+                break
         self._send(_STATUS.get(code, 500), message.encode() + b"\n", {"X-ClickHouse-Exception-Code": str(code)})
 
     def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:

@@ -1,7 +1,8 @@
 """Read an HTTP request as ClickHouse does: the statement, its settings and parameters, and the data that follow."""
 
+import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesParser
@@ -11,6 +12,9 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qsl, urlsplit
 
 _PIECE = 1 << 20
+_MOST_STATEMENT = 16 << 20  # a form's fields included
+_MOST_DATA = 8 << 30  # of a request, before and after it is unpacked
+_PRINTABLE = re.compile(r"[ -~]*")
 # What the HTTP interface itself uses; the rest of the URL's parameters are settings of the statement.
 _OWN = {
     *("buffer_size", "client_protocol_version", "close_session", "compress", "database", "decompress"),
@@ -67,17 +71,28 @@ def read_request(path: str, headers: Message, raw: Iterator[bytes]) -> Request:
         RequestError: An encoding or a protocol option that isn't supported.
     """
     parameters = dict(parse_qsl(urlsplit(path).query, keep_blank_values=True))
+    _check_echoed(parameters, headers)
     if {parameters.get("compress"), parameters.get("decompress")} & {"1", "true"}:
         raise RequestError("ClickHouse's own block compression isn't supported: use Content-Encoding, or none")
-    pieces = _decoded(raw, headers.get("Content-Encoding", "identity"))
+    pieces = _bounded(_decoded(_bounded(raw, _MOST_DATA), headers.get("Content-Encoding", "identity")), _MOST_DATA)
     if headers.get_content_type() == "multipart/form-data":
-        parameters |= _form(headers["Content-Type"], b"".join(pieces))
+        parameters |= _form(headers["Content-Type"], b"".join(_bounded(pieces, _MOST_STATEMENT)))
+        _check_echoed(parameters, headers)
         pieces = iter(())
     if query := parameters.get("query"):
         pieces = chain([query.encode() + b"\n"], pieces)
     default_format = parameters.get("default_format") or headers.get("X-ClickHouse-Format") or "TabSeparated"
     database = headers.get("X-ClickHouse-Database")
     return Request(({"database": database} if database else {}) | parameters, _head(pieces), pieces, default_format)
+
+
+def statement_of(request: Request) -> str:
+    """Return the text of a request that carries no data.
+
+    Raises:
+        RequestError: It is longer than any statement.
+    """
+    return b"".join(_bounded(chain([request.head], request.rest), _MOST_STATEMENT)).decode()
 
 
 def body_pieces(headers: Message, stream: BinaryIO) -> Iterator[bytes]:
@@ -116,19 +131,52 @@ def _decoded(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _inflate(pieces: Iterator[bytes], new_decoder: Callable[[], Any]) -> Iterator[bytes]:
+    """Unpack at most a piece at a time: a small body may be a very large one packed."""
     decoder, complete = new_decoder(), True
     for piece in pieces:
         while piece:
             try:
-                yield decoder.decompress(piece)
+                yield from (_zlib_pieces if hasattr(decoder, "unconsumed_tail") else _framed_pieces)(decoder, piece)
+            except (RequestError, GeneratorExit):
+                raise
             except Exception as error:  # each library raises its own
                 raise RequestError(f"the compressed request is damaged: {error}") from error
             complete = decoder.eof
-            piece = decoder.unused_data if complete else b""  # another frame may follow
+            piece = decoder.unused_data or b"" if complete else b""  # another frame may follow
             if complete:
                 decoder = new_decoder()
     if not complete:
         raise RequestError("the compressed request ends in the middle")
+
+
+def _zlib_pieces(decoder: Any, data: bytes) -> Iterator[bytes]:
+    unpacked = b""
+    while data or len(unpacked) == _PIECE:  # a full piece: there may be more of what it has taken already
+        unpacked = decoder.decompress(data, _PIECE)
+        yield unpacked
+        data = b"" if decoder.eof else decoder.unconsumed_tail
+
+
+def _framed_pieces(decoder: Any, data: bytes) -> Iterator[bytes]:
+    yield decoder.decompress(data, _PIECE)
+    while not (decoder.eof or decoder.needs_input):
+        yield decoder.decompress(b"", _PIECE)
+
+
+def _bounded(pieces: Iterator[bytes], most: int) -> Iterator[bytes]:
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > most:
+            raise RequestError(f"the request is longer than {most:,} bytes")
+        yield piece
+
+
+def _check_echoed(parameters: Mapping[str, str], headers: Message) -> None:
+    """Refuse control characters in what an answer's headers repeat: they could write headers of their own."""
+    echoed = (parameters.get("query_id"), parameters.get("default_format"), headers.get("X-ClickHouse-Format"))
+    if not all(_PRINTABLE.fullmatch(value or "") for value in echoed):
+        raise RequestError("a query_id or a format has characters that can't be printed")
 
 
 def _zstd() -> Any:

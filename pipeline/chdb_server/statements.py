@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 # Quoted text and comments are tokens of their own, so that a keyword inside them is never taken for one.
 _TOKEN = re.compile(
@@ -65,3 +66,21 @@ def output_format(sql: str) -> str | None:
     bare = _TOKEN.sub(lambda token: " " if token["skip"] else "''" if token["quoted"] else token[0], sql)
     found = _TRAILING_FORMAT.search(bare)
     return found[1] if found else None
+
+
+def read_from(insert: str, file: Path) -> str:
+    """Return an INSERT that takes its data from a file.
+
+    Args:
+        insert: As ClickHouse's parser writes it, ending with ``FORMAT name``.
+        file: The data, whose path needs no quoting.
+    """
+    depth, previous, at = 0, "", insert.rindex(" FORMAT ")
+    for token in _TOKEN.finditer(insert):
+        if token["skip"]:
+            continue
+        if depth == 0 and token[0] == "SETTINGS" and previous not in ("INTO", "TABLE", "FUNCTION", "."):
+            at = min(at, token.start() - 1)
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        previous = token[0]
+    return f"{insert[:at]} FROM INFILE '{file}' COMPRESSION 'none'{insert[at:]}"

@@ -24,12 +24,15 @@ class ClickHouse(Engine):
         """Create the folder; chDB mends itself."""
         self.wheel_file("chdb/_chdb.abi3.so")
         self.data.mkdir(parents=True, exist_ok=True)
+        if not self.password_file.exists():
+            self.new_password()
 
     def command(self, port: int) -> list[str]:
         """Return the server's arguments; it imports from where we import, installed or not."""
         imports = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
         memory = min(psutil.virtual_memory().total // 2, _MOST_MEMORY)
         place = [self.folder_flag, str(self.data), self.port_flag, str(port), "--memory", str(memory)]
+        place += ["--password-file", str(self.password_file)]
         return [f"PYTHONPATH={imports}", sys.executable, "-P", "-m", "pipeline.chdb_server", *place]
 
     def ready(self, port: int) -> bool:
@@ -44,5 +47,5 @@ class ClickHouse(Engine):
             connection.close()
 
     def uri(self, port: int) -> str:
-        """Return the URI, as ``clickhouse_connect.get_client(dsn=...)`` takes it."""
-        return f"http://127.0.0.1:{port}/default"
+        """Return the URI, with the password, as ``clickhouse_connect.get_client(dsn=...)`` takes it."""
+        return f"http://default:{self.password_file.read_text()}@127.0.0.1:{port}/default"

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import re
+import secrets
 import select
 import signal
 import socket
@@ -136,6 +137,19 @@ class Engine(ABC):
         if not file.exists():
             raise self.failed(f"{file} is missing: install {self.wheel} again")
         return file
+
+    @property
+    def password_file(self) -> Path:
+        """Where the password is kept that the URI bears."""
+        return self.folder / "password"
+
+    def new_password(self) -> str:
+        """Make a password and keep it where only we can read it."""
+        password = secrets.token_urlsafe(24)
+        self.password_file.unlink(missing_ok=True)
+        self.password_file.touch(mode=0o600)
+        self.password_file.write_text(password)
+        return password
 
     def _owns(self, arguments: list[str]) -> bool:
         return _after(arguments, self.folder_flag) == str(self.data) and _after(arguments, self.port_flag) is not None

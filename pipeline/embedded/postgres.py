@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import secrets
 import shutil
 import signal
 import subprocess
@@ -47,8 +46,8 @@ class Postgres(Engine):
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.data / "PG_VERSION").exists():
             self._create()
-        elif not self._password_file.exists():
-            self._single_user(self.data, f"ALTER ROLE {_NAME} PASSWORD '{self._new_password()}'")
+        elif not self.password_file.exists():
+            self._single_user(self.data, f"ALTER ROLE {_NAME} PASSWORD '{self.new_password()}'")
         _give(self.data, _owner())
         self._forget_stranger()
         self._forget_readiness()
@@ -66,7 +65,7 @@ class Postgres(Engine):
 
     def uri(self, port: int) -> str:
         """Return the URI, with the password."""
-        return f"postgresql://{_NAME}:{self._password_file.read_text()}@127.0.0.1:{port}/{_NAME}"
+        return f"postgresql://{_NAME}:{self.password_file.read_text()}@127.0.0.1:{port}/{_NAME}"
 
     def users(self) -> set[int]:
         """Return ourselves, and the user that root steps down to."""
@@ -79,10 +78,6 @@ class Postgres(Engine):
             return True
         return super()._may_retry(port)
 
-    @property
-    def _password_file(self) -> Path:
-        return self.folder / "password"
-
     def _program(self, name: str) -> str:
         return str(self.wheel_file(f"pgserver/pginstall/bin/{name}"))
 
@@ -91,21 +86,14 @@ class Postgres(Engine):
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
         _give(new, _owner())
-        self._new_password()
-        how = ["--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", f"--pwfile={self._password_file}"]
+        self.new_password()
+        how = ["--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", f"--pwfile={self.password_file}"]
         self._run([self._program("initdb"), "-D", str(new), "-U", _NAME, *how])
         self._single_user(new, f"CREATE DATABASE {_NAME}")
         try:
             new.replace(self.data)
         except OSError:
             raise self.failed(f"{self.data} is damaged (it holds no cluster): move it away or delete it") from None
-
-    def _new_password(self) -> str:
-        password = secrets.token_urlsafe(24)
-        self._password_file.unlink(missing_ok=True)
-        self._password_file.touch(mode=0o600)
-        self._password_file.write_text(password)
-        return password
 
     def _single_user(self, data: Path, statement: str) -> None:
         self._run([self._program("postgres"), "--single", "-D", str(data), "postgres"], f"{statement};\n")

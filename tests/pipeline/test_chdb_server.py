@@ -1,5 +1,6 @@
 """The HTTP face of chDB, through the client that is used against a real ClickHouse, and as curl would see it."""
 
+import base64
 import gzip
 import http.client
 import signal
@@ -19,7 +20,6 @@ from urllib.parse import quote
 import clickhouse_connect
 import lz4.frame
 import polars as pl
-import psutil
 import pyarrow as pa
 import pytest
 from backports import zstd
@@ -29,20 +29,33 @@ from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureErr
 from pipeline.chdb_server.statements import find_insert, output_format
 from pipeline.embedded import ClickHouse
 
+PASSWORD = "known"
+BASIC = "Basic " + base64.b64encode(f"default:{PASSWORD}".encode()).decode()
 NEW_YEAR = datetime(2024, 1, 1, 12, 30, 15, 123000, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
     engine = ClickHouse(tmp_path_factory.mktemp("a home"))
-    yield engine.start()
+    engine.folder.mkdir()
+    engine.password_file.write_text(PASSWORD)
+    yield engine
     engine.stop()
+
+
+@pytest.fixture(scope="module")
+def port(engine: ClickHouse) -> int:
+    return engine.start()
+
+
+def _client(port: int, **options: Any) -> Client:
+    return clickhouse_connect.get_client(host="127.0.0.1", port=port, password=PASSWORD, **options)
 
 
 @pytest.fixture
 def client(port: int) -> Iterator[Client]:
     """A client of its own database."""
-    with closing(clickhouse_connect.get_client(dsn=f"http://127.0.0.1:{port}/default")) as opened:
+    with closing(_client(port, database="default")) as opened:
         opened.command("DROP DATABASE IF EXISTS work")
         opened.command("CREATE DATABASE work")
         opened.database = "work"
@@ -51,7 +64,7 @@ def client(port: int) -> Iterator[Client]:
 
 def _post(port: int, target: str, body: bytes | Iterator[bytes] = b"", **headers: str) -> tuple[int, bytes, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named = {"Authorization": BASIC} | {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request("POST", target, body, named, encode_chunked=not isinstance(body, bytes))
     with closing(connection), closing(connection.getresponse()) as response:
         return response.status, response.read(), response.headers
@@ -97,9 +110,7 @@ def _aware(rows: Any) -> list[list[object]]:
 
 @pytest.mark.parametrize("compress", [False, "lz4", "zstd", "gzip"])
 def test_values_survive_insert_and_query(typed: Client, port: int, compress: str | bool) -> None:
-    with closing(
-        clickhouse_connect.get_client(host="127.0.0.1", port=port, database="work", compress=compress)
-    ) as other:
+    with closing(_client(port, database="work", compress=compress)) as other:
         summary = other.insert("typed", ROWS, column_names=list(TYPES))
         assert summary.written_rows == len(ROWS)
         assert _aware(other.query("SELECT * FROM typed ORDER BY id").result_rows) == ROWS
@@ -177,8 +188,9 @@ def test_formats_are_whole_documents(client: Client, port: int, data_format: str
     assert _post(port, f"/?default_format={data_format}", query.encode())[1][:4] == raw[:4]
 
 
-def test_memory_does_not_follow_the_result(client: Client, port: int) -> None:
-    server = next(p for p in psutil.process_iter() if str(port) in p.cmdline())
+def test_memory_does_not_follow_the_result(client: Client, engine: ClickHouse) -> None:
+    server = engine.find()
+    assert server
     stream = client.raw_stream("SELECT number, repeat('x', 100) FROM numbers(10000000)", fmt="TSV")  # 1.1 GB
     received, most = 0, 0
     while piece := stream.read(1 << 22):
@@ -202,9 +214,7 @@ def test_bound_parameters_settings_and_databases(client: Client, port: int) -> N
     found = client.query(query, parameters=values).result_rows
     assert found == [(-4, "a\t'b\\\n", ["x'", "y"], NEW_YEAR.replace(tzinfo=None), None)]
     client.command("CREATE DATABASE IF NOT EXISTS `a b`")
-    form = clickhouse_connect.get_client(
-        host="127.0.0.1", port=port, database="a b", form_encode_query_params=True, settings={"max_threads": 1}
-    )
+    form = _client(port, database="a b", form_encode_query_params=True, settings={"max_threads": 1})
     with closing(form):
         found = form.query("SELECT currentDatabase(), getSetting('max_threads'), {v:Int8}", parameters={"v": 3})
         assert found.result_rows == [("a b", 1, 3)]
@@ -225,7 +235,7 @@ def test_commands_tell_no_result_from_an_empty_one(client: Client) -> None:
 
 def test_queries_run_side_by_side(port: int) -> None:
     def slow(_: int) -> object:
-        with closing(clickhouse_connect.get_client(host="127.0.0.1", port=port)) as own:
+        with closing(_client(port)) as own:
             return own.command("SELECT sleep(1) + 1")
 
     began = time.monotonic()
@@ -238,7 +248,7 @@ def test_inserts_and_reads_side_by_side(client: Client, port: int) -> None:
     client.command("CREATE TABLE t (writer UInt8, n UInt64) ENGINE = MergeTree ORDER BY n")
 
     def write(writer: int) -> None:
-        with closing(clickhouse_connect.get_client(host="127.0.0.1", port=port, database="work")) as own:
+        with closing(_client(port, database="work")) as own:
             for start in range(0, 50_000, 5_000):
                 own.insert("t", [[writer, n] for n in range(start, start + 5_000)])
                 assert own.query(f"SELECT count() FROM t WHERE writer = {writer}").result_rows == [(start + 5_000,)]
@@ -284,14 +294,15 @@ def test_a_client_that_leaves_inserts_nothing(client: Client, port: int) -> None
     client.command("CREATE TABLE t (a Int8) ENGINE = MergeTree ORDER BY a")
     with socket.create_connection(("127.0.0.1", port)) as leaving:
         target = "/?database=work&query=" + quote("INSERT INTO t FORMAT CSV")
-        leaving.sendall(f"POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n1\n2\n".encode())
+        head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {BASIC}\r\nContent-Length: 1000\r\n\r\n"
+        leaving.sendall(head.encode() + b"1\n2\n")
     time.sleep(0.3)
     assert client.command("SELECT count() FROM t") == 0
 
 
 @pytest.mark.parametrize(
     ("target", "headers"),
-    [("/?decompress=1", {}), ("/?compress=1", {}), ("/", {"Content_Encoding": "br"}), ("/", {"Origin": "http://evil"})],
+    [("/?decompress=1", {}), ("/?compress=1", {}), ("/", {"Content_Encoding": "br"})],
 )
 def test_what_is_not_supported_is_refused(port: int, target: str, headers: dict[str, str]) -> None:
     status, body, _ = _post(port, target, b"SELECT 1", **headers)
@@ -312,10 +323,11 @@ def test_as_curl_sees_it(port: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port)
     with closing(connection):
         for target, answer in (("/ping", b"Ok.\n"), ("/", b"Ok.\n"), ("/?query=SELECT+1", b"1\n")):
-            connection.request("GET", target)
+            connection.request("GET", target, headers={"Authorization": BASIC})
             response = connection.getresponse()
             assert (response.status, response.read()) == (200, answer)
-        connection.request("GET", "/?query=CREATE+TABLE+t+(a+Int8)+ENGINE=Memory")
+        create = "/?query=CREATE+TABLE+t+(a+Int8)+ENGINE=Memory"
+        connection.request("GET", create, headers={"Authorization": BASIC})
         response = connection.getresponse()
         assert (response.status, response.getheader("X-ClickHouse-Exception-Code")) == (500, "164")
         assert b"readonly" in response.read()
@@ -422,6 +434,8 @@ def test_sigterm_lets_a_running_statement_finish(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "pipeline.chdb_server", "--path", str(tmp_path / "data"), "--port", str(port)]
+    (tmp_path / "password").write_text(PASSWORD)
+    command += ["--password-file", str(tmp_path / "password")]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, cwd=root) as server, ThreadPoolExecutor(1) as pool:
         while not ClickHouse(tmp_path).ready(port):
