@@ -23,6 +23,7 @@ from pipeline.publishing import (
     refuse_another_run,
     refuse_other_columns,
     refuse_stuck,
+    stage,
 )
 from pipeline.replicate import in_chunks
 from pipeline.stores import Staging
@@ -171,8 +172,8 @@ def _stage(connections: Connections, what: _Amendment, staging: Staging) -> None
     books.plan(postgres, staging.run_id, [{"collection": entity.collection, "number": 0}], what.targets)
     with ExitStack() as stack:
         loaders = []
+        stage(connections, staging, what.targets)
         for target in connections.targets(what.targets):
-            target.stage(staging)
             target.enlist(staging, entity.root, what.ids)
             loaders.append(stack.enter_context(target.loading(staging, 0, entity.tables)))
         for raws in in_chunks(what.raws, connections.memory):

@@ -139,8 +139,7 @@ def open_run(
     try:
         with postgres.transaction():
             books.lock_publishing(postgres)  # of two runs at once only one may create the schema
-            for target in connections.targets(chosen):
-                target.stage(_staging_of(run))
+            publishing.stage(connections, _staging_of(run), chosen)
     except BaseException as error:
         abandon(connections, run.id, run.targets, str(error) or type(error).__name__)
         raise

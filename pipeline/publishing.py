@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from contracts.schema.entity import Entity, Table
 from contracts.schema.registry import marts
@@ -27,6 +28,25 @@ def prepare(connections: Connections, staging: Staging, targets: Iterable[str]) 
     """
     for target in connections.targets(targets):
         target.prepare(staging)
+
+
+def stage(connections: Connections, staging: Staging, targets: Iterable[str]) -> None:
+    """Create the staging areas of a run, within the caller's transaction on PostgreSQL.
+
+    Args:
+        connections: The open connections.
+        staging: Where its tables will be gathered.
+        targets: Names of the stores.
+
+    Raises:
+        EtlError: Something of somebody's own on a published table would end the publish.
+    """
+    for target in connections.targets(targets):
+        target.stage(_with_ours(connections, staging, target.name))
+
+
+def _with_ours(connections: Connections, staging: Staging, target: str) -> Staging:
+    return replace(staging, ours=books.columns_made(connections.postgres, target, staging.schema))
 
 
 def publish(
@@ -63,7 +83,9 @@ def publish(
         for name in names:  # another run may have published other columns since this one began
             refuse_other_columns(connections, connections.entities[name], targets)
     if postgres.name in targets:
-        postgres.publish(staging)
+        postgres.publish(_with_ours(connections, staging, postgres.name))
+    for target in targets:
+        books.enter_columns(postgres, target, staging.schema, staging.tables)
     books.enter_publication(postgres, staging.run_id, names, targets, moment_stays=amends)
 
 
@@ -210,8 +232,9 @@ def refuse_other_columns(connections: Connections, entity: Entity, targets: Iter
         UsageError: A table has other columns, or of other types; only a full copy can change them.
     """
     for target in connections.targets(targets):
+        ours = books.columns_made(connections.postgres, target.name, REPLICA)
         for table in entity.tables:
-            if not target.fits(REPLICA, table):
+            if not target.fits(REPLICA, table, ours.get(table.name)):
                 raise UsageError(
                     f"the contract of {entity.collection} declares other columns than {table.name} in {target.name} "
                     "has; run etl replicate"

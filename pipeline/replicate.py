@@ -94,10 +94,13 @@ def open_run(
     with connections.postgres.transaction():
         run_id = books.open_run(connections.postgres, "replicate", cluster_time, names, single_process=single_process)
     run = Run(run_id, cluster_time, uuids, names)
-    with connections.postgres.transaction():
-        books.lock_publishing(connections.postgres)  # of two runs at once only one may create the schema
-        for target in wanted:
-            target.stage(staging_of(connections, run))
+    try:
+        with connections.postgres.transaction():
+            books.lock_publishing(connections.postgres)  # of two runs at once only one may create the schema
+            publishing.stage(connections, staging_of(connections, run), names)
+    except BaseException as error:
+        abandon(connections, run.id, run.targets, str(error) or type(error).__name__)
+        raise
     return run
 
 

@@ -25,6 +25,7 @@ from pipeline.publishing import (
     refuse_stuck,
     refuse_what_was_restored,
     shown,
+    stage,
 )
 from pipeline.replicate import Progress, load, publish
 from pipeline.run import Partition, Places, Run, staging_of
@@ -222,8 +223,7 @@ def _plan(connections: Connections, run: Run, pages: Sequence[Page]) -> list[Par
     with postgres.transaction():
         books.lock_publishing(postgres)  # of two runs at once only one may create the schema
         books.plan(postgres, run.id, [one.as_json() for one in partitions], run.targets)
-        for target in connections.targets(run.targets):
-            target.stage(staging_of(connections, run))
+        stage(connections, staging_of(connections, run), run.targets)
     return partitions
 
 

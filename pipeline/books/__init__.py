@@ -1,6 +1,7 @@
 """The books, kept in PostgreSQL's schema ``etl``: runs, what each loaded, what is published, what was refused."""
 
 from pipeline.books.changes import Page, pages, touch, touched
+from pipeline.books.columns import columns_made, enter_columns
 from pipeline.books.drift import CollectionDrift, drift, enter_drift, forget_drift
 from pipeline.books.ledger import (
     Account,
@@ -35,7 +36,9 @@ __all__ = [
     "as_timestamp",
     "attend",
     "bytes_per_second",
+    "columns_made",
     "drift",
+    "enter_columns",
     "enter_drift",
     "enter_loaded",
     "enter_publication",

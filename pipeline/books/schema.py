@@ -33,12 +33,16 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS etl.receipts ("
     "run_id text NOT NULL REFERENCES etl.runs, stage text NOT NULL, seconds double precision NOT NULL)",
     "CREATE INDEX IF NOT EXISTS receipts_by_run ON etl.receipts (run_id)",
+    "CREATE TABLE IF NOT EXISTS etl.columns ("
+    "target text NOT NULL, schema_name text NOT NULL, root text NOT NULL, table_name text NOT NULL, "
+    "column_name text NOT NULL, PRIMARY KEY (target, schema_name, table_name, column_name))",
     "COMMENT ON SCHEMA etl IS 'The books of the pipeline.'",
     "COMMENT ON TABLE etl.runs IS 'One row per run; cluster_time is the moment it read, as seconds * 2^32 + ordinal.'",
     "COMMENT ON TABLE etl.ledger IS 'Per run, collection, partition and target: "
     "source (counted by MongoDB) = loaded (counted in the store) + quarantined.'",
     "COMMENT ON TABLE etl.published IS 'Which run, and so which moment, each collection or mart shows in each target; "
     "published_at is null until ClickHouse has followed PostgreSQL.'",
+    "COMMENT ON TABLE etl.columns IS 'Which columns of published tables contracts have made; others are left alone.'",
     "COMMENT ON TABLE etl.refused IS 'What running runs have refused so far.'",
     "COMMENT ON TABLE etl.touched IS 'Which documents running runs have found changed: the BSON element of each _id.'",
     "COMMENT ON TABLE etl.receipts IS 'How long each stage of a run was at work, in seconds; stages overlap.'",

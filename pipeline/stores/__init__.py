@@ -1,8 +1,8 @@
 """The edges: one module per database; the two targets show the same methods in the same order."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import md5
 from typing import Any, Protocol
 
@@ -25,6 +25,8 @@ class Staging:
         version: The run's cluster time as one number: a later one is greater.
         whole: Whether it holds all rows of its tables. If not, it holds those of the documents that
             :meth:`Target.enlist` named, and all other documents stay as they are published.
+        ours: The columns that contracts have made of the published tables, by table, as far as the books know: what
+            else they have is somebody else's.
     """
 
     run_id: str
@@ -32,6 +34,11 @@ class Staging:
     tables: tuple[Table, ...]
     version: int
     whole: bool = True
+    ours: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def owned(self, table: Table) -> Collection[str]:
+        """Return which columns of a published table are ours; the contract's where the books don't know."""
+        return self.ours.get(table.name, table.names)
 
     @property
     def name(self) -> str:
@@ -56,7 +63,10 @@ class Target(Protocol):
     name: str
 
     def stage(self, staging: Staging) -> None:
-        """Create the staging area, and the schema it will be published to."""
+        """Create the staging area, and the schema it will be published to.
+
+        What somebody has put on the published tables and would end the publish is refused; what it would cost is told.
+        """
 
     def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> AbstractContextManager[LoadFrame]:
         """Load one partition of some tables into staging; doing it again replaces what an earlier try left."""
@@ -101,5 +111,11 @@ class Target(Protocol):
             upto: Only rows whose first column is at most this.
         """
 
-    def fits(self, schema: str, table: Table) -> bool:
-        """Tell whether a published table has its contract's columns: these names and types, in any order."""
+    def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
+        """Tell whether a published table has its contract's columns: these names and types, in any order.
+
+        Args:
+            schema: ``replica`` or ``marts``.
+            table: The contract's columns.
+            ours: Which of the published table's columns contracts have made; None if that is not known.
+        """

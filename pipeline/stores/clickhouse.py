@@ -3,7 +3,7 @@
 import io
 import logging
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -38,6 +38,9 @@ _TLS_HINTS = {
     "CERTIFICATE_VERIFY_FAILED": "; ?ca_cert=FILE names the authority to trust, ?server_host_name=NAME who it is",
     "WRONG_VERSION_NUMBER": "; what listens there does not speak TLS: another port, or http://",
 }
+_LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'")
+_ADDITION = re.compile(r"\b(INDEX|CONSTRAINT|PROJECTION) (`(?:[^`\\]|\\.)*`|\w+)")
+log = logging.getLogger(__name__)
 # Errors are raised and told; where nobody has set up logging, the driver's own line would stand before the sentence.
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
@@ -70,6 +73,8 @@ class ClickHouse:
         """Create the staging area, and the database it will be published to."""
         for table in staging.tables:
             self._refuse_strangers(staging.schema, table)
+            if staging.whole:
+                self._tell_what_goes(staging, table)
         self.execute(
             f"CREATE DATABASE IF NOT EXISTS {quoted(staging.schema)}", f"CREATE DATABASE {quoted(staging.name)}"
         )
@@ -166,10 +171,11 @@ class ClickHouse:
         with self._translated(), self.client.query_arrow_stream(query, parameters=given, use_strings=True) as batches:
             yield from batches
 
-    def fits(self, schema: str, table: Table) -> bool:
+    def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
         """Tell whether a published table has its contract's columns: these names and types, in any order."""
         found = self._columns(schema, data_name(table))
-        there = {name: kind for name, kind in found.items() if name not in (VERSION, DELETED)}
+        owned = table.names if ours is None else ours
+        there = {name: kind for name, kind in found.items() if name in owned}
         return there == {column.name: clickhouse_type(column) for column in table.columns}
 
     def run_of(self, schema: str, table: Table) -> str | None:
@@ -270,6 +276,34 @@ class ClickHouse:
                     "as; rename or drop it, and run the command again"
                 )
 
+    def _tell_what_goes(self, staging: Staging, table: Table) -> None:
+        """Warn of what somebody has put on a table that is going to be exchanged."""
+        query = (
+            "SELECT create_table_query, "
+            "arrayMap((d, t) -> concat(d, '.', t), dependencies_database, dependencies_table) "
+            "FROM system.tables WHERE database = {database:String} AND name = {name:String}"
+        )
+        data = data_name(table)
+        for create, views in self.rows(query, database=staging.schema, name=data):
+            known = {*staging.owned(table), *table.names, VERSION, DELETED}
+            columns = [f"COLUMN {name}" for name in self._columns(staging.schema, data) if name not in known]
+            others = _ADDITION.findall(_LITERAL.sub("''", create))
+            goes = [
+                *columns,
+                *(f"{what} {name}" for what, name in others if _plain(name).removeprefix("by_") not in known),
+            ]
+            if goes:
+                log.warning(
+                    "%s.%s in ClickHouse is exchanged by this publish; what somebody has added to it is gone then: %s",
+                    *(staging.schema, data, ", ".join(goes)),
+                )
+            if views:
+                log.warning(
+                    "%s.%s in ClickHouse is exchanged by this publish, which materialized views on it don't see, so "
+                    "these go stale: %s; refreshable ones on %s.%s read all rows",
+                    *(staging.schema, data, ", ".join(views), staging.schema, table.name),
+                )
+
     def _comment(self, database: str, table: str) -> str | None:
         """Return a table's comment, or None if there is no such table."""
         query = "SELECT comment FROM system.tables WHERE database = {database:String} AND name = {name:String}"
@@ -307,6 +341,11 @@ def _reason(message: str) -> str:
 def data_name(table: Table) -> str:
     """Return the name of the table behind a view."""
     return f"{table.name}{DATA}"
+
+
+def _plain(name: str) -> str:
+    """Return a name as it was before ClickHouse quoted it."""
+    return re.sub(r"\\(.)", r"\1", name.strip("`"))
 
 
 def _part(table: Table, partition: int) -> str:

@@ -9,7 +9,7 @@ A column that becomes required would be scanned for nulls while everybody waits.
 people read, and then saves PostgreSQL that scan; it has a name of the run's own as well, and goes at the end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.schema.ddl import postgres_index, quoted
@@ -26,11 +26,13 @@ class Found:
         columns: Their types, and whether they refuse null.
         indexed: Those of them that have an index of their own.
         checks: What publishes that were cut short have left of their checks.
+        ours: Which of the columns contracts have made; others are left alone.
     """
 
     columns: Mapping[str, tuple[str, bool]]
     indexed: frozenset[str]
     checks: tuple[str, ...]
+    ours: Collection[str]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def change(schema: str, table: Table, run_id: str, found: Found) -> Change:
             f"the key column {changed[0]} of {schema}.{table.name} is {there[changed[0]][0]}, and its contract says "
             f"{type_name(wanted[changed[0]])} now; drop the table, and what refers to it, and run the command again"
         )
-    gone = [name for name in there if name in retyped or (name not in wanted and not name.startswith(MADE))]
+    gone = [name for name in there if name in retyped or (name not in wanted and name in found.ours)]
     made = {
         column.name: made_name(run_id, place)
         for place, column in enumerate(table.columns)

@@ -1,7 +1,7 @@
 """The target PostgreSQL: bulk loads by ADBC, published in one transaction; it also keeps the books."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from hashlib import md5
@@ -78,6 +78,7 @@ class Postgres:
         name = quoted(staging.name)
         for table in staging.tables:
             self._refuse_strangers(staging.schema, table)
+            self._refuse_columns(staging, table)
         self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(staging.schema)}", f"CREATE SCHEMA {name}")
         for table in staging.tables:
             self.execute(*postgres_table(staging.name, table))
@@ -205,10 +206,10 @@ class Postgres:
             cursor.execute(query, tuple(value for _, value in given) or None)
             yield from cursor.fetch_record_batch()
 
-    def fits(self, schema: str, table: Table) -> bool:
+    def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
         """Tell whether a published table has its contract's columns: these names and types, in any order."""
-        found = self._columns(schema, table)
-        there = {name: kind for name, kind in found.items() if not name.startswith(MADE)}
+        found, owned = self._columns(schema, table), table.names if ours is None else ours
+        there = {name: kind for name, kind in found.items() if name in owned}
         return there == {column.name: (type_name(column), not column.nullable) for column in table.columns}
 
     # What only PostgreSQL does ----------------------------------------------------------------------------------
@@ -286,6 +287,32 @@ class Postgres:
                 "place of what is to be published; rename or drop it, and run the command again"
             )
 
+    def _refuse_columns(self, staging: Staging, table: Table) -> None:
+        """Refuse columns of somebody's own with which rows could not be added, or that a contract names now.
+
+        Raises:
+            EtlError: With the first of them.
+        """
+        query = (
+            "SELECT attname::text, attnotnull AND NOT atthasdef AND attidentity = '' FROM pg_attribute "
+            "WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+        )
+        place = f"{staging.schema}.{table.name}"
+        for name, is_demanded in self.rows(query, f"{quoted(staging.schema)}.{quoted(table.name)}"):
+            if name in staging.owned(table) or name.startswith(MADE):
+                continue
+            if name in table.names:
+                raise EtlError(
+                    f"{place} in PostgreSQL has a column {name!r} that no contract made, and its contract declares one "
+                    "now; rename or drop it, and run the command again"
+                )
+            if is_demanded:
+                raise EtlError(
+                    f"{place} in PostgreSQL has a column {name!r} that its contract does not declare, and that "
+                    "must not be null and has no default, so no row could be added; give it a default, or let it be "
+                    "null, or drop it, and run the command again"
+                )
+
     def _has_key(self, schema: str, table: Table) -> bool:
         query = "SELECT count(*) FROM pg_index WHERE indisprimary AND indrelid = to_regclass($1::text)"
         return bool(self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")[0][0])
@@ -317,6 +344,8 @@ class Postgres:
                 query, f"{quoted(staging.schema)}.{quoted(parent.name)}", quoted(staging.schema)
             )
             if child not in current and child.startswith(f"{parent.name}_")
+            # Books of an older version know of none.
+            if child in staging.ours or parent.name not in staging.ours
         ]
 
     def _move_in(self, staging: Staging, table: Table) -> None:
@@ -395,6 +424,7 @@ class Postgres:
             self._columns(staging.schema, table),
             frozenset(one for (one,) in self.rows(indexed, name)),
             tuple(one for (one,) in self.rows(checks, name)),
+            staging.owned(table),
         )
         return change(staging.schema, table, staging.run_id, found)
 
