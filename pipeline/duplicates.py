@@ -10,11 +10,10 @@ from pipeline.connections import Connections
 from pipeline.publishing import REPLICA
 from pipeline.run import Run
 from transforms.drift import Drift
-from transforms.reasons import escaped
+from transforms.reasons import escaped, shortened
 
 DUPLICATE_KEY = "duplicate key"
 _SHOWN = 20  # of one collection; the rest is counted together
-_SHOWN_CHARACTERS = 200
 
 
 def enter_duplicates(connections: Connections, run: Run) -> None:
@@ -56,9 +55,5 @@ def _duplicates(rows: Callable[[str], list[Any]], entity: Entity) -> list[Drift]
     if len(shown) > _SHOWN:
         rest = rows(f"SELECT sum(documents)::bigint, min(first_id) FROM ({ordered} OFFSET {_SHOWN}) AS rest")
     path = "".join(f"/{escaped(name)}" for name in key.path)
-    values = [*((_text(value), *others) for value, *others in shown[:_SHOWN]), *((None, *row) for row in rest)]
+    values = [*((shortened(str(value)), *others) for value, *others in shown[:_SHOWN]), *((None, *row) for row in rest)]
     return [Drift(path, DUPLICATE_KEY, value, int(number), str(first)) for value, number, first in values]
-
-
-def _text(value: object) -> str:
-    return str(value)[:_SHOWN_CHARACTERS]

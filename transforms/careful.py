@@ -6,6 +6,7 @@ rest of the document takes the same way as all others. Everything else is refuse
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import bson
 import polars as pl
@@ -15,9 +16,9 @@ from transforms.collector import uncollected
 from transforms.digest import Digest, Refused, digest
 from transforms.documents import Document, changed_by_decoding, decode_document
 from transforms.drift import merged, undeclared
-from transforms.explain import explain
+from transforms.explain import departures
 from transforms.extended_json import UnrepresentableError, json_text, unrepresentable
-from transforms.reasons import Reason, escaped
+from transforms.reasons import KEPT, Reason, escaped, kept
 from transforms.thorough import further_reasons
 
 
@@ -59,21 +60,21 @@ def careful(raws: Sequence[bytes], entity: Entity, *, gated: bool = True) -> Dig
             continue
         document, reasons = outcome
         refused.append(Refused(raw, reasons))
-        if document is not None:
+        if document is not None and len(reasons) < KEPT:  # else nobody would see what else is wrong
             suspects.append((document, reasons))
     for (_, reasons), further in zip(suspects, further_reasons(suspects, entity), strict=True):
-        reasons += further
+        reasons[:] = kept([*reasons, *further])
     lawful = digest(b"".join(mended), entity)
     # The quarantine keeps what the source has, not what became of it here.
     refused += [Refused(mended.pop(one.raw).raw, one.reasons) for one in lawful.refused]
     root = _with_extras(lawful.frames[entity.root.name], mended.values())
-    drift = [drift for one in mended.values() for drift in undeclared(one.undeclared, one.id)]
+    drift = (drift for one in mended.values() for drift in undeclared(one.undeclared, one.id))
     return Digest(
         len(raws),
         {**lawful.frames, entity.root.name: root},
         refused,
         sum(map(len, raws)),
-        merged([*lawful.drift, *drift]),
+        merged(chain(lawful.drift, drift)),
     )
 
 
@@ -83,20 +84,21 @@ def _examined(raw: bytes, entity: Entity, *, gated: bool) -> _Mended | tuple[Doc
         document = decode_document(raw)
     except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
         return None, [Reason("", "undecodable BSON", str(error))]
-    reasons = explain(document, entity)
+    reasons: Iterable[Reason] = departures(document, entity)
     if changed := changed_by_decoding(document, raw):
-        return None, [*reasons, changed]
+        return None, kept([changed, *kept(reasons)])
     aside: Document = {}
     declared = _declared_part(document, (entity.id_field, *entity.fields), "", aside)
     extra = None
     try:
         extra = json_text(aside) if aside else None
     except UnrepresentableError:
-        reasons += [reason for pointer, value in aside.items() for reason in unrepresentable(value, pointer)]
-    if gated and not reasons and not aside:
-        reasons.append(Reason("", "refused by the gate for a reason that the contract does not tell", None))
-    if reasons:
-        return document, reasons
+        reasons = chain(reasons, (one for place, value in aside.items() for one in unrepresentable(value, place)))
+    found = kept(reasons)
+    if gated and not found and not aside:
+        found.append(Reason("", "refused by the gate for a reason that the contract does not tell", None))
+    if found:
+        return document, found
     return _Mended(raw, bson.encode(declared), str(document[ID]), extra, list(aside))
 
 

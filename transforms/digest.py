@@ -16,7 +16,7 @@ from transforms.explain import explain
 from transforms.free_form import json_texts
 from transforms.nan import with_nan
 from transforms.normalise import normalise
-from transforms.reasons import Reason
+from transforms.reasons import Reason, kept
 from transforms.validate import broken_rules, without
 
 
@@ -143,7 +143,7 @@ def _judged(found: Decoded, entity: Entity) -> tuple[dict[str, pl.DataFrame], li
     raws = documents(found.batch)
     for row, first in found.unheld.items():
         reasons.setdefault(ids[row], []).extend(_every(raws[row], first, entity))
-    refused = [Refused(raw, reasons[key]) for raw, key in zip(raws, ids, strict=True) if key in reasons]
+    refused = [Refused(raw, kept(reasons[key])) for raw, key in zip(raws, ids, strict=True) if key in reasons]
     return without(frames, set(reasons)), refused
 
 

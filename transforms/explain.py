@@ -11,7 +11,7 @@ from bson import DatetimeMS
 from contracts.schema.entity import Entity, Field
 from contracts.schema.kinds import INT64_MAX, INT64_MIN, JSON, Kind
 from transforms.extended_json import unrepresentable
-from transforms.reasons import Reason, escaped
+from transforms.reasons import Reason, escaped, kept
 
 _NAMES: dict[type, str] = {
     type(None): "null",
@@ -39,7 +39,7 @@ _WIDE = Context(prec=80)
 
 
 def explain(document: Mapping[str, Any], entity: Entity) -> list[Reason]:
-    """Return every place where a document's values can't be what the contract declares.
+    """Return the places where a document's values can't be what the contract declares; of many the first ones.
 
     Undeclared fields are no such place: they are kept beside the declared ones.
 
@@ -47,7 +47,17 @@ def explain(document: Mapping[str, Any], entity: Entity) -> list[Reason]:
         document: What :func:`transforms.documents.decode_document` made of it.
         entity: Its contract.
     """
-    return list(_in_object(document, (entity.id_field, *entity.fields), ""))
+    return kept(departures(document, entity))
+
+
+def departures(document: Mapping[str, Any], entity: Entity) -> Iterator[Reason]:
+    """Yield every place where a document's values can't be what the contract declares, however many there are.
+
+    Args:
+        document: As for :func:`explain`.
+        entity: Its contract.
+    """
+    return _in_object(document, (entity.id_field, *entity.fields), "")
 
 
 def _in_object(document: Mapping[str, Any], fields: tuple[Field, ...], at: str) -> Iterator[Reason]:

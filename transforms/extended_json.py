@@ -12,7 +12,7 @@ import bson
 import orjson
 from bson import DatetimeMS
 
-from transforms.reasons import Reason, escaped
+from transforms.reasons import Place, Reason, pointer
 
 _LAST_ISO_YEAR_MS = 253402300799999
 
@@ -25,81 +25,85 @@ class UnrepresentableError(ValueError):
         self.reason = reason
 
 
-def json_text(value: Any, pointer: str = "") -> str:
+def json_text(value: Any, place: Place = "") -> str:
     """Write one decoded BSON value as JSON, checking each part of it.
 
     Args:
         value: What :func:`transforms.documents.decode_document` makes of it.
-        pointer: Where it stands, for the reason.
+        place: Where it stands, for the reason.
 
     Raises:
         UnrepresentableError: A store would change it.
     """
+    parts: list[str] = []  # by loops: a document may be 180 levels deep, and Python goes no deeper than 1,000
     if isinstance(value, dict):
-        items = ((_key(name, pointer), json_text(item, f"{pointer}/{escaped(name)}")) for name, item in value.items())
-        return "{" + ",".join(f"{name}:{text}" for name, text in items) + "}"
+        for name, item in value.items():
+            parts += (_key(name, place), ":", json_text(item, (place, name)), ",")
+        return "{" + "".join(parts[:-1]) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(json_text(item, f"{pointer}/{number}") for number, item in enumerate(value)) + "]"
-    if value is None or value is True or value is False:
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, float):
-        return _double(value, pointer)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(int(value))
-    if type(value) is str:
-        return _string(value, pointer)
-    return orjson.dumps(extended(value, pointer)).decode()
+        for number, item in enumerate(value):
+            parts.append(json_text(item, (place, number)))
+        return "[" + ",".join(parts) + "]"
+    return _scalar_text(value, place)
 
 
-def unrepresentable(value: Any, pointer: str) -> list[Reason]:
-    """Return every reason why a decoded BSON value can't be held as JSON; none if it can.
+def unrepresentable(value: Any, place: Place) -> Iterator[Reason]:
+    """Yield every reason why a decoded BSON value can't be held as JSON; none if it can.
 
     Args:
         value: What :func:`transforms.documents.decode_document` makes of it.
-        pointer: Where it stands.
+        place: Where it stands.
     """
-    return list(_reasons_against(value, pointer))
-
-
-def _reasons_against(value: Any, at: str) -> Iterator[Reason]:
     if isinstance(value, dict):
         for name, item in value.items():
-            yield from _reason_of(_key, name, at)
-            yield from _reasons_against(item, f"{at}/{escaped(name)}")
+            yield from _reason_of(_key, name, place)
+            yield from unrepresentable(item, (place, name))
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from _reasons_against(item, f"{at}/{number}")
+            yield from unrepresentable(item, (place, number))
     else:
-        yield from _reason_of(json_text, value, at)
+        yield from _reason_of(_scalar_text, value, place)
 
 
-def _reason_of(write: Callable[[Any, str], str], value: Any, at: str) -> Iterator[Reason]:
+def _reason_of(write: Callable[[Any, Place], str], value: Any, place: Place) -> Iterator[Reason]:
     try:
-        write(value, at)
+        write(value, place)
     except UnrepresentableError as error:
         yield error.reason
 
 
-def _key(name: str, at: str) -> str:
+def _key(name: str, place: Place) -> str:
     if name.startswith("$"):
         raise UnrepresentableError(
-            Reason(f"{at}/{escaped(name)}", "a name that begins with $ reads back as another type", name)
+            Reason(pointer((place, name)), "a name that begins with $ reads back as another type", name)
         )
-    return _string(name, at)
+    return _string(name, place)
 
 
-def _string(text: str, at: str) -> str:
+def _scalar_text(value: Any, place: Place) -> str:
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        return _double(value, place)
+    if isinstance(value, int):
+        return str(int(value))
+    if type(value) is str:
+        return _string(value, place)
+    return orjson.dumps(extended(value, place)).decode()
+
+
+def _string(text: str, place: Place) -> str:
     if "\0" in text:
-        raise UnrepresentableError(Reason(at, "NUL character: PostgreSQL can't hold it", text))
+        raise UnrepresentableError(Reason(pointer(place), "NUL character: PostgreSQL can't hold it", text))
     return orjson.dumps(text).decode()
 
 
-def _double(number: float, at: str) -> str:
+def _double(number: float, place: Place) -> str:
     if not isfinite(number):
         name = ("Infinity" if number > 0 else "-Infinity") if isinf(number) else "NaN"
         return f'{{"$numberDouble":"{name}"}}'
     if number == 0 and str(number).startswith("-"):
-        raise UnrepresentableError(Reason(at, "negative zero: jsonb can't hold it", number))
+        raise UnrepresentableError(Reason(pointer(place), "negative zero: jsonb can't hold it", number))
     text = repr(number)
     if "e" not in text:
         return text
@@ -107,12 +111,12 @@ def _double(number: float, at: str) -> str:
     return written_out if "." in written_out else written_out + ".0"
 
 
-def extended(value: Any, at: str) -> dict[str, Any]:
+def extended(value: Any, place: Place) -> dict[str, Any]:
     """Return the Extended JSON of a value that JSON has no type for.
 
     Args:
         value: What :func:`transforms.documents.decode_document` makes of it.
-        at: Where it stands, for the reason.
+        place: Where it stands, for the reason.
 
     Raises:
         UnrepresentableError: It has none, or a store would change it.
@@ -125,21 +129,23 @@ def extended(value: Any, at: str) -> dict[str, Any]:
         case bson.Decimal128():
             return {"$numberDecimal": str(value)}
         case bson.Code():
-            scope = {} if value.scope is None else {"$scope": orjson.Fragment(json_text(value.scope, at))}
-            return {"$code": _checked(str(value), at), **scope}
+            scope = {} if value.scope is None else {"$scope": orjson.Fragment(json_text(value.scope, place))}
+            return {"$code": _checked(str(value), place), **scope}
         case bytes():
             subtype = getattr(value, "subtype", 0)
             return {"$binary": {"base64": base64.b64encode(value).decode(), "subType": f"{subtype:02x}"}}
         case bson.Regex():
             options = "".join(letter for letter, flag in _REGEX_FLAGS if value.flags & flag)
-            return {"$regularExpression": {"pattern": _checked(_pattern(value), at), "options": options}}
+            return {"$regularExpression": {"pattern": _checked(_pattern(value), place), "options": options}}
         case bson.Timestamp():
             return {"$timestamp": {"t": value.time, "i": value.inc}}
         case bson.MinKey():
             return {"$minKey": 1}
         case bson.MaxKey():
             return {"$maxKey": 1}
-    raise UnrepresentableError(Reason(at, f"BSON type {type(value).__name__} has no exact JSON form", repr(value)))
+    raise UnrepresentableError(
+        Reason(pointer(place), f"BSON type {type(value).__name__} has no exact JSON form", repr(value))
+    )
 
 
 _REGEX_FLAGS = (("i", re.I), ("l", re.L), ("m", re.M), ("s", re.S), ("u", re.U), ("x", re.X))
@@ -149,8 +155,8 @@ def _pattern(value: bson.Regex[Any]) -> str:
     return value.pattern.decode() if isinstance(value.pattern, bytes) else str(value.pattern)
 
 
-def _checked(text: str, at: str) -> str:
-    _string(text, at)
+def _checked(text: str, place: Place) -> str:
+    _string(text, place)
     return text
 
 

@@ -1,7 +1,16 @@
 """Why a document was refused."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+# A document of 16 MB can break rules at millions of places; who mends it looks at the first ones.
+KEPT = 100
+FURTHER = "further reasons, not kept one by one: their number"
+VALUE_CHARACTERS, _PATH_CHARACTERS = 200, 1_000
+# Where a value stands: a JSON Pointer, and from there on steps to the inside, each behind those before it. To join
+# them for each value would take a document's size squared, for a name may have 16 MB.
+Place = str | tuple["Place", str | int]
 
 
 @dataclass(frozen=True)
@@ -23,8 +32,38 @@ class Reason:
         value = self.value
         shown = value if value is None or isinstance(value, bool | int | str) else repr(value)
         if isinstance(shown, str):
-            shown = shown[:200].replace("\0", "\\0")
-        return {"path": self.path, "rule": self.rule, "value": shown}
+            shown = shortened(shown).replace("\0", "\\0")
+        return {"path": pointer(self.path), "rule": self.rule, "value": shown}
+
+
+def kept(reasons: Iterable[Reason]) -> list[Reason]:
+    """Return the first reasons against a document, and the number of the others as one more."""
+    first: list[Reason] = []
+    further = 0
+    for one in reasons:
+        if one.rule == FURTHER:
+            further += one.value
+        elif len(first) < KEPT:
+            first.append(one)
+        else:
+            further += 1
+    return [*first, Reason("", FURTHER, further)] if further else first
+
+
+def shortened(text: str, characters: int = VALUE_CHARACTERS) -> str:
+    """Return a text, or its beginning and how long it is."""
+    return text if len(text) <= characters else f"{text[:characters]}… ({len(text):,} characters)"
+
+
+def pointer(place: Place) -> str:
+    """Return a place as a JSON Pointer; of one that is very long the beginning, and nothing longer is ever made."""
+    steps: list[str] = []
+    most = _PATH_CHARACTERS
+    while not isinstance(place, str):
+        place, step = place
+        steps.append(escaped(str(step)[: most + 1]))
+    path = "/".join([place[: most + 1], *reversed(steps)])
+    return path if len(path) <= most else f"{path[:most]}…"
 
 
 def escaped(name: str) -> str:

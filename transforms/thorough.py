@@ -76,4 +76,6 @@ def _empty_documents(entity: Entity, rows: int) -> dict[str, pl.Series]:
 
 
 def _within(path: str, places: set[str]) -> bool:
-    return any(path == place or path.startswith(f"{place}/") for place in places if place)
+    """Tell whether a place is one of some, or inside one: it has few ancestors, whatever their number."""
+    steps = path.split("/")
+    return any("/".join(steps[:number]) in places for number in range(2, len(steps) + 1))

@@ -1,6 +1,6 @@
 """The contract's word on values: rows that break a rule are set apart with the rule's name."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -11,7 +11,7 @@ from pandera.errors import SchemaErrors
 from contracts.schema.entity import ID, POSITION, Entity, Table
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, pandera_schema
 from contracts.schema.kinds import TIMESTAMP
-from transforms.reasons import Reason, escaped
+from transforms.reasons import FURTHER, KEPT, Reason, escaped
 
 
 def broken_rules(frames: Mapping[str, pl.DataFrame], entity: Entity) -> dict[str, list[Reason]]:
@@ -22,18 +22,25 @@ def broken_rules(frames: Mapping[str, pl.DataFrame], entity: Entity) -> dict[str
         entity: The contract.
 
     Returns:
-        Every reason, not only the first, by ``_id`` as the stores have it. Empty if all is well.
+        Every reason, not only the first (of very many their number), by ``_id`` as the stores have it. Empty if all is
+        well.
 
     Raises:
         SchemaErrors: A frame hasn't the contract's columns or dtypes at all, which no document can be blamed for.
     """
     reasons: dict[str, list[Reason]] = defaultdict(list)
+    further: Counter[str] = Counter()
     for table in entity.tables:
         frame, far = _within_python(frames[table.name], table)
         ids = frame[ID].cast(pl.String)
         for row, column, check, value in chain(far, _failures(frame, table)):
-            reasons[ids[row]].append(Reason(_pointer(table, frame, row, column), check, value))
-    return dict(reasons)
+            if len(known := reasons[ids[row]]) < KEPT:
+                known.append(Reason(_pointer(table, frame, row, column), check, value))
+            else:
+                further[ids[row]] += 1
+    return {
+        key: [*known, Reason("", FURTHER, further[key])] if further[key] else known for key, known in reasons.items()
+    }
 
 
 def _failures(frame: pl.DataFrame, table: Table) -> Iterator[tuple[int, str, str, Any]]:

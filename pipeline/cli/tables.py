@@ -116,7 +116,9 @@ def change(one: "Synced") -> str:
 
 def drift(found: Iterable["CollectionDrift"]) -> list[Table]:
     """Show in what the application has gone beyond its contracts, if it has."""
-    values = [one.value or (None if one.kind == "undeclared field" else "all others") for one in found]
+    found = list(found)
+    are_others = [one.value is None and (one.kind != "undeclared field" or one.path.endswith("/*")) for one in found]
+    values = ["all others" if others else one.value for one, others in zip(found, are_others, strict=True)]
     rows = [
         (one.collection, one.kind, one.path, value, one.count, one.first_id)
         for one, value in zip(found, values, strict=True)

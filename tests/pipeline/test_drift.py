@@ -11,6 +11,7 @@ from pipeline import books, duplicates
 from pipeline.books import CollectionDrift
 from pipeline.cli import tables
 from pipeline.replicate import publish, replicate
+from transforms.drift import Drift
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)
 REVIEWS, SESSIONS = "ModerationQueue", "UserSessions"
@@ -67,6 +68,45 @@ def test_undeclared_fields_and_new_values_are_told_with_counts_and_the_first_id(
         told("undeclared field", "/locale", None, 2, 3),
         told("new value", "/moderation_status", "appealed", 2, 2),
     ]
+
+
+def test_of_many_fields_and_values_the_first_are_named_and_the_others_counted(lab: Any) -> None:
+    fields = [{f"f{place}_{number}": 1 for number in range(1_000)} for place in (1, 2)]
+    fill(lab, [review(place, moderation_status=f"s{place}", **more) for place, more in enumerate(fields)])
+    found = drift_of(lab)
+    named = [one for one in found if one.path.startswith("/f")]
+    (others,) = [one for one in found if one.path == "/*"]
+    assert len(named) == 50 and others == told("undeclared field", "/*", None, 1_950, 0)
+    assert len(found) == 53
+    assert lab.postgres("SELECT count(*) < 60 FROM etl.drift WHERE run_id = (SELECT max(run_id) FROM etl.runs)") == [
+        (True,)
+    ]
+
+
+def test_partitions_that_name_other_fields_are_told_together(lab: Any) -> None:
+    fill(lab, [review(1)])
+    replicate(lab.connections, [REVIEWS])
+    with lab.connections.postgres.transaction():
+        ((run_id,),) = lab.connections.postgres.rows("SELECT max(run_id) FROM etl.runs")
+        for partition in range(3):
+            fields = [Drift(f"/p{partition}/{n}", "undeclared field", None, n + 1, "x") for n in range(40)]
+            same = [Drift(f"/{n}{partition}", "undeclared field", None, partition + 1, "x") for n in range(40)]
+            books.enter_drift(lab.connections.postgres, run_id, "Others", partition, [*fields, *same])
+        found = [one for one in books.drift(lab.connections.postgres, run_id) if one.collection == "Others"]
+    assert len(found) == 3 * 40 + 50 + 1
+    assert {one.count for one in found if one.path.count("/") == 1 and one.path != "/*"} == {3, 2}
+    assert sum(one.count for one in found if one.path.count("/") == 1) == 40 * (1 + 2 + 3)
+
+
+def test_a_new_value_of_any_length_is_told_by_its_beginning(lab: Any) -> None:
+    fill(lab, [review(1, moderation_status="é" * 1_000_000), review(2, flags=["x" * 201, "y" * 200])])
+    assert drift_of(lab) == [
+        told("new value", "/flags/*", "x" * 200 + "… (201 characters)", 1, 2),
+        told("new value", "/flags/*", "y" * 200, 1, 2),
+        told("new value", "/moderation_status", "é" * 200 + "… (1,000,000 characters)", 1, 1),
+    ]
+    fill(lab, [review(1, **{"n" * 1_000: 1})])
+    assert [one.path for one in drift_of(lab)] == ["/" + "n" * 199 + "… (1,001 characters)"]
 
 
 @pytest.mark.parametrize("targets", [("postgres",), ("clickhouse",), ("postgres", "clickhouse")])

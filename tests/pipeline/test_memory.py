@@ -16,6 +16,7 @@ USERS, OTHERS = 80_000, ("SearchQueries", "SupportTickets", "ModerationQueue")
 LEAST_MIB, LIMIT_OF_LEAST_MIB = 256, 384  # the libraries and a batch of PostgreSQL's take the most of it
 LARGE, LARGE_DOCUMENTS = 15 * 2**20, 3  # a document may have 16 MB
 # A process counts the memory of the one that it was forked from as its own, so a small one stands between.
+MANY_FIELDS = 10_000  # undeclared ones of some documents
 LAUNCHER = """
 import os, sys
 child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
@@ -30,6 +31,9 @@ def filled(lab: Any) -> None:
     sessions, events = lab.collection("UserSessions"), lab.collection("EventLogs")
     (session,), (event,) = (list(one.find({}, {"_id": 0}, limit=1)) for one in (sessions, events))
     page = "/page/" + "x" * 1_000
+    for place in range(20):
+        many = {f"field_{place}_{number}": number for number in range(MANY_FIELDS)}
+        sessions.insert_one(session | {"session_id": f"many fields {place}", **many})
     for place in range(LARGE_DOCUMENTS):
         sessions.insert_one(session | {"session_id": f"many pages {place}", "pages_visited": [page] * (LARGE // 1_024)})
         sessions.insert_one(session | {"session_id": f"undeclared {place}", "more": "x" * LARGE})
@@ -46,6 +50,7 @@ def test_a_command_keeps_to_the_memory_that_it_may_take(lab: Any, filled: None, 
     assert _peak_mib(lab, ALLOWED_MIB, command, "UserSessions", "EventLogs") < LIMIT_MIB
     if command == "replicate":
         assert len(lab.quarantine("UserSessions")) == LARGE_DOCUMENTS
+        assert lab.postgres("SELECT count(*) < 200 FROM etl.drift") == [(True,)]
         assert len(lab.quarantine("EventLogs")) == LARGE_DOCUMENTS
 
 

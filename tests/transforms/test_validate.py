@@ -165,7 +165,7 @@ def test_without_takes_the_children_along() -> None:
         (1.5, "1.5"),
         (float("nan"), "nan"),
         ("a\0b", "a\\0b"),
-        ("x" * 1000, "x" * 200),
+        ("x" * 1000, "x" * 200 + "… (1,000 characters)"),
         (b"\xff", "b'\\xff'"),
         ({"a": [1]}, "{'a': [1]}"),
     ],
