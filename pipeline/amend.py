@@ -16,13 +16,13 @@ from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, UsageError
 from pipeline.publishing import (
     REPLICA,
-    abandon,
     finish_what_was_cut_short,
     prepare,
     publish,
     refuse_another_run,
     refuse_other_columns,
     refuse_stuck,
+    running,
     stage,
 )
 from pipeline.replicate import in_chunks
@@ -142,7 +142,7 @@ def _amend(connections: Connections, what: _Amendment) -> str:
     with postgres.transaction():
         run_id = books.open_run(postgres, what.kind, what.moment, what.targets, single_process=True)
     staging = Staging(run_id, REPLICA, entity.tables, as_number(what.moment), whole=False)
-    try:
+    with running(connections, run_id, what.targets):
         with postgres.transaction():
             _stage(connections, what, staging)
         prepare(connections, staging, what.targets)
@@ -159,9 +159,6 @@ def _amend(connections: Connections, what: _Amendment) -> str:
             # A replay speaks for all that was refused; a repair does not touch what it did not read.
             books.settle_quarantine(postgres, run_id, [entity.collection] if what.kind == "replay" else [])
             publish(connections, staging, [entity.collection], what.targets, amends=True)
-    except BaseException as error:
-        abandon(connections, run_id, what.targets, str(error) or type(error).__name__)
-        raise
     refuse_stuck(finish_what_was_cut_short(connections), [entity.collection])
     return run_id
 

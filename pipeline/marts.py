@@ -25,7 +25,7 @@ from pipeline.allocator import give_back
 from pipeline.books import Publication, as_number
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import BooksOpenError, DataError, SnapshotError, UsageError
-from pipeline.publishing import MARTS, REPLICA, abandon, finish_what_was_cut_short, refuse_stuck
+from pipeline.publishing import MARTS, REPLICA, attended, finish_what_was_cut_short, refuse_stuck, running
 from pipeline.spill import Spill, Spilled, bucket_of, has_columns, spilling
 from pipeline.stores import Staging
 from transforms.marts import compute, in_order, sources
@@ -102,12 +102,9 @@ def build(
     """
     finish_what_was_cut_short(connections)
     run = open_run(connections, names, targets)
-    try:
+    with running(connections, run.id, run.targets):
         load(connections, run, run.marts, progress)
         return publish(connections, run)
-    except BaseException as error:
-        abandon(connections, run.id, run.targets, str(error) or type(error).__name__)
-        raise
 
 
 def open_run(
@@ -136,16 +133,11 @@ def open_run(
         plan = [{"collection": mart.name, "number": number} for number, mart in enumerate(wanted)]
         books.plan(postgres, run_id, plan, chosen)
     run = MartRun(run_id, moment, source, shows, tuple(mart.name for mart in wanted), chosen)
-    try:
-        with postgres.transaction():
-            books.lock_publishing(postgres)  # of two runs at once only one may create the schema
-            publishing.stage(connections, _staging_of(run), chosen)
-    except BaseException as error:
-        abandon(connections, run.id, run.targets, str(error) or type(error).__name__)
-        raise
+    publishing.open_staging(connections, _staging_of(run), chosen)
     return run
 
 
+@attended
 def load(
     connections: Connections, run: MartRun, names: Iterable[str], progress: Progress = lambda name, rows: None
 ) -> None:
@@ -168,7 +160,6 @@ def load(
     left = [name for name, number in numbers.items() if not books.is_loaded(connections.postgres, run.id, number)]
     if not left:
         return
-    books.attend(connections.postgres, run.id)
     wanted, started = _with_their_marts(left), time.monotonic()
     with spilling(connections.memory) as spill:
         read = _tables_read(connections, wanted)
@@ -183,6 +174,7 @@ def load(
                 deque(pieces, maxlen=0)
 
 
+@attended
 def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
     """Publish all marts of a run together; doing it again does nothing.
 
@@ -190,7 +182,6 @@ def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
         BooksOpenError: A mart is not loaded, or not with all of its rows; nothing was published.
     """
     postgres, staging = connections.postgres, _staging_of(run)
-    books.attend(postgres, run.id)
     if not books.is_published(postgres, run.id):
         publishing.prepare(connections, staging, run.targets)
     with postgres.transaction():

@@ -8,6 +8,7 @@ from pipeline import books
 from pipeline.books import Account
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, QuarantineLimitError, UsageError
+from pipeline.publishing import attended
 from pipeline.run import Partition, Run, selected, staging_of
 from pipeline.stores import Target
 from pipeline.stores.selection import Range
@@ -52,6 +53,7 @@ def prove(connections: Connections, run: Run, source: Mapping[str, int], limit: 
     _refuse_too_many(connections, run, limit)
 
 
+@attended
 def balance(connections: Connections, run: Run, limit: str | None = None) -> list[Account]:
     """Close the books of a run ahead of its publish, which proves them again; a published run is left alone.
 
@@ -67,7 +69,6 @@ def balance(connections: Connections, run: Run, limit: str | None = None) -> lis
         BooksOpenError: A document is neither loaded nor quarantined, or a partition was not loaded.
         QuarantineLimitError: More documents were refused than tolerated.
     """
-    books.attend(connections.postgres, run.id)
     with connections.postgres.transaction():
         if not books.is_published(connections.postgres, run.id):
             prove(connections, run, counted(connections, run), limit)

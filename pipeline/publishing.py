@@ -1,9 +1,11 @@
 """From staging to what people read: the steps that replicated tables and marts share."""
 
 import logging
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from contracts.schema.entity import Entity, Table
 from contracts.schema.registry import marts
@@ -16,6 +18,29 @@ from pipeline.stores import Staging
 log = logging.getLogger(__name__)
 REPLICA, MARTS = "replica", "marts"
 WHOLE = ("replicate", "marts")  # kinds of runs that stage all rows of their tables
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str:
+        """The run's name in the books."""
+
+
+_R = TypeVar("_R", bound=_HasId)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def open_staging(connections: Connections, staging: Staging, targets: Iterable[str]) -> None:
+    """Create the staging areas of a run that was opened; if that fails the run is given up."""
+    postgres, names = connections.postgres, tuple(targets)
+    try:
+        with postgres.transaction():
+            books.lock_publishing(postgres)  # of two runs at once only one may create the schema
+            stage(connections, staging, names)
+    except BaseException as error:
+        abandon(connections, staging.run_id, names, str(error) or type(error).__name__)
+        raise
 
 
 def prepare(connections: Connections, staging: Staging, targets: Iterable[str]) -> None:
@@ -202,13 +227,39 @@ def shown(
     return {name: publications for name, publications in found.items() if publications}
 
 
+@contextmanager
+def running(connections: Connections, run_id: str, targets: Iterable[str]) -> Iterator[None]:
+    """Do all of a run that this process has opened: if it fails it is given up, and it is let go of in any case."""
+    try:
+        yield
+    except BaseException as error:
+        abandon(connections, run_id, targets, str(error) or type(error).__name__)
+        raise
+    finally:
+        books.leave(connections.postgres, run_id)
+
+
+def attended(
+    function: Callable[Concatenate[Connections, _R, _P], _T],
+) -> Callable[Concatenate[Connections, _R, _P], _T]:
+    """Return a part of the work on a run that shows, as long as it goes on, that the run is alive."""
+
+    @wraps(function)
+    def attending(connections: Connections, run: _R, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
+        with books.attending(connections.postgres, run.id):
+            return function(connections, run, *arguments, **options)
+
+    return attending
+
+
 def abandon(connections: Connections, run_id: str, targets: Iterable[str], message: str) -> None:
-    """Give a run up: nothing of it is published, its staging is removed.
+    """Give a run up: nothing of it is published, its staging is removed, and this process lets go of it.
 
     A run that PostgreSQL has committed stays as it is: ClickHouse still has to follow, and needs the staging for it.
     What a server that is gone keeps us from doing here, the next command does.
     """
     postgres = connections.postgres
+    postgres.undo()  # in a transaction that has failed nothing could be entered
     with suppress(EtlError), postgres.transaction():
         books.fail(postgres, run_id, message)
         # Asked afterwards: somebody else may be about to publish it, and then we waited for the commit.
@@ -217,6 +268,7 @@ def abandon(connections: Connections, run_id: str, targets: Iterable[str], messa
     for target in connections.targets(targets):
         with suppress(EtlError), postgres.transaction():
             target.discard(run_id)
+    books.leave(postgres, run_id)
 
 
 def tables_of(connections: Connections, names: Iterable[str]) -> tuple[Table, ...]:

@@ -17,7 +17,7 @@ from pipeline.errors import EtlError, SnapshotError, UsageError
 from pipeline.history import outlives_history
 from pipeline.prefetch import prefetched
 from pipeline.proof import allowed, counted, prove
-from pipeline.publishing import abandon, finish_what_was_cut_short, refuse_stuck
+from pipeline.publishing import attended, finish_what_was_cut_short, refuse_stuck, running
 from pipeline.redaction import redacted
 from pipeline.run import Partition, Run, selected, staging_of
 from pipeline.stopwatch import Stopwatch
@@ -65,13 +65,10 @@ def replicate(
         allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
     finish_what_was_cut_short(connections)
     run = open_run(connections, collections, targets)
-    try:
+    with running(connections, run.id, run.targets):
         for partition in plan(connections, run):
             load(connections, run, partition, progress)
         return run, publish(connections, run, max_quarantined)
-    except BaseException as error:
-        abandon(connections, run.id, run.targets, str(error) or type(error).__name__)
-        raise
 
 
 def open_run(
@@ -94,13 +91,7 @@ def open_run(
     with connections.postgres.transaction():
         run_id = books.open_run(connections.postgres, "replicate", cluster_time, names, single_process=single_process)
     run = Run(run_id, cluster_time, uuids, names)
-    try:
-        with connections.postgres.transaction():
-            books.lock_publishing(connections.postgres)  # of two runs at once only one may create the schema
-            publishing.stage(connections, staging_of(connections, run), names)
-    except BaseException as error:
-        abandon(connections, run.id, run.targets, str(error) or type(error).__name__)
-        raise
+    publishing.open_staging(connections, staging_of(connections, run), names)
     return run
 
 
@@ -127,6 +118,7 @@ def plan(connections: Connections, run: Run) -> list[Partition]:
     return partitions
 
 
+@attended
 def load(
     connections: Connections,
     run: Run,
@@ -136,7 +128,6 @@ def load(
     """Load one partition into the staging of all targets; one that is loaded already is left alone."""
     if books.is_loaded(connections.postgres, run.id, partition.number):
         return
-    books.attend(connections.postgres, run.id)
     watch = Stopwatch()
     entity = connections.entities[partition.collection]
     with watch.at("mongo"):
@@ -179,6 +170,7 @@ def load(
         books.enter_receipt(connections.postgres, run.id, watch.seconds)
 
 
+@attended
 def publish(connections: Connections, run: Run, max_quarantined: str | None = None) -> list[Account]:
     """Prove the books of a run, then publish its tables; doing it again does nothing.
 
@@ -196,7 +188,6 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
         SnapshotError: A collection was dropped or renamed during the run, so that part of it read as empty.
     """
     postgres, staging, watch = connections.postgres, staging_of(connections, run), Stopwatch()
-    books.attend(postgres, run.id)
     if not books.is_published(postgres, run.id):
         # MongoDB counts while PostgreSQL builds keys; of a large collection both take their time.
         with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:

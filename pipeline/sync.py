@@ -19,11 +19,11 @@ from pipeline.connections import Connections
 from pipeline.errors import EtlError
 from pipeline.proof import allowed
 from pipeline.publishing import (
-    abandon,
     finish_what_was_cut_short,
     refuse_other_columns,
     refuse_stuck,
     refuse_what_was_restored,
+    running,
     shown,
     stage,
 )
@@ -186,7 +186,7 @@ def _taken_over(
     postgres, moment, targets = connections.postgres, wanted.cluster_time, wanted.targets
     with postgres.transaction():
         run_id = books.open_run(postgres, "sync", moment, targets, single_process=True)
-    try:
+    with running(connections, run_id, targets):
         for some in _distinct(changes):
             with postgres.transaction():
                 books.touch(postgres, run_id, some)
@@ -197,9 +197,6 @@ def _taken_over(
         for partition in partitions:
             load(connections, run, partition, progress)
         accounts = {account.collection: account for account in publish(connections, run, limit)}
-    except BaseException as error:
-        abandon(connections, run_id, targets, str(error) or type(error).__name__)
-        raise
     numbers = Counter[str]()
     for page in pages:
         numbers[page.collection] += page.ids

@@ -21,7 +21,7 @@ from pipeline.books.publications import Publication, advance, enter_publication,
 from pipeline.books.receipts import enter_receipt, receipt
 from pipeline.books.refusals import forget, quarantined, refuse, refused_hashes, settle_quarantine, unrefused
 from pipeline.books.retention import Pruned, is_pruned, prunable, prune
-from pipeline.books.runs import attend, fail, is_alive, is_published, kind_of, open_run, statuses
+from pipeline.books.runs import attending, fail, is_alive, is_published, kind_of, leave, open_run, statuses
 from pipeline.books.schema import lock_publishing, prepare
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "advance",
     "as_number",
     "as_timestamp",
-    "attend",
+    "attending",
     "bytes_per_second",
     "columns_made",
     "drift",
@@ -52,6 +52,7 @@ __all__ = [
     "is_pruned",
     "is_published",
     "kind_of",
+    "leave",
     "lock_partition",
     "lock_publishing",
     "open_run",

@@ -1,16 +1,22 @@
 """Runs: opened, alive, failed."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from bson import Timestamp
 
 from pipeline.books.moments import as_number
+from pipeline.errors import EtlError
 from pipeline.redaction import redacted
 from pipeline.stores.postgres import Postgres
 
 _LOCK_OF_RUN = "hashtextextended($1::text, 0)"
+_HELD = (
+    "FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted AND pid = pg_backend_pid() "
+    f"AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = {_LOCK_OF_RUN}"
+)
 
 
 def open_run(
@@ -23,7 +29,8 @@ def open_run(
         kind: ``replicate``, ``sync``, ``marts``, ``replay`` or ``repair``.
         cluster_time: The moment that it reads.
         targets: Where it loads.
-        single_process: Whether the process that opens it does all of it; if that process dies, so does the run.
+        single_process: Whether the process that opens it does all of it; if that process dies, so does the run. It
+            holds the run's lock until :func:`leave`.
     """
     run_id = f"{datetime.now(UTC):%Y%m%dt%H%M%S}_{secrets.token_hex(3)}"
     postgres.execute(
@@ -32,15 +39,30 @@ def open_run(
         "string_to_array($5::text, ','), $6::bool)",
         parameters=(run_id, kind, as_number(cluster_time), cluster_time.time, ",".join(targets), single_process),
     )
-    if single_process:  # as in attend
+    if single_process:  # as in attending; nobody can see the run before the lock is held
         postgres.rows(f"SELECT pg_advisory_lock({_LOCK_OF_RUN})::text", run_id)
     return run_id
 
 
-def attend(postgres: Postgres, run_id: str) -> None:
-    """Show that this process is at work on a run, which several may be, for as long as its session lasts."""
-    # Held by the session: it falls when the process does.
+def leave(postgres: Postgres, run_id: str) -> None:
+    """Let go of a run that this process has opened and done all of; twice does no harm."""
+    with suppress(EtlError), postgres.transaction():  # a server that is gone has let go of it already
+        postgres.rows(f"SELECT pg_advisory_unlock({_LOCK_OF_RUN}) {_HELD}", run_id)
+
+
+@contextmanager
+def attending(postgres: Postgres, run_id: str) -> Iterator[None]:
+    """Show that this process is at work on a run, which several may be, for as long as the context or the session."""
+    # Held by the session: it falls when the process does. A server has room for some ten thousand locks in all.
     postgres.rows(f"SELECT pg_advisory_lock_shared({_LOCK_OF_RUN})::text", run_id)
+    try:
+        yield
+    except BaseException:
+        postgres.undo()  # in a transaction that has failed the lock could not be let go of
+        raise
+    finally:
+        with suppress(EtlError), postgres.transaction():
+            postgres.rows(f"SELECT pg_advisory_unlock_shared({_LOCK_OF_RUN})", run_id)
 
 
 def fail(postgres: Postgres, run_id: str, message: str) -> None:
@@ -81,10 +103,8 @@ def is_alive(postgres: Postgres, run_id: str) -> bool:
 
 def _is_attended(postgres: Postgres, run_id: str) -> bool:
     """Tell whether the session of any other process holds a run's lock."""
-    if postgres.rows(f"SELECT pg_try_advisory_lock({_LOCK_OF_RUN})", run_id)[0][0]:
-        postgres.rows(f"SELECT pg_advisory_unlock({_LOCK_OF_RUN})", run_id)
-        return False
-    return True
+    free = f"CASE WHEN pg_try_advisory_lock({_LOCK_OF_RUN}) THEN pg_advisory_unlock({_LOCK_OF_RUN}) ELSE false END"
+    return not postgres.rows(f"SELECT {free}", run_id)[0][0]
 
 
 def is_published(postgres: Postgres, run_id: str) -> bool:

@@ -222,15 +222,18 @@ class Postgres:
                 yield
                 self.connection.commit()
         except BaseException:
-            with suppress(adbc_driver_manager.Error):  # a server that is gone has undone it already
-                self.connection.rollback()
+            self.undo()
             raise
+
+    def undo(self) -> None:
+        """Undo what was not committed, and end a transaction that has failed."""
+        with suppress(adbc_driver_manager.Error):  # a server that is gone has undone it already
+            self.connection.rollback()
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Let all queries inside see one state of the database; what was not committed before is undone."""
-        with self._translated():
-            self.connection.rollback()  # or a transaction that somebody has begun would go on
+        self.undo()  # or a transaction that somebody has begun would go on
         with self.transaction():
             self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield

@@ -340,7 +340,7 @@ def test_what_a_killed_publish_began_is_cleared_away(
 
     with things.lab.another() as killed, monkeypatch.context() as patched:
         patched.setattr(Postgres, "_lacking_keys", die)
-        patched.setattr(replicate, "abandon", lambda *_: None)
+        patched.setattr(publishing, "abandon", lambda *_: None)
         with pytest.raises(KeyboardInterrupt):
             replicate.replicate(things.by(CHANGES["a column of another type"], killed))
     assert len(things.in_the_making()) == 2

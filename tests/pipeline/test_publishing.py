@@ -318,7 +318,7 @@ def test_an_older_moment_is_not_published_over_a_later_one(lab: Any, copied: Non
     with pytest.raises(SnapshotError, match=f"later moment already .*{old.id} was not published"):
         replicate.publish(lab.connections, old)
     lab.assert_replicated(NAMES)
-    replicate.abandon(lab.connections, old.id, old.targets, "too old")
+    publishing.abandon(lab.connections, old.id, old.targets, "too old")
     assert lab.leftovers() == []
 
 

@@ -18,7 +18,7 @@ from bson.raw_bson import RawBSONDocument
 
 from contracts.schema.entity import Table
 from generators import DEFECTS
-from pipeline import books, replicate
+from pipeline import books, publishing, replicate
 from pipeline.errors import BooksOpenError, SnapshotError, UsageError
 from pipeline.replicate import Partition, Run
 from pipeline.stores.clickhouse import ClickHouse
@@ -450,7 +450,7 @@ def test_a_partition_that_nobody_loaded_opens_the_books(lab: Any, copied: Any) -
     replicate.plan(lab.connections, run)
     with pytest.raises(BooksOpenError, match=r"1 partition.* of run"):
         replicate.publish(lab.connections, run)
-    replicate.abandon(lab.connections, run.id, run.targets, "gave up")
+    publishing.abandon(lab.connections, run.id, run.targets, "gave up")
     assert lab.leftovers() == []
 
 
@@ -542,7 +542,7 @@ def test_a_plan_asks_mongodb_once_for_the_size_of_each_collection(lab: Any, copi
     asked = [one["ns"] for one in database["system.profile"].find({"command.pipeline.0.$collStats": {"$exists": True}})]
     database["system.profile"].drop()
     assert sorted(asked) == [f"{database.name}.EventLogs", f"{database.name}.UserSessions"]
-    replicate.abandon(lab.connections, run.id, run.targets, "only planned")
+    publishing.abandon(lab.connections, run.id, run.targets, "only planned")
 
 
 @pytest.mark.parametrize("targets", [TARGETS, ("clickhouse",)])
