@@ -14,6 +14,7 @@ from pipeline import books, quarantine
 from pipeline.books import Publication, as_number
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, UsageError
+from pipeline.proof import prove_list
 from pipeline.publishing import (
     REPLICA,
     finish_what_was_cut_short,
@@ -156,6 +157,7 @@ def _amend(connections: Connections, what: _Amendment) -> str:
             for account in books.accounts(postgres, run_id):
                 if not account.closed:
                     raise BooksOpenError(f"the books of {entity.collection} in {account.target} are open: {account}")
+            prove_list(connections, staging, entity, what.targets, what.ids.n_unique())
             # A replay speaks for all that was refused; a repair does not touch what it did not read.
             books.settle_quarantine(postgres, run_id, [entity.collection] if what.kind == "replay" else [])
             publish(connections, staging, [entity.collection], what.targets, amends=True)

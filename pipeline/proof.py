@@ -1,7 +1,7 @@
 """The proof that comes before a publish: every document that MongoDB counted is in each store or in quarantine."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from contracts.schema.entity import ID, Entity
 from pipeline import books
@@ -10,9 +10,10 @@ from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, QuarantineLimitError, UsageError
 from pipeline.publishing import attended
 from pipeline.run import Partition, Run, selected, staging_of
-from pipeline.stores import Target
-from pipeline.stores.selection import Range
-from transforms.expected import expected_id
+from pipeline.stores import Staging, Target
+from pipeline.stores.selection import Ids, Range
+from transforms.documents import document_of
+from transforms.expected import expected_id, stored_ids
 from transforms.identity import decoded_id, identity
 
 _NAMED = 5
@@ -50,7 +51,47 @@ def prove(connections: Connections, run: Run, source: Mapping[str, int], limit: 
     for account in books.accounts(postgres, run.id):
         if not account.closed or account.source != source.get(account.collection, account.source):
             raise BooksOpenError(_open_books(connections, run, account, source))
+    for entity in () if run.whole else map(connections.entities.__getitem__, run.uuids):
+        prove_list(connections, staging, entity, run.targets, _changed(connections, run, entity))
     _refuse_too_many(connections, run, limit)
+
+
+def prove_list(
+    connections: Connections, staging: Staging, entity: Entity, targets: Iterable[str], changed: int
+) -> None:
+    """Hold the list of documents that a staging area speaks for against those that were changed.
+
+    What is missing from it would never be deleted, and nobody would ask for it again.
+
+    Args:
+        connections: The open connections.
+        staging: The area; it is not whole.
+        entity: The collection's contract.
+        targets: Names of the stores.
+        changed: How many documents it must speak for.
+
+    Raises:
+        BooksOpenError: A store has another number of them.
+    """
+    for target in connections.targets(targets):
+        if (named := target.enlisted(staging, entity.root)) != changed:
+            raise BooksOpenError(
+                f"the books of {entity.collection} in {target.name} are open: {changed:,} documents were changed, and "
+                f"the list of them that the store was given has {named:,}; nothing was published; run it again"
+            )
+
+
+def _changed(connections: Connections, run: Run, entity: Entity) -> int:
+    """Return how many of a collection's changed documents bear an ``_id`` that the stores can have.
+
+    Equal ones are in one partition, so partitions are counted one by one.
+    """
+    found = 0
+    for values in books.plan_of(connections.postgres, run.id) or []:
+        partition = Partition.from_json(values)
+        if partition.collection == entity.collection and isinstance(ids := selected(connections, run, partition), Ids):
+            found += stored_ids(map(document_of, ids.elements), entity).n_unique()
+    return found
 
 
 @attended

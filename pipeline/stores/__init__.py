@@ -80,6 +80,9 @@ class Target(Protocol):
             ids: The ``_id``s; an ``_id`` may be named twice.
         """
 
+    def enlisted(self, staging: Staging, root: Table) -> int:
+        """Count the documents that :meth:`enlist` named of a collection, each once."""
+
     def staged(self, staging: Staging, table: Table) -> Mapping[int, int]:
         """Count the rows of a table in staging, by partition."""
 

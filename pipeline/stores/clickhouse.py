@@ -3,8 +3,9 @@
 import io
 import logging
 import re
+import time
 from collections.abc import Collection, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import polars as pl
@@ -54,6 +55,7 @@ class ClickHouse:
     """
 
     name = "clickhouse"
+    patience = 120.0  # seconds in which a deletion must get one more part of a table done
 
     def __init__(self, uri: str, memory: int = 2**30) -> None:
         self._shown, self._insert_bytes = remember(uri), memory // 64
@@ -98,6 +100,11 @@ class ClickHouse:
         column = f"{quoted(key.name)} {key.kind.clickhouse}"
         self.execute(f"CREATE TABLE IF NOT EXISTS {name} ({column}) ENGINE = MergeTree ORDER BY ()")
         self._append(staging.name, named, ids.to_frame(key.name))
+
+    def enlisted(self, staging: Staging, root: Table) -> int:
+        """Count the documents that were named, each once."""
+        name = f"{quoted(staging.name)}.{staging.documents(root)}"
+        return int(self.rows(f"SELECT uniqExact({quoted(root.columns[0].name)}) FROM {name}")[0][0])
 
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""
@@ -201,11 +208,50 @@ class ClickHouse:
         staged = f"{quoted(staging.name)}.{quoted(table.name)}"
         published = f"{quoted(staging.schema)}.{quoted(data_name(table))}"
         key, columns = quoted_names(table.key), quoted_names(self._columns(staging.name, table.name))
-        self.execute(
-            # Of rows with one key and version the one that was inserted last is kept.
-            f"INSERT INTO {published} ({columns}) SELECT {columns} FROM {staged}",
-            f"DELETE FROM {published} WHERE {quoted(ID)} IN {quoted(staging.name)}.{staging.documents(table)} "
+        # Of rows with one key and version the one that was inserted last is kept.
+        self.execute(f"INSERT INTO {published} ({columns}) SELECT {columns} FROM {staged}")
+        self._delete(
+            staging.schema,
+            data_name(table),
+            f"{quoted(ID)} IN {quoted(staging.name)}.{staging.documents(table)} "
             f"AND ({key}) NOT IN (SELECT {key} FROM {staged})",
+        )
+
+    def _delete(self, database: str, table: str, condition: str) -> None:
+        """Delete rows, and wait for it as long as parts of the table get done.
+
+        Raises:
+            EtlError: No part of it got done for long, as on a full disk; it was given up.
+        """
+        settings = "SETTINGS lightweight_deletes_sync = 0"  # ClickHouse itself would wait for ever
+        self.execute(f"DELETE FROM {quoted(database)}.{quoted(table)} WHERE {condition} {settings}")
+        give_up, before, pause = time.monotonic() + self.patience, None, 0.01
+        while state := self._deleting(database, table):
+            if state[0] != before:
+                give_up, before = time.monotonic() + self.patience, state[0]
+            if time.monotonic() > give_up:
+                self._give_up_deleting(database, table, state[1])
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
+
+    def _deleting(self, database: str, table: str) -> tuple[int, str] | None:
+        """Return how many parts deletions have still to do in a table, and why they fail; None if they are done."""
+        query = (
+            "SELECT sum(parts_to_do), max(latest_fail_reason), count() FROM system.mutations "
+            "WHERE database = {database:String} AND table = {table:String} AND NOT is_done AND NOT is_killed"
+        )
+        ((parts, reason, deletions),) = self.rows(query, database=database, table=table)
+        return (int(parts), str(reason)) if deletions else None
+
+    def _give_up_deleting(self, database: str, table: str, reason: str) -> None:
+        """Take the deletion back, as the next command does it again."""
+        where = f"database = '{_escaped(database)}' AND table = '{_escaped(table)}' AND NOT is_done"
+        with suppress(EtlError):
+            self.execute(f"KILL MUTATION WHERE {where} SYNC")
+        why = reason.split("\n")[0] or "it gave no reason; are its merges stopped, or its disk full?"
+        raise EtlError(
+            f"ClickHouse at {self._shown} could not delete from {database}.{table}: in {self.patience:g} s nothing "
+            f"got done ({why}); mend that and run the command again"
         )
 
     def _insert(self, staging: Staging, part: str, table: Table, frames: list[pl.DataFrame]) -> None:
@@ -336,6 +382,10 @@ def _reason(message: str) -> str:
         return message
     *_, said = filter(None, found.groups())
     return str(said).strip(" '") + _TLS_HINTS.get(found["tls"], "")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def data_name(table: Table) -> str:

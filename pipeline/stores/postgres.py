@@ -100,6 +100,11 @@ class Postgres:
         rows = ids.to_frame(ID).to_arrow(compat_level=pl.CompatLevel.oldest())
         self.append(staging.name, staging.documents(root), rows)
 
+    def enlisted(self, staging: Staging, root: Table) -> int:
+        """Count the documents that were named, each once."""
+        name = f"{quoted(staging.name)}.{staging.documents(root)}"
+        return int(self.rows(f"SELECT count(DISTINCT {quoted(root.columns[0].name)}) FROM {name}")[0][0])
+
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""
         name = quoted(staging.name)
