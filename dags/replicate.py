@@ -16,7 +16,7 @@ from typing import Any
 from airflow.sdk import AssetAlias, dag, task
 
 from pipeline.airflow import assets
-from pipeline.airflow.defaults import LIMIT, choice, defaults
+from pipeline.airflow.defaults import LIMIT, NEW_SOURCE, choice, defaults
 
 REPLICA = AssetAlias("replica")  # which tables a run publishes, only the run knows
 
@@ -24,7 +24,7 @@ REPLICA = AssetAlias("replica")  # which tables a run publishes, only the run kn
 @dag(
     schedule=None,
     doc_md=__doc__,
-    params=choice() | {"max_quarantined": LIMIT},
+    params=choice() | {"max_quarantined": LIMIT, "new_source": NEW_SOURCE},
     **defaults(late_after=timedelta(hours=1)),  # for as long MongoDB remembers the run's moment
 )
 def replicate() -> None:
@@ -34,7 +34,7 @@ def replicate() -> None:
     def snapshot(params: dict[str, Any]) -> dict[str, Any]:
         from pipeline.airflow.replicate import open_run
 
-        return open_run(params["collections"], params["targets"])
+        return open_run(params["collections"], params["targets"], new_source=params["new_source"])
 
     @task
     def plan(run: dict[str, Any]) -> list[dict[str, Any]]:

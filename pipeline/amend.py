@@ -27,6 +27,7 @@ from pipeline.publishing import (
     stage,
 )
 from pipeline.replicate import in_chunks
+from pipeline.sources import refuse_elsewhere
 from pipeline.stores import Staging
 from pipeline.verify import BROKEN, Comparison
 from transforms.careful import careful
@@ -89,11 +90,14 @@ def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Re
         collections: Names of the collections; all if none is named.
 
     Raises:
-        UsageError: A contract declares other columns, or of other types, than are published.
+        UsageError: A collection was copied from another server or database, or a contract declares other columns,
+            or of other types, than are published.
         SnapshotError: A collection was published anew meanwhile; nothing of it was changed.
     """
     stuck, found = finish_what_was_cut_short(connections), []
-    for entity in connections.chosen(collections):
+    entities = connections.chosen(collections)
+    refuse_elsewhere(connections, [entity.collection for entity in entities])
+    for entity in entities:
         # First of all: whatever changes the quarantine from here on publishes something, and that is noticed.
         published = _published(connections, entity)
         if number := quarantine.size(connections.postgres, entity.collection):
@@ -118,10 +122,11 @@ def repair(connections: Connections, found: Iterable[Comparison]) -> list[Compar
         The comparisons that were repaired; verify again to prove it.
 
     Raises:
-        UsageError: So much is broken that a full copy is the better repair.
+        UsageError: So much is broken that a full copy is the better repair, or it was copied from another server.
         SnapshotError: A collection was published anew since it was verified; nothing of it was changed.
     """
     broken = [one for one in found if one.broken]
+    refuse_elsewhere(connections, {one.collection for one in broken}, {one.target for one in broken})
     for one in broken:
         entity = connections.entities[one.collection]
         if len(one.broken) >= BROKEN:

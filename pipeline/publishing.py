@@ -14,6 +14,7 @@ from pipeline.books import Publication, as_number
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import DataError, EtlError, ServerError, SnapshotError, UsageError
 from pipeline.stores import Staging
+from pipeline.stores.source import Source
 
 log = logging.getLogger(__name__)
 REPLICA, MARTS = "replica", "marts"
@@ -81,6 +82,7 @@ def publish(
     targets: Iterable[str],
     *,
     amends: bool = False,
+    sources: Mapping[str, Source] | None = None,
 ) -> None:
     """Publish a run's staging, within the caller's transaction on PostgreSQL.
 
@@ -93,14 +95,16 @@ def publish(
         names: The collections or marts that are published.
         targets: Names of the stores.
         amends: Whether part of what is shown is put right, whose moment stays; :func:`refuse_another_run` comes first.
+        sources: What the collections were copied from, if from elsewhere than what the books tell.
 
     Raises:
         SnapshotError: A later moment is published already.
         UsageError: Part of a table was staged, which has other columns by now.
     """
     postgres, names, targets = connections.postgres, tuple(names), tuple(targets)
+    sources = sources or {}
     if not amends:
-        _refuse_to_go_back(connections, staging, names)
+        _refuse_to_go_back(connections, staging, names, sources)
     if not staging.whole:
         for one in _unfinished(connections):
             if one.name in names and one.target in targets:
@@ -112,6 +116,8 @@ def publish(
     for target in targets:
         books.enter_columns(postgres, target, staging.schema, staging.tables)
     books.enter_publication(postgres, staging.run_id, names, targets, moment_stays=amends)
+    for name, source in sources.items():
+        books.enter_source(postgres, name, targets, source)
 
 
 def finish_what_was_cut_short(connections: Connections) -> dict[str, EtlError]:
@@ -334,8 +340,14 @@ def _unfinished(connections: Connections) -> list[Publication]:
     return [publication for publication in books.publications(connections.postgres) if not publication.finished]
 
 
-def _refuse_to_go_back(connections: Connections, staging: Staging, names: tuple[str, ...]) -> None:
+def _refuse_to_go_back(
+    connections: Connections, staging: Staging, names: tuple[str, ...], sources: Mapping[str, Source]
+) -> None:
     for publication in books.publications(connections.postgres):
+        # The moments of two servers are no earlier and later.
+        was, now = publication.source, sources.get(publication.name)
+        if was and now and was.is_other(now):
+            continue
         if publication.name in names and as_number(publication.cluster_time) > staging.version:
             raise SnapshotError(
                 f"{publication.name} in {publication.target} shows a later moment already (run {publication.run_id}), "

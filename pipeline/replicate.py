@@ -20,9 +20,11 @@ from pipeline.proof import allowed, counted, prove
 from pipeline.publishing import attended, finish_what_was_cut_short, refuse_stuck, running
 from pipeline.redaction import redacted
 from pipeline.run import Partition, Run, selected, staging_of
+from pipeline.sources import refuse_other_source, sources
 from pipeline.stopwatch import Stopwatch
 from pipeline.stores import LoadFrame
 from pipeline.stores.selection import Ids, Range
+from pipeline.stores.source import Source
 from transforms.careful import careful
 from transforms.digest import Decoded, Digest, decoded, judged
 from transforms.documents import document_of, resized
@@ -44,6 +46,8 @@ def replicate(
     targets: Iterable[str] = TARGETS,
     progress: Progress = lambda partition, source, loaded: None,
     max_quarantined: str | None = None,
+    *,
+    new_source: bool = False,
 ) -> tuple[Run, list[Account]]:
     """Copy collections into the targets, all at one moment, and publish them together.
 
@@ -53,18 +57,20 @@ def replicate(
         targets: Names of the targets.
         progress: Is told the documents of each partition, and how many of them are through.
         max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of all; None for any number.
+        new_source: Whether to take over what was copied from another server or database.
 
     Returns:
         The run and its closed books.
 
     Raises:
+        UsageError: What is published was copied from another server or database.
         BooksOpenError: A document is neither loaded nor quarantined; nothing was published.
         SnapshotError: The moment can't be read any more; nothing was published.
     """
     if max_quarantined is not None:
         allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
     finish_what_was_cut_short(connections)
-    run = open_run(connections, collections, targets)
+    run = open_run(connections, collections, targets, new_source=new_source)
     with running(connections, run.id, run.targets):
         for partition in plan(connections, run):
             load(connections, run, partition, progress)
@@ -72,25 +78,43 @@ def replicate(
 
 
 def open_run(
-    connections: Connections, collections: Iterable[str], targets: Iterable[str], *, single_process: bool = True
+    connections: Connections,
+    collections: Iterable[str],
+    targets: Iterable[str],
+    *,
+    single_process: bool = True,
+    new_source: bool = False,
 ) -> Run:
-    """Choose the moment, remember which collections there are, and create the staging areas."""
+    """Choose the moment, remember which collections there are, and create the staging areas.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections; all if none is named.
+        targets: Names of the targets.
+        single_process: Whether this process does all of the run; if it dies, so does the run.
+        new_source: Whether to take over what was copied from another server or database.
+
+    Raises:
+        UsageError: There is no such collection, or it was copied from another server or database.
+    """
     entities = connections.chosen(collections)
     wanted = connections.targets(targets)
     # In this order: what is dropped after the list was made is noticed in the end, even if before the moment.
-    found = connections.mongo.uuids()
+    found = sources(connections, (entity.collection for entity in entities))
     cluster_time = connections.mongo.cluster_time()
-    if not any(entity.collection in found for entity in entities):
+    if not any(one.uuid for one in found.values()):
         raise UsageError(
             f"the MongoDB database {connections.mongo.database.name!r} has none of the collections "
             f"{', '.join(entity.collection for entity in entities)}; set ETL_MONGO_DATABASE, or run etl generate"
         )
-    uuids = {entity.collection: found.get(entity.collection) for entity in entities}
     books.prepare(connections.postgres)
     names = tuple(target.name for target in wanted)
     with connections.postgres.transaction():
+        if not new_source:
+            refuse_other_source(connections, found, names)
         run_id = books.open_run(connections.postgres, "replicate", cluster_time, names, single_process=single_process)
-    run = Run(run_id, cluster_time, uuids, names)
+    uuids = {name: one.uuid for name, one in found.items()}
+    run = Run(run_id, cluster_time, uuids, names, new_source=new_source)
     publishing.open_staging(connections, staging_of(connections, run), names)
     return run
 
@@ -128,6 +152,7 @@ def load(
     """Load one partition into the staging of all targets; one that is loaded already is left alone."""
     if books.is_loaded(connections.postgres, run.id, partition.number):
         return
+    _refuse_changed_collections(run, sources(connections, [partition.collection]))
     watch = Stopwatch()
     entity = connections.entities[partition.collection]
     with watch.at("mongo"):
@@ -200,13 +225,16 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
         books.lock_publishing(postgres)
         if not books.is_published(postgres, run.id):
             with watch.at("prove"):
-                _refuse_changed_collections(connections, run)
+                now = sources(connections, run.uuids)
+                _refuse_changed_collections(run, now)
+                if not run.new_source:  # somebody may have taken it over meanwhile
+                    refuse_other_source(connections, now, run.targets)
                 prove(connections, run, counting.result(), max_quarantined)
             with watch.at("publish"):
                 books.settle_quarantine(postgres, run.id, run.uuids, whole=run.whole)
                 for collection, hashes in gone.items():
                     books.forget(postgres, collection, hashes)
-                publishing.publish(connections, staging, run.uuids, run.targets)
+                publishing.publish(connections, staging, run.uuids, run.targets, sources=now)
             books.enter_receipt(postgres, run.id, watch.seconds)
     refuse_stuck(finish_what_was_cut_short(connections), run.uuids)
     if run.whole:
@@ -318,10 +346,9 @@ def _loaded(
             yield one
 
 
-def _refuse_changed_collections(connections: Connections, run: Run) -> None:
-    now = connections.mongo.uuids()
-    for collection, uuid in run.uuids.items():
-        if now.get(collection) != uuid:
+def _refuse_changed_collections(run: Run, now: Mapping[str, Source]) -> None:
+    for collection, source in now.items():
+        if source.uuid != run.uuids[collection]:
             raise SnapshotError(
                 f"the collection {collection} was dropped, renamed or made again during the run, so it can't be read "
                 "as it was; nothing was published; run etl replicate again"

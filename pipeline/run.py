@@ -26,6 +26,7 @@ class Run:
         uuids: Identity of each collection at the start; None where there is no such collection.
         targets: Names of the stores that it loads.
         whole: Whether it copies all documents of its collections, or only those that were changed.
+        new_source: Whether it may take over what was copied from another server or database.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Run:
     uuids: dict[str, str | None]
     targets: tuple[str, ...]
     whole: bool = True
+    new_source: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON values, to hand to another process."""
@@ -43,7 +45,7 @@ class Run:
     def from_json(cls, values: dict[str, Any]) -> "Run":
         """Return the run that :meth:`as_json` described."""
         moment, targets = Timestamp(*values["cluster_time"]), tuple(values["targets"])
-        return cls(values["id"], moment, values["uuids"], targets, values["whole"])
+        return cls(values["id"], moment, values["uuids"], targets, values["whole"], values["new_source"])
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from pipeline.publishing import (
 )
 from pipeline.replicate import Progress, load, publish
 from pipeline.run import Partition, Places, Run, staging_of
+from pipeline.sources import refuse_elsewhere
 
 _NOTED = 10_000  # changed documents that are noted together
 
@@ -81,7 +82,8 @@ def sync(
         What became of each collection.
 
     Raises:
-        UsageError: A collection is not published, or its contract declares other columns than are published.
+        UsageError: A collection is not published, was copied from another server or database, or its contract
+            declares other columns than are published.
         SnapshotError: MongoDB no longer knows all changes, or a collection was dropped or renamed.
         BooksOpenError: A changed document is neither loaded nor quarantined; nothing was published.
         QuarantineLimitError: More documents were refused than tolerated; nothing was published.
@@ -104,10 +106,11 @@ def _synced(
     groups = _groups(connections, asked, stuck)
     refuse_what_was_restored(connections, {name for since in groups.values() for name in since})
     # In this order, as in a full copy: what is dropped from here on is noticed in the end.
-    uuids, moment = connections.mongo.uuids(), connections.mongo.cluster_time()
+    now = refuse_elsewhere(connections, {name for since in groups.values() for name in since})
+    moment = connections.mongo.cluster_time()
     found: list[Synced] = []
     for targets, shows in groups.items():
-        run = Run("", moment, {name: uuids.get(name) for name in shows}, targets, whole=False)
+        run = Run("", moment, {name: now[name].uuid for name in shows}, targets, whole=False)
         found += _followed(connections, run, shows, progress, max_quarantined)
     return sorted(found, key=lambda one: one.collection), stuck
 

@@ -17,6 +17,7 @@ from pipeline.connections import TARGETS, Connections
 from pipeline.errors import SnapshotError
 from pipeline.prefetch import prefetched
 from pipeline.publishing import REPLICA, finish_what_was_cut_short, shown
+from pipeline.sources import refuse_elsewhere
 from pipeline.stores import Target
 from pipeline.stores.selection import Range
 from transforms.collector import uncollected
@@ -116,13 +117,14 @@ def verify(
         One comparison per collection and target.
 
     Raises:
-        UsageError: Nothing of it is published.
+        UsageError: Nothing of it is published, or it was copied from another server or database.
         SnapshotError: Neither the moment nor the changes since can be read any more, or a collection was published
             anew each time that it was compared.
     """
     finish_what_was_cut_short(connections)
     with connections.postgres.transaction():
         names = list(shown(connections, collections, targets))
+    refuse_elsewhere(connections, names, targets)
     return [
         comparison
         for name in names

@@ -48,6 +48,9 @@ LIMIT = Param(
     pattern=r"^[0-9]+(\.[0-9]+%|%)?$",
     description="Publish nothing if more documents are refused: a number, or a percentage such as 0.5%.",
 )
+NEW_SOURCE = Param(
+    False, type="boolean", description="Take over what was copied from another server or database, on purpose."
+)
 
 
 def choice() -> dict[str, Param]:

@@ -17,7 +17,14 @@ from pipeline.books.ledger import (
     unloaded,
 )
 from pipeline.books.moments import as_number, as_timestamp
-from pipeline.books.publications import Publication, advance, enter_publication, finish, publications
+from pipeline.books.publications import (
+    Publication,
+    advance,
+    enter_publication,
+    enter_source,
+    finish,
+    publications,
+)
 from pipeline.books.receipts import enter_receipt, receipt
 from pipeline.books.refusals import forget, quarantined, refuse, refused_hashes, settle_quarantine, unrefused
 from pipeline.books.retention import Pruned, is_pruned, prunable, prune
@@ -43,6 +50,7 @@ __all__ = [
     "enter_loaded",
     "enter_publication",
     "enter_receipt",
+    "enter_source",
     "fail",
     "finish",
     "forget",

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import orjson
 from bson import Timestamp
 
 from pipeline.books.moments import as_number, as_timestamp
 from pipeline.stores.postgres import Postgres
+from pipeline.stores.source import Source
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Publication:
         cluster_time: The moment it shows.
         finished: False while ClickHouse still has to follow what PostgreSQL committed.
         marked: Whether the target's own table tells its run, too; one of an older version may not.
+        source: What it was copied from; None of marts, and of what a version has published that did not note it.
     """
 
     name: str
@@ -28,6 +31,7 @@ class Publication:
     cluster_time: Timestamp
     finished: bool
     marked: bool = False
+    source: Source | None = None
 
 
 def enter_publication(
@@ -56,6 +60,15 @@ def enter_publication(
     postgres.execute(
         "UPDATE etl.runs SET status = 'published', finished_at = now() WHERE run_id = $1::text", parameters=(run_id,)
     )
+
+
+def enter_source(postgres: Postgres, name: str, targets: Iterable[str], source: Source) -> None:
+    """Enter what a published collection was copied from."""
+    for target in targets:
+        postgres.execute(
+            "UPDATE etl.published SET source = $3::text::jsonb WHERE collection = $1::text AND target = $2::text",
+            parameters=(name, target, orjson.dumps(source.as_json()).decode()),
+        )
 
 
 def advance(postgres: Postgres, shown: Iterable[Publication], cluster_time: Timestamp) -> None:
@@ -87,10 +100,16 @@ def finish(postgres: Postgres, run_id: str, name: str, target: str) -> None:
 
 def publications(postgres: Postgres) -> list[Publication]:
     """Return what every collection and mart shows, in each target."""
+    # Where only the books are looked at, they may be of a version that has no column for the source.
     query = (
-        "SELECT collection, target, run_id, cluster_time, published_at IS NOT NULL, marked IS TRUE "
-        "FROM etl.published ORDER BY 1, 2 DESC"
+        "SELECT collection, target, run_id, cluster_time, published_at IS NOT NULL, marked IS TRUE, "
+        "to_jsonb(published) ->> 'source' FROM etl.published ORDER BY 1, 2 DESC"
     )
     return [
-        Publication(name, target, run, as_timestamp(at), *rest) for name, target, run, at, *rest in postgres.rows(query)
+        Publication(name, target, run, as_timestamp(at), done, marked, _source(source))
+        for name, target, run, at, done, marked, source in postgres.rows(query)
     ]
+
+
+def _source(values: str | None) -> Source | None:
+    return Source.from_json(orjson.loads(values)) if values else None

@@ -60,6 +60,7 @@ _CHECKPOINTS = (
 _ADDED = (
     ("etl.ledger", "loaded_at", "timestamptz"),
     ("etl.published", "marked", "boolean"),
+    ("etl.published", "source", "jsonb"),  # null of marts, and of what an older version has published
 )
 # Indexes that they lack; CREATE INDEX IF NOT EXISTS would wait for all who write to the table.
 _INDEXED = (("etl", "quarantine_by_run", "etl.quarantine (run_id)"),)  # or to remove a run would read all of it

@@ -25,6 +25,9 @@ MaxQuarantined = Annotated[
     str | None,
     typer.Option(metavar="N|P%", help="Publish nothing if more documents are refused.", show_default="no limit"),
 ]
+NewSource = Annotated[
+    bool, typer.Option("--new-source", help="Take over what was copied from another server or database.")
+]
 Scale = Annotated[float, typer.Option(help="1 makes about 100,000 documents over the seven collections.")]
 Defects = Annotated[float, typer.Option(help="Share of documents (0 to 1) that break their contract.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same documents.")]

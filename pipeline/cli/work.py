@@ -7,7 +7,7 @@ import typer
 
 from pipeline.cli import tables, values
 from pipeline.cli.interrupt import came_by_interrupt
-from pipeline.cli.options import AsJson, Collections, Defects, MaxQuarantined, Replace, Scale, Seed, Targets
+from pipeline.cli.options import AsJson, Collections, Defects, MaxQuarantined, NewSource, Replace, Scale, Seed, Targets
 from pipeline.cli.outcome import say, show
 from pipeline.cli.progress import comparison_bars, generation_bars, mart_spinner, partition_bars
 from pipeline.cli.sessions import connected, source
@@ -60,6 +60,7 @@ def replicate(
     collections: Collections = None,
     target: Targets = None,
     max_quarantined: MaxQuarantined = None,
+    new_source: NewSource = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy collections into PostgreSQL and ClickHouse, all as they were at one moment.
@@ -78,7 +79,9 @@ def replicate(
     from pipeline.replicate import replicate as copy
 
     with connected() as connections, partition_bars() as progress:
-        run, accounts = copy(connections, collections or (), target or TARGETS, progress, max_quarantined)
+        run, accounts = copy(
+            connections, collections or (), target or TARGETS, progress, max_quarantined, new_source=new_source
+        )
         drift, undeclared = books.drift(connections.postgres, run.id), connections.undeclared()
         receipt = books.receipt(connections.postgres, run.id)
     found = values.replicated(run, accounts) | {

@@ -21,6 +21,7 @@ from contracts.schema.mongo import gate
 from pipeline.errors import EtlError, ServerError, SnapshotError
 from pipeline.redaction import remember
 from pipeline.stores.selection import Ids, Range
+from pipeline.stores.source import Source
 
 Document = dict[str, Any]
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
@@ -130,6 +131,18 @@ class Mongo:
         with translated(self._shown):
             listed = self.database.list_collections(filter={"type": "collection"})
             return {one["name"]: str(bson.Binary(one["info"]["uuid"], 4).as_uuid()) for one in listed}
+
+    def source(self) -> Source:
+        """Return where this database is, as far as whoever may read it is told; of no collection yet."""
+        with translated(self._shown):
+            # The replica set's id takes a right that people who only read lack, but it comes along with any answer
+            # that is asked for what the members of a set tell each other.
+            answer = self.client.admin.command({"hello": 1, "$replData": 1})
+            set_id = answer.get("$replData", {}).get("replicaSetId") or self._cluster_id()
+            members = [*answer.get("hosts", ()), *answer.get("passives", ())]
+            hosts = members or [f"{host}:{port}" for host, port in self.client.nodes]
+        set_id, name = str(set_id) if set_id else None, answer.get("setName")
+        return Source(set_id, name, tuple(sorted(hosts)), self.database.name, uuid=None)
 
     def count(self, collection: str, cluster_time: Timestamp, within: Range | Ids) -> int:
         """Count documents, by the server, at a cluster time."""
@@ -277,6 +290,13 @@ class Mongo:
                     raise SnapshotError(f"the collection {concerned[0]} was dropped or renamed; run etl replicate")
                 if concerned:
                     yield concerned[0], event["documentKey"].raw[4:-1]  # without the length before and the end after it
+
+    def _cluster_id(self) -> Any:
+        """Return the id of a sharded cluster, if this is one and tells us; that takes the right to read ``config``."""
+        try:
+            return (self.client.config.version.find_one() or {}).get("clusterId") if self.client.is_mongos else None
+        except OperationFailure:
+            return None
 
     def _batch_rows(self, collection: str) -> int:
         """Return how many documents make up a batch."""

@@ -119,6 +119,7 @@ def test_marts_follow_the_tables_that_they_read(dags: dict[str, Any]) -> None:
         ("replicate", {"collections": "UserSessions"}),
         ("replicate", {"max_quarantined": "1e3"}),
         ("replicate", {"max_quarantined": ".5%"}),
+        ("replicate", {"new_source": "yes"}),
         ("verify", {"targets": ["mysql"]}),
         ("sync", {"collections": "UserSessions"}),
         ("sync", {"max_quarantined": "1e3"}),

@@ -538,7 +538,7 @@ def forgetful(lab: Any, short_history: Any) -> Iterator[tuple[Any, Callable[[], 
         ours = type(lab)(connections, short_history)
         ours.fill(defects=0.1, UserSessions=50)
         ours.collection("UserSessions").insert_one({"_id": ID, **DOCUMENTS["UserSessions"]})
-        run, _ = replicate.replicate(connections, ["UserSessions"])
+        run, _ = replicate.replicate(connections, ["UserSessions"], new_source=True)
 
         def forget() -> None:
             admin = connections.mongo.client.admin
