@@ -15,10 +15,12 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from pydantic import SecretStr
 
 from pipeline.connections import connect
+from pipeline.errors import ServerError
 from pipeline.generate import generate
 from pipeline.marts import build
 from pipeline.replicate import replicate
 from pipeline.settings import Settings
+from pipeline.sync import sync
 from pipeline.verify import verify
 
 USERS = (Path(__file__).parents[1] / "docker/clickhouse/users.xml").read_text()
@@ -87,7 +89,11 @@ def test_the_pipeline_can_do_all_of_its_work_and_drop_no_database(
             for _ in range(2):  # tables are moved in, then exchanged
                 replicate(connections)
                 built = build(connections)
+            connections.mongo.database.UserSessions.delete_one({})
+            sync(connections)
             assert all(one.proven for one in verify(connections))
+            with pytest.raises(ServerError, match=r"lacks the right CREATE DATABASE ON other\.\*; docs/"):
+                connections.clickhouse.execute("CREATE DATABASE other")
         client = _client(uri)
         for statement in ("DROP DATABASE replica", "DROP DATABASE marts", "CREATE DATABASE other", "CREATE USER me"):
             with pytest.raises(ClickHouseError, match="Not enough privileges"):
@@ -101,3 +107,17 @@ def test_the_pipeline_can_do_all_of_its_work_and_drop_no_database(
             with pytest.raises(ClickHouseError, match=r"Not enough privileges|readonly"):
                 client.command(statement)
         client.close()
+
+
+def test_the_documented_rights_are_those_that_were_tried() -> None:
+    documented = (Path(__file__).parents[1] / "docs/permissions.md").read_text().partition("## ClickHouse")[2]
+
+    def rights(found: list[str]) -> set[tuple[str, str]]:
+        return {(one.strip(), on) for right in found for one, on in _apart(right)}
+
+    def _apart(right: str) -> Iterator[tuple[str, str]]:
+        what, _, on = right.partition(" ON ")
+        yield from ((one, on) for one in what.split(","))
+
+    tried = rights(re.findall("<query>GRANT (.*)<", USERS))
+    assert rights(re.findall(r"GRANT (.* ON .*) TO \w+;", documented)) == tried

@@ -32,7 +32,8 @@ from pipeline.stores.clickhouse_client import client, is_local
 from pipeline.stores.gathering import gathered
 
 BLOCK_BYTES = 4 * 2**20  # of Arrow within one insert: all rows in one block took a tenth longer, and more memory
-_REFUSED = ("Code: 516.", "Code: 193.", "Code: 497.")  # authentication failed, wrong password, access denied
+_REFUSED = ("Code: 516.", "Code: 193.")  # authentication failed, wrong password
+_DENIED, _RIGHT = "Code: 497.", re.compile(r"necessary to have the grant (.+? ON [^ ]+?)\.? \(ACCESS_DENIED")
 # The system's reason, or that of TLS, deep in what the HTTP library says.
 _REASON = re.compile(r"\[(?:Errno -?\d+|SSL(?:: (?P<tls>\w+))?)\] ([^\"()]+)|CertificateError\([\"'](.+?)[\"']\)")
 _TLS_HINTS = {
@@ -370,6 +371,12 @@ class ClickHouse:
             yield
         except ClickHouseError as error:
             message = str(error).split("\n")[0]
+            if _DENIED in message:
+                right = _RIGHT.search(message)
+                raise ServerError(
+                    f"ClickHouse at {self._shown}: the user lacks the right {right[1] if right else message}; "
+                    "docs/permissions.md lists what it needs"
+                ) from error
             if any(code in message for code in _REFUSED):
                 raise ServerError(f"ClickHouse at {self._shown} refused the user or password") from error
             if isinstance(error, OperationalError):

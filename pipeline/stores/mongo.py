@@ -1,5 +1,6 @@
 """The source: MongoDB, read at one cluster time and never written to."""
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,8 @@ _NAMESPACE_NOT_FOUND = 26
 _SNAPSHOT_GONE = {_NAMESPACE_NOT_FOUND, 239, 246}  # and SnapshotTooOld, SnapshotUnavailable
 _OPLOG_GONE = {286}  # ChangeStreamHistoryLost
 _SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
-_REFUSED = {13, 18}  # Unauthorized, AuthenticationFailed
+_REFUSED, _UNAUTHORIZED = {18}, 13  # AuthenticationFailed
+_UNAUTHORIZED_FOR = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")
 _SAMPLES_PER_PARTITION = 20
 _SAMPLED_AT_RANDOM = 0.05  # of a collection; of a larger part MongoDB makes a scan
 _IDS_PER_QUERY = 1_000
@@ -95,15 +97,7 @@ class Mongo:
             {} if "serverselectiontimeoutms" in uri.lower() else {"serverSelectionTimeoutMS": 10_000}
         )
         with translated(self._shown):
-            try:
-                with warnings.catch_warnings():
-                    # Of an option that it doesn't know the driver only warns: a mistyped tls would be no TLS.
-                    warnings.simplefilter("error", UserWarning)
-                    self.client: pymongo.MongoClient[Document] = pymongo.MongoClient(
-                        uri, tz_aware=True, appname="etl", **waiting
-                    )
-            except (ValueError, UserWarning) as error:  # of a port or an option that is no number
-                raise ConfigurationError(str(error)) from error
+            self.client = _client(uri, tz_aware=True, appname="etl", **waiting)
         self.database = self.client[database]
 
     def close(self) -> None:
@@ -334,8 +328,15 @@ def translated(shown: str) -> Iterator[None]:
     except ConnectionFailure as error:
         raise ServerError(f"MongoDB at {shown} can't be reached: {_first_line(error)}") from error
     except OperationFailure as error:
+        if error.code == _UNAUTHORIZED:
+            told = _UNAUTHORIZED_FOR.match(_first_line(error))
+            what = f"{told[2]} on the database {told[1]}" if told else _first_line(error)
+            raise ServerError(
+                f"MongoDB at {shown}: the user may not read, it lacks the right {what}; it needs the role read on the "
+                "database (docs/permissions.md)"
+            ) from error
         if error.code in _REFUSED:
-            raise ServerError(f"MongoDB at {shown} refused the user or password, or the user may not read") from error
+            raise ServerError(f"MongoDB at {shown} refused the user or password") from error
         if "capped" in str(error):
             raise ServerError(
                 f"MongoDB at {shown} can't read a capped collection at one moment in time; name the collections to copy"
@@ -356,6 +357,28 @@ def translated(shown: str) -> Iterator[None]:
         raise ServerError(f"the MongoDB URI {shown} can't be used: {_first_line(error)}") from error
     except PyMongoError as error:
         raise EtlError(f"MongoDB at {shown}: {_first_line(error)}") from error
+
+
+def _client(uri: str, **options: Any) -> pymongo.MongoClient[Document]:
+    """Return a client; whatever is wrong with an option or a file that it names is one error."""
+    try:
+        with warnings.catch_warnings():
+            # Of an option that it doesn't know the driver only warns: a mistyped tls would be no TLS.
+            warnings.simplefilter("error", UserWarning)
+            return pymongo.MongoClient(uri, **options)
+    except PyMongoError:
+        raise
+    except OSError as error:
+        what = (
+            f"{error.filename}: {error.strerror}" if error.filename else f"a file of TLS can't be read as one: {error}"
+        )
+        raise ConfigurationError(what) from error
+    except (ValueError, UserWarning) as error:
+        raise ConfigurationError(str(error)) from error
+    except Exception as error:  # what the driver makes of an option of another type
+        raise ConfigurationError(
+            f"an option has no value that it can have ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -25,18 +25,17 @@ from contracts.schema.ddl import (
 )
 from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import JSON, NUMBER
-from pipeline.errors import EtlError, ServerError
+from pipeline.errors import EtlError
 from pipeline.redaction import remember
 from pipeline.stores import LoadFrame, Staging
 from pipeline.stores.columns import MADE, Change, Found, change, made_name, type_name
+from pipeline.stores.postgres_errors import LockedError, translated
 
 Row = tuple[Any, ...]
-_REFUSED = {"28P01", "28000", "42501"}  # invalid password, invalid authorization, insufficient privilege
 _BUILDERS = 2  # connections that build indexes at the same time
 _TABLES, _INDEX = ("r", "p"), "i"  # kinds of relations: tables and partitioned ones
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence", "c": "a type"}
 _INDEX_MEMORY = "256MB"  # of the server, for each of them
-_LOCK_NOT_AVAILABLE = "55P03"
 _BLINK = "100ms"  # how long we wait for those who read, for as long others wait behind us
 _PAUSE_S, _PATIENCE_S = 0.5, 600.0
 _IN_THE_WAY = (
@@ -44,10 +43,6 @@ _IN_THE_WAY = (
     "was published; end the transactions that read it (pg_stat_activity) and run the command again"
 )
 JSONB_VERSION = "\x01"  # the first byte of jsonb's binary form
-
-
-class _LockedError(EtlError):
-    """Somebody else holds a lock for longer than we wait."""
 
 
 class Postgres:
@@ -458,7 +453,7 @@ class Postgres:
 
     def _as_soon_as_possible(self, statement: str) -> None:
         for _ in _tries():
-            with suppress(_LockedError), self.transaction():
+            with suppress(LockedError), self.transaction():
                 self.execute(statement)
                 return
         raise EtlError(_IN_THE_WAY)
@@ -471,7 +466,7 @@ class Postgres:
         names = ", ".join([*(f"{quoted(staging.schema)}.{quoted(name)}" for name in tables), *others])
         self.execute(f"SET LOCAL lock_timeout = '{_BLINK}'", "SAVEPOINT waiting")
         for _ in _tries():
-            with suppress(_LockedError):
+            with suppress(LockedError):
                 self.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE", "SET LOCAL lock_timeout = DEFAULT")
                 return
             self.execute("ROLLBACK TO SAVEPOINT waiting")
@@ -482,15 +477,7 @@ class Postgres:
         try:
             yield
         except adbc_driver_manager.Error as error:
-            message = str(error).split("\n")[0].removeprefix("IO: ")
-            state = error.sqlstate or ""
-            if state == _LOCK_NOT_AVAILABLE:
-                raise _LockedError(f"PostgreSQL at {self._shown}: {message}") from error
-            if state in _REFUSED or "password authentication failed" in message:
-                raise ServerError(f"PostgreSQL at {self._shown} refused the user or password: {message}") from error
-            if state.startswith("08") or "connection" in message.lower() or "could not translate" in message:
-                raise ServerError(f"PostgreSQL at {self._shown} can't be reached: {message}") from error
-            raise EtlError(f"PostgreSQL at {self._shown}: {message}") from error
+            raise translated(error, self._shown) from error
 
 
 def _tries() -> Iterator[None]:

@@ -21,6 +21,7 @@ from pipeline.embedded import ClickHouse, Mongo, Postgres
 from pipeline.errors import EtlError, ServerError, UsageError
 from pipeline.redaction import redacted
 from pipeline.settings import Settings
+from pipeline.stores import mongo, postgres
 
 ENGINES = {"mongo": Mongo, "postgres": Postgres, "clickhouse": ClickHouse}
 NAMES = ["SupportTickets", "UserSessions"]
@@ -41,6 +42,36 @@ def test_a_server_that_is_away_is_told(settings: Settings, name: str, uri: str, 
     with pytest.raises(ServerError, match=told) as error, connect(wrong):
         pass
     _is_one_sentence(error.value, "s3cret")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("tls=true&tlsCAFile=/nowhere/ca.pem", r"can't be used: /nowhere/ca\.pem: No such file"),
+        ("tls=true&tlsCertificateKeyFile=/nowhere/key.pem", r"can't be used: /nowhere/key\.pem: No such file"),
+        (f"tls=true&tlsCAFile={__file__}", "can't be used: a file of TLS can't be read as one"),
+        ("tls=maybe", "can't be used: The value of tls must be 'true' or 'false'"),
+        ("tsl=true", "can't be used: Unknown option: tsl"),
+        ("server_api=1", "can't be used: .*server_api must be"),  # a TypeError of the driver's
+        ("datetime_conversion=x", "can't be used: .*KeyError"),
+        ("authMechanism=NONE", "can't be used: authmechanism must be in"),
+        ("heartbeatFrequencyMS=1", "can't be used: heartbeatFrequencyMS cannot be less"),
+    ],
+)
+def test_an_option_that_mongodb_s_driver_can_t_use_is_one_sentence(options: str, told: str) -> None:
+    with pytest.raises(ServerError, match=told) as error:
+        mongo.Mongo(f"mongodb://user:s3cret@127.0.0.1:1/?{options}", "etl")
+    _is_one_sentence(error.value, "s3cret")
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize("options", ["sslmode=maybe", "nonsense=1", "connect_timeout=x", "service=nowhere"])
+def test_an_option_that_postgresql_s_driver_can_t_use_is_one_sentence(options: str, settings: Settings) -> None:
+    assert settings.postgres_uri is not None
+    with pytest.raises(EtlError, match=r"(maybe|nonsense|connect_timeout|nowhere)") as error:
+        postgres.Postgres(f"{settings.postgres_uri.get_secret_value()}?{options}")
+    _is_one_sentence(error.value, "libpq")
+    assert error.value.exit_code == 2
 
 
 def test_a_refused_password_is_told(settings: Settings) -> None:
