@@ -328,8 +328,8 @@ def _sweep(connections: Connections) -> None:
     """Drop the staging of runs that are over; what bears the name of no run in the books is not ours to drop."""
     leftovers = {run_id for target in connections.targets() for run_id in target.leftovers()}
     leftovers -= {publication.run_id for publication in _unfinished(connections)}
-    for run_id, status in books.statuses(connections.postgres).items():
-        if (status == "running" or run_id in leftovers) and not books.is_alive(connections.postgres, run_id):
+    for run_id in books.unsettled(connections.postgres, leftovers):
+        if not books.is_alive(connections.postgres, run_id):
             for target in connections.targets():
                 target.discard(run_id)
             books.fail(connections.postgres, run_id, "the process ended before the run did")

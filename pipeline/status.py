@@ -67,9 +67,13 @@ def _status(postgres: Postgres) -> Status:
     return Status(last, ledger, tuple(books.publications(postgres)), dict(postgres.rows(_QUARANTINED)))
 
 
+# One kind after the other along the index, whatever the number of runs: DISTINCT ON would read them all.
 _LAST_RUNS = (
-    "SELECT DISTINCT ON (kind) run_id, kind, status, cluster_time_at, started_at, finished_at, message "
-    "FROM etl.runs ORDER BY kind, started_at DESC, run_id DESC"
+    "WITH RECURSIVE kinds AS ((SELECT min(kind) AS kind FROM etl.runs) UNION ALL "
+    "SELECT (SELECT min(kind) FROM etl.runs WHERE runs.kind > kinds.kind) FROM kinds WHERE kind IS NOT NULL) "
+    "SELECT last.* FROM kinds, LATERAL (SELECT run_id, kind, status, cluster_time_at, started_at, finished_at, message "
+    "FROM etl.runs WHERE runs.kind = kinds.kind ORDER BY started_at DESC, run_id DESC LIMIT 1) AS last "
+    "ORDER BY kind"
 )
 _QUARANTINED = (
     "SELECT collection, count(*) FROM etl.quarantine WHERE resolved_at IS NULL GROUP BY collection ORDER BY collection"

@@ -77,7 +77,7 @@ def _hide_in_logs(complete: Settings) -> None:
 
 
 def _refuse_what_was_given_up(connections: Connections, run: Run | MartRun) -> None:
-    if books.statuses(connections.postgres).get(run.id) not in ("running", "published"):
+    if books.is_given_up(connections.postgres, run.id):
         raise SnapshotError(f"run {run.id} was given up: {_way_out(run)}")
     if books.is_pruned(connections.postgres, run.id):
         raise SnapshotError(f"run {run.id} was published so long ago that its plan was pruned: {_way_out(run)}")

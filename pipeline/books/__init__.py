@@ -28,7 +28,18 @@ from pipeline.books.publications import (
 from pipeline.books.receipts import enter_receipt, receipt
 from pipeline.books.refusals import forget, quarantined, refuse, refused_hashes, settle_quarantine, unrefused
 from pipeline.books.retention import Pruned, is_pruned, prunable, prune
-from pipeline.books.runs import attending, fail, is_alive, is_published, kind_of, leave, open_run, statuses
+from pipeline.books.runs import (
+    attending,
+    fail,
+    is_alive,
+    is_given_up,
+    is_published,
+    kind_of,
+    leave,
+    open_run,
+    statuses,
+    unsettled,
+)
 from pipeline.books.schema import lock_publishing, prepare
 
 __all__ = [
@@ -56,6 +67,7 @@ __all__ = [
     "forget",
     "forget_drift",
     "is_alive",
+    "is_given_up",
     "is_loaded",
     "is_pruned",
     "is_published",
@@ -83,4 +95,5 @@ __all__ = [
     "touched",
     "unloaded",
     "unrefused",
+    "unsettled",
 ]

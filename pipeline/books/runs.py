@@ -1,10 +1,11 @@
 """Runs: opened, alive, failed."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
+import orjson
 from bson import Timestamp
 
 from pipeline.books.moments import as_number
@@ -84,6 +85,29 @@ def forget_notes(postgres: Postgres, run_id: str) -> None:
 def statuses(postgres: Postgres) -> dict[str, str]:
     """Return every run with its status: running, published or failed."""
     return dict(postgres.rows("SELECT run_id, status FROM etl.runs ORDER BY started_at"))
+
+
+def unsettled(postgres: Postgres, leftovers: Iterable[str]) -> list[str]:
+    """Return the runs that say that they are running, and those of some others that are in the books at all.
+
+    Args:
+        postgres: Where the books are.
+        leftovers: Names of staging areas.
+    """
+    named = orjson.dumps(list(leftovers)).decode()
+    rows = postgres.rows(
+        "SELECT run_id FROM etl.runs WHERE status = 'running' UNION "
+        "SELECT run_id FROM etl.runs WHERE run_id IN (SELECT jsonb_array_elements_text($1::text::jsonb)) ORDER BY 1",
+        named,
+    )
+    return [run_id for (run_id,) in rows]
+
+
+def is_given_up(postgres: Postgres, run_id: str) -> bool:
+    """Tell whether a run has failed, or is not in the books."""
+    query = "SELECT status IN ('running', 'published') FROM etl.runs WHERE run_id = $1::text"
+    found = postgres.rows(query, run_id)
+    return not (found and found[0][0])
 
 
 def is_alive(postgres: Postgres, run_id: str) -> bool:

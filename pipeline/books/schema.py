@@ -1,5 +1,8 @@
 """The tables of the books."""
 
+import re
+from hashlib import md5
+
 from pipeline.stores.postgres import Postgres
 
 LOCK = 7_305_101_001  # an arbitrary number that stands for the books among PostgreSQL's advisory locks
@@ -36,7 +39,6 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS etl.columns ("
     "target text NOT NULL, schema_name text NOT NULL, root text NOT NULL, table_name text NOT NULL, "
     "column_name text NOT NULL, PRIMARY KEY (target, schema_name, table_name, column_name))",
-    "COMMENT ON SCHEMA etl IS 'The books of the pipeline.'",
     "COMMENT ON TABLE etl.runs IS 'One row per run; cluster_time is the moment it read, as seconds * 2^32 + ordinal.'",
     "COMMENT ON TABLE etl.ledger IS 'Per run, collection, partition and target: "
     "source (counted by MongoDB) = loaded (counted in the store) + quarantined.'",
@@ -63,12 +65,23 @@ _ADDED = (
     ("etl.published", "source", "jsonb"),  # null of marts, and of what an older version has published
 )
 # Indexes that they lack; CREATE INDEX IF NOT EXISTS would wait for all who write to the table.
-_INDEXED = (("etl", "quarantine_by_run", "etl.quarantine (run_id)"),)  # or to remove a run would read all of it
+_INDEXED = (
+    ("etl", "quarantine_by_run", "etl.quarantine (run_id)"),  # or to remove a run would read all of it
+    ("etl", "runs_by_kind", "etl.runs (kind, started_at, run_id)"),
+    ("etl", "runs_at_work", "etl.runs (run_id) WHERE status = 'running'"),
+)
+
+
+_NAMES = ["checkpoints", *re.findall(r"TABLE IF NOT EXISTS etl\.(\w+)", " ".join(_TABLES))]
+_HASH = md5(repr((_TABLES, _CHECKPOINTS, _ADDED, _INDEXED)).encode(), usedforsecurity=False).hexdigest()
+_LAYOUT = f"The books of the pipeline; their layout is {_HASH}."
 
 
 def prepare(postgres: Postgres) -> None:
-    """Create the books if they do not exist."""
+    """Create the books if they do not exist; those of this version tell so themselves, and are left alone."""
     with postgres.transaction():
+        if _is_there(postgres):
+            return
         # Two commands may come here at once, and CREATE ... IF NOT EXISTS is no protection against that.
         postgres.rows(f"SELECT pg_advisory_xact_lock({LOCK})::text")
         postgres.execute(*_TABLES)
@@ -80,6 +93,16 @@ def prepare(postgres: Postgres) -> None:
         for schema, index, columns in _INDEXED:
             if not postgres.rows("SELECT to_regclass($1::text) IS NOT NULL", f"{schema}.{index}")[0][0]:
                 postgres.execute(f"CREATE INDEX {index} ON {columns}")
+        postgres.execute(f"COMMENT ON SCHEMA etl IS '{_LAYOUT}'")
+
+
+def _is_there(postgres: Postgres) -> bool:
+    """Tell whether the books are as this version makes them; a table that somebody has dropped is made again."""
+    query = (
+        "SELECT obj_description(to_regnamespace('etl'), 'pg_namespace'), (SELECT count(*) FROM pg_class "
+        "WHERE relnamespace = to_regnamespace('etl') AND relname = ANY (string_to_array($1::text, ',')))"
+    )
+    return postgres.rows(query, ",".join(_NAMES)) == [(_LAYOUT, len(_NAMES))]
 
 
 def _has(postgres: Postgres, table: str, column: str) -> bool:
