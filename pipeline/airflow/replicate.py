@@ -18,7 +18,7 @@ from pipeline.run import Partition, Run
 log = logging.getLogger(__name__)
 
 
-def open_run(collections: Iterable[str], targets: Iterable[str], *, new_source: bool) -> dict[str, Any]:
+def open_run(collections: Iterable[str], targets: Iterable[str], *, new_source: bool = False) -> dict[str, Any]:
     """Choose the moment and open a run.
 
     Args:
