@@ -132,10 +132,12 @@ def repair(connections: Connections, found: Iterable[Comparison]) -> list[Compar
         if len(one.broken) >= BROKEN:
             raise UsageError(f"{BROKEN:,} or more documents of {one.collection} are broken; run etl replicate instead")
         refuse_other_columns(connections, entity, [one.target])
-        values = source_ids(one.broken, entity)
+        values, wanted = source_ids(one.broken, entity), set(one.broken)
         refused = books.quarantined(connections.postgres, entity.collection)
-        raws = list(connections.mongo.documents(entity.collection, values, one.cluster_time))
-        lawful = [raw for raw in raws if sha256(raw).digest() not in refused]
+        # By a collation of its own a collection may answer with another document than was asked for, and so twice.
+        raws = dict.fromkeys(connections.mongo.documents(entity.collection, values, one.cluster_time))
+        read = [raw for raw in raws if not wanted.isdisjoint(stored_ids([raw], entity))]
+        lawful = [raw for raw in read if sha256(raw).digest() not in refused]
         ids = pl.Series(ID, one.broken, entity.id_kind.frame)
         shows = {one.target: one.run_id}
         _amend(connections, _Amendment("repair", entity, one.cluster_time, shows, len(lawful), lawful, ids))

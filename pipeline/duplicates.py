@@ -5,6 +5,7 @@ from typing import Any
 
 from contracts.schema.ddl import quoted
 from contracts.schema.entity import ID, Entity
+from contracts.schema.kinds import BOOLEAN
 from pipeline import books
 from pipeline.connections import Connections
 from pipeline.publishing import REPLICA
@@ -45,8 +46,10 @@ def _duplicates(rows: Callable[[str], list[Any]], entity: Entity) -> list[Drift]
     if entity.key == ID:
         return []
     key = entity.root.column(entity.key)
+    # PostgreSQL knows no least truth value.
+    first = f"CAST({quoted(ID)} AS text)" if entity.id_kind is BOOLEAN else quoted(ID)
     twice = (
-        f"SELECT {quoted(key.name)} AS duplicate, count(*) AS documents, min({quoted(ID)}) AS first_id "
+        f"SELECT {quoted(key.name)} AS duplicate, count(*) AS documents, min({first}) AS first_id "
         f"FROM {quoted(REPLICA)}.{quoted(entity.table)} WHERE {quoted(key.name)} IS NOT NULL "
         f"GROUP BY {quoted(key.name)} HAVING count(*) > 1"
     )

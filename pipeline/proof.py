@@ -90,7 +90,7 @@ def _changed(connections: Connections, run: Run, entity: Entity) -> int:
     for values in books.plan_of(connections.postgres, run.id) or []:
         partition = Partition.from_json(values)
         if partition.collection == entity.collection and isinstance(ids := selected(connections, run, partition), Ids):
-            found += stored_ids(map(document_of, ids.elements), entity).n_unique()
+            found += stored_ids(map(document_of, ids.all), entity).n_unique()
     return found
 
 

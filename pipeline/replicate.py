@@ -170,7 +170,7 @@ def load(
             for target in targets
         }
         if isinstance(within, Ids):
-            ids = stored_ids(map(document_of, within.elements), entity)
+            ids = stored_ids(map(document_of, within.all), entity)
             for target in targets:
                 target.enlist(staging, entity.root, ids)
         tally, is_heavy = _Tally(), _is_heavy(connections)

@@ -101,7 +101,8 @@ def selected(connections: Connections, run: Run, partition: Partition) -> Range 
     within = partition.within
     if isinstance(within, Range):
         return within
-    return Ids(books.touched(connections.postgres, run.id, partition.collection, within.after, within.upto))
+    changed = Ids(books.touched(connections.postgres, run.id, partition.collection, within.after, within.upto))
+    return connections.mongo.exact(partition.collection, run.cluster_time, changed)
 
 
 def staging_of(connections: Connections, run: Run) -> Staging:

@@ -17,7 +17,7 @@ from transforms.free_form import json_texts
 from transforms.nan import with_nan
 from transforms.normalise import normalise
 from transforms.reasons import Reason, kept
-from transforms.validate import broken_rules, without
+from transforms.validate import broken_rules, id_texts, without
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _decoded(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | N
 def _judged(found: Decoded, entity: Entity) -> tuple[dict[str, pl.DataFrame], list[Refused]]:
     """Normalise decoded documents, and set apart those whose values break a rule or can't be held exactly."""
     frames = with_nan(normalise(found.table, entity, found.texts), found.batch, entity)
-    ids = frames[entity.root.name][ID].cast(pl.String)
+    ids = id_texts(frames[entity.root.name][ID])
     reasons = broken_rules(frames, entity)
     if not (reasons or found.unheld):
         return frames, []

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import chain, islice, repeat
-from math import isfinite
+from math import isfinite, isnan
 from operator import itemgetter
 from types import NoneType
 from typing import Any
@@ -250,6 +250,8 @@ def _column(owners: Sequence[Any], column: Column) -> pl.Series:
         raise UnexpectedValueError(column.name)
     if column.counts:
         return _series(column, [None if value is None else len(value) for value in values])
+    if column.name == ID and column.kind is NUMBER and any(map(isnan, values)):
+        raise UnexpectedValueError("NaN is no key")
     if (item := column.kind.item) is None:
         return _series(column, _scalars(values, column.kind))
     scalars = iter(_scalars([one for value in values if value for one in value], item))
@@ -284,7 +286,7 @@ def _scalars(values: Sequence[Any], kind: Kind) -> Sequence[Any]:
     if kind is INTEGER:
         return _each(_integer, _of_types(values, int, bson.Int64, float))
     if kind is NUMBER:
-        return _each(float, _of_types(values, int, bson.Int64, float))
+        return _each(float, _of_types(values, int, float))  # a long may have bits that no double holds
     if isinstance(kind.frame, pl.Decimal):
         frame = kind.frame
         return _each(lambda value: _exact(value.to_decimal(), frame), _of_types(values, bson.Decimal128))

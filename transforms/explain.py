@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Context
+from math import isnan
 from typing import Any
 
 import bson
 from bson import DatetimeMS
 
-from contracts.schema.entity import Entity, Field
-from contracts.schema.kinds import INT64_MAX, INT64_MIN, JSON, Kind
+from contracts.schema.entity import ID, Entity, Field
+from contracts.schema.kinds import INT64_MAX, INT64_MIN, JSON, NUMBER, Kind
 from transforms.extended_json import unrepresentable
 from transforms.reasons import Reason, escaped, kept
 
@@ -57,7 +58,10 @@ def departures(document: Mapping[str, Any], entity: Entity) -> Iterator[Reason]:
         document: As for :func:`explain`.
         entity: Its contract.
     """
-    return _in_object(document, (entity.id_field, *entity.fields), "")
+    key = document.get(ID)
+    if entity.id_kind is NUMBER and isinstance(key, float) and isnan(key):
+        yield Reason(f"/{ID}", "NaN is no key: each store would place it elsewhere among the numbers", key)
+    yield from _in_object(document, (entity.id_field, *entity.fields), "")
 
 
 def _in_object(document: Mapping[str, Any], fields: tuple[Field, ...], at: str) -> Iterator[Reason]:

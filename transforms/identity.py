@@ -6,6 +6,7 @@ The BSON element of an ``_id`` is its type, its name and its value: what a store
 import hashlib
 from collections.abc import Callable
 from decimal import Decimal
+from math import nan
 from typing import Any
 
 import bson
@@ -87,6 +88,8 @@ def _comparable(value: Any) -> Any:
         return [_comparable(inner) for inner in value]
     if isinstance(value, bson.Decimal128):
         value = value.to_decimal()
+        if value.is_snan():  # which Python refuses to make a double of
+            return nan
     is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
     return float(value) + 0.0 if is_number else value  # 0.0 is added to make one zero of both
 

@@ -7,12 +7,12 @@ import bson
 import polars as pl
 
 from contracts.schema.entity import ID, Entity, Field
-from contracts.schema.kinds import INTEGER, JSON, OBJECT_ID, Kind
+from contracts.schema.kinds import INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
 from transforms.decode import decode
 from transforms.documents import Document
 from transforms.normalise import normalise
 from transforms.reasons import Reason, escaped
-from transforms.validate import broken_rules
+from transforms.validate import broken_rules, id_texts
 
 
 def further_reasons(suspects: Sequence[tuple[Document, list[Reason]]], entity: Entity) -> list[list[Reason]]:
@@ -36,7 +36,7 @@ def further_reasons(suspects: Sequence[tuple[Document, list[Reason]]], entity: E
         found = broken_rules(frames, entity)
     except Exception:  # these documents are refused already: no further reason is worth a run
         return [[] for _ in suspects]
-    ids = frames[entity.root.name][ID].cast(pl.String)
+    ids = id_texts(frames[entity.root.name][ID])
     return [
         [reason for reason in found.get(key, ()) if not _within(reason.path, wrong)]
         for key, wrong in zip(ids, bad, strict=True)
@@ -66,6 +66,10 @@ def _stand_in(kind: Kind, number: int) -> Any:
     """Return an ``_id`` that no other document has, in place of one that is of the wrong type."""
     if kind is OBJECT_ID:
         return bson.ObjectId(number.to_bytes(12, "big"))
+    if kind is TIMESTAMP:
+        return bson.DatetimeMS(number - 2**62)
+    if kind is NUMBER:
+        return -1e300 * (1 + number / 2**20)
     return bson.Int64(number - 2**63) if kind is INTEGER else f"\uf8ff{number}"
 
 

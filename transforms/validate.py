@@ -22,8 +22,8 @@ def broken_rules(frames: Mapping[str, pl.DataFrame], entity: Entity) -> dict[str
         entity: The contract.
 
     Returns:
-        Every reason, not only the first (of very many their number), by ``_id`` as the stores have it. Empty if all is
-        well.
+        Every reason, not only the first (of very many their number), by ``_id`` as :func:`id_texts` tells it. Empty
+        if all is well.
 
     Raises:
         SchemaErrors: A frame hasn't the contract's columns or dtypes at all, which no document can be blamed for.
@@ -32,7 +32,7 @@ def broken_rules(frames: Mapping[str, pl.DataFrame], entity: Entity) -> dict[str
     further: Counter[str] = Counter()
     for table in entity.tables:
         frame, far = _within_python(frames[table.name], table)
-        ids = frame[ID].cast(pl.String)
+        ids = id_texts(frames[table.name][ID])
         for row, column, check, value in chain(far, _failures(frame, table)):
             if len(known := reasons[ids[row]]) < KEPT:
                 known.append(Reason(_pointer(table, frame, row, column), check, value))
@@ -41,6 +41,12 @@ def broken_rules(frames: Mapping[str, pl.DataFrame], entity: Entity) -> dict[str
     return {
         key: [*known, Reason("", FURTHER, further[key])] if further[key] else known for key, known in reasons.items()
     }
+
+
+def id_texts(ids: pl.Series) -> pl.Series:
+    """Return ``_id``s as texts: unequal ones where the ids are unequal, and of any, however far a moment is."""
+    # Polars dies of printing a moment that has no place in its calendar.
+    return (ids.to_physical() if ids.dtype == pl.Datetime else ids).cast(pl.String)
 
 
 def _failures(frame: pl.DataFrame, table: Table) -> Iterator[tuple[int, str, str, Any]]:
@@ -80,11 +86,11 @@ def _within_python(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, lis
 
 
 def without(frames: Mapping[str, pl.DataFrame], refused: set[str]) -> dict[str, pl.DataFrame]:
-    """Return the frames without every row of the documents whose ``_id`` is refused."""
+    """Return the frames without every row of the documents whose ``_id``, as :func:`id_texts` tells it, is refused."""
     if not refused:
         return dict(frames)
     ids = pl.Series(list(refused), dtype=pl.String)
-    return {name: frame.filter(~pl.col(ID).cast(pl.String).is_in(ids.implode())) for name, frame in frames.items()}
+    return {name: frame.filter(~id_texts(frame[ID]).is_in(ids.implode())) for name, frame in frames.items()}
 
 
 def _pointer(table: Table, frame: pl.DataFrame, row: int, column: str) -> str:

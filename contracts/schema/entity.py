@@ -8,7 +8,7 @@ from functools import cached_property
 import polars as pl
 
 from contracts.schema.field import ContractError, Field, Rule
-from contracts.schema.kinds import INTEGER, JSON, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.kinds import INTEGER, JSON, KEY_TEXT, OBJECT_ID, TIMESTAMP, Kind
 from contracts.schema.names import DELETED, VERSION, check_column, check_table
 
 __all__ = [
@@ -149,7 +149,10 @@ class Entity:
 
     def __post_init__(self) -> None:
         """Derive the tables at once, so that a contract that can't be derived fails at import."""
-        limit = TEXT_KEY_CHARACTERS if self.id_kind.gate.get("bsonType") == "string" else None
+        is_text = self.id_kind.gate.get("bsonType") == "string"
+        if is_text:  # whatever kind of text: as a key it is ordered by its bytes in both stores, as in MongoDB
+            object.__setattr__(self, "id_kind", KEY_TEXT)
+        limit = TEXT_KEY_CHARACTERS if is_text else None
         id_field = Field(ID, self.id_kind, "Identity of the document in MongoDB.", max_length=limit)
         object.__setattr__(self, "id_field", id_field)
         if self.id_kind is JSON or self.id_kind.is_array:

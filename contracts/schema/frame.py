@@ -6,7 +6,7 @@ from functools import cache
 import pandera.polars as pa
 import polars as pl
 
-from contracts.schema.entity import Column, Field, Table
+from contracts.schema.entity import ID, Column, Field, Table
 from contracts.schema.kinds import DATE, NUMBER, TIMESTAMP, Kind
 
 # What both stores hold exactly: ClickHouse's DateTime64 and Date32 are defined for these years only.
@@ -47,6 +47,9 @@ def conditions(column: Column) -> dict[str, pl.Expr]:
     found = _of_stores(column.kind.item or column.kind, value)
     if column.field is not None and not column.counts:
         found |= _declared(column.field, value)
+    if column.name == ID and column.kind is NUMBER:
+        # MongoDB takes it for the least number, PostgreSQL for the greatest, ClickHouse for neither.
+        found["is_a_number"] = value.is_not_nan()
     if column.kind.is_array:
         found = {rule: pl.col(column.name).list.eval(kept).list.all() for rule, kept in found.items()}
     return {f"{column.name}_{rule}": kept for rule, kept in found.items()}

@@ -13,6 +13,7 @@ from bson.int64 import Int64
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 DECIMAL_DIGITS = 34
+BYTEWISE = ' COLLATE "C"'  # PostgreSQL's order of texts that MongoDB and ClickHouse have, whatever its database's is
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +54,9 @@ class Kind:
         return f"Nullable({self.clickhouse})"
 
 
-OBJECT_ID = Kind("ObjectId", {"bsonType": "objectId"}, bson.ObjectId, pl.String(), 'text COLLATE "C"', "String")
+OBJECT_ID = Kind("ObjectId", {"bsonType": "objectId"}, bson.ObjectId, pl.String(), f"text{BYTEWISE}", "String")
 TEXT = Kind("text", {"bsonType": "string"}, pa.string(), pl.String(), "text", "String", "ZSTD(1)")
-KEY_TEXT = Kind("text key", {"bsonType": "string"}, pa.string(), pl.String(), 'text COLLATE "C"', "String", "ZSTD(1)")
+KEY_TEXT = Kind("text key", {"bsonType": "string"}, pa.string(), pl.String(), f"text{BYTEWISE}", "String", "ZSTD(1)")
 CATEGORY = Kind("category", {"bsonType": "string"}, pa.string(), pl.String(), "text", "LowCardinality(String)")
 # The typed reader cuts 7.5 to 7 and makes integers of NaN and infinities: doubles pass only if integral and in range.
 INTEGER = Kind(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from contracts.schema.entity import ID, Entity, Field
-from contracts.schema.kinds import JSON
+from contracts.schema.kinds import JSON, NUMBER
 
 
 def read_schema(entity: Entity) -> dict[str, Any]:
@@ -16,7 +16,10 @@ def read_schema(entity: Entity) -> dict[str, Any]:
 
 def gate(entity: Entity) -> dict[str, Any]:
     """Return the ``$jsonSchema`` that accepts a document only if the typed reader keeps all of it unchanged."""
-    return _object_gate((entity.id_field, *entity.fields))
+    rules = _object_gate((entity.id_field, *entity.fields))
+    if entity.id_kind is NUMBER:  # of all doubles, only NaN is not even at least this
+        rules["properties"][ID]["minimum"] = float("-inf")
+    return rules
 
 
 def _reader_types(fields: tuple[Field, ...]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from contracts.schema.ddl import (
 from contracts.schema.ddl import clickhouse_names as quoted_names
 from contracts.schema.ddl import clickhouse_quoted as quoted
 from contracts.schema.entity import ID, Column, Table
+from contracts.schema.kinds import NUMBER
 from contracts.schema.names import DATA
 from contracts.schema.names import MADE as PART
 from pipeline.errors import EtlError, ServerError
@@ -105,7 +106,10 @@ class ClickHouse:
     def enlisted(self, staging: Staging, root: Table) -> int:
         """Count the documents that were named, each once."""
         name = f"{quoted(staging.name)}.{staging.documents(root)}"
-        return int(self.rows(f"SELECT uniqExact({quoted(root.columns[0].name)}) FROM {name}")[0][0])
+        key = quoted(root.columns[0].name)
+        # It counts doubles by their bits; of both zeros, which are one _id, this makes one.
+        value = f"{key} + 0" if root.columns[0].kind is NUMBER else key
+        return int(self.rows(f"SELECT uniqExact({value}) FROM {name}")[0][0])
 
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""
@@ -171,11 +175,12 @@ class ClickHouse:
     def read(self, schema: str, table: Table, after: Any = None, upto: Any = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC."""
         columns = ", ".join(_readable(column) for column in table.columns)
-        key, kind = quoted(table.columns[0].name), table.columns[0].kind.clickhouse
+        # Of the table, not of what is selected: there a decimal is a text.
+        key, kind = f"t.{quoted(table.columns[0].name)}", table.columns[0].kind.clickhouse
         bounds = {"after": (">", after), "upto": ("<=", upto)}
         given = {name: value for name, (_, value) in bounds.items() if value is not None}
         conditions = " AND ".join(f"{key} {bounds[name][0]} {{{name}:{kind}}}" for name in given)
-        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)}{' WHERE ' * bool(given)}{conditions}"
+        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)} AS t{' WHERE ' * bool(given)}{conditions}"
         with self._translated(), self.client.query_arrow_stream(query, parameters=given, use_strings=True) as batches:
             yield from batches
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from contracts.schema.ddl import postgres_index, quoted
 from contracts.schema.entity import Column, Table
+from contracts.schema.kinds import BYTEWISE
 from contracts.schema.names import MADE as MADE
 from pipeline.errors import EtlError
 
@@ -104,7 +105,7 @@ def made_name(run_id: str, place: object) -> str:
 
 def type_name(column: Column) -> str:
     """Return a column's type as the catalog spells it."""
-    spelled = column.kind.postgres.replace(' COLLATE "C"', "").replace(", ", ",")
+    spelled = column.kind.postgres.replace(BYTEWISE, "").replace(", ", ",")
     return {"timestamptz": "timestamp with time zone", "timestamptz[]": "timestamp with time zone[]"}.get(
         spelled, spelled
     )

@@ -39,6 +39,7 @@ _IDS_PER_QUERY = 1_000
 # Of a batch. A server sends up to 16 MB at once, but then the copies that the driver makes of it leave the processor's
 # cache, and their memory comes anew from the system each time: measured, three times the time.
 _BATCH_BYTES = 2**20
+_LENGTH = 4  # bytes before the first element of a document; one more stands after the last
 _HISTORY_S = 300  # MongoDB's default
 _AWAIT_MS = 100  # for which the server waits for changes where there are none
 
@@ -151,6 +152,20 @@ class Mongo:
         with translated(self._shown):
             for document in source.find(**within.find({}), projection={ID: 1}):
                 yield bytes(document.raw)
+
+    def exact(self, collection: str, cluster_time: Timestamp, ids: Ids) -> Ids:
+        """Tell ids that a collection has from those that it lacks, where it takes unequal ones for equal.
+
+        By a collation of its own a collection may take "a" for "A". Of such ids it has one at a time; but a query by
+        the other one finds it too, and two queries find it twice.
+        """
+        with translated(self._shown):
+            named = self.database.list_collections(filter={"name": collection})
+            if not any("collation" in one["options"] for one in named):
+                return ids
+        there = {raw[_LENGTH:-1] for raw in self.ids(collection, cluster_time, ids)}
+        parts = ([one for one in ids.elements if (one in there) is wanted] for wanted in (True, False))
+        return Ids(*map(tuple, parts))
 
     def documents(self, collection: str, ids: Sequence[Any], cluster_time: Timestamp | None = None) -> Iterator[bytes]:
         """Yield the BSON of the documents that have these ``_id``s, at a cluster time or as they are now."""
@@ -283,7 +298,7 @@ class Mongo:
                 if concerned and "documentKey" not in event:
                     raise SnapshotError(f"the collection {concerned[0]} was dropped or renamed; run etl replicate")
                 if concerned:
-                    yield concerned[0], event["documentKey"].raw[4:-1]  # without the length before and the end after it
+                    yield concerned[0], event["documentKey"].raw[_LENGTH:-1]
 
     def _cluster_id(self) -> Any:
         """Return the id of a sharded cluster, if this is one and tells us; that takes the right to read ``config``."""
@@ -302,11 +317,12 @@ class Mongo:
 
 
 def _bound(document: RawBSONDocument) -> Document | None:
-    """Return an ``_id`` as a bound, or None if it can't be decoded: another one will do as well."""
+    """Return an ``_id`` as a bound, or None if decoding fails or bends it: another one will do as well."""
     try:
-        return bson.decode(document.raw, FAR_DATES)
+        bound = bson.decode(document.raw, FAR_DATES)
     except bson.errors.BSONError:
         return None
+    return bound if bson.encode(bound) == document.raw else None
 
 
 def _concerned(event: RawBSONDocument) -> list[str]:

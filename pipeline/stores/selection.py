@@ -48,9 +48,16 @@ class Ids:
 
     Attributes:
         elements: Each as the BSON element that a stored document begins with: its type, its name and its value.
+        absent: Further ones of which no document is there, in the same form; MongoDB is not asked for them.
     """
 
     elements: tuple[bytes, ...]
+    absent: tuple[bytes, ...] = ()
+
+    @property
+    def all(self) -> tuple[bytes, ...]:
+        """All of them, whether a document is there or not."""
+        return (*self.elements, *self.absent)
 
     @property
     def match(self) -> RawBSONDocument:

@@ -27,6 +27,7 @@ from contracts.schema.fields import (
 )
 from contracts.schema.kinds import (
     BOOLEAN,
+    CATEGORY,
     DATE,
     INTEGER,
     JSON,
@@ -133,9 +134,12 @@ def test_ids_are_any_text_that_is_not_empty_and_fits_an_index() -> None:
                 assert (column.field.min_length, column.field.max_length) == (1, TEXT_KEY_CHARACTERS)
 
 
-@pytest.mark.parametrize("kind", [TEXT, KEY_TEXT])
-def test_a_text_that_is_the_key_fits_an_index_too(kind: Any) -> None:
-    assert things(id_kind=kind).id_field.max_length == TEXT_KEY_CHARACTERS
+@pytest.mark.parametrize("kind", [TEXT, KEY_TEXT, CATEGORY])
+def test_a_text_that_is_the_key_fits_an_index_and_is_ordered_by_its_bytes(kind: Any) -> None:
+    entity = things(documents("items", "d", integer("n", "d")), id_kind=kind)
+    assert entity.id_field.max_length == TEXT_KEY_CHARACTERS
+    assert {table.column("_id").kind for table in entity.tables} == {KEY_TEXT}
+    assert KEY_TEXT.postgres == 'text COLLATE "C"'
 
 
 @pytest.mark.parametrize(

@@ -5,26 +5,33 @@ import multiprocessing
 import os
 import resource
 import runpy
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import polars as pl
 import pytest
+from adbc_driver_postgresql import dbapi
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
+from pydantic import SecretStr
 from pymongo.collection import Collection
 
 from contracts.schema.entity import Table
+from pipeline import embedded
 from pipeline.connections import TARGETS, Connections, connect
 from pipeline.generate import generate
 from pipeline.settings import Settings
 from transforms.compare import as_stored
 from transforms.expected import expected_frames
 
+DEBIAN = "/usr/lib/postgresql/15/bin"
 CUT_SHORT = Path(__file__).with_name("cut_short.py")
 
 
@@ -170,3 +177,35 @@ def cut_short(settings: Settings) -> Callable[..., int]:
         return process.exitcode or 0
 
     return run
+
+
+class _Debian(embedded.Postgres):
+    """PostgreSQL 15 of Debian, which can order texts in more ways than by their bytes."""
+
+    def _program(self, name: str) -> str:
+        return f"{DEBIAN}/{name}"
+
+    def command(self, port: int) -> list[str]:
+        return ["/usr/bin/env", f"LOCPATH={self.folder}/locales", *super().command(port)]
+
+
+@pytest.fixture(scope="session")
+def debian_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], SecretStr]]:
+    """Return a function that makes a database ordered by ``bytes``, ``libc`` or ``icu``, and returns its URI."""
+    if not (Path(DEBIAN).is_dir() and shutil.which("localedef")):
+        assert not os.environ.get("CI"), "the Debian packages postgresql-15 and locales are missing"
+        pytest.skip("needs the Debian packages postgresql-15 and locales")
+    server = _Debian(tmp_path_factory.mktemp("debian"))
+    locale = server.folder / "locales" / "en_US.UTF-8"
+    locale.parent.mkdir(parents=True)
+    subprocess.run(["localedef", "-i", "en_US", "-f", "UTF-8", locale], check=True)
+    base = server.uri(server.start())
+    orders = {"bytes": "LOCALE 'C'", "libc": "LOCALE 'en_US.UTF-8'", "icu": "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"}
+
+    def database(order: str) -> SecretStr:
+        with closing(dbapi.connect(base, autocommit=True)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {order} TEMPLATE template0 {orders[order]}")
+        return SecretStr(urlunsplit(urlsplit(base)._replace(path=f"/{order}")))
+
+    yield database
+    server.stop()

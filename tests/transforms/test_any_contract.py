@@ -48,7 +48,7 @@ KINDS = [*SCALARS, *map(array_kind, SCALARS), TIMESTAMP, OBJECT_ID, decimal_kind
 def contract(random: Random) -> Entity:
     """Return a contract: arrays and subdocuments within each other, any field free to be missing."""
     while True:
-        id_kind = random.choice([OBJECT_ID, KEY_TEXT, INTEGER])
+        id_kind = random.choice([OBJECT_ID, KEY_TEXT, INTEGER, NUMBER, TIMESTAMP])
         try:
             return Entity("Things", "d", "key", (identifier("key", "d"), *fields(random)), id_kind=id_kind)
         except ContractError:  # two fields make one column, or _id stands at the top
@@ -113,6 +113,7 @@ class Maker:
     def made(self, number: int) -> bytes:
         self.was_odd = self.was_twice = False
         ids = {OBJECT_ID: ObjectId(number.to_bytes(12, "big")), KEY_TEXT: f"id{number}", INTEGER: number}
+        ids |= {NUMBER: float(number), TIMESTAMP: DatetimeMS(number)}
         return self.document(self.entity.fields, element(ID, ids[self.entity.id_kind]))
 
     def document(self, declared: Sequence[Field], *first: bytes) -> bytes:

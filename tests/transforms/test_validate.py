@@ -19,7 +19,7 @@ from contracts.schema.fields import (
     texts,
     timestamp,
 )
-from contracts.schema.kinds import INTEGER, NUMBER
+from contracts.schema.kinds import INTEGER, NUMBER, TIMESTAMP
 from transforms.reasons import Reason, escaped
 from transforms.validate import broken_rules, without
 
@@ -137,14 +137,16 @@ def test_a_frame_of_another_shape_is_nobody_s_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "ids"), [(INTEGER, [1, 2, 2**60]), (NUMBER, [1.0, 1e20, -0.5])], ids=["integers", "numbers"]
+    ("kind", "ids"),
+    [(INTEGER, [1, 2, 2**60]), (NUMBER, [1.0, 1e20, -0.5]), (TIMESTAMP, [0, 2**62, -(2**62)])],
+    ids=["integers", "numbers", "moments that no calendar has"],
 )
 def test_reasons_find_their_rows_whatever_the_id_is(kind: Any, ids: list[Any]) -> None:
     entity = Entity("Things", "d", "key", (identifier("key", "d"),), id_kind=kind)
     frame = pl.DataFrame({"_id": ids, "key": ["a", "", ""], "_extra": [None] * 3}, schema=entity.root.frame_schema)
     refused = set(broken_rules({"things": frame}, entity))
     assert len(refused) == 2
-    assert without({"things": frame}, refused)["things"]["_id"].to_list() == ids[:1]
+    assert without({"things": frame}, refused)["things"]["_id"].to_physical().to_list() == ids[:1]
 
 
 def test_without_takes_the_children_along() -> None:
