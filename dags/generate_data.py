@@ -24,7 +24,7 @@ from pipeline.airflow.defaults import defaults
         "seed": Param(0, type="integer", minimum=0, description="Decides every value."),
         "replace": Param(False, type="boolean", description="Also drop collections that were not generated."),
     },
-    **defaults(late_after=timedelta(hours=1)),
+    **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=2)),
 )
 def generate_data() -> None:
     """Fill MongoDB with made-up documents."""

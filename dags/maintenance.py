@@ -18,7 +18,7 @@ from pipeline.airflow.defaults import defaults
     schedule="33 2 * * *",
     doc_md=__doc__,
     params={"dry_run": Param(False, type="boolean", description="Only log what would be removed.")},
-    **defaults(late_after=timedelta(hours=1)),
+    **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=2)),
 )
 def maintenance() -> None:
     """Keep the books from growing without end."""

@@ -24,7 +24,7 @@ MARTS = AssetAlias("marts")
     schedule=[assets.replica(table) for table in READ],
     doc_md=__doc__,
     params={"marts": Param([], type="array", items={"type": "string"}, description="Names; none means all.")},
-    **defaults(late_after=timedelta(hours=1)),
+    **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=6)),
 )
 def marts() -> None:
     """Compute the marts."""

@@ -25,7 +25,8 @@ REPLICA = AssetAlias("replica")  # which tables a run publishes, only the run kn
     schedule=None,
     doc_md=__doc__,
     params=choice() | {"max_quarantined": LIMIT, "new_source": NEW_SOURCE},
-    **defaults(late_after=timedelta(hours=1)),  # for as long MongoDB remembers the run's moment
+    # Late when MongoDB may have forgotten the run's moment; of 10 TB, keys alone take hours.
+    **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=12)),
 )
 def replicate() -> None:
     """Copy MongoDB into PostgreSQL and ClickHouse."""

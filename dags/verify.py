@@ -14,7 +14,12 @@ from pipeline.airflow.defaults import choice, defaults
 
 
 # `sync` starts at multiples of five minutes, and then waits for this to end.
-@dag(schedule="3 3 * * *", doc_md=__doc__, params=choice(), **defaults(late_after=timedelta(hours=6)))
+@dag(
+    schedule="3 3 * * *",
+    doc_md=__doc__,
+    params=choice(),
+    **defaults(late_after=timedelta(hours=6), task_takes_at_most=timedelta(hours=24)),
+)
 def verify() -> None:
     """Prove that the stores are exact copies."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+_SECONDS_TO_END = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class _Ahead(Generic[Item]):
             with self._news:
                 self._stopped.set()
                 self._news.notify()
-            self._thread.join()
+            # Who leaves may have been interrupted, or be out of time: what is being made is not waited for long. Its
+            # thread ends by itself when it is made, or with the process.
+            self._thread.join(_SECONDS_TO_END)
 
     def _next(self) -> "Item | _Failure | _End":
         with self._news:

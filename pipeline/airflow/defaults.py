@@ -17,11 +17,12 @@ _LASTING: list[str | type[BaseException]] = [
 _TARGETS = ["postgres", "clickhouse"]
 
 
-def defaults(late_after: timedelta) -> dict[str, Any]:
+def defaults(late_after: timedelta, task_takes_at_most: timedelta) -> dict[str, Any]:
     """Return what each DAG is given: one run at a time, retries for what passes, alerts for what fails or is late.
 
     Args:
         late_after: How long after it was queued a run that isn't over is late.
+        task_takes_at_most: How long one try of a task may take; then it fails, and is tried again.
     """
     return {
         "tags": ["etl"],
@@ -33,6 +34,7 @@ def defaults(late_after: timedelta) -> dict[str, Any]:
             "retry_delay": timedelta(seconds=20),
             "retry_policy": ExceptionRetryPolicy([RetryRule(_LASTING, action=RetryAction.FAIL)]),
             "on_failure_callback": failed,
+            "execution_timeout": task_takes_at_most,
         },
         "deadline": DeadlineAlert(
             reference=DeadlineReference.DAGRUN_QUEUED_AT,

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline.cli.interrupt import heed_interrupts
+from pipeline.cli.interrupt import ended_in_time, heed_interrupts
 from pipeline.cli.outcome import console
 
 if TYPE_CHECKING:  # heavy, and etl --help needs none of it
@@ -88,4 +88,5 @@ def _served(
             complete = stack.enter_context(engines(settings.model_copy(update=unneeded), everything=embedded))
         gc.freeze()  # what is imported by now stays
         gc.enable()
-        yield complete
+        with ended_in_time():  # engines are stopped in order
+            yield complete

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def test_what_passes_is_retried_and_failures_are_told(dags: dict[str, Any]) -> N
         for task in dag.tasks:
             options = task.partial_kwargs if task.is_mapped else vars(task)
             assert options["retries"] == 2
+            assert timedelta(hours=1) < options["execution_timeout"] <= timedelta(days=1)
             callbacks = options["on_failure_callback"]
             assert [one.__name__ for one in (callbacks if isinstance(callbacks, list) else [callbacks])] == ["failed"]
 

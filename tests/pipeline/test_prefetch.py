@@ -180,3 +180,22 @@ def test_an_item_lives_no_longer_than_it_is_used() -> None:
 
     for _ in prefetched(things(), lambda _: True):
         assert len(living) == 1
+
+
+def test_who_leaves_does_not_wait_for_what_takes_long() -> None:
+    released, ended = threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        try:
+            yield 1
+            released.wait(60)  # as a document that takes its time
+        finally:
+            ended.set()
+
+    ahead = prefetched(items())
+    assert next(ahead) == 1
+    with closing(ahead):  # type: ignore[type-var]
+        pass
+    assert not ended.is_set()
+    released.set()
+    _until(lambda: ended.is_set() and not any("_work" in one.name for one in threading.enumerate()))
