@@ -17,6 +17,7 @@ Every message is one sentence for the user: what, where, what to do; never a pas
 """
 
 from pipeline.redaction import redacted
+from pipeline.visible import visible
 
 
 class EtlError(Exception):
@@ -27,6 +28,10 @@ class EtlError(Exception):
     def __init__(self, *said: object) -> None:
         # What a driver says may quote a URI with its password, or the password alone.
         super().__init__(*(redacted(one) if isinstance(one, str) else one for one in said))
+
+    def __str__(self) -> str:
+        """Return the sentence as one line: what it quotes may come from documents."""
+        return visible(" ".join(super().__str__().split()))
 
 
 class UsageError(EtlError):

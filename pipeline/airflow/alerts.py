@@ -14,10 +14,11 @@ An alert that can't be delivered is logged together with the reason, and never h
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 from pipeline.redaction import redacted, remember, remember_secret
+from pipeline.visible import visible
 
 CONNECTION_ID = "etl_alerts"
 SECONDS_TO_DELIVER = 20
@@ -86,11 +87,13 @@ def late(context: Mapping[str, Any], minutes: float) -> None:
 
 def tell(alert: Alert) -> None:
     """Deliver an alert by the way that the Connection ``etl_alerts`` chooses, and log it in any case."""
+    # What is told may be a document's: no part of it may end a line, or command the terminal that shows it.
+    alert = Alert(*map(visible, astuple(alert)))
     log.error("%s", alert.text.replace("\n", "; "))
     try:
         _deliver(alert)
     except Exception as error:  # whatever it is, the failure that we tell of is the news
-        reason = redacted(f"{type(error).__name__}: {error}")
+        reason = visible(redacted(f"{type(error).__name__}: {error}"))
         log.error("the alert could not be delivered by %s: %s", CONNECTION_ID, reason)
 
 

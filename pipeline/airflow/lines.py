@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from pipeline.visible import visible
+from transforms.reasons import shortened
+
 if TYPE_CHECKING:
     from pipeline.books import Account
     from pipeline.run import Partition
@@ -12,8 +15,14 @@ if TYPE_CHECKING:
     from pipeline.verify import Comparison
 
 SECONDS_BETWEEN_LINES = 10.0
+DIFFERENCE_CHARACTERS = 1_000  # a value may have 16 MB
 
 log = logging.getLogger(__name__)
+
+
+def line(text: str, level: int = logging.INFO) -> None:
+    """Log a line, whatever the names and values in it are made of."""
+    log.log(level, "%s", visible(text))
 
 
 def partition_lines() -> Callable[["Partition", int, int], None]:
@@ -25,7 +34,7 @@ def partition_lines() -> Callable[["Partition", int, int], None]:
         now = time.monotonic()
         if through in (0, source) or now - said >= SECONDS_BETWEEN_LINES:
             said = now
-            log.info("%s: %s of %s documents, %.1f s", partition.label, f"{through:,}", f"{source:,}", now - began)
+            line(f"{partition.label}: {through:,} of {source:,} documents, {now - began:.1f} s")
 
     return progress
 
@@ -42,7 +51,7 @@ def collection_lines(verb: str) -> Callable[[str, int, int], None]:
     def progress(collection: str, first: int, second: int) -> None:
         if first == second and collection not in through:
             through.add(collection)
-            log.info("%s: %s documents %s, %.1f s", collection, f"{first:,}", verb, time.monotonic() - began)
+            line(f"{collection}: {first:,} documents {verb}, {time.monotonic() - began:.1f} s")
 
     return progress
 
@@ -52,7 +61,7 @@ def mart_lines() -> Callable[[str, int], None]:
     began = time.monotonic()
 
     def progress(mart: str, rows: int) -> None:
-        log.info("%s: %s rows, %.1f s", mart, f"{rows:,}", time.monotonic() - began)
+        line(f"{mart}: {rows:,} rows, {time.monotonic() - began:.1f} s")
 
     return progress
 
@@ -61,26 +70,24 @@ def account_lines(accounts: Iterable["Account"]) -> None:
     """Log the books, a line per collection and target."""
     for one in accounts:
         sides = f"{one.source:,} documents = {one.loaded:,} loaded + {one.quarantined:,} quarantined"
-        log.info("%s in %s: %s", one.collection, one.target, sides)
+        line(f"{one.collection} in {one.target}: {sides}")
 
 
 def change_lines(found: Iterable["Synced"]) -> None:
     """Log what became of changed documents, a line per collection."""
     for one in found:
         sides = f"{one.loaded:,} loaded + {one.deleted:,} deleted + {one.quarantined:,} quarantined"
-        log.info("%s in %s: %s changed = %s", one.collection, " and ".join(one.targets), f"{one.changed:,}", sides)
+        line(f"{one.collection} in {' and '.join(one.targets)}: {one.changed:,} changed = {sides}")
 
 
 def comparison_lines(found: Iterable["Comparison"]) -> None:
     """Log what a verification found, a line per collection and target, and the first differences."""
     for one in found:
-        log.log(
+        line(
+            f"{one.collection} in {one.target}: {one.equal:,} of {one.source:,} documents equal, {one.quarantined:,} "
+            f"quarantined, {one.missing:,} missing, {one.extra:,} extra, {one.different:,} different, "
+            f"{one.changed_since:,} changed since",
             logging.INFO if one.proven else logging.ERROR,
-            "%s in %s: %s of %s documents equal, %s quarantined, %s missing, %s extra, %s different, %s changed since",
-            one.collection,
-            one.target,
-            *(f"{n:,}" for n in (one.equal, one.source, one.quarantined, one.missing, one.extra, one.different)),
-            f"{one.changed_since:,}",
         )
         for difference in one.differences:
-            log.error("%s", difference)
+            line(shortened(str(difference), DIFFERENCE_CHARACTERS), logging.ERROR)

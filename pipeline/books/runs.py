@@ -12,6 +12,7 @@ from pipeline.books.moments import as_number
 from pipeline.errors import EtlError
 from pipeline.redaction import redacted
 from pipeline.stores.postgres import Postgres
+from pipeline.visible import visible
 
 _LOCK_OF_RUN = "hashtextextended($1::text, 0)"
 _HELD = (
@@ -72,7 +73,7 @@ def fail(postgres: Postgres, run_id: str, message: str) -> None:
     postgres.execute(
         "UPDATE etl.runs SET status = 'failed', finished_at = now(), message = $2::text "
         "WHERE run_id = $1::text AND status = 'running'",
-        parameters=(run_id, redacted(message)[:2000]),
+        parameters=(run_id, visible(redacted(message))[:2000]),
     )
 
 

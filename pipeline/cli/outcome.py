@@ -8,8 +8,10 @@ from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from pipeline.redaction import redacted
+from pipeline.visible import visible, visible_json
 
 WIDTH_OF_A_PIPE = 100
 
@@ -37,8 +39,13 @@ def show(values: Mapping[str, Any], *parts: RenderableType, as_json: bool) -> No
 
 
 def say(text: str) -> None:
-    """Tell on stderr what is being done."""
-    console(stderr=True).print(text)
+    """Tell on stderr, in a line, what is being done."""
+    console(stderr=True).print(Text(visible(text)))
+
+
+def say_error(sentence: str) -> None:
+    """Tell on stderr, in a line, what went wrong."""
+    typer.echo(f"error: {visible(' '.join(sentence.split()))}", err=True)
 
 
 def moment(cluster_time: Any) -> datetime:
@@ -55,9 +62,10 @@ def failed(error: Exception, *, as_json: bool, debug: bool) -> int:
         debug: Whether to show the traceback as well; it may show more than the sentence does.
     """
     if debug:
-        typer.echo(redacted("".join(traceback.format_exception(error))), err=True, nl=False)
+        for line in redacted("".join(traceback.format_exception(error))).splitlines():
+            typer.echo(visible(line), err=True)
     sentence, code = _sentence(error)
-    typer.echo(f"error: {sentence}", err=True)
+    say_error(sentence)
     if as_json:
         _print_json({"error": sentence})
     return code
@@ -83,7 +91,7 @@ def _sentence(error: Exception) -> tuple[str, int]:
     else:
         text, code = f"{type(error).__name__}: {error} (unexpected; etl --debug shows where)", 2
     # Whatever a library put into its message, a password doesn't leave us.
-    return " ".join(redacted(text).split()), code
+    return visible(" ".join(redacted(text).split())), code
 
 
 def _usage(error: Exception) -> str:
@@ -94,8 +102,8 @@ def _usage(error: Exception) -> str:
 def _print_json(values: Mapping[str, Any]) -> None:
     import orjson
 
-    sys.stdout.write(orjson.dumps(values, default=_as_json, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
-    sys.stdout.write("\n")
+    text = orjson.dumps(values, default=_as_json, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode()
+    sys.stdout.write(f"{visible_json(text)}\n")
     sys.stdout.flush()
 
 

@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 from pipeline.cli.outcome import console
+from pipeline.visible import visible
 
 if TYPE_CHECKING:
     from pipeline.run import Partition
@@ -35,7 +36,13 @@ class _Documents(ProgressColumn):
 @contextmanager
 def bars(doing: str) -> Iterator[Callable[[str, int, int, str], None]]:
     """Yield a function that shows how far something is: its name, what is through, what there is, and a label."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), _Documents(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        _Documents(),
+        TimeElapsedColumn(),
+    )
     to = console(stderr=True)
     tasks: dict[str, TaskID] = {}
     with Progress(TextColumn(doing), *columns, console=to, disable=not to.is_terminal) as progress:
@@ -43,7 +50,9 @@ def bars(doing: str) -> Iterator[Callable[[str, int, int, str], None]]:
         def tell(name: str, through: int, total: int, label: str = "") -> None:
             if name not in tasks:
                 tasks[name] = progress.add_task(name, total=None, through=0)
-            progress.update(tasks[name], completed=through, total=total, through=through, description=label or name)
+            progress.update(
+                tasks[name], completed=through, total=total, through=through, description=visible(label or name)
+            )
 
         yield tell
 
@@ -66,7 +75,7 @@ def comparison_bars() -> Iterator[Callable[[str, int, int], None]]:
 def mart_spinner() -> Iterator[Callable[[str, int], None]]:
     """Yield what ``marts`` calls: with a mart that is computed, and its rows."""
     with console(stderr=True).status("marts") as spinner:
-        yield lambda name, rows: spinner.update(f"marts: {name}, {rows:,} rows")
+        yield lambda name, rows: spinner.update(Text(f"marts: {visible(name)}, {rows:,} rows"))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pipeline.cli.options import AsJson, Collections
 from pipeline.cli.outcome import say, show
 from pipeline.cli.sessions import bookkeeper, connected
 from pipeline.errors import UsageError
+from pipeline.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from pipeline.quarantine import Quarantined
@@ -90,7 +91,7 @@ def export(
     exported = 0
     with _books(collections) as (postgres, names), _opened(output) as file:
         for document in every(postgres, names):
-            file.write(document.raw if form is Format.BSON else document.document.encode() + b"\n")
+            file.write(document.raw if form is Format.BSON else visible_json(document.document).encode() + b"\n")
             exported += 1
     say(f"{exported:,} documents exported")
     if as_json:
@@ -149,8 +150,8 @@ def _parts(document: "Quarantined") -> Sequence[RenderableType]:
     reasons = [(reason["path"], reason["rule"], reason["value"]) for reason in document.reasons]
     headings = ("path", "rule", "value")
     return (
-        Text(f"{document.collection} {document.id}: {state}; {seen}", style="bold"),
-        Text(document.document),
+        Text(visible(f"{document.collection} {document.id}: {state}; {seen}"), style="bold"),
+        Text(visible_json(document.document)),
         tables.table("Reasons", headings, reasons, wraps=headings),
     )
 

@@ -6,6 +6,7 @@ from pipeline.cli import tables, values
 from pipeline.cli.options import AsJson
 from pipeline.cli.outcome import show
 from pipeline.cli.sessions import bookkeeper
+from pipeline.visible import visible
 
 
 def status(as_json: AsJson = False) -> None:
@@ -24,7 +25,7 @@ def status(as_json: AsJson = False) -> None:
     engines = sorted(running(home))
     with bookkeeper() as postgres:
         found = read(postgres) if postgres is not None else Status()
-    lines = [f"embedded engines that run under {home}: {', '.join(engines) or 'none'}"]
+    lines = [f"embedded engines that run under {visible(str(home))}: {', '.join(engines) or 'none'}"]
     if not found.runs:
         lines.append("nothing replicated yet; run etl demo, or etl generate and etl replicate")
     parts = tables.state(found) if found.runs else []

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.outcome import WIDTH_OF_A_PIPE, moment
+from pipeline.visible import visible
 
 if TYPE_CHECKING:
     from pipeline.books import Account, CollectionDrift
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _HEADER_WIDTH = 14
 _VALUE_WIDTH = 60
+# A column of ids or names is folded beyond this, so that the others keep their room; a cell has an end.
+_COLUMN_WIDTH, _CELL_CHARACTERS = 40, 1_000
 _GAP = 2
 _STAGES = {"mongo": "MongoDB", "careful": "careful lane", "postgres": "PostgreSQL", "clickhouse": "ClickHouse"}
 _GOOD, _BAD = "green", "bold red"
@@ -37,9 +40,10 @@ def table(title: str, headings: Iterable[str], rows: Iterable[Sequence[Any]], wr
         rows: Values, or texts that are styled already.
         wraps: Headings of columns that are broken into lines where the terminal is too narrow.
     """
-    rows = [list(row) for row in rows]
+    rows = list(rows)
+    cells = [[one if isinstance(one, Text) else Text(_cell(one)) for one in row] for row in rows]
     made = Table(
-        title=Text(title),
+        title=Text(visible(title)),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -48,9 +52,16 @@ def table(title: str, headings: Iterable[str], rows: Iterable[Sequence[Any]], wr
     )
     for place, heading in enumerate(headings):
         justify: JustifyMethod = "right" if any(_is_number(row[place]) for row in rows) else "left"
-        made.add_column(Text(heading), justify=justify, overflow="fold", no_wrap=heading not in wraps)
-    for row in rows:
-        made.add_row(*(value if isinstance(value, Text) else Text(shown(value)) for value in row))
+        folds = heading not in wraps and any(len(row[place]) > _COLUMN_WIDTH for row in cells)
+        made.add_column(
+            Text(heading),
+            justify=justify,
+            overflow="fold",
+            no_wrap=heading not in wraps and not folds,
+            max_width=_COLUMN_WIDTH if folds else None,
+        )
+    for row in cells:
+        made.add_row(*row)
     return made
 
 
@@ -67,6 +78,11 @@ def shown(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     return str(value)
+
+
+def _cell(value: Any) -> str:
+    text = shown(value)
+    return visible(text if len(text) <= _CELL_CHARACTERS else f"{text[:_CELL_CHARACTERS]}…")
 
 
 def verdict(good: bool, yes: str, no: str) -> Text:
@@ -138,7 +154,7 @@ def undeclared(collections: Sequence[str]) -> list[Text]:
     """Name the collections that no contract declares, if there are any."""
     if not collections:
         return []
-    return [Text(f"Not copied, since no contract declares them: {', '.join(collections)}")]
+    return [Text(f"Not copied, since no contract declares them: {visible(', '.join(collections))}")]
 
 
 def refused(accounts: Iterable["Account | Synced"]) -> list[Text]:
@@ -207,7 +223,7 @@ def preview(name: str, rows: Sequence[dict[str, Any]], total: int) -> Table:
     columns = _fitting(rows)
     several = len(rows[0]) if rows else 0
     title = f"marts.{name}: {len(rows)} of {total:,} rows, {len(columns)} of {several} columns"
-    return table(title, map(_folded, columns), [[row[column] for column in columns] for row in rows])
+    return table(title, map(_folded, map(visible, columns)), [[row[column] for column in columns] for row in rows])
 
 
 def state(found: "Status") -> list[Table]:

@@ -8,7 +8,7 @@ import typer
 from pipeline.cli import tables, values
 from pipeline.cli.interrupt import came_by_interrupt
 from pipeline.cli.options import AsJson, Collections, Defects, MaxQuarantined, NewSource, Replace, Scale, Seed, Targets
-from pipeline.cli.outcome import say, show
+from pipeline.cli.outcome import say, say_error, show
 from pipeline.cli.progress import comparison_bars, generation_bars, mart_spinner, partition_bars
 from pipeline.cli.sessions import connected, source
 from pipeline.errors import UsageError, VerificationError
@@ -181,7 +181,7 @@ def end_by(found: Sequence["Comparison"]) -> None:
     """End with exit code 1 unless everything is proven."""
     if broken := [one for one in found if not one.proven]:
         pairs = ", ".join(f"{one.collection} in {one.target}" for one in broken)
-        typer.echo(f"error: not proven: {pairs}; etl verify --repair or etl replicate mends it", err=True)
+        say_error(f"not proven: {pairs}; etl verify --repair or etl replicate mends it")
         raise typer.Exit(VerificationError.exit_code)
 
 
