@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -32,6 +33,7 @@ class Connections:
         entities: Every contract, by the collection's name.
         memory: Bytes that this process may take.
         retention: How long the books are kept.
+        home: Folder of what commands keep on this machine.
     """
 
     mongo: Mongo
@@ -40,6 +42,7 @@ class Connections:
     entities: dict[str, Entity]
     memory: int
     retention: Retention
+    home: Path
 
     def targets(self, names: Iterable[str] = TARGETS) -> tuple[Target, ...]:
         """Return targets by name, PostgreSQL first: its commit decides what ClickHouse then follows."""
@@ -82,7 +85,7 @@ def connect(settings: Settings) -> Iterator[Connections]:
         clickhouse = ClickHouse(_secret(settings.clickhouse_uri, "ETL_CLICKHOUSE_URI"), int(settings.memory))
         stack.callback(clickhouse.close)
         known, memory = entities(settings.contracts), int(settings.memory)
-        yield Connections(mongo, postgres, clickhouse, known, memory, settings.retention)
+        yield Connections(mongo, postgres, clickhouse, known, memory, settings.retention, settings.home)
 
 
 def _secret(value: SecretStr | None, name: str) -> str:

@@ -9,10 +9,11 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from contracts.schema.entity import Entity, Table
 from contracts.schema.registry import marts
-from pipeline import books
+from pipeline import books, embedded, unsaid
 from pipeline.books import Publication, as_number
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import DataError, EtlError, ServerError, SnapshotError, UsageError
+from pipeline.redaction import redacted
 from pipeline.stores import Staging
 from pipeline.stores.source import Source
 
@@ -262,18 +263,22 @@ def abandon(connections: Connections, run_id: str, targets: Iterable[str], messa
     """Give a run up: nothing of it is published, its staging is removed, and this process lets go of it.
 
     A run that PostgreSQL has committed stays as it is: ClickHouse still has to follow, and needs the staging for it.
-    What a server that is gone keeps us from doing here, the next command does.
+    What a server that is gone or full keeps us from doing here, the next command does; so the reason is kept for it.
     """
-    postgres = connections.postgres
+    postgres, is_told = connections.postgres, False
     postgres.undo()  # in a transaction that has failed nothing could be entered
     with suppress(EtlError), postgres.transaction():
         books.fail(postgres, run_id, message)
         # Asked afterwards: somebody else may be about to publish it, and then we waited for the commit.
         if books.is_published(postgres, run_id):
             return
+        is_told = True
     for target in connections.targets(targets):
         with suppress(EtlError), postgres.transaction():
             target.discard(run_id)
+    if not is_told:
+        reason = "; ".join(filter(None, (message, embedded.full_disk(connections.home))))
+        unsaid.keep(connections.home, run_id, redacted(reason))
     books.leave(postgres, run_id)
 
 
@@ -332,7 +337,8 @@ def _sweep(connections: Connections) -> None:
         if not books.is_alive(connections.postgres, run_id):
             for target in connections.targets():
                 target.discard(run_id)
-            books.fail(connections.postgres, run_id, "the process ended before the run did")
+            reason = unsaid.take(connections.home, run_id) or "the process ended before the run did"
+            books.fail(connections.postgres, run_id, reason)
 
 
 def _unfinished(connections: Connections) -> list[Publication]:

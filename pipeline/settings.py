@@ -104,6 +104,13 @@ class Settings(BaseSettings):
     def _expand(cls, value: Path | tuple[Path, ...]) -> Path | tuple[Path, ...]:
         return value.expanduser() if isinstance(value, Path) else tuple(path.expanduser() for path in value)
 
+    @field_validator("home")
+    @classmethod
+    def _printable(cls, value: Path) -> Path:
+        if not str(value).isprintable():  # PostgreSQL's tools and many others take a line break for the end of a path
+            raise ValueError("must be a path without line breaks and other control characters")
+        return value
+
     @field_validator("mongo_uri", "postgres_uri", "clickhouse_uri")
     @classmethod
     def _known_scheme(cls, value: SecretStr | None, info: object) -> SecretStr | None:

@@ -203,7 +203,7 @@ def spilling(memory: int) -> Iterator[Spill]:
     Raises:
         EtlError: There is no room left for them.
     """
-    with TemporaryDirectory(prefix="etl-") as folder:
+    with _temporary_folder() as folder:
         try:
             yield Spill(Path(folder), memory)
         except OSError as error:
@@ -213,6 +213,16 @@ def spilling(memory: int) -> Iterator[Spill]:
                 f"the folder of temporary files, {gettempdir()}, has no room for what is computed from, and nothing "
                 "was published; make room or let TMPDIR name another folder"
             ) from error
+
+
+def _temporary_folder() -> TemporaryDirectory[str]:
+    try:
+        return TemporaryDirectory(prefix="etl-")
+    except OSError as error:  # none of the folders that the system has for it can be written, or this one is full
+        raise EtlError(
+            f"no temporary folder can be made ({error.strerror or error}), and what is computed from needs one; make "
+            "room or let TMPDIR name a folder that can be written"
+        ) from error
 
 
 def bucket_of(by: pl.Expr, buckets: int) -> pl.Expr:

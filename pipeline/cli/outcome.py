@@ -1,5 +1,7 @@
 """What a command says at its end: one JSON object, tables for people, or one sentence about what went wrong."""
 
+import errno
+import resource
 import sys
 import traceback
 from collections.abc import Mapping
@@ -88,10 +90,20 @@ def _sentence(error: Exception) -> tuple[str, int]:
         text, code = str(error), 2
     elif isinstance(error, typer.TyperException):
         text, code = f"{_usage(error)}; etl --help tells more", 2
+    elif isinstance(error, OSError) and error.strerror:
+        text, code = f"{_of_the_system(error)} (etl --debug shows where)", 2
     else:
         text, code = f"{type(error).__name__}: {error} (unexpected; etl --debug shows where)", 2
     # Whatever a library put into its message, a password doesn't leave us.
     return visible(" ".join(redacted(text).split())), code
+
+
+def _of_the_system(error: OSError) -> str:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return f"too many files are open: this process may open {files}; ulimit -n 4096 before the command raises that"
+    names = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    return f"the system refuses{f' {names}' if names else ''}: {error.strerror}"
 
 
 def _usage(error: Exception) -> str:

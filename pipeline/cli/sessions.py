@@ -1,12 +1,14 @@
 """What a command works with: settings from the environment, engines for what they lack, and open connections."""
 
 import gc
+import resource
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from pipeline.cli.interrupt import ended_in_time, heed_interrupts
 from pipeline.cli.outcome import console
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:  # heavy, and etl --help needs none of it
     from contracts.schema.entity import Entity
@@ -16,6 +18,9 @@ if TYPE_CHECKING:  # heavy, and etl --help needs none of it
     from pipeline.stores.postgres import Postgres
 
 
+_FEWEST_FILES = 64  # with fewer the libraries end without a sentence, some of them on import
+
+
 @contextmanager
 def connected(*, embedded: bool = False) -> Iterator["Connections"]:
     """Open the connections to all three servers.
@@ -23,6 +28,7 @@ def connected(*, embedded: bool = False) -> Iterator["Connections"]:
     Args:
         embedded: Use embedded engines only, whatever URIs the environment names.
     """
+    _refuse_few_files()
     from pipeline.connections import connect
     from pipeline.settings import Settings
 
@@ -33,6 +39,7 @@ def connected(*, embedded: bool = False) -> Iterator["Connections"]:
 @contextmanager
 def source() -> Iterator[tuple["Mongo", dict[str, "Entity"]]]:
     """Open the connection to MongoDB alone, and read the contracts."""
+    _refuse_few_files()
     from contracts.schema.registry import entities
     from pipeline.settings import Settings
     from pipeline.stores.mongo import Mongo
@@ -48,6 +55,7 @@ def source() -> Iterator[tuple["Mongo", dict[str, "Entity"]]]:
 @contextmanager
 def bookkeeper() -> Iterator["Postgres | None"]:
     """Open the connection to PostgreSQL alone; there is none where no engine was ever started."""
+    _refuse_few_files()
     from pipeline.settings import Settings
     from pipeline.stores.postgres import Postgres
 
@@ -90,3 +98,11 @@ def _served(
         gc.enable()
         with ended_in_time():  # engines are stopped in order
             yield complete
+
+
+def _refuse_few_files() -> None:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != resource.RLIM_INFINITY and files < _FEWEST_FILES:
+        raise UsageError(
+            f"this process may open {files} files only, and needs {_FEWEST_FILES}; raise that by ulimit -n 4096"
+        )

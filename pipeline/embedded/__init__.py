@@ -25,10 +25,10 @@ from pipeline.embedded.clickhouse import ClickHouse
 from pipeline.embedded.engine import Engine
 from pipeline.embedded.mongo import Mongo
 from pipeline.embedded.postgres import Postgres
-from pipeline.errors import EngineError
+from pipeline.errors import EngineError, ServerError
 from pipeline.settings import Settings
 
-__all__ = ["NAMES", "Uris", "down", "engines", "running", "up"]
+__all__ = ["NAMES", "Uris", "down", "engines", "full_disk", "running", "up"]
 
 _ENGINES: dict[str, type[Engine]] = {kind.name: kind for kind in (Mongo, Postgres, ClickHouse)}
 NAMES = tuple(_ENGINES)
@@ -82,6 +82,12 @@ def running(home: Path) -> dict[str, str]:
     return found
 
 
+def full_disk(home: Path) -> str | None:
+    """Return a sentence that names the engines which have told their logs a moment ago that the disk is full."""
+    full = [kind.title for kind in _ENGINES.values() if kind(home.resolve()).is_full()]
+    return f"the disk of {home} is full: so say the logs of the embedded {' and '.join(full)}" if full else None
+
+
 @contextmanager
 def engines(settings: Settings, *, everything: bool = False) -> Iterator[Settings]:
     """Fill in the URIs that the settings lack with embedded engines, for as long as the block runs.
@@ -102,7 +108,12 @@ def engines(settings: Settings, *, everything: bool = False) -> Iterator[Setting
         return
     with _ended_by_signals(), _in_use(_prepared(settings.home), lacking) as uris:
         given = {f"{name}_uri": SecretStr(uri) for name, uri in asdict(uris).items() if uri}
-        yield settings.model_copy(update=given)
+        try:
+            yield settings.model_copy(update=given)
+        except ServerError as error:  # an engine whose disk is full may end without a word to its clients
+            if full := full_disk(settings.home):
+                raise EngineError(f"{error}; {full}") from error
+            raise
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import re
+import resource
 import secrets
 import select
 import signal
@@ -21,6 +22,9 @@ from pipeline.errors import EngineError
 _SECONDS_TO_START = 60.0
 _SECONDS_TO_STOP = 60.0  # PostgreSQL writes its last checkpoint, MongoDB its cache
 _PORTS_TO_TRY = 3
+_NO_SPACE = "No space left on device"
+_FEWEST_FILES, _FILES = 256, 65_536  # with too few an engine may neither start nor end
+_LATELY_S = 60.0
 _MISSING_LIBRARY = re.compile(r"loading shared libraries: ([^:]+):")
 
 
@@ -172,6 +176,10 @@ class Engine(ABC):
             return True
 
     def _spawn(self, port: int) -> psutil.Process:
+        if (files := _files()) < _FEWEST_FILES:
+            raise self.failed(
+                f"it may open {files} files only, and needs {_FEWEST_FILES}; raise that by ulimit -n 4096"
+            )
         self.log.parent.mkdir(exist_ok=True)
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".log.1"))  # what the engine said before a crash
@@ -202,13 +210,32 @@ class Engine(ABC):
     def _reason(self) -> str:
         """Return what the engine said last."""
         said = self.log.read_text(errors="replace") if self.log.exists() else ""
+        if _NO_SPACE in said:
+            return f"the disk of {self.folder} is full (see {self.log})"
         if library := _MISSING_LIBRARY.search(said):
             return f"the system library {library[1]} is missing"
         return f"{self.last_words(said) or 'it said nothing'} (see {self.log})"
 
+    def is_full(self) -> bool:
+        """Say whether it has told its log a moment ago that its disk is full."""
+        try:
+            lately = time.time() - self.log.stat().st_mtime < _LATELY_S
+            return lately and _NO_SPACE in self.log.read_text(errors="replace")
+        except OSError:
+            return False
+
     def last_words(self, said: str) -> str:
         """Return the part of the log that tells why it ended."""
         return " / ".join(line.strip() for line in said.splitlines()[-3:] if line.strip())[-500:]
+
+
+def _files() -> int:
+    """Return how many files an engine may open, once that is raised as far as we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 def accepts(port: int) -> bool:
