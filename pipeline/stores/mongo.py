@@ -31,7 +31,7 @@ _NAMESPACE_NOT_FOUND = 26
 _SNAPSHOT_GONE = {_NAMESPACE_NOT_FOUND, 239, 246}  # and SnapshotTooOld, SnapshotUnavailable
 _OPLOG_GONE = {286}  # ChangeStreamHistoryLost
 _SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
-_REFUSED, _UNAUTHORIZED = {18}, 13  # AuthenticationFailed
+_UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
 _UNAUTHORIZED_FOR = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")
 _SAMPLES_PER_PARTITION = 20
 _SAMPLED_AT_RANDOM = 0.05  # of a collection; of a larger part MongoDB makes a scan
@@ -194,7 +194,7 @@ class Mongo:
             try:
                 answer = self.client.admin.command("getParameter", 1, minSnapshotHistoryWindowInSeconds=1)
             except OperationFailure as error:
-                if error.code in _REFUSED:
+                if error.code == _UNAUTHORIZED:
                     return History(_HISTORY_S, "the user lacks the right getParameter")
                 return History(_HISTORY_S, _first_line(error))
             return History(int(answer["minSnapshotHistoryWindowInSeconds"]))
@@ -351,7 +351,7 @@ def translated(shown: str) -> Iterator[None]:
                 f"MongoDB at {shown}: the user may not read, it lacks the right {what}; it needs the role read on the "
                 "database (docs/permissions.md)"
             ) from error
-        if error.code in _REFUSED:
+        if error.code == _AUTHENTICATION_FAILED:
             raise ServerError(f"MongoDB at {shown} refused the user or password") from error
         if "capped" in str(error):
             raise ServerError(
