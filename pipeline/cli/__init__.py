@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.demo import demo
-from pipeline.cli.engines import down, up
+from pipeline.cli.engines import down, psql, up
 from pipeline.cli.interrupt import came_by_interrupt
 from pipeline.cli.outcome import failed, interrupted
 from pipeline.cli.prune import prune
@@ -31,6 +31,7 @@ app = typer.Typer(
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
+app.command(rich_help_panel="Embedded engines", context_settings={"ignore_unknown_options": True})(psql)
 app.add_typer(quarantine, name="quarantine", rich_help_panel="The job")
 
 

@@ -14,7 +14,6 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pipeline.cli import tables, values
-from pipeline.cli.engines import psql
 from pipeline.cli.options import AsJson, Defects, Replace, Scale, Seed
 from pipeline.cli.outcome import say, show
 from pipeline.cli.progress import comparison_bars, generation_bars, mart_spinner, partition_bars
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from pipeline.marts import BuiltMart
     from pipeline.run import Run
     from pipeline.verify import Comparison
-
-_PICK_WITHOUT_JQ = """python3 -c 'import json, sys; print(json.load(sys.stdin)["postgres"])'"""
 
 
 def demo(
@@ -132,7 +129,6 @@ def _top(connections: "Connections", built: list["BuiltMart"]) -> dict[str, list
 def _what_next(home: Path, seconds: float) -> Text:
     """Tell where everything is, and what may be tried next."""
     etl = _program()
-    pick = "jq -r .postgres" if shutil.which("jq") else _PICK_WITHOUT_JQ
     lines = [
         f"Done in {seconds:.1f} s. The tables are in replica and marts, schemas of PostgreSQL and databases of",
         "ClickHouse; the books are in PostgreSQL's schema etl. Embedded engines keep their data under",
@@ -140,7 +136,7 @@ def _what_next(home: Path, seconds: float) -> Text:
         "",
         "Look at it:",
         f"  {etl} up        # lets them run on, and prints their URIs",
-        f"""  {psql()} "$({etl} up --json | {pick})" -c 'TABLE marts.user_activity LIMIT 5'""",
+        f"  {etl} psql -c 'TABLE marts.user_activity LIMIT 5'",
         f"  {etl} status    # which moment each table shows, and what is in quarantine",
         f"  {etl} down",
         "With servers of your own:",

@@ -8,8 +8,11 @@ and the next command finds its engines, uses them, and stops them.
 
 import fcntl
 import json
+import logging
+import os
 import signal
 import threading
+import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -25,6 +28,7 @@ from pipeline.embedded.clickhouse import ClickHouse
 from pipeline.embedded.engine import Engine
 from pipeline.embedded.mongo import Mongo
 from pipeline.embedded.postgres import Postgres
+from pipeline.embedded.private import close_to_others, open_private
 from pipeline.errors import EngineError, ServerError
 from pipeline.settings import Settings
 
@@ -32,6 +36,9 @@ __all__ = ["NAMES", "Uris", "down", "engines", "full_disk", "running", "up"]
 
 _ENGINES: dict[str, type[Engine]] = {kind.name: kind for kind in (Mongo, Postgres, ClickHouse)}
 NAMES = tuple(_ENGINES)
+_SECONDS_TO_TELL = 3.0
+_SECONDS_FOR_OURS = 180.0  # starting and stopping take a minute each at most
+log = logging.getLogger(__name__)
 _CLOCK_SLACK_S = 2.0  # a process's start is computed from the boot time, which moves when the clock is set
 
 
@@ -135,7 +142,7 @@ def _in_use(home: Path, names: Collection[str]) -> Iterator[Uris]:
 
 def _start(home: Path, names: Collection[str]) -> Uris:
     """Start at the same time what doesn't run; on any failure stop again what was started here."""
-    before = set(running(home))
+    before = {name for name, kind in _ENGINES.items() if kind(home).find()}
     try:
         with ThreadPoolExecutor(len(_ENGINES)) as pool:
             chosen = [_ENGINES[name](home) for name in names]
@@ -162,7 +169,8 @@ def _kept_file(home: Path) -> Path:
 def _keep(home: Path) -> None:
     """Note that ``etl up`` wants the running engines to stay; their start times tell them from later ones."""
     started = {name: p.create_time() for name, kind in _ENGINES.items() if (p := kind(home).find())}
-    _kept_file(home).write_text(json.dumps(started))
+    with open_private(_kept_file(home), "w") as file:
+        json.dump(started, file)
 
 
 def _kept(home: Path) -> set[str]:
@@ -179,7 +187,8 @@ def _prepared(home: Path) -> Path:
     home = home.resolve()
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (home / "log").mkdir(exist_ok=True)
+        close_to_others(home)
+        (home / "log").mkdir(mode=0o700, exist_ok=True)
         with _lock_file(home, "lock"):
             return home
     except OSError as error:
@@ -187,15 +196,62 @@ def _prepared(home: Path) -> Path:
 
 
 def _lock_file(home: Path, name: str) -> IO[bytes]:
-    return (home / name).open("ab")
+    return open_private(home / name, "ab")
 
 
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
     """Let one process (or thread) at a time start and stop engines."""
     with _lock_file(home, "lock") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _await_lock(home, lock)
         yield
+
+
+def _await_lock(home: Path, lock: IO[bytes]) -> None:
+    """Wait for our turn; another command needs a minute at most, a stranger may keep the lock for ever.
+
+    Raises:
+        EngineError: Somebody else holds the lock.
+    """
+    began, told = time.monotonic(), False
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            waited, holder = time.monotonic() - began, _holder(lock)
+        if waited > _SECONDS_FOR_OURS or (waited > _SECONDS_TO_TELL and not _is_command(holder)):
+            raise EngineError(f"The lock of {home} is held by {_named(holder)}: end it, or set ETL_HOME to a folder.")
+        if waited > _SECONDS_TO_TELL and not told:
+            log.warning("waiting for %s, which starts or stops engines of %s", _named(holder), home)
+            told = True
+        time.sleep(0.05)
+
+
+def _holder(lock: IO[bytes]) -> psutil.Process | None:
+    """Return the process that holds the lock, as far as the kernel tells."""
+    inode = f":{os.fstat(lock.fileno()).st_ino}"
+    with suppress(OSError, ValueError, psutil.Error):
+        for line in Path("/proc/locks").read_text().splitlines():
+            parts = line.split()
+            if "->" not in parts and "WRITE" in parts and parts[5].endswith(inode):
+                return psutil.Process(int(parts[4]))
+    return None
+
+
+def _is_command(process: psutil.Process | None) -> bool:
+    """Say whether it is a Python of ours, which is what commands, tests and notebooks are."""
+    try:
+        return process is not None and process.uids().real == os.getuid() and "python" in process.exe()
+    except psutil.Error:
+        return False
+
+
+def _named(process: psutil.Process | None) -> str:
+    try:
+        return f"process {process.pid} ({process.name()} of {process.username()})" if process else "another process"
+    except psutil.Error:
+        return "another process"
 
 
 @contextmanager

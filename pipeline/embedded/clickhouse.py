@@ -7,6 +7,7 @@ import sys
 import psutil
 
 from pipeline.embedded.engine import Engine
+from pipeline.embedded.private import make_private
 
 _MOST_MEMORY = 4 << 30
 
@@ -19,11 +20,12 @@ class ClickHouse(Engine):
     wheel = "chdb-core"
     folder_flag = "--path"
     port_flag = "--port"
+    program = "pipeline.chdb_server"
 
     def prepare(self) -> None:
         """Create the folder; chDB mends itself."""
         self.wheel_file("chdb/_chdb.abi3.so")
-        self.data.mkdir(parents=True, exist_ok=True)
+        make_private(self.data)
         if not self.password_file.exists():
             self.new_password()
 

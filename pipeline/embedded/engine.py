@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import psutil
 
+from pipeline.embedded.private import open_private
 from pipeline.errors import EngineError
 
 _SECONDS_TO_START = 60.0
@@ -25,6 +26,7 @@ _PORTS_TO_TRY = 3
 _NO_SPACE = "No space left on device"
 _FEWEST_FILES, _FILES = 256, 65_536  # with too few an engine may neither start nor end
 _LATELY_S = 60.0
+_MARK = "ETL_ENGINE_OF"
 _MISSING_LIBRARY = re.compile(r"loading shared libraries: ([^:]+):")
 
 
@@ -40,6 +42,7 @@ class Engine(ABC):
         wheel: The distribution that brings it.
         folder_flag: The argument before the folder of the data.
         port_flag: The argument before the port.
+        program: A part of its arguments that tells it from other programs.
         stop_signal: Asks for an orderly end at once.
     """
 
@@ -48,11 +51,12 @@ class Engine(ABC):
     wheel: ClassVar[str]
     folder_flag: ClassVar[str]
     port_flag: ClassVar[str]
+    program: ClassVar[str]
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
     def __init__(self, home: Path) -> None:
         """Take the home folder (absolute) under which the engine keeps its data and its log."""
-        self.folder = home / self.name
+        self.home, self.folder = home, home / self.name
         self.data = self.folder / "data"
         self.log = home / "log" / f"{self.name}.log"
 
@@ -76,7 +80,7 @@ class Engine(ABC):
         """Return the process that owns our data, if there is one."""
         for process in psutil.process_iter():
             try:
-                if self._owns(process.cmdline()) and process.uids().real in self.users():
+                if self._owns(process.cmdline()) and process.uids().real in self.users() and self._bears_mark(process):
                     return process
             except psutil.Error:  # gone meanwhile, or not ours to look at
                 continue
@@ -98,6 +102,8 @@ class Engine(ABC):
         """
         if process := self.find():
             port = self.port_of(process)
+            if not self.password_file.exists():
+                raise self.failed("it runs without a password, since an earlier version: stop it by etl down")
             self._await_ready(process, port)
             return port
         self.prepare()
@@ -151,12 +157,32 @@ class Engine(ABC):
         """Make a password and keep it where only we can read it."""
         password = secrets.token_urlsafe(24)
         self.password_file.unlink(missing_ok=True)
-        self.password_file.touch(mode=0o600)
-        self.password_file.write_text(password)
+        with open_private(self.password_file, "w") as file:
+            file.write(password)
         return password
 
     def _owns(self, arguments: list[str]) -> bool:
         return _after(arguments, self.folder_flag) == str(self.data) and _after(arguments, self.port_flag) is not None
+
+    def _bears_mark(self, process: psutil.Process) -> bool:
+        """Say whether we started it: whoever only names the same folder in his arguments is not to be stopped."""
+        with suppress(psutil.AccessDenied):
+            if mark := process.environ().get(_MARK):
+                return mark == self._mark()
+        return any(self.program in argument for argument in process.cmdline())  # of an earlier version, without a mark
+
+    def _mark(self) -> str:
+        """Return what the engines of this home bear in their environment, which only we and root can read."""
+        file = self.home / "mark"
+        if not file.exists():
+            mark = secrets.token_urlsafe(24)
+            mine = file.with_name(mark)
+            with open_private(mine, "w") as new:
+                new.write(mark)
+            with suppress(FileExistsError):  # engines start at once: the first one's mark counts
+                os.link(mine, file)
+            mine.unlink()
+        return file.read_text()
 
     def _choose_port(self) -> int:
         """Take the port of the last time if it is free (people note URIs), else any free one."""
@@ -165,7 +191,8 @@ class Engine(ABC):
             port = _free_port(int(note.read_text()))
         except (OSError, ValueError, OverflowError):
             port = _free_port(0)
-        note.write_text(str(port))
+        with open_private(note, "w") as file:
+            file.write(str(port))
         return port
 
     def _may_retry(self, port: int) -> bool:
@@ -180,11 +207,11 @@ class Engine(ABC):
             raise self.failed(
                 f"it may open {files} files only, and needs {_FEWEST_FILES}; raise that by ulimit -n 4096"
             )
-        self.log.parent.mkdir(exist_ok=True)
+        self.log.parent.mkdir(mode=0o700, exist_ok=True)
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".log.1"))  # what the engine said before a crash
         arguments = self.command(port)
-        with self.log.open("wb") as log:
+        with open_private(self.log, "wb") as log:
             # A session of its own: Ctrl-C in the terminal must reach us alone, we stop the engines in order.
             # /usr/bin/env, for a broken locale in the caller's environment keeps MongoDB and PostgreSQL from starting.
             process = subprocess.Popen(
@@ -193,6 +220,8 @@ class Engine(ABC):
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env=os.environ | {_MARK: self._mark()},
+                umask=0o077,
             )
         process.returncode = 0  # from here on psutil looks after it: no warning that it outlives this object
         return psutil.Process(process.pid)

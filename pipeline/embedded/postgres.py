@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from pipeline.embedded.engine import Engine
+from pipeline.embedded.private import make_private
 
 _NAME = "etl"  # of the database and its owner
 _CONFIGURATION = {
@@ -38,12 +39,13 @@ class Postgres(Engine):
     wheel = "pgserver"
     folder_flag = "-D"
     port_flag = "-p"
+    program = "postgres"
     stop_signal = signal.SIGINT  # "fast": SIGTERM would wait for the clients
 
     def prepare(self) -> None:
         """Create the cluster (in another folder, then renamed: a crash leaves none half made), or mend it."""
         self._program("postgres")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private(self.folder)
         if not (self.data / "PG_VERSION").exists():
             self._create()
         elif not self.password_file.exists():

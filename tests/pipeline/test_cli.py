@@ -23,6 +23,7 @@ from pymongo import MongoClient
 
 import pipeline.status
 from pipeline import cli, embedded
+from pipeline.cli.engines import without_password
 from pipeline.connections import Connections
 from pipeline.settings import Settings
 from pipeline.stores.postgres import Postgres
@@ -445,6 +446,22 @@ def test_the_demo_twice_and_what_it_promises_to_be_there(home: Path) -> None:
     assert embedded.running(home) == {}
 
 
+@pytest.mark.parametrize(
+    ("uri", "shown", "password"),
+    [
+        (
+            "postgresql://me:a%40b@host:1,other/db?sslmode=require",
+            "postgresql://me@host:1,other/db?sslmode=require",
+            "a@b",
+        ),
+        ("postgresql://me@host/db?password=x%26&connect_timeout=1", "postgresql://me@host/db?connect_timeout=1", "x&"),
+        ("postgres://[::1]/db", "postgres://[::1]/db", None),
+    ],
+)
+def test_psql_is_called_without_the_password(uri: str, shown: str, password: str | None) -> None:
+    assert without_password(uri) == (shown, password)
+
+
 def test_up_status_down(home: Path) -> None:
     uris = _run(home, "up", "--json")
     assert uris.code == 0
@@ -452,7 +469,10 @@ def test_up_status_down(home: Path) -> None:
     assert embedded.running(home) == uris.json
     for_people = _run(home, "up", ETL_MONGO_URI="mongodb://elsewhere")
     assert all(uri in for_people.out for uri in uris.json.values())
-    assert re.search(rf"psql\S* '?{re.escape(uris.json['postgres'])}", for_people.out)
+    assert "etl psql" in for_people.out
+    told = _run(home, "psql", "-Atc", "SELECT current_user || ' ' || count(*) FROM marts.user_activity")
+    assert (told.code, told.out.split()[0]) == (0, "etl")
+    assert _run(home, "psql", "-c", "nonsense").code == 1
     assert "ETL_MONGO_URI is set" in for_people.err
     state = _run(home, "status", "--json").json
     assert state["engines"] == ["clickhouse", "mongo", "postgres"]

@@ -94,22 +94,19 @@ def test_a_sync_on_a_full_disk_loses_no_deletion(copied: Any, full_disk: Callabl
 
 def test_a_deletion_that_can_not_end_is_given_up_and_done_later(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _delete_and_change(copied)
-    monkeypatch.setattr(ClickHouse, "patience", 0.5)
-    # Not by SYSTEM STOP MERGES of the table alone: a name that another run's exchange gave away would stay stopped.
+    said = r"could not delete from replica\.\w+: in 0.5 s nothing got done .*merges"
+    pending = "SELECT count() FROM system.mutations WHERE database = 'replica' AND NOT is_done AND NOT is_killed"
     copied.change_clickhouse("SYSTEM STOP MERGES")
     try:
-        for _ in range(2):
-            with pytest.raises(
-                EtlError, match=r"could not delete from replica\.\w+: in 0.5 s nothing got done .*merges"
-            ):
-                sync(copied.connections, NAMES)
-            with copied.another() as other, other.postgres.transaction():
-                other.postgres.execute("SET LOCAL lock_timeout = '1s'")
-                books.lock_publishing(other.postgres)
-            pending = (
-                "SELECT count() FROM system.mutations WHERE database = 'replica' AND NOT is_done AND NOT is_killed"
-            )
-            assert copied.clickhouse(pending) == [(0,)]
+        with monkeypatch.context() as patched:
+            patched.setattr(ClickHouse, "patience", 0.5)
+            for _ in range(2):
+                with pytest.raises(EtlError, match=said):
+                    sync(copied.connections, NAMES)
+                with copied.another() as other, other.postgres.transaction():
+                    other.postgres.execute("SET LOCAL lock_timeout = '1s'")
+                    books.lock_publishing(other.postgres)
+                assert copied.clickhouse(pending) == [(0,)]
     finally:
         copied.change_clickhouse("SYSTEM START MERGES")
     sync(copied.connections, NAMES)

@@ -1,7 +1,9 @@
 """The embedded engines on real processes: they start, share, survive crashes, and leave nothing behind."""
 
 import os
+import re
 import signal
+import socket
 import socketserver
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import pytest
 from adbc_driver_postgresql import dbapi
 from pydantic import SecretStr
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 
 from pipeline import embedded
 from pipeline.embedded import ClickHouse, Mongo, Postgres, Uris, postgres
@@ -151,6 +154,79 @@ def test_engines_are_durable_and_listen_on_the_loopback_only(home: Path) -> None
         dbapi.connect(uris.postgres.replace("etl:", "etl:wrong")).close()
     assert (home / "postgres" / "password").stat().st_mode & 0o077 == 0
     assert home.stat().st_mode & 0o077 == 0
+
+
+def test_mongodb_wants_its_password(home: Path) -> None:
+    uri = embedded.up(home, ["mongo"]).mongo
+    for other in (uri.replace("etl:", "etl:wrong"), re.sub("//.*@", "//", uri).replace("&authSource=admin", "")):
+        with MongoClient(other) as client, pytest.raises(OperationFailure, match=r"[Aa]uthentication"):
+            client.etl.trace.insert_one({"_id": 1})
+
+
+def test_homes_that_are_older_than_their_passwords_get_them(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As earlier versions left them: no user in MongoDB, no files of passwords, rights for everybody."""
+    command = Mongo.command
+    open_door = [one for one in command(Mongo(home.resolve()), 1) if one not in ("--auth", "--keyFile")]
+    open_door.remove(str(home.resolve() / "mongo" / "key"))
+    Mongo(home.resolve()).data.mkdir(parents=True)
+    at = open_door.index("--port") + 1
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        open_door[at] = str(free.getsockname()[1])
+    with subprocess.Popen(open_door, stdout=subprocess.DEVNULL) as old:
+        with MongoClient(f"127.0.0.1:{open_door[at]}", directConnection=True) as client:
+            members = [{"_id": 0, "host": f"127.0.0.1:{open_door[at]}"}]
+            client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
+            while not client.admin.command("hello")["isWritablePrimary"]:
+                time.sleep(0.05)
+            client.etl.trace.insert_one({"_id": 1})
+        with pytest.raises(EngineError, match="runs without a password, since an earlier version: stop it by etl down"):
+            embedded.up(home, ["mongo"])
+        assert embedded.down(home) == ("mongo",)
+        old.wait()
+    home.chmod(0o755)
+    with MongoClient(embedded.up(home, ["mongo"]).mongo) as client:
+        assert client.etl.trace.count_documents({}) == 1
+
+
+def test_a_home_is_closed_to_others_whoever_made_it(home: Path) -> None:
+    before = os.umask(0)
+    try:
+        (home / "mongo").mkdir(parents=True, mode=0o777)
+        (home / "users").touch(mode=0o666)
+        embedded.up(home)
+        embedded.down(home)
+    finally:
+        os.umask(before)
+    paths = [one for one in (home, *home.rglob("*")) if not one.is_symlink()]
+    assert [one for one in paths if one.stat().st_mode & 0o077] == []
+
+
+def test_a_lock_that_a_stranger_holds_is_told(home: Path) -> None:
+    home.mkdir()
+    with subprocess.Popen(["flock", str(home / "lock"), "sleep", "60"]) as stranger:
+        time.sleep(0.3)
+        began = time.monotonic()
+        with pytest.raises(EngineError, match=r"The lock of .* is held by process \d+ \(\w+ of .*\): end it"):
+            embedded.up(home)
+        assert time.monotonic() - began < 30
+        for child in psutil.Process(stranger.pid).children():
+            child.kill()
+        stranger.kill()
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_who_only_names_our_folder_is_not_stopped(home: Path, marked: bool) -> None:
+    embedded.up(home, ["postgres"])
+    embedded.down(home)
+    names = ["x", "--path", str(home.resolve() / "clickhouse" / "data"), "--port", "1"]
+    program = "import time; time.sleep(60)" + "  # pipeline.chdb_server" * marked
+    environment = os.environ | ({"ETL_ENGINE_OF": "another home"} if marked else {})
+    with subprocess.Popen([sys.executable, "-c", program, *names], env=environment) as stranger:
+        time.sleep(0.2)
+        assert embedded.running(home) == {}
+        assert embedded.down(home) == ()
+        assert stranger.poll() is None
+        stranger.kill()
 
 
 def test_engines_that_were_killed_come_back_with_their_data(home: Path) -> None:

@@ -337,8 +337,10 @@ def _alone(home: Path) -> tuple[subprocess.Popen[bytes], int]:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     command = engine.command(port)
-    at = command.index("--replSet")
-    return subprocess.Popen(command[:at] + command[at + 2 :], stdout=subprocess.DEVNULL), port
+    for flag, length in (("--replSet", 2), ("--auth", 3)):  # --auth is followed by --keyFile and its path
+        at = command.index(flag)
+        del command[at : at + length]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL), port
 
 
 def test_a_server_that_is_no_replica_set_is_told(tmp_path: Path) -> None:

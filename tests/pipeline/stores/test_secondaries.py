@@ -26,7 +26,10 @@ def _node(port: int) -> pymongo.MongoClient[Any]:
 def _start(home: Path, port: int) -> subprocess.Popen[bytes]:
     engine = embedded.Mongo(home)
     engine.prepare()
-    return subprocess.Popen(engine.command(port), stdout=subprocess.DEVNULL)
+    command = engine.command(port)
+    at = command.index("--auth")
+    del command[at : at + 3]  # with --keyFile and its path
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,30 @@
+"""Folders and files of a home: for its owner alone, whoever made the home and whatever the umask."""
+
+import os
+from pathlib import Path
+from typing import IO, Any
+
+
+def open_private(file: Path, mode: str) -> IO[Any]:
+    """Open a file that, if it is made, only its owner can read."""
+    return open(file, mode, opener=lambda path, flags: os.open(path, flags, 0o600))
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it, that only its owner can enter."""
+    if not folder.is_dir():
+        if not folder.parent.exists():
+            make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def close_to_others(home: Path) -> None:
+    """Take all rights on a home and what is in it from others; of a home that is closed nothing has to be done."""
+    if not home.stat().st_mode & 0o077:
+        return
+    home.chmod(0o700)
+    for folder, folders, files in os.walk(home):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode & 0o700)
