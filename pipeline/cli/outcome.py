@@ -37,7 +37,7 @@ def show(values: Mapping[str, Any], *parts: RenderableType, as_json: bool) -> No
         return
     to = console()
     for part in parts:
-        to.print(part)
+        to.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
 
 
 def say(text: str) -> None:
