@@ -80,7 +80,7 @@ def connect(settings: Settings) -> Iterator[Connections]:
     with ExitStack() as stack:
         mongo = Mongo(_secret(settings.mongo_uri, "ETL_MONGO_URI"), settings.mongo_database)
         stack.callback(mongo.close)
-        postgres = Postgres(_secret(settings.postgres_uri, "ETL_POSTGRES_URI"))
+        postgres = Postgres(_secret(settings.postgres_uri, "ETL_POSTGRES_URI"), settings.wait)
         stack.callback(postgres.close)
         clickhouse = ClickHouse(_secret(settings.clickhouse_uri, "ETL_CLICKHOUSE_URI"), int(settings.memory))
         stack.callback(clickhouse.close)

@@ -21,6 +21,8 @@ _TRUTH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0":
 # Below this the libraries themselves (170 MB) leave no room for a partition.
 _LEAST_MEMORY = ByteSize(256 * 2**20)
 
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 _DAYS = Field(ge=1, le=36_500)
 
 _PORT = r"(?:\d{0,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
@@ -31,6 +33,12 @@ _READABLE = re.compile(rf"[a-z+]+://{_USER}{_HOST}(?:,{_HOST})*(?:/[^@?]*)?(?:\?
 
 def _paths(value: object) -> object:
     return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+
+def _seconds(value: object) -> object:
+    """Read a time such as ``90``, ``90s``, ``10min`` or ``1h``."""
+    found = _SPAN.fullmatch(value.strip()) if isinstance(value, str) else None
+    return float(found[1]) * _SECONDS[found[2] or "s"] if found else value
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ class Settings(BaseSettings):
         clickhouse_uri: ``https://...``, or ``http://...`` without TLS.
         contracts: Folders of a user's own contracts (in ``ETL_CONTRACTS`` joined by ``:``).
         memory: Bytes that the process may take; servers are not counted.
+        wait: Seconds for which a command waits for another one that publishes.
         keep_details_days: For how long the books keep plan, accounts, drift and times of a run.
         keep_runs_days: For how long they keep the run itself.
         keep_resolved_days: For how long they keep documents that are not refused any more.
@@ -75,6 +84,7 @@ class Settings(BaseSettings):
     clickhouse_uri: SecretStr | None = None
     contracts: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_paths)] = ()
     memory: ByteSize = ByteSize(2**30)
+    wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 600.0
     keep_details_days: Annotated[int, _DAYS] = Retention.details
     keep_runs_days: Annotated[int, _DAYS] = Retention.runs
     keep_resolved_days: Annotated[int, _DAYS] = Retention.resolved
@@ -141,6 +151,8 @@ def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
         return f"There is no setting {field}"
     if field == "memory" and kind.startswith("byte_size"):
         message = "must be a size like 512MiB or 1GiB"
+    if field == "wait":
+        message = "must be a time like 90s, 10min or 1h, up to a day"
     if field.endswith("_days"):
         message = "must be a whole number of days from 1 to 36500"
     if kind == "string_pattern_mismatch":

@@ -16,6 +16,7 @@ from pipeline.books.ledger import (
     seconds,
     unloaded,
 )
+from pipeline.books.locks import lock_publishing
 from pipeline.books.moments import as_number, as_timestamp
 from pipeline.books.publications import (
     Publication,
@@ -40,7 +41,7 @@ from pipeline.books.runs import (
     statuses,
     unsettled,
 )
-from pipeline.books.schema import lock_publishing, prepare
+from pipeline.books.schema import prepare
 
 __all__ = [
     "Account",

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.books.locks import lock
 from pipeline.stores.postgres import Postgres
 
 
@@ -65,8 +66,7 @@ def plan_of(postgres: Postgres, run_id: str) -> list[dict[str, Any]] | None:
 
 def lock_partition(postgres: Postgres, run_id: str, partition: int) -> None:
     """Let one process at a time load a partition, until the transaction ends."""
-    name = f"{run_id}/{partition}"
-    postgres.rows("SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))::text", name)
+    lock(postgres, f"{run_id}/{partition}", f"loading partition {partition} of run {run_id}")
 
 
 def is_loaded(postgres: Postgres, run_id: str, partition: int) -> bool:

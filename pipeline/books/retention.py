@@ -6,7 +6,7 @@ each that was published, those that refused what is in quarantine, and those tha
 
 from dataclasses import dataclass
 
-from pipeline.books.schema import LOCK
+from pipeline.books.locks import LOCK, lock
 from pipeline.settings import Retention
 from pipeline.stores.postgres import Postgres, Row
 
@@ -67,7 +67,7 @@ def prune(postgres: Postgres, retention: Retention) -> list[Pruned]:
         postgres: Where the books are.
         retention: How long what is kept.
     """
-    postgres.rows(f"SELECT pg_advisory_xact_lock({_LOCK})::text")  # two at once would wait for each other's rows
+    lock(postgres, _LOCK, "pruning the books")  # two at once would wait for each other's rows
     return [_pruned(rule, postgres.rows(rule.removal)) for rule in _rules(retention)]
 
 

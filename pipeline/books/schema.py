@@ -3,9 +3,9 @@
 import re
 from hashlib import md5
 
+from pipeline.books.locks import lock_publishing
 from pipeline.stores.postgres import Postgres
 
-LOCK = 7_305_101_001  # an arbitrary number that stands for the books among PostgreSQL's advisory locks
 _QUARANTINE = (
     "collection text NOT NULL, id_hash bytea NOT NULL, _id text NOT NULL, bson bytea NOT NULL, reasons jsonb NOT NULL"
 )
@@ -83,7 +83,7 @@ def prepare(postgres: Postgres) -> None:
         if _is_there(postgres):
             return
         # Two commands may come here at once, and CREATE ... IF NOT EXISTS is no protection against that.
-        postgres.rows(f"SELECT pg_advisory_xact_lock({LOCK})::text")
+        lock_publishing(postgres)
         postgres.execute(*_TABLES)
         if not postgres.rows("SELECT to_regclass('etl.checkpoints') IS NOT NULL")[0][0]:
             postgres.execute(*_CHECKPOINTS)
@@ -108,8 +108,3 @@ def _is_there(postgres: Postgres) -> bool:
 def _has(postgres: Postgres, table: str, column: str) -> bool:
     query = "SELECT count(*) FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname = $2::text"
     return bool(postgres.rows(query, table, column)[0][0])
-
-
-def lock_publishing(postgres: Postgres) -> None:
-    """Let one publish at a time pass, until the transaction ends."""
-    postgres.rows(f"SELECT pg_advisory_xact_lock({LOCK})::text")

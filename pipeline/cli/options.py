@@ -25,6 +25,12 @@ MaxQuarantined = Annotated[
     str | None,
     typer.Option(metavar="N|P%", help="Publish nothing if more documents are refused.", show_default="no limit"),
 ]
+Wait = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME", help="For how long another command is waited for, such as 90s or 5min.", show_default="10min"
+    ),
+]
 NewSource = Annotated[
     bool, typer.Option("--new-source", help="Take over what was copied from another server or database.")
 ]

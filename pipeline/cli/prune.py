@@ -6,13 +6,14 @@ import typer
 from rich.text import Text
 
 from pipeline.cli import tables
-from pipeline.cli.options import AsJson
+from pipeline.cli.options import AsJson, Wait
 from pipeline.cli.outcome import show
 from pipeline.cli.sessions import connected
 
 
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Remove from the books what is old: details of runs, runs, and documents that are not refused any more.
@@ -27,7 +28,7 @@ def prune(
     """
     from pipeline.prune import prune as remove
 
-    with connected() as connections:
+    with connected(wait=wait) as connections:
         found = remove(connections, dry_run=dry_run)
     rows = [(one.table, one.what, one.older_than_days, one.rows) for one in found]
     title = "Would be pruned; nothing is removed yet" if dry_run else "Pruned"

@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pipeline.cli import tables
-from pipeline.cli.options import AsJson, Collections
+from pipeline.cli.options import AsJson, Collections, Wait
 from pipeline.cli.outcome import say, show
 from pipeline.cli.sessions import bookkeeper, connected
 from pipeline.errors import UsageError
@@ -99,7 +99,7 @@ def export(
 
 
 @app.command("replay")
-def replay(collections: Collections = None, as_json: AsJson = False) -> None:
+def replay(collections: Collections = None, wait: Wait = None, as_json: AsJson = False) -> None:
     """Retry the refused documents under the contracts of today, and load those that are lawful now.
 
     They are taken as they were at the moment that the stores show. What was mended
@@ -107,7 +107,7 @@ def replay(collections: Collections = None, as_json: AsJson = False) -> None:
     """
     from pipeline.amend import replay as retry
 
-    with connected() as connections:
+    with connected(wait=wait) as connections:
         found = retry(connections, collections or ())
     rows = [(one.collection, one.retried, one.loaded, one.refused, one.changed) for one in found]
     headings = ("collection", "retried", "loaded", "still refused", "of these changed in MongoDB since")

@@ -22,17 +22,19 @@ _FEWEST_FILES = 64  # with fewer the libraries end without a sentence, some of t
 
 
 @contextmanager
-def connected(*, embedded: bool = False) -> Iterator["Connections"]:
+def connected(*, embedded: bool = False, wait: str | None = None) -> Iterator["Connections"]:
     """Open the connections to all three servers.
 
     Args:
         embedded: Use embedded engines only, whatever URIs the environment names.
+        wait: For how long another command is waited for, such as ``90s``; None for what the environment says.
     """
     _refuse_few_files()
     from pipeline.connections import connect
     from pipeline.settings import Settings
 
-    with _served(Settings.load(), embedded=embedded) as settings, connect(settings) as connections:
+    given = {} if wait is None else {"wait": wait}
+    with _served(Settings.load(**given), embedded=embedded) as settings, connect(settings) as connections:
         yield connections
 
 
@@ -66,7 +68,7 @@ def bookkeeper() -> Iterator["Postgres | None"]:
         return
     with _served(settings, needed=["postgres"]) as complete:
         assert complete.postgres_uri is not None
-        with closing(Postgres(complete.postgres_uri.get_secret_value())) as postgres:
+        with closing(Postgres(complete.postgres_uri.get_secret_value(), settings.wait)) as postgres:
             yield postgres
 
 

@@ -7,7 +7,18 @@ import typer
 
 from pipeline.cli import tables, values
 from pipeline.cli.interrupt import came_by_interrupt
-from pipeline.cli.options import AsJson, Collections, Defects, MaxQuarantined, NewSource, Replace, Scale, Seed, Targets
+from pipeline.cli.options import (
+    AsJson,
+    Collections,
+    Defects,
+    MaxQuarantined,
+    NewSource,
+    Replace,
+    Scale,
+    Seed,
+    Targets,
+    Wait,
+)
 from pipeline.cli.outcome import say, say_error, show
 from pipeline.cli.progress import comparison_bars, generation_bars, mart_spinner, partition_bars
 from pipeline.cli.sessions import connected, source
@@ -61,6 +72,7 @@ def replicate(
     target: Targets = None,
     max_quarantined: MaxQuarantined = None,
     new_source: NewSource = False,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy collections into PostgreSQL and ClickHouse, all as they were at one moment.
@@ -78,7 +90,7 @@ def replicate(
     from pipeline.connections import TARGETS
     from pipeline.replicate import replicate as copy
 
-    with connected() as connections, partition_bars() as progress:
+    with connected(wait=wait) as connections, partition_bars() as progress:
         run, accounts = copy(
             connections, collections or (), target or TARGETS, progress, max_quarantined, new_source=new_source
         )
@@ -98,6 +110,7 @@ def sync(
     follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(metavar="SECONDS", min=0.0, help="How long --follow rests in between.")] = 5.0,
     max_quarantined: MaxQuarantined = None,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring the copies to the present moment: only documents that were changed since are read.
@@ -113,7 +126,7 @@ def sync(
     from pipeline import books
     from pipeline.sync import sync as take_over
 
-    with connected() as connections:
+    with connected(wait=wait) as connections:
         if follow:
             found, drift = _followed(connections, collections or (), every, max_quarantined), []
         else:
@@ -131,6 +144,7 @@ def verify(
     repair: Annotated[
         bool, typer.Option("--repair", help="Read what differs again, put it right, and verify it again.")
     ] = False,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Prove that the stores hold exactly what MongoDB held, by comparing every value.
@@ -147,7 +161,7 @@ def verify(
     from pipeline.connections import TARGETS
     from pipeline.verify import verify as compare
 
-    with connected() as connections, comparison_bars() as progress:
+    with connected(wait=wait) as connections, comparison_bars() as progress:
         found = compare(connections, collections or (), target or TARGETS, progress)
         mended = mend(connections, found) if repair else []
         if mended:
@@ -162,6 +176,7 @@ def marts(
         list[str] | None,
         typer.Argument(metavar="MART", help="Such as user_activity.", show_default="all"),
     ] = None,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Compute the marts from the replicated tables and write them to both stores.
@@ -172,7 +187,7 @@ def marts(
     """
     from pipeline.marts import build
 
-    with connected() as connections, mart_spinner() as progress:
+    with connected(wait=wait) as connections, mart_spinner() as progress:
         built = build(connections, names or (), progress=progress)
     show(values.marts(built), tables.marts(built), as_json=as_json)
 

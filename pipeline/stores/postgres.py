@@ -50,16 +50,17 @@ class Postgres:
 
     Args:
         uri: Connection string.
+        wait: Seconds for which another one's lock is waited for.
     """
 
     name = "postgres"
 
-    def __init__(self, uri: str) -> None:
-        self._uri, self._shown = uri, remember(uri)
+    def __init__(self, uri: str, wait: float = 600.0) -> None:
+        self._uri, self._shown, self.wait = uri, remember(uri), wait
         with self._translated():
             self.connection = adbc_driver_postgresql.dbapi.connect(uri)
         # Rows must read the same whatever the server's defaults are.
-        self.execute("SET TIME ZONE 'UTC'", "SET extra_float_digits = 1")
+        self.execute("SET TIME ZONE 'UTC'", "SET extra_float_digits = 1", f"SET lock_timeout = {self._lock_timeout}")
         self.connection.commit()
 
     def close(self) -> None:
@@ -467,13 +468,19 @@ class Postgres:
         Whoever comes to read while we wait for those who do queues up behind us, so we don't wait for long, but often.
         """
         names = ", ".join([*(f"{quoted(staging.schema)}.{quoted(name)}" for name in tables), *others])
+        patience = self._lock_timeout
         self.execute(f"SET LOCAL lock_timeout = '{_BLINK}'", "SAVEPOINT waiting")
         for _ in _tries():
             with suppress(LockedError):
-                self.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE", "SET LOCAL lock_timeout = DEFAULT")
+                self.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE", f"SET LOCAL lock_timeout = {patience}")
                 return
             self.execute("ROLLBACK TO SAVEPOINT waiting")
         raise EtlError(_IN_THE_WAY)
+
+    @property
+    def _lock_timeout(self) -> int:
+        """Milliseconds for which the server waits for a lock; 0 would mean for ever, and few of them is no failure."""
+        return max(int(self.wait * 1000), 1_000)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -31,7 +31,10 @@ def translated(error: adbc_driver_manager.Error, shown: str) -> EtlError:
     primary = details.get("PG_DIAG_MESSAGE_PRIMARY", "") or _plain(str(error))
     message, state = " ".join((primary, *_more(details))), error.sqlstate or ""
     if state == _LOCK_NOT_AVAILABLE:
-        return LockedError(f"PostgreSQL at {shown}: {message}")
+        return LockedError(
+            f"PostgreSQL at {shown}: {message}: another session held a lock for longer than "
+            "is waited for (--wait, ETL_WAIT); end it (pg_stat_activity shows it), and run the command again"
+        )
     if state == INSUFFICIENT_PRIVILEGE:
         right = _right(primary, str(error))
         return ServerError(

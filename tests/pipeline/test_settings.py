@@ -53,6 +53,9 @@ def test_empty_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ETL_MEMORY", "1MiB", "ETL_MEMORY must be at least 256.0MiB"),
         ("ETL_POSTGRES_URI", "mysql://me:secret@db", "ETL_POSTGRES_URI must begin with postgresql:// or postgres://"),
         ("ETL_MONGO_URI", "localhost:27017", "ETL_MONGO_URI must begin with mongodb:// or mongodb+srv://"),
+        ("ETL_WAIT", "soon", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
+        ("ETL_WAIT", "-1", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
+        ("ETL_WAIT", "2000h", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
         ("ETL_MONGO_DATABASE", "a b", 'ETL_MONGO_DATABASE must be 1 to 63 characters without / \\ . " $ and blanks'),
     ],
 )
@@ -61,6 +64,12 @@ def test_a_bad_value_is_one_sentence(monkeypatch: pytest.MonkeyPatch, variable: 
     with pytest.raises(UsageError) as caught:
         Settings.load()
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("90", 90), ("90s", 90), ("1.5 min", 90), ("10m", 600), ("1h", 3600)])
+def test_a_time_is_read_as_people_write_it(monkeypatch: pytest.MonkeyPatch, value: str, seconds: int) -> None:
+    monkeypatch.setenv("ETL_WAIT", value)
+    assert Settings.load().wait == seconds
 
 
 def test_an_unknown_setting_is_refused() -> None:
