@@ -24,7 +24,7 @@ WORKERS ?= 3
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 READY := .venv/.ready-for
 
-.PHONY: help install demo test bench lint airflow dictionary image-check env clean FORCE
+.PHONY: help install demo test fire bench lint airflow dictionary image-check env clean FORCE
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -38,6 +38,9 @@ demo: $(READY)-demo  ## Run the whole job on embedded engines, and show what cam
 
 test: $(READY)-all lint  ## Run all checks: format, lint, types, import directions, and the tests on real engines
 	@$(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --cov --cov-report=term:skip-covered
+
+fire: $(READY)-all  ## Kill, stall and break everything for an hour, then compare every document (FIRE=5m for a short one)
+	@$(PY) -m tests.fire
 
 ROWS ?= 1000000
 RUNS ?= 3

@@ -249,8 +249,8 @@ TAMPERINGS = {
     "a child's row added": Tampering(
         "UserSessions",
         "user_sessions_actions",
-        f"INSERT INTO replica.user_sessions_actions VALUES ('{ID}', 0, 'view', '', now())",
-        f"INSERT INTO replica.user_sessions_actions__data VALUES ('{ID}', 0, 'view', '', now(), 0, 0)",
+        f"INSERT INTO replica.user_sessions_actions VALUES ('{ID}', 0, 'view', '', '2026-01-01 00:00:00')",
+        f"INSERT INTO replica.user_sessions_actions__data VALUES ('{ID}', 0, 'view', '', '2026-01-01 00:00:00', 0, 0)",
         "[0].*",
         None,
         "a row",

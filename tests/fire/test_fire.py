@@ -1,0 +1,79 @@
+"""A short fire in every run of the tests, and that the oracle finds what is wrong."""
+
+import re
+import socket
+import threading
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from adbc_driver_postgresql import dbapi
+
+from tests.fire import commands, oracle
+from tests.fire.proxy import Proxy
+from tests.fire.rounds import fire
+from tests.fire.servers import servers
+
+SECONDS = 30.0  # the round that is under way then is finished
+
+
+def test_nothing_is_lost_or_bent_under_fire(tmp_path: Path) -> None:
+    told: list[str] = []
+    report = fire(SECONDS, seed=7, folder=tmp_path, tell=told.append)
+    assert not report.wrong, (report.wrong, told)
+    assert report.rounds and report.written and report.compared and report.looks
+
+
+def test_the_oracle_finds_what_is_lost_bent_or_invented(tmp_path: Path) -> None:
+    with servers(tmp_path) as quiet:
+        for words in (("generate", "--scale", "0.005"), ("replicate",)):
+            assert commands.run(quiet, *words).code == 0
+        stores = oracle.Stores(quiet.postgres.direct_uri, quiet.clickhouse.direct_uri)
+        assert oracle.compare(quiet.mongo.uri, stores)[1] == []
+        harm = (
+            "DELETE FROM replica.user_sessions_actions "
+            "WHERE ctid IN (SELECT ctid FROM replica.user_sessions_actions LIMIT 1)",
+            "DELETE FROM replica.event_logs WHERE ctid IN (SELECT ctid FROM replica.event_logs LIMIT 1)",
+            "UPDATE replica.search_queries SET results_count = results_count + 1 "
+            "WHERE ctid IN (SELECT ctid FROM replica.search_queries LIMIT 1)",
+            "INSERT INTO replica.user_recommendations SELECT repeat('f', 24), user_id, recommended_products, "
+            "recommended_products_count, last_updated, _extra FROM replica.user_recommendations LIMIT 1",
+        )
+        with closing(dbapi.connect(quiet.postgres.direct_uri, autocommit=True)) as root, root.cursor() as cursor:
+            for statement in harm:
+                cursor.execute(statement)
+        _, wrong = oracle.compare(quiet.mongo.uri, stores)
+    assert sorted(re.match(r"(\w+): postgres (\w+)", one).groups() for one in wrong) == [  # type: ignore[union-attr]
+        ("bent", "search_queries"),
+        ("bent", "user_sessions_actions"),
+        ("invented", "user_recommendations"),
+        ("lost", "event_logs"),
+    ]
+
+
+@pytest.mark.parametrize("fault", ["silent", "reset"])
+def test_the_proxy_does_what_its_faults_say(fault: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: _echo(server), daemon=True).start()
+        proxy = Proxy(server.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=1) as client:
+            client.sendall(b"one")
+            assert client.recv(3) == b"one"
+            if fault == "reset":
+                proxy.reset()
+                with pytest.raises(ConnectionResetError):
+                    client.recv(3)
+            else:
+                with proxy.stalled():
+                    client.sendall(b"two")
+                    with pytest.raises(TimeoutError):
+                        client.recv(3)
+                assert client.recv(3) == b"two"
+        proxy.close()
+
+
+def _echo(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection, suppress(OSError):
+        while data := connection.recv(100):
+            connection.sendall(data)
