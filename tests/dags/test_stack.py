@@ -256,15 +256,17 @@ def test_health_check_of_postgres_finishes_what_a_first_start_left_undone(
     assert _ask(uris["analyst"], "SELECT count(*) > 0 FROM marts.user_activity") == [(True,)]
 
 
-def test_health_check_of_clickhouse_logs_in(engine_uris: Uris, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrong", ["", "clickhouse_password", "analyst_password"])
+def test_health_check_of_clickhouse_logs_in(engine_uris: Uris, tmp_path: Path, wrong: str) -> None:
     address = urlsplit(engine_uris.clickhouse)
     for name in ("clickhouse_password", "analyst_password"):
-        (tmp_path / name).write_text(address.password or "")
+        (tmp_path / name).write_text("another" if name == wrong else address.password or "")
     script = (ROOT / "docker/clickhouse/healthy.sh").read_text().replace("/run/etl", str(tmp_path))
     script = re.sub(r"logs_in (etl|analyst) ", f"logs_in {address.username or 'default'} ", script)
     script = script.replace("/8123", f"/{address.port}")
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == (1 if wrong else 0), done.stderr
+    assert ("can't log in" in done.stderr) == bool(wrong)
 
 
 def _check(
