@@ -1,7 +1,7 @@
 """The target PostgreSQL: bulk loads by ADBC, published in one transaction; it also keeps the books."""
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from hashlib import md5
@@ -21,15 +21,16 @@ from contracts.schema.ddl import (
     postgres_table,
     postgres_type,
     quoted,
-    quoted_names,
 )
 from contracts.schema.entity import ID, Column, Table
-from contracts.schema.kinds import BYTEWISE, JSON, NUMBER
-from pipeline.errors import EtlError
+from contracts.schema.kinds import BYTEWISE, JSON
+from pipeline.errors import DataError, EtlError
 from pipeline.redaction import remember
 from pipeline.stores import LoadFrame, Staging
 from pipeline.stores.columns import MADE, Change, Found, change, made_name, type_name
+from pipeline.stores.merge import Merge
 from pipeline.stores.postgres_errors import LockedError, translated
+from pipeline.stores.triggers import Trigger, blamed, refuse_unprovable, triggers
 
 Row = tuple[Any, ...]
 _BUILDERS = 2  # connections that build indexes at the same time
@@ -75,6 +76,7 @@ class Postgres:
         for table in staging.tables:
             self._refuse_strangers(staging.schema, table)
             self._refuse_columns(staging, table)
+        refuse_unprovable(self.rows, _quoted(staging))
         self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(staging.schema)}", f"CREATE SCHEMA {name}")
         for table in staging.tables:
             self.execute(*postgres_table(staging.name, table))
@@ -149,16 +151,23 @@ class Postgres:
         references of users survive. A table that does not exist yet is moved in.
         """
         published = [table for table in staging.tables if self._exists(staging.schema, table)]
+        refuse_unprovable(self.rows, _quoted(staging))
         changes = {table.name: self._change(staging, table) for table in published}
+        merges = {table.name: Merge(staging, table, changes[table.name].names) for table in published}
         self._at_moments(statement for one in changes.values() for statement in one.ahead)
         forgotten = self._forgotten(staging) if staging.whole else []
         # Emptied now, or their rows would hold on to parents' rows; dropped last, for that locks readers out.
         self.execute(*(f"DELETE FROM {child}" for child in forgotten))
         for table in staging.tables:
             if table in published:
-                self._apply_difference(staging, table, changes[table.name].names)
+                self.execute(*merges[table.name].statements)
             else:
                 self._move_in(staging, table)
+        meddling = triggers(self.rows, _quoted(staging))
+        self._prove(merges.values(), meddling)
+        if any(one.waits for one in meddling):
+            self.execute("SET CONSTRAINTS ALL IMMEDIATE")  # they fire now, and no more after this
+            self._prove(merges.values(), meddling)
         meanwhile = [statement for one in changes.values() for statement in one.meanwhile]
         left = [*meanwhile, *self._lacking_keys(staging)]
         last = [*(f"DROP TABLE {child}" for child in forgotten), *(one for c in changes.values() for one in c.last)]
@@ -388,33 +397,23 @@ class Postgres:
         ]
         return [*keys, *references]
 
-    def _apply_difference(self, staging: Staging, table: Table, names: Mapping[str, str]) -> None:
-        """Change, add and delete the rows of a published table that differ from staging.
+    def _prove(self, merges: Iterable[Merge], meddling: Sequence[Trigger]) -> None:
+        """Count what has become of published tables; where a user's trigger was at it, compare every row.
 
-        Args:
-            staging: Where the new rows are.
-            table: Which table.
-            names: What the published table calls the contract's columns for now.
+        Raises:
+            DataError: A table does not hold what was staged.
         """
-        target = f"{quoted(staging.schema)}.{quoted(table.name)}"
-        source = f"{quoted(staging.name)}.{quoted(table.name)}"
-        same_key = " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in table.key)
-        # Of doubles equal keys may have other bits: -0.0 equals 0.0.
-        values = [column for column in table.columns if column.name not in table.key or column.kind is NUMBER]
-        changed = " OR ".join(
-            f"{_identity(column, 't', names[column.name])} IS DISTINCT FROM {_identity(column, 's', column.name)}"
-            for column in values
-        )
-        assignments = ", ".join(f"{quoted(names[one.name])} = s.{quoted(one.name)}" for one in values)
-        given = ", ".join(f"s.{quoted(name)}" for name in table.names)
-        documents = "" if staging.whole else f"{quoted(staging.name)}.{staging.documents(table)}"
-        spoken_for = f" AND t.{quoted(ID)} IN (SELECT {quoted(ID)} FROM {documents})" if documents else ""
-        self.execute(
-            f"DELETE FROM {target} t WHERE NOT EXISTS (SELECT FROM {source} s WHERE {same_key}){spoken_for}",
-            f"MERGE INTO {target} t USING {source} s ON {same_key} "
-            f"WHEN MATCHED AND ({changed}) THEN UPDATE SET {assignments} "
-            f"WHEN NOT MATCHED THEN INSERT ({quoted_names(names[name] for name in table.names)}) VALUES ({given})",
-        )
+        for merge in merges:
+            (published,), (staged,) = (self.rows(query)[0] for query in (merge.published, merge.staged))
+            if published == staged and not meddling:
+                continue
+            lacking, bent, key, extra, other_key = self.rows(merge.unequal)[0]
+            if lacking or bent or extra:
+                raise DataError(
+                    f"{merge.staging.schema}.{merge.table.name} in PostgreSQL did not become what was to be published: "
+                    f"of {staged:,} rows it lacks {lacking:,} and has {bent:,} otherwise, and {extra:,} others did not "
+                    f"go (such as {merge.table.key[0]} {key or other_key}); nothing was published; {blamed(meddling)}"
+                )
 
     def _change(self, staging: Staging, table: Table) -> Change:
         """Return what has to be done to a published table because its contract has changed."""
@@ -499,12 +498,9 @@ def _tries() -> Iterator[None]:
         yield
 
 
-def _identity(column: Column, alias: str, called: str) -> str:
-    """Return an expression that differs whenever the value does; jsonb and doubles have equal but different values."""
-    name = f"{alias}.{quoted(called)}"
-    if column.kind is JSON:
-        return f"{name}::text"
-    return f"float8send({name})" if column.kind is NUMBER else name
+def _quoted(staging: Staging) -> list[str]:
+    """Return the names of the tables that are published."""
+    return [f"{quoted(staging.schema)}.{quoted(table.name)}" for table in staging.tables]
 
 
 def _readable(column: Column) -> str:
