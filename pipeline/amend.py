@@ -20,6 +20,7 @@ from pipeline.publishing import (
     finish_what_was_cut_short,
     prepare,
     publish,
+    published_in,
     refuse_another_run,
     refuse_other_columns,
     refuse_stuck,
@@ -94,8 +95,9 @@ def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Re
             or of other types, than are published.
         SnapshotError: A collection was published anew meanwhile; nothing of it was changed.
     """
-    stuck, found = finish_what_was_cut_short(connections), []
     entities = connections.chosen(collections)
+    stores = published_in(connections, [entity.collection for entity in entities])
+    stuck, found = finish_what_was_cut_short(connections, stores), []
     refuse_elsewhere(connections, [entity.collection for entity in entities])
     for entity in entities:
         # First of all: whatever changes the quarantine from here on publishes something, and that is noticed.
@@ -168,7 +170,7 @@ def _amend(connections: Connections, what: _Amendment) -> str:
             # A replay speaks for all that was refused; a repair does not touch what it did not read.
             books.settle_quarantine(postgres, run_id, [entity.collection] if what.kind == "replay" else [])
             publish(connections, staging, [entity.collection], what.targets, amends=True)
-    refuse_stuck(finish_what_was_cut_short(connections), [entity.collection])
+    refuse_stuck(finish_what_was_cut_short(connections, what.targets), [entity.collection])
     return run_id
 
 

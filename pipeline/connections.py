@@ -1,9 +1,10 @@
 """The open connections of one command."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -29,7 +30,7 @@ class Connections:
     Attributes:
         mongo: The source.
         postgres: A target, and the keeper of the books.
-        clickhouse: A target.
+        open_clickhouse: Opens the other target when it is first needed: not every command touches it.
         entities: Every contract, by the collection's name.
         memory: Bytes that this process may take.
         retention: How long the books are kept.
@@ -38,19 +39,31 @@ class Connections:
 
     mongo: Mongo
     postgres: Postgres
-    clickhouse: ClickHouse
+    open_clickhouse: Callable[[], ClickHouse]
     entities: dict[str, Entity]
     memory: int
     retention: Retention
     home: Path
 
-    def targets(self, names: Iterable[str] = TARGETS) -> tuple[Target, ...]:
-        """Return targets by name, PostgreSQL first: its commit decides what ClickHouse then follows."""
+    @property
+    def clickhouse(self) -> ClickHouse:
+        """The other target.
+
+        Raises:
+            ServerError: It can't be reached or refuses.
+        """
+        return self.open_clickhouse()
+
+    def named(self, names: Iterable[str] = TARGETS) -> tuple[str, ...]:
+        """Return names of targets in order, PostgreSQL first: its commit decides what ClickHouse then follows."""
         wanted = set(names)
         if unknown := wanted - set(TARGETS):
             raise UsageError(f"there is no target {min(unknown)!r}; there are {' and '.join(TARGETS)}")
-        both: tuple[Target, ...] = (self.postgres, self.clickhouse)
-        return tuple(target for target in both if target.name in wanted)
+        return tuple(name for name in TARGETS if name in wanted)
+
+    def targets(self, names: Iterable[str] = TARGETS) -> tuple[Target, ...]:
+        """Return targets by name, as :meth:`named` orders them."""
+        return tuple(self.postgres if name == "postgres" else self.clickhouse for name in self.named(names))
 
     def chosen(self, collections: Iterable[str] = ()) -> tuple[Entity, ...]:
         """Return the contracts of the named collections (or tables), all if none is named."""
@@ -67,7 +80,7 @@ class Connections:
 
 @contextmanager
 def connect(settings: Settings) -> Iterator[Connections]:
-    """Open the connections to all three servers, and close them.
+    """Open the connections to the servers, and close them; ClickHouse's and MongoDB's when they are first used.
 
     Args:
         settings: With all three URIs.
@@ -82,10 +95,16 @@ def connect(settings: Settings) -> Iterator[Connections]:
         stack.callback(mongo.close)
         postgres = Postgres(_secret(settings.postgres_uri, "ETL_POSTGRES_URI"), settings.wait)
         stack.callback(postgres.close)
-        clickhouse = ClickHouse(_secret(settings.clickhouse_uri, "ETL_CLICKHOUSE_URI"), int(settings.memory))
-        stack.callback(clickhouse.close)
+        clickhouse_uri = _secret(settings.clickhouse_uri, "ETL_CLICKHOUSE_URI")
+
+        @cache
+        def open_clickhouse() -> ClickHouse:
+            opened = ClickHouse(clickhouse_uri, int(settings.memory))
+            stack.callback(opened.close)
+            return opened
+
         known, memory = entities(settings.contracts), int(settings.memory)
-        yield Connections(mongo, postgres, clickhouse, known, memory, settings.retention, settings.home)
+        yield Connections(mongo, postgres, open_clickhouse, known, memory, settings.retention, settings.home)
 
 
 def _secret(value: SecretStr | None, name: str) -> str:

@@ -100,7 +100,7 @@ def build(
         UsageError: There is no such mart, or its sources are not replicated or show different moments.
         DataError: A mart breaks its contract; nothing was published.
     """
-    finish_what_was_cut_short(connections)
+    finish_what_was_cut_short(connections, connections.named(targets))
     run = open_run(connections, names, targets)
     with running(connections, run.id, run.targets):
         load(connections, run, run.marts, progress)
@@ -127,7 +127,7 @@ def open_run(
     """
     wanted = _with_their_marts(names)
     source, moment, shows = _sources_at_one_moment(connections, wanted)
-    postgres, chosen = connections.postgres, tuple(target.name for target in connections.targets(targets))
+    postgres, chosen = connections.postgres, connections.named(targets)
     with postgres.transaction():
         run_id = books.open_run(postgres, MARTS, moment, chosen, single_process=single_process)
         plan = [{"collection": mart.name, "number": number} for number, mart in enumerate(wanted)]
@@ -189,7 +189,7 @@ def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
         if not books.is_published(postgres, run.id):
             _prove(connections, run)
             publishing.publish(connections, staging, run.marts, run.targets)
-    refuse_stuck(finish_what_was_cut_short(connections), run.marts)
+    refuse_stuck(finish_what_was_cut_short(connections, run.targets), run.marts)
     rows = {account.collection: account.source for account in books.accounts(postgres, run.id)}
     seconds = books.seconds(postgres, run.id)
     return [BuiltMart(name, rows[name], seconds[name], run.cluster_time) for name in run.marts]
@@ -218,7 +218,7 @@ def _sources_at_one_moment(connections: Connections, wanted: list[Mart]) -> tupl
     """Return the store to read from, the one moment that all sources of the marts show there, and by which runs."""
     owners = {table.name: name for name, entity in connections.entities.items() for table in entity.tables}
     needed = {owners[table] for mart in wanted for table in sources(mart.name) if table in owners}
-    shown: dict[str, dict[str, Publication]] = {target.name: {} for target in connections.targets()}
+    shown: dict[str, dict[str, Publication]] = {name: {} for name in TARGETS}
     for one in books.publications(connections.postgres):
         if one.name in needed and one.finished:
             shown[one.target][one.name] = one

@@ -146,7 +146,7 @@ def allowed(limit: str, source: int) -> float:
 
 def _open_books(connections: Connections, run: Run, account: Account, source: Mapping[str, int]) -> str:
     entity = connections.entities[account.collection]
-    target = next(one for one in connections.targets() if one.name == account.target)
+    target = connections.targets([account.target])[0]
     named = ", ".join(_unaccounted(connections, run, entity, target)[:_NAMED])
     counted = source.get(account.collection, account.source)
     return (

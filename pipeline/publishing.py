@@ -15,6 +15,7 @@ from pipeline.connections import TARGETS, Connections
 from pipeline.errors import DataError, EtlError, ServerError, SnapshotError, UsageError
 from pipeline.redaction import redacted
 from pipeline.stores import Staging
+from pipeline.stores.clickhouse import ClickHouse
 from pipeline.stores.source import Source
 
 log = logging.getLogger(__name__)
@@ -121,15 +122,28 @@ def publish(
         books.enter_source(postgres, name, targets, source)
 
 
-def finish_what_was_cut_short(connections: Connections) -> dict[str, EtlError]:
+def published_in(connections: Connections, names: Iterable[str]) -> set[str]:
+    """Return the targets that any of some collections or marts is published in: whoever is at them needs no other."""
+    wanted = set(names)
+    books.prepare(connections.postgres)
+    with connections.postgres.transaction():
+        return {one.target for one in books.publications(connections.postgres) if one.name in wanted}
+
+
+def finish_what_was_cut_short(connections: Connections, targets: Iterable[str] = TARGETS) -> dict[str, EtlError]:
     """Let ClickHouse follow what PostgreSQL has committed, and drop the staging of runs that are over.
 
     Every command that writes begins with it, so a run that was killed leaves nothing that lasts.
 
+    Args:
+        connections: The open connections.
+        targets: The targets that the command uses. ClickHouse is not touched if it is none of them: then what it has
+            to follow, and staging that it holds, is left to the next command that uses it.
+
     Returns:
         Why a collection or mart could not follow, by its name; the others did.
     """
-    postgres, stuck = connections.postgres, dict[str, EtlError]()
+    postgres, stuck, used = connections.postgres, dict[str, EtlError](), connections.named(targets)
     books.prepare(postgres)
     with postgres.transaction():
         # Of two commands that come here at once one waits: an exchange that both do undoes itself.
@@ -137,6 +151,9 @@ def finish_what_was_cut_short(connections: Connections) -> dict[str, EtlError]:
         for publication in _unfinished(connections):
             if publication.name not in _known(connections):
                 continue  # whoever has the contract of what is published finishes it
+            if publication.target not in used:
+                log.warning("%s", _waits(publication))
+                continue
             try:
                 _follow(connections, publication)
             except ServerError:
@@ -146,7 +163,7 @@ def finish_what_was_cut_short(connections: Connections) -> dict[str, EtlError]:
                 log.warning("%s", stuck[publication.name])
     with postgres.transaction():
         books.lock_publishing(postgres)
-        _sweep(connections)
+        _sweep(connections, used)
     return stuck
 
 
@@ -176,6 +193,13 @@ def _follow(connections: Connections, publication: Publication) -> None:
     books.finish(postgres, publication.run_id, publication.name, clickhouse.name)
 
 
+def _waits(publication: Publication) -> str:
+    return (
+        f"{publication.name} is published in PostgreSQL, and ClickHouse has still to follow (run "
+        f"{publication.run_id}), in the next command that uses it"
+    )
+
+
 def _stuck(connections: Connections, publication: Publication, error: EtlError) -> EtlError:
     command = "replicate" if publication.name in connections.entities else "marts"
     return EtlError(
@@ -196,12 +220,12 @@ def refuse_what_was_restored(connections: Connections, collections: Iterable[str
     Raises:
         DataError: One of them was restored from a backup, and the other was not.
     """
-    wanted, clickhouse = set(collections), connections.clickhouse
+    wanted = set(collections)
     with connections.postgres.transaction():
         books.lock_publishing(connections.postgres)  # while a publish goes on the two may differ
         for one in books.publications(connections.postgres):
-            if one.name in wanted and one.target == clickhouse.name and one.finished and one.marked:
-                found = clickhouse.run_of(REPLICA, connections.entities[one.name].root)
+            if one.name in wanted and one.target == ClickHouse.name and one.finished and one.marked:
+                found = connections.clickhouse.run_of(REPLICA, connections.entities[one.name].root)
                 if found != one.run_id:
                     raise DataError(
                         f"{one.name} in ClickHouse shows {f'run {found}' if found else 'nothing'}, and the books in "
@@ -223,7 +247,7 @@ def shown(
     Raises:
         UsageError: A named collection is not published, or none is.
     """
-    asked, wanted = tuple(collections), {target.name for target in connections.targets(targets)}
+    asked, wanted = tuple(collections), set(connections.named(targets))
     found: dict[str, list[Publication]] = {entity.collection: [] for entity in connections.chosen(asked)}
     for one in books.publications(connections.postgres):
         if one.name in found and one.target in wanted:
@@ -329,13 +353,13 @@ def _known(connections: Connections) -> dict[str, tuple[Table, ...]]:
     return known | {mart.name: (mart.table,) for mart in marts().values()}
 
 
-def _sweep(connections: Connections) -> None:
+def _sweep(connections: Connections, used: Iterable[str]) -> None:
     """Drop the staging of runs that are over; what bears the name of no run in the books is not ours to drop."""
-    leftovers = {run_id for target in connections.targets() for run_id in target.leftovers()}
+    leftovers = {run_id for target in connections.targets(used) for run_id in target.leftovers()}
     leftovers -= {publication.run_id for publication in _unfinished(connections)}
     for run_id in books.unsettled(connections.postgres, leftovers):
         if not books.is_alive(connections.postgres, run_id):
-            for target in connections.targets():
+            for target in connections.targets(used):
                 target.discard(run_id)
             reason = unsaid.take(connections.home, run_id) or "the process ended before the run did"
             books.fail(connections.postgres, run_id, reason)

@@ -69,7 +69,8 @@ def replicate(
     """
     if max_quarantined is not None:
         allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
-    finish_what_was_cut_short(connections)
+    targets = connections.named(targets)
+    finish_what_was_cut_short(connections, targets)
     run = open_run(connections, collections, targets, new_source=new_source)
     with running(connections, run.id, run.targets):
         for partition in plan(connections, run):
@@ -98,7 +99,7 @@ def open_run(
         UsageError: There is no such collection, or it was copied from another server or database.
     """
     entities = connections.chosen(collections)
-    wanted = connections.targets(targets)
+    names = connections.named(targets)
     # In this order: what is dropped after the list was made is noticed in the end, even if before the moment.
     found = sources(connections, (entity.collection for entity in entities))
     cluster_time = connections.mongo.cluster_time()
@@ -108,7 +109,6 @@ def open_run(
             f"{', '.join(entity.collection for entity in entities)}; set ETL_MONGO_DATABASE, or run etl generate"
         )
     books.prepare(connections.postgres)
-    names = tuple(target.name for target in wanted)
     with connections.postgres.transaction():
         if not new_source:
             refuse_other_source(connections, found, names)
@@ -236,7 +236,7 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
                     books.forget(postgres, collection, hashes)
                 publishing.publish(connections, staging, run.uuids, run.targets, sources=now)
             books.enter_receipt(postgres, run.id, watch.seconds)
-    refuse_stuck(finish_what_was_cut_short(connections), run.uuids)
+    refuse_stuck(finish_what_was_cut_short(connections, run.targets), run.uuids)
     if run.whole:
         enter_duplicates(connections, run)
         _prune(connections)

@@ -20,6 +20,7 @@ from pipeline.errors import EtlError
 from pipeline.proof import allowed
 from pipeline.publishing import (
     finish_what_was_cut_short,
+    published_in,
     refuse_other_columns,
     refuse_stuck,
     refuse_what_was_restored,
@@ -100,8 +101,8 @@ def _synced(
     """Follow the changes of what was asked for; of everything, what is stuck in ClickHouse is left out and returned."""
     if max_quarantined is not None:
         allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
-    stuck = finish_what_was_cut_short(connections)
     asked = tuple(entity.collection for entity in connections.chosen(names)) if (names := tuple(collections)) else ()
+    stuck = finish_what_was_cut_short(connections, published_in(connections, asked or connections.entities))
     refuse_stuck(stuck, asked)
     groups = _groups(connections, asked, stuck)
     refuse_what_was_restored(connections, {name for since in groups.values() for name in since})

@@ -16,7 +16,7 @@ from pipeline.books import Publication
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import SnapshotError
 from pipeline.prefetch import prefetched
-from pipeline.publishing import REPLICA, finish_what_was_cut_short, shown
+from pipeline.publishing import REPLICA, finish_what_was_cut_short, published_in, shown
 from pipeline.sources import refuse_elsewhere
 from pipeline.stores import Target
 from pipeline.stores.selection import Range
@@ -121,14 +121,16 @@ def verify(
         SnapshotError: Neither the moment nor the changes since can be read any more, or a collection was published
             anew each time that it was compared.
     """
-    finish_what_was_cut_short(connections)
+    targets = connections.named(targets)
+    chosen = [entity.collection for entity in connections.chosen(collections)]
+    finish_what_was_cut_short(connections, published_in(connections, chosen) & set(targets))
     with connections.postgres.transaction():
         names = list(shown(connections, collections, targets))
     refuse_elsewhere(connections, names, targets)
     return [
         comparison
         for name in names
-        for comparison in _verify_collection(connections, connections.entities[name], tuple(targets), progress)
+        for comparison in _verify_collection(connections, connections.entities[name], targets, progress)
     ]
 
 
@@ -144,7 +146,7 @@ def _verify_collection(
                 groups[one.cluster_time].append(one)
         is_followed = all(one.finished for group in groups.values() for one in group)
         # Somebody has just published, and ClickHouse is following; where it can't, that is what is to be told.
-        if not is_followed and entity.collection not in finish_what_was_cut_short(connections):
+        if not is_followed and entity.collection not in finish_what_was_cut_short(connections, targets):
             continue
         with connections.postgres.transaction():  # ended each time, or its locks would hold up changes of tables
             found = [one for group in groups.values() for one in _compared(connections, entity, group, progress)]

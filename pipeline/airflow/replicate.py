@@ -30,7 +30,7 @@ def open_run(collections: Iterable[str], targets: Iterable[str], *, new_source: 
         The run.
     """
     with connected() as connections:
-        finish_what_was_cut_short(connections)
+        finish_what_was_cut_short(connections, targets)
         run = use_case.open_run(connections, collections, targets, single_process=False, new_source=new_source)
     log.info("run %s: %s collections as of %s", run.id, len(run.uuids), run.cluster_time.as_datetime().isoformat())
     return run.as_json()

@@ -176,19 +176,22 @@ def marts(
         list[str] | None,
         typer.Argument(metavar="MART", help="Such as user_activity.", show_default="all"),
     ] = None,
+    target: Targets = None,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compute the marts from the replicated tables and write them to both stores.
+    """Compute the marts from the replicated tables and write them to the stores.
 
     Examples:
       etl marts
       etl marts user_activity ticket_resolution
+      etl marts --target postgres
     """
+    from pipeline.connections import TARGETS
     from pipeline.marts import build
 
     with connected(wait=wait) as connections, mart_spinner() as progress:
-        built = build(connections, names or (), progress=progress)
+        built = build(connections, names or (), target or TARGETS, progress)
     show(values.marts(built), tables.marts(built), as_json=as_json)
 
 

@@ -39,8 +39,8 @@ NAMES = ["SupportTickets", "UserSessions"]
 )
 def test_a_server_that_is_away_is_told(settings: Settings, name: str, uri: str, told: str) -> None:
     wrong = settings.model_copy(update={name: SecretStr(uri)})
-    with pytest.raises(ServerError, match=told) as error, connect(wrong):
-        pass
+    with pytest.raises(ServerError, match=told) as error, connect(wrong) as connections:
+        connections.targets()
     _is_one_sentence(error.value, "s3cret")
 
 
