@@ -18,7 +18,7 @@ from contracts.schema.entity import Entity
 from generators import DEFECTS, World, rows_at
 from generators import generate as documents_of
 from pipeline.errors import UsageError
-from pipeline.stores.mongo import translated
+from pipeline.stores.mongo_errors import translated
 from transforms.collector import uncollected
 
 MARKS = "_etl_generated"  # which collections are ours to replace; not among them, so it is never replicated

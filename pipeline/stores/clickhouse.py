@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from urllib3.exceptions import HTTPError
 
 from contracts.schema.ddl import (
     DELETED,
@@ -26,21 +27,14 @@ from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import NUMBER
 from contracts.schema.names import DATA
 from contracts.schema.names import MADE as PART
-from pipeline.errors import EtlError, ServerError
+from pipeline.errors import EtlError
 from pipeline.redaction import remember
 from pipeline.stores import LoadFrame, Staging
 from pipeline.stores.clickhouse_client import client, is_local
+from pipeline.stores.clickhouse_errors import translated
 from pipeline.stores.gathering import gathered
 
 BLOCK_BYTES = 4 * 2**20  # of Arrow within one insert: all rows in one block took a tenth longer, and more memory
-_REFUSED = ("Code: 516.", "Code: 193.")  # authentication failed, wrong password
-_DENIED, _RIGHT = "Code: 497.", re.compile(r"necessary to have the grant (.+? ON [^ ]+?)\.? \(ACCESS_DENIED")
-# The system's reason, or that of TLS, deep in what the HTTP library says.
-_REASON = re.compile(r"\[(?:Errno -?\d+|SSL(?:: (?P<tls>\w+))?)\] ([^\"()]+)|CertificateError\([\"'](.+?)[\"']\)")
-_TLS_HINTS = {
-    "CERTIFICATE_VERIFY_FAILED": "; ?ca_cert=FILE names the authority to trust, ?server_host_name=NAME who it is",
-    "WRONG_VERSION_NUMBER": "; what listens there does not speak TLS: another port, or http://",
-}
 _LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'")
 _ADDITION = re.compile(r"\b(INDEX|CONSTRAINT|PROJECTION) (`(?:[^`\\]|\\.)*`|\w+)")
 log = logging.getLogger(__name__)
@@ -374,26 +368,8 @@ class ClickHouse:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except ClickHouseError as error:
-            message = str(error).split("\n")[0]
-            if _DENIED in message:
-                right = _RIGHT.search(message)
-                raise ServerError(
-                    f"ClickHouse at {self._shown}: the user lacks the right {right[1] if right else message}; "
-                    "docs/permissions.md lists what it needs"
-                ) from error
-            if any(code in message for code in _REFUSED):
-                raise ServerError(f"ClickHouse at {self._shown} refused the user or password") from error
-            if isinstance(error, OperationalError):
-                raise ServerError(f"ClickHouse at {self._shown} can't be reached: {_reason(message)}") from error
-            raise EtlError(f"ClickHouse at {self._shown}: {message}") from error
-
-
-def _reason(message: str) -> str:
-    if not (found := _REASON.search(message)):
-        return message
-    *_, said = filter(None, found.groups())
-    return str(said).strip(" '") + _TLS_HINTS.get(found["tls"], "")
+        except (ClickHouseError, HTTPError) as error:
+            raise translated(error, self._shown) from error
 
 
 def _escaped(text: str) -> str:

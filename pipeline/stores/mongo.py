@@ -1,9 +1,7 @@
 """The source: MongoDB, read at one cluster time and never written to."""
 
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,25 +12,20 @@ from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo import CursorType
 from pymongo.collection import Collection
-from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from contracts.schema.entity import ID, Entity
 from contracts.schema.mongo import gate
-from pipeline.errors import EtlError, ServerError, SnapshotError
+from pipeline.errors import ServerError, SnapshotError
 from pipeline.redaction import remember
+from pipeline.stores.mongo_errors import HEARTBEATS, NAMESPACE_NOT_FOUND, UNAUTHORIZED, first_line, translated
 from pipeline.stores.selection import Ids, Range
 from pipeline.stores.source import Source
 
 Document = dict[str, Any]
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 FAR_DATES: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
-_NAMESPACE_NOT_FOUND = 26
-_SNAPSHOT_GONE = {_NAMESPACE_NOT_FOUND, 239, 246}  # and SnapshotTooOld, SnapshotUnavailable
-_OPLOG_GONE = {286}  # ChangeStreamHistoryLost
-_SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
-_UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
-_UNAUTHORIZED_FOR = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")
 _SAMPLES_PER_PARTITION = 20
 _SAMPLED_AT_RANDOM = 0.05  # of a collection; of a larger part MongoDB makes a scan
 _IDS_PER_QUERY = 1_000
@@ -182,7 +175,7 @@ class Mongo:
             try:
                 found = list(self.database[collection].aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]))
             except OperationFailure as error:
-                if error.code != _NAMESPACE_NOT_FOUND:
+                if error.code != NAMESPACE_NOT_FOUND:
                     raise
                 found = []
             stats = found[0]["storageStats"] if found else {}
@@ -194,9 +187,9 @@ class Mongo:
             try:
                 answer = self.client.admin.command("getParameter", 1, minSnapshotHistoryWindowInSeconds=1)
             except OperationFailure as error:
-                if error.code == _UNAUTHORIZED:
+                if error.code == UNAUTHORIZED:
                     return History(_HISTORY_S, "the user lacks the right getParameter")
-                return History(_HISTORY_S, _first_line(error))
+                return History(_HISTORY_S, first_line(error))
             return History(int(answer["minSnapshotHistoryWindowInSeconds"]))
 
     def ranges(self, collection: str, extent: Extent, partition_bytes: int) -> list[Range]:
@@ -336,52 +329,13 @@ def _moment_of(resume_token: Any) -> Timestamp:
     return Timestamp(int(data[2:10], 16), int(data[10:18], 16))
 
 
-@contextmanager
-def translated(shown: str) -> Iterator[None]:
-    """Turn the driver's errors into one sentence each; ``shown`` is the server's URI without its password."""
-    try:
-        yield
-    except ConnectionFailure as error:
-        raise ServerError(f"MongoDB at {shown} can't be reached: {_first_line(error)}") from error
-    except OperationFailure as error:
-        if error.code == _UNAUTHORIZED:
-            told = _UNAUTHORIZED_FOR.match(_first_line(error))
-            what = f"{told[2]} on the database {told[1]}" if told else _first_line(error)
-            raise ServerError(
-                f"MongoDB at {shown}: the user may not read, it lacks the right {what}; it needs the role read on the "
-                "database (docs/permissions.md)"
-            ) from error
-        if error.code == _AUTHENTICATION_FAILED:
-            raise ServerError(f"MongoDB at {shown} refused the user or password") from error
-        if "capped" in str(error):
-            raise ServerError(
-                f"MongoDB at {shown} can't read a capped collection at one moment in time; name the collections to copy"
-            ) from error
-        if error.code in _SNAPSHOT_GONE:
-            raise SnapshotError(
-                "the run's cluster time has left MongoDB's history window, or a collection was dropped meanwhile; "
-                "start again, or raise minSnapshotHistoryWindowInSeconds"
-            ) from error
-        if error.code in _OPLOG_GONE:
-            raise SnapshotError(
-                "MongoDB's oplog no longer reaches back to the moment of the copy; run etl replicate"
-            ) from error
-        if error.code in _SNAPSHOT_IMPOSSIBLE:
-            raise ServerError(f"MongoDB at {shown} can't read at one moment in time: {_first_line(error)}") from error
-        raise EtlError(f"MongoDB at {shown}: {_first_line(error)}") from error
-    except ConfigurationError as error:
-        raise ServerError(f"the MongoDB URI {shown} can't be used: {_first_line(error)}") from error
-    except PyMongoError as error:
-        raise EtlError(f"MongoDB at {shown}: {_first_line(error)}") from error
-
-
 def _client(uri: str, **options: Any) -> pymongo.MongoClient[Document]:
     """Return a client; whatever is wrong with an option or a file that it names is one error."""
     try:
         with warnings.catch_warnings():
             # Of an option that it doesn't know the driver only warns: a mistyped tls would be no TLS.
             warnings.simplefilter("error", UserWarning)
-            return pymongo.MongoClient(uri, **options)
+            return pymongo.MongoClient(uri, event_listeners=[HEARTBEATS], **options)
     except PyMongoError:
         raise
     except OSError as error:
@@ -395,7 +349,3 @@ def _client(uri: str, **options: Any) -> pymongo.MongoClient[Document]:
         raise ConfigurationError(
             f"an option has no value that it can have ({type(error).__name__}: {error})"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0].partition(", Timeout:")[0].partition(", full error:")[0]

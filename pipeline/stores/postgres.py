@@ -29,7 +29,7 @@ from pipeline.redaction import remember
 from pipeline.stores import LoadFrame, Staging
 from pipeline.stores.columns import MADE, Change, Found, change, made_name, type_name
 from pipeline.stores.merge import Merge
-from pipeline.stores.postgres_errors import LockedError, translated
+from pipeline.stores.postgres_errors import LIBPQ, LockedError, translated
 from pipeline.stores.triggers import Trigger, blamed, refuse_unprovable, triggers
 
 Row = tuple[Any, ...]
@@ -486,6 +486,10 @@ class Postgres:
         try:
             yield
         except adbc_driver_manager.Error as error:
+            raise translated(error, self._shown) from error
+        except (OSError, pa.ArrowException) as error:  # in the middle of a stream, where Arrow asks the driver
+            if LIBPQ not in str(error):
+                raise
             raise translated(error, self._shown) from error
 
 

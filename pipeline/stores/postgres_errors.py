@@ -1,11 +1,12 @@
 """What PostgreSQL says of an error, as one sentence: what it is about and what to do, and not the statement."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import adbc_driver_manager
 
 from pipeline.errors import EtlError, ServerError
+from pipeline.stores.unreachable import shortened, why_unreachable
 
 INSUFFICIENT_PRIVILEGE = "42501"
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -13,23 +14,30 @@ _LOGIN = {"28P01", "28000"}  # invalid password, invalid authorization
 _GONE = ("08", "57P0")  # connection exceptions; the server is shut down, or starts
 _STATEMENT = re.compile(r"(?:query '|COPY statement|Query was: )\s*(\w+)?")
 _OBJECT = re.compile(r"permission denied for (.+)")
-_LONGEST = 500  # characters of a detail, which may show a row
+LIBPQ = "[libpq]"  # which the driver puts before what libpq says
+# What the driver and libpq were at, before what went wrong.
+_AT = re.compile(
+    r"(?:Failed to|Error|Execution error|PQ\w+\(\) failed|could not begin COPY|connection to server)[^:]*:\s*"
+    r"|(?:FATAL|ERROR|PANIC):\s+"
+)
 
 
 class LockedError(EtlError):
     """Somebody else holds a lock for longer than we wait."""
 
 
-def translated(error: adbc_driver_manager.Error, shown: str) -> EtlError:
+def translated(error: Exception, shown: str) -> EtlError:
     """Return the error that a user is told.
 
     Args:
-        error: The driver's.
+        error: The driver's, or Arrow's that tells it.
         shown: The server's URI without its password.
     """
-    details = {_text(name): _text(value) for name, value in error.details or ()}
-    primary = details.get("PG_DIAG_MESSAGE_PRIMARY", "") or _plain(str(error))
-    message, state = " ".join((primary, *_more(details))), error.sqlstate or ""
+    told, state = _told(error)
+    details = {_text(name): _text(value) for name, value in told}
+    line = _line(str(error))
+    primary = details.get("PG_DIAG_MESSAGE_PRIMARY", "") or _plain(line)
+    message = " ".join((shortened(primary), *_more(details)))
     if state == _LOCK_NOT_AVAILABLE:
         return LockedError(
             f"PostgreSQL at {shown}: {message}: another session held a lock for longer than "
@@ -42,17 +50,23 @@ def translated(error: adbc_driver_manager.Error, shown: str) -> EtlError:
         )
     if state in _LOGIN or "password authentication failed" in message:
         return ServerError(f"PostgreSQL at {shown} refused the user or password: {message}")
-    if state.startswith(_GONE) or (not details and _is_about_the_way(message)):
-        return ServerError(f"PostgreSQL at {shown} can't be reached: {message}")
+    if state.startswith(_GONE) or (not details and _is_about_the_way(line)):
+        return ServerError(f"PostgreSQL at {shown} can't be reached: {why_unreachable(message)}")
     return EtlError(f"PostgreSQL at {shown}: {message}")
+
+
+def _told(error: Exception) -> tuple[Sequence[tuple[str | bytes, str | bytes]], str]:
+    """Return the parts of an error and its SQLSTATE; of one in the middle of a stream there is only a text."""
+    if not isinstance(error, adbc_driver_manager.Error):
+        return (), ""
+    return error.details or (), error.sqlstate or ""
 
 
 def _more(details: dict[str, str]) -> Iterator[str]:
     """Yield what PostgreSQL adds: which key, which view, and what to do."""
     for name in ("PG_DIAG_MESSAGE_DETAIL", "PG_DIAG_MESSAGE_HINT"):
         if text := "; ".join(details.get(name, "").splitlines()):
-            short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-            yield f"({short.rstrip('.')})"
+            yield f"({shortened(text).rstrip('.')})"
 
 
 def _right(primary: str, error: str) -> str:
@@ -70,15 +84,22 @@ def _right(primary: str, error: str) -> str:
     return f" ({rights.get(verb, verb)} on the {on})"
 
 
-def _is_about_the_way(message: str) -> bool:
-    return "connection" in message.lower() or "could not translate" in message
+def _is_about_the_way(line: str) -> bool:
+    return "connection" in line.lower() or "could not translate" in line or not _plain(line)
 
 
 def _text(value: str | bytes) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def _plain(text: str) -> str:
-    """Return the first line of what the driver says, without the names of its parts."""
-    line = text.split("\n")[0].removeprefix("IO: ")
-    return re.sub(r"^(?:[A-Z_]+: )?(?:\[libpq\] )?", "", line)
+def _line(text: str) -> str:
+    """Return the first line of what the driver says, without its own name and the statement."""
+    line = text.partition("\n")[0].partition("Query was:")[0].strip()
+    return re.sub(r"^(?:[A-Z_a-z]+: )?(?:\[libpq\] ?)?", "", line)
+
+
+def _plain(line: str) -> str:
+    """Return what went wrong, without what the driver and libpq were at."""
+    while found := _AT.match(line):
+        line = line[found.end() :]
+    return line

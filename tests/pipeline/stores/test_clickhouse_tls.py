@@ -1,5 +1,6 @@
 """ClickHouse over TLS: the scheme decides, whatever the port; who is not trusted gets no password."""
 
+import re
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -171,7 +172,8 @@ def test_what_can_not_be_used_is_one_sentence(uri: str, says: str) -> None:
     assert SECRET not in sentence and "\n" not in sentence
 
 
-def test_without_a_port_it_is_the_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_port_it_is_the_schemes() -> None:
     for scheme, port in (("https", 8443), ("clickhouses", 8443), ("http", 8123), ("clickhouse", 8123)):
-        with pytest.raises(ServerError, match=rf"can't be reached: .*port={port}|can't be reached: Connection refused"):
+        with pytest.raises(ServerError, match="can't be reached") as error:
             ClickHouse(f"{scheme}://me@127.0.0.1/?connect_timeout=1")
+        assert re.search(rf"port={port}|:{port}\b", str(error.value.__cause__))
