@@ -39,7 +39,7 @@ def marts() -> None:
     def plan(run: dict[str, Any]) -> list[str]:
         return run["marts"]  # Airflow maps over a whole result only
 
-    @task(map_index_template="{{ mart }}")
+    @task(map_index_template="{{ task.op_kwargs['mart'] }}")
     def load(run: dict[str, Any], mart: str) -> None:
         from pipeline.airflow.marts import load
 

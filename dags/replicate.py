@@ -43,7 +43,7 @@ def replicate() -> None:
 
         return plan(run)
 
-    @task(map_index_template="{{ partition['label'] }}")
+    @task(map_index_template="{{ task.op_kwargs['partition']['label'] }}")
     def load(run: dict[str, Any], partition: dict[str, Any]) -> None:
         from pipeline.airflow.replicate import load
 

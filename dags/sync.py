@@ -26,7 +26,7 @@ REPLICA = AssetAlias("replica")  # what is published, only the books know
     schedule="*/5 * * * *",
     doc_md=__doc__,
     params={"collections": choice()["collections"], "max_quarantined": LIMIT},
-    **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=6)),
+    **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=6), often=True),
 )
 def sync() -> None:
     """Follow the changes of MongoDB."""

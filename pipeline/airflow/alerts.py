@@ -1,4 +1,4 @@
-"""Alerts: what fails or is late reaches people by one way, which the Airflow Connection ``etl_alerts`` chooses.
+"""Alerts: what fails, is late or has recovered reaches people by one way, which the Connection ``etl_alerts`` chooses.
 
 By its type:
 
@@ -13,8 +13,7 @@ An alert that can't be delivered is logged together with the reason, and never h
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.redaction import redacted, remember, remember_secret
@@ -31,70 +30,55 @@ class Alert:
     """What people are told.
 
     Attributes:
-        event: ``failed`` or ``late``.
+        event: ``failed``, ``late`` or ``recovered``.
         dag_id: The DAG.
         run_id: Its run.
         task: The task and what it worked at, such as ``load SupportTickets 3/8``; empty if it is the whole run.
         kind: Name of the error, such as ``BooksOpenError``; empty if it is not known.
         message: What happened, in one sentence.
         url: Where to look.
+        failures: How many tasks of the run failed; the alert tells of the first.
     """
 
     event: str
     dag_id: str
     run_id: str
-    task: str
-    kind: str
-    message: str
-    url: str
+    task: str = ""
+    kind: str = ""
+    message: str = ""
+    url: str = ""
+    failures: int = 0
 
     @property
     def subject(self) -> str:
         """The alert in a few words."""
-        return f"[etl] {' '.join(filter(None, (self.dag_id, self.task)))} {'is ' * (self.event == 'late')}{self.event}"
+        verb = {"late": "is late", "recovered": "has recovered"}.get(self.event, self.event)
+        return f"[etl] {' '.join(filter(None, (self.dag_id, self.task)))} {verb}"
 
     @property
     def text(self) -> str:
         """The alert for people."""
-        return "\n".join(filter(None, (f"{self.subject}: {self.message}", f"run {self.run_id}", self.url)))
+        others = f"the first of {self.failures:,} tasks that failed" if self.failures > 1 else ""
+        return "\n".join(filter(None, (f"{self.subject}: {self.message}", others, f"run {self.run_id}", self.url)))
 
 
-def failed(context: Mapping[str, Any]) -> None:
-    """Tell that a task has failed for good, and by which error.
+def tell(alert: Alert) -> bool:
+    """Deliver an alert by the way that the Connection ``etl_alerts`` chooses, and log it in any case.
 
-    Args:
-        context: The task's context, as Airflow hands it to ``on_failure_callback``.
+    Returns:
+        Whether that way took it; also if there is none but the log.
     """
-    task, error = context["ti"], context.get("exception")
-    label = " ".join(filter(None, (task.task_id, getattr(task, "rendered_map_index", None))))
-    # Without an error its process was killed: Airflow's own words say no more than that.
-    message = redacted(str(error)) if isinstance(error, BaseException) else "its process ended without a word"
-    kind = type(error).__name__ if isinstance(error, BaseException) else ""
-    tell(Alert("failed", task.dag_id, task.run_id, label, kind, message, getattr(task, "log_url", "") or ""))
-
-
-def late(context: Mapping[str, Any], minutes: float) -> None:
-    """Tell that a run is not over in time.
-
-    Args:
-        context: As Airflow hands it to the callback of a deadline.
-        minutes: How long after it was queued it ought to have been over.
-    """
-    run = context["dag_run"]
-    message = f"not over {minutes:g} minutes after it was queued"
-    tell(Alert("late", run["dag_id"], run["dag_run_id"], "", "", message, ""))
-
-
-def tell(alert: Alert) -> None:
-    """Deliver an alert by the way that the Connection ``etl_alerts`` chooses, and log it in any case."""
     # What is told may be a document's: no part of it may end a line, or command the terminal that shows it.
-    alert = Alert(*map(visible, astuple(alert)))
+    words = {name: visible(value) for name, value in asdict(alert).items() if isinstance(value, str)}
+    alert = Alert(**words, failures=alert.failures)
     log.error("%s", alert.text.replace("\n", "; "))
     try:
         _deliver(alert)
     except Exception as error:  # whatever it is, the failure that we tell of is the news
         reason = visible(redacted(f"{type(error).__name__}: {error}"))
         log.error("the alert could not be delivered by %s: %s", CONNECTION_ID, reason)
+        return False
+    return True
 
 
 def _deliver(alert: Alert) -> None:

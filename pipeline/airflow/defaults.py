@@ -4,10 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule
-from airflow.sdk.definitions.callback import SyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from pipeline.airflow.alerts import failed
+from pipeline.airflow.callbacks import LATE_AFTER, note_failure, run_failed, run_failed_anew, run_succeeded
 
 # What no retry mends: a wrong name or contract, a moment that is gone, data that are not as promised. By name, since
 # a DAG file that imports an error's module only for this would be read more slowly.
@@ -17,30 +15,29 @@ _LASTING: list[str | type[BaseException]] = [
 _TARGETS = ["postgres", "clickhouse"]
 
 
-def defaults(late_after: timedelta, task_takes_at_most: timedelta) -> dict[str, Any]:
+def defaults(late_after: timedelta, task_takes_at_most: timedelta, *, often: bool = False) -> dict[str, Any]:
     """Return what each DAG is given: one run at a time, retries for what passes, alerts for what fails or is late.
 
     Args:
-        late_after: How long after it was queued a run that isn't over is late.
+        late_after: How long after it was started, or cleared, a run that isn't over is late.
         task_takes_at_most: How long one try of a task may take; then it fails, and is tried again.
+        often: Whether it runs so often that a failure is told only when it is another than the last, or is over.
     """
+    alerts = {"on_failure_callback": run_failed_anew, "on_success_callback": run_succeeded}
     return {
         "tags": ["etl"],
         "catchup": False,
         "max_active_runs": 1,
         "is_paused_upon_creation": False,
+        "user_defined_macros": {LATE_AFTER: late_after},
         "default_args": {
             "retries": 2,
             "retry_delay": timedelta(seconds=20),
             "retry_policy": ExceptionRetryPolicy([RetryRule(_LASTING, action=RetryAction.FAIL)]),
-            "on_failure_callback": failed,
+            "on_failure_callback": note_failure,
             "execution_timeout": task_takes_at_most,
         },
-        "deadline": DeadlineAlert(
-            reference=DeadlineReference.DAGRUN_QUEUED_AT,
-            interval=late_after,
-            callback=SyncCallback("pipeline.airflow.alerts.late", kwargs={"minutes": late_after.total_seconds() / 60}),
-        ),
+        **(alerts if often else {"on_failure_callback": run_failed}),
     }
 
 

@@ -8,6 +8,7 @@ from bson import Timestamp
 
 from contracts.schema.entity import ContractError
 from pipeline import books
+from pipeline.airflow.callbacks import told_when_late
 from pipeline.airflow.connections import settings
 from pipeline.connections import Connections, connect
 from pipeline.embedded import engines
@@ -21,7 +22,7 @@ from pipeline.settings import Settings
 
 @contextmanager
 def connected(*, writing: bool = False) -> Iterator[Connections]:
-    """Open the servers that Airflow's Connections name, for one task.
+    """Open the servers that Airflow's Connections name, for one task; meanwhile its run is told if it is late.
 
     Args:
         writing: Whether MongoDB is written to; Airflow may have another Connection for it.
@@ -31,7 +32,7 @@ def connected(*, writing: bool = False) -> Iterator[Connections]:
         ServerError: A server can't be reached or refuses.
     """
     try:
-        with engines(settings(writing=writing)) as complete:
+        with told_when_late(), engines(settings(writing=writing)) as complete:
             _hide_in_logs(complete)
             with connect(complete) as connections:
                 yield connections

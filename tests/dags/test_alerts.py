@@ -3,22 +3,21 @@
 import logging
 from collections.abc import Callable
 from email import message_from_bytes
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pipeline.airflow import alerts
 from pipeline.errors import BooksOpenError, QuarantineLimitError
+from pipeline.redaction import redacted
 
 NAME = "AIRFLOW_CONN_ETL_ALERTS"
 
 
-def _context(error: BaseException | None = None, label: str | None = None) -> dict[str, Any]:
-    task = SimpleNamespace(
-        task_id="load", dag_id="replicate", run_id="manual__1", rendered_map_index=label, log_url="http://here/log"
-    )
-    return {"ti": task, "exception": error}
+def _failed(error: Exception, label: str = "", failures: int = 1) -> bool:
+    task = " ".join(filter(None, ("load", label)))
+    said = {"task": task, "kind": type(error).__name__, "message": str(error), "url": "http://here/log"}
+    return alerts.tell(alerts.Alert("failed", "replicate", "manual__1", **said, failures=failures))
 
 
 @pytest.mark.parametrize("connection", [None, ""], ids=["none", "empty"])  # as the compose file has it by default
@@ -28,7 +27,7 @@ def test_an_alert_is_logged_where_no_connection_says_otherwise(
     monkeypatch.delenv(NAME, raising=False)
     if connection is not None:
         monkeypatch.setenv(NAME, connection)
-    alerts.failed(_context(BooksOpenError("the books of X are open"), "SupportTickets 3/8"))
+    assert _failed(BooksOpenError("the books of X are open"), "SupportTickets 3/8")
     ((logger, level, said),) = caplog.record_tuples
     assert (logger, level) == ("pipeline.airflow.alerts", logging.ERROR)
     assert said == (
@@ -38,13 +37,14 @@ def test_an_alert_is_logged_where_no_connection_says_otherwise(
 
 def test_a_webhook_is_told(webhook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NAME, webhook.url.replace("://", "://us%40er:p%3Ass@") + "?X-Team=data")
-    alerts.failed(_context(QuarantineLimitError("12 of 100 documents were refused")))
-    alerts.late({"dag_run": {"dag_id": "verify", "dag_run_id": "scheduled__1"}}, 360.0)
+    assert _failed(QuarantineLimitError("12 of 100 documents were refused"), failures=1_000)
+    alerts.tell(alerts.Alert("late", "verify", "scheduled__1", message="not over 360 minutes after it was started"))
     failed, late = webhook.bodies(2)
     assert failed["kind"] == "QuarantineLimitError"
     assert failed["message"] == "12 of 100 documents were refused"
+    assert (failed["failures"], "\nthe first of 1,000 tasks that failed\n" in failed["text"]) == (1000, True)
     assert (late["event"], late["dag_id"], late["run_id"]) == ("late", "verify", "scheduled__1")
-    assert late["text"].startswith("[etl] verify is late: not over 360 minutes after it was queued")
+    assert late["text"].startswith("[etl] verify is late: not over 360 minutes after it was started")
     path, headers = webhook.requests[0]
     assert path == "/hooks/etl"
     assert headers["X-Team"] == "data"
@@ -66,7 +66,7 @@ def test_a_mail_is_sent(monkeypatch: pytest.MonkeyPatch, free_port: Callable[[],
     try:
         extras = "disable_ssl=true&disable_tls=true&from_email=etl%40here.test&to=ops%40here.test%2Cdata%40here.test"
         monkeypatch.setenv(NAME, f"smtp://127.0.0.1:{controller.port}/?{extras}")
-        alerts.failed(_context(None, "UserSessions <1/1>"))
+        _failed(BooksOpenError("the books are open"), "UserSessions <1/1>")
     finally:
         controller.stop()
     (letter,) = letters
@@ -75,7 +75,7 @@ def test_a_mail_is_sent(monkeypatch: pytest.MonkeyPatch, free_port: Callable[[],
     mail = message_from_bytes(letter.content)
     assert mail["Subject"] == "[etl] replicate load UserSessions <1/1> failed"
     body = next(part for part in mail.walk() if part.get_content_type() == "text/html").get_payload(decode=True)
-    assert b"UserSessions &lt;1/1&gt; failed: its process ended without a word<br>run manual__1" in body  # type: ignore[operator]
+    assert b"UserSessions &lt;1/1&gt; failed: the books are open<br>run manual__1" in body  # type: ignore[operator]
 
 
 def test_a_webhook_that_fails_keeps_its_secret(
@@ -90,7 +90,7 @@ def test_a_webhook_that_fails_keeps_its_secret(
         webhook.url,
     ):
         monkeypatch.setenv(NAME, uri.replace("://", f"://me:{secret}@") + f"?X-Api-Key={secret}&X-Team=data")
-        alerts.failed(_context(BooksOpenError(f"a driver quotes {uri}?password={secret}")))
+        _failed(BooksOpenError(redacted(f"a driver quotes {uri}?password={secret}")))
     said = caplog.text + "".join(capfd.readouterr())  # who comes first makes Airflow set up logging in its own way
     assert "answered 404 Not Found" in said and "Connection refused" in said
     assert secret not in said
@@ -109,7 +109,7 @@ def test_an_alert_that_can_not_be_delivered_hides_nothing(
     uri: str, reason: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(NAME, uri)
-    alerts.failed(_context(BooksOpenError("the books are open")))
+    assert not _failed(BooksOpenError("the books are open"))
     first, second = (message for _, _, message in caplog.record_tuples if "[etl]" in message or "delivered" in message)
     assert "the books are open" in first
     assert "could not be delivered by etl_alerts" in second and reason in second

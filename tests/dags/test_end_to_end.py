@@ -23,13 +23,21 @@ from pipeline.settings import Settings
 from pipeline.verify import verify
 
 ROOT = Path(__file__).parents[2]
+LATE = ("generate_data", "marts")
 LOCK = 7_305_000_002
 # The load of one collection waits, with all of its rows copied and nothing committed, for whoever holds the lock.
 WAIT_IN_THE_MIDDLE = (
-    "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS "
+    "CREATE OR REPLACE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS "
     f"$$BEGIN PERFORM pg_advisory_xact_lock({LOCK}); RETURN NEW; END$$",
-    "CREATE TRIGGER wait BEFORE UPDATE OF source ON etl.ledger FOR EACH ROW "
+    "CREATE OR REPLACE TRIGGER wait BEFORE UPDATE OF source ON etl.ledger FOR EACH ROW "
     "WHEN (NEW.collection = 'SupportTickets') EXECUTE FUNCTION public.wait()",
+)
+
+# The loads of two collections fail, and all of their tries.
+BREAK_LOADS = (
+    "CREATE FUNCTION public.break_loads() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'no'; END$$",
+    "CREATE TRIGGER break_loads BEFORE UPDATE OF source ON etl.ledger FOR EACH ROW "
+    "WHEN (NEW.collection IN ('SupportTickets', 'EventLogs')) EXECUTE FUNCTION public.break_loads()",
 )
 
 
@@ -40,11 +48,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dags(home: Path) -> Path:
-    """Copy the DAGs; one of them is late after a second, and none follows the changes unasked."""
+    """Copy the DAGs; two of them are late after a second, and none follows the changes unasked."""
     folder = home / "dags"
     shutil.copytree(ROOT / "dags", folder)
-    file = folder / "generate_data.py"
-    file.write_text(file.read_text().replace("late_after=timedelta(hours=1)", "late_after=timedelta(seconds=1)"))
+    for name in LATE:
+        file = folder / f"{name}.py"
+        file.write_text(file.read_text().replace("late_after=timedelta(hours=1)", "late_after=timedelta(seconds=1)"))
     file = folder / "sync.py"
     file.write_text(file.read_text().replace('schedule="*/5 * * * *"', "schedule=None"))
     return folder
@@ -187,13 +196,64 @@ def test_people_are_told_of_what_fails_and_what_is_late(airflow: Any, first: dic
     run_id = airflow.trigger("replicate", collections=["Nonsense"])
     assert airflow.wait("replicate", run_id) == "failed"
     assert [one["try_number"] for one in airflow.tasks("replicate", run_id, "snapshot")] == [1]
-    told = {(one["event"], one["run_id"]): one for one in webhook.bodies(2)}
-    failed, late = told["failed", run_id], told["late", first["generate_data"]]
-    assert (failed["task"], failed["kind"]) == ("snapshot", "UsageError")
+    failed = _told(webhook, "failed", run_id)
+    assert (failed["task"], failed["kind"], failed["failures"]) == ("snapshot", "UsageError", 1)
     assert failed["message"].startswith("there is no contract of 'Nonsense'")
     assert failed["url"].startswith("http://localhost:")
-    assert late["dag_id"] == "generate_data"
-    assert len(told) == 2
+    for name in LATE:
+        late = _told(webhook, "late", first[name])
+        assert (late["dag_id"], late["message"]) == (name, "not over 0.0166667 minutes after it was started")
+    told = [(one["event"], one["run_id"]) for one in webhook.bodies(0)]
+    assert len(told) == len(set(told))
+    assert not [one for one in webhook.bodies(0) if one["event"] == "late" and one["dag_id"] not in LATE]
+
+
+def _told(webhook: Any, event: str, run_id: str) -> dict[str, Any]:
+    """Return the one alert of an event of a run, when it has come."""
+    give_up = time.monotonic() + 60
+    while not (found := [one for one in webhook.bodies(0) if (one["event"], one["run_id"]) == (event, run_id)]):
+        assert time.monotonic() < give_up, f"nobody was told that {run_id} is {event}: {webhook.bodies(0)}"
+        time.sleep(0.2)
+    (alert,) = found
+    return dict(alert)
+
+
+def test_runs_that_failed_and_a_run_that_runs_are_cleared(
+    airflow: Any, first: dict[str, str], settings: Settings, webhook: Any
+) -> None:
+    uri = settings.postgres_uri.get_secret_value()  # type: ignore[union-attr]
+    with closing(dbapi.connect(uri, autocommit=True)) as other, other.cursor() as cursor:
+        for statement in BREAK_LOADS:
+            cursor.execute(statement)
+        run_id = airflow.trigger("replicate", collections=["SupportTickets", "EventLogs", "SearchQueries"])
+        assert airflow.wait("replicate", run_id) == "failed"
+        alert = _told(webhook, "failed", run_id)
+        assert alert["task"].startswith("load ") and (alert["failures"], alert["kind"]) == (2, "EtlError")
+        cursor.execute("DROP FUNCTION public.break_loads() CASCADE")
+        # Failed mapped loads: what was loaded is left alone.
+        airflow.clear("replicate", run_id, only_failed=True)
+        tries = {one["rendered_map_index"]: one["try_number"] for one in airflow.tasks("replicate", run_id, "load")}
+        assert tries["SearchQueries 1/1"] == 1 and tries["SupportTickets 1/1"] > 3
+        # A failed proof: mended in MongoDB, the run is done anew.
+        with connect(settings) as connections:
+            queries = connections.mongo.database["SearchQueries"]
+            queries.insert_many([{"broken": True} for _ in range(queries.estimated_document_count() + 1)])
+            run_id = airflow.trigger("replicate", collections=["SearchQueries"], max_quarantined="50%")
+            assert airflow.wait("replicate", run_id) == "failed"
+            assert [one["state"] for one in airflow.tasks("replicate", run_id, "prove")] == ["failed"]
+            queries.delete_many({"broken": True})
+        airflow.clear("replicate", run_id)
+        # A run in the middle of its loads.
+        for statement in (*WAIT_IN_THE_MIDDLE, f"SELECT pg_advisory_lock({LOCK})::text"):
+            cursor.execute(statement)
+        run_id = airflow.trigger("replicate")
+        _blocked_load(airflow, run_id, cursor)
+        labels = {one["rendered_map_index"] for one in airflow.tasks("replicate", run_id, "load")}
+        assert "SupportTickets 1/1" in labels  # while it runs
+        airflow.clear_only("replicate", run_id)
+        cursor.execute(f"SELECT pg_advisory_unlock({LOCK})")
+    assert airflow.wait("replicate", run_id) == "success"
+    assert _proven(settings)
 
 
 def test_lineage_tells_datasets_columns_and_rows(first: dict[str, str], home: Path) -> None:

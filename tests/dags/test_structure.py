@@ -75,8 +75,14 @@ def test_what_passes_is_retried_and_failures_are_told(dags: dict[str, Any]) -> N
             options = task.partial_kwargs if task.is_mapped else vars(task)
             assert options["retries"] == 2
             assert timedelta(hours=1) < options["execution_timeout"] <= timedelta(days=1)
-            callbacks = options["on_failure_callback"]
-            assert [one.__name__ for one in (callbacks if isinstance(callbacks, list) else [callbacks])] == ["failed"]
+            assert _names(options["on_failure_callback"]) == ["note_failure"]
+        told = ["run_failed_anew"] if dag.dag_id == "sync" else ["run_failed"]
+        assert _names(dag.on_failure_callback) == told
+        assert _names(dag.on_success_callback) == (["run_succeeded"] if dag.dag_id == "sync" else [])
+
+
+def _names(callbacks: Any) -> list[str]:
+    return [one.__name__ for one in (callbacks if isinstance(callbacks, list) else filter(None, [callbacks]))]
 
 
 def test_following_and_verification_run_by_the_clock_and_begin_at_different_minutes(dags: dict[str, Any]) -> None:
