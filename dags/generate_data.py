@@ -19,7 +19,13 @@ from pipeline.airflow.defaults import defaults
     schedule=None,
     doc_md=__doc__,
     params={
-        "scale": Param(1.0, type="number", minimum=0, description="1 makes about 100,000 documents."),
+        "scale": Param(
+            1.0,
+            type="number",
+            minimum=0,
+            maximum=10_000,
+            description="1 makes about 100,000 documents; 10,000 is the most.",
+        ),
         "defects": Param(0.0, type="number", minimum=0, maximum=1, description="Share of documents broken on purpose."),
         "seed": Param(0, type="integer", minimum=0, description="Decides every value."),
         "replace": Param(False, type="boolean", description="Also drop collections that were not generated."),

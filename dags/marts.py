@@ -11,10 +11,10 @@ replica shows another moment meanwhile this run is given up; the publish that di
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import AssetAlias, Param, dag, task
+from airflow.sdk import AssetAlias, dag, task
 
-from pipeline.airflow import assets
-from pipeline.airflow.defaults import defaults
+from pipeline.airflow import assets, params
+from pipeline.airflow.defaults import defaults, names
 
 READ = ["moderation_queue", "search_queries", "support_tickets", "user_sessions"]  # as the marts' transforms declare
 MARTS = AssetAlias("marts")
@@ -23,7 +23,7 @@ MARTS = AssetAlias("marts")
 @dag(
     schedule=[assets.replica(table) for table in READ],
     doc_md=__doc__,
-    params={"marts": Param([], type="array", items={"type": "string"}, description="Names; none means all.")},
+    params={"marts": names(params.marts(), "Marts; none chosen means all.")},
     **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=6)),
 )
 def marts() -> None:

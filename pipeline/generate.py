@@ -22,6 +22,7 @@ from pipeline.stores.mongo_errors import translated
 from transforms.collector import uncollected
 
 MARKS = "_etl_generated"  # which collections are ours to replace; not among them, so it is never replicated
+MOST_DOCUMENTS = 1_000_000_000  # 1 GB of memory for the users and products that they are about
 WRITERS = 2  # batches on their way to the server while the next one is drawn: more gain nothing on two cores
 MAJORITY = WriteConcern("majority")  # so that a read at a cluster time sees every document
 
@@ -134,6 +135,10 @@ def _plan(
         if count < 0:
             raise UsageError(f"the number of rows of {name} must not be negative, as {count} is")
     planned = {name: rows.get(name, rows_at(entity, scale)) for name, entity in entities.items()}
+    if (total := sum(planned.values())) > MOST_DOCUMENTS:
+        raise UsageError(
+            f"{total:,} documents are too many to make: at most {MOST_DOCUMENTS:,}, which is a scale of 10000"
+        )
     return {name: count for name, count in planned.items() if count}
 
 

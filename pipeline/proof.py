@@ -139,9 +139,12 @@ def allowed(limit: str, source: int) -> float:
     Raises:
         UsageError: It is neither.
     """
-    if not _LIMIT.fullmatch(limit):
-        raise UsageError(f"a limit of the quarantine is a number or a percentage, such as 100 or 0.5%, not {limit!r}")
-    return source * float(limit[:-1]) / 100 if limit.endswith("%") else int(limit)
+    is_share = limit.endswith("%")
+    if not _LIMIT.fullmatch(limit) or (is_share and float(limit[:-1]) > 100):
+        raise UsageError(
+            f"a limit of the quarantine is a number or a percentage up to 100%, such as 100 or 0.5%, not {limit!r}"
+        )
+    return source * float(limit[:-1]) / 100 if is_share else int(limit)
 
 
 def _open_books(connections: Connections, run: Run, account: Account, source: Mapping[str, int]) -> str:

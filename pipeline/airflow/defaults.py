@@ -6,13 +6,13 @@ from typing import Any
 from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule
 
 from pipeline.airflow.callbacks import LATE_AFTER, note_failure, run_failed, run_failed_anew, run_succeeded
+from pipeline.airflow.params import TARGETS, check_params, collections
 
 # What no retry mends: a wrong name or contract, a moment that is gone, data that are not as promised. By name, since
 # a DAG file that imports an error's module only for this would be read more slowly.
 _LASTING: list[str | type[BaseException]] = [
     f"pipeline.errors.{name}" for name in ("UsageError", "SnapshotError", "DataError")
 ]
-_TARGETS = ["postgres", "clickhouse"]
 
 
 def defaults(late_after: timedelta, task_takes_at_most: timedelta, *, often: bool = False) -> dict[str, Any]:
@@ -34,6 +34,7 @@ def defaults(late_after: timedelta, task_takes_at_most: timedelta, *, often: boo
             "retries": 2,
             "retry_delay": timedelta(seconds=20),
             "retry_policy": ExceptionRetryPolicy([RetryRule(_LASTING, action=RetryAction.FAIL)]),
+            "pre_execute": check_params,
             "on_failure_callback": note_failure,
             "execution_timeout": task_takes_at_most,
         },
@@ -43,9 +44,9 @@ def defaults(late_after: timedelta, task_takes_at_most: timedelta, *, often: boo
 
 LIMIT = Param(
     None,
-    type=["null", "string"],
-    pattern=r"^[0-9]+(\.[0-9]+%|%)?$",
-    description="Publish nothing if more documents are refused: a number, or a percentage such as 0.5%.",
+    type=["null", "integer", "string"],
+    minimum=0,
+    description="Publish nothing if more documents are refused: a number, or a percentage up to 100% such as 0.5%.",
 )
 NEW_SOURCE = Param(
     False, type="boolean", description="Take over what was copied from another server or database, on purpose."
@@ -55,6 +56,17 @@ NEW_SOURCE = Param(
 def choice() -> dict[str, Param]:
     """Return the params by which a DAG is told what to copy or to compare, and where."""
     return {
-        "collections": Param([], type="array", items={"type": "string"}, description="Names; none means all."),
-        "targets": Param(_TARGETS, type="array", items={"type": "string", "enum": _TARGETS}, minItems=1),
+        "collections": names(collections(), "Collections; none chosen means all."),
+        "targets": Param(
+            TARGETS,
+            type=["null", "array"],
+            items={"type": "string", "enum": TARGETS},
+            examples=TARGETS,
+            description="Stores; none chosen means both.",
+        ),
     }
+
+
+def names(known: list[str], description: str) -> Param:
+    """Return a param that takes any number of names; the form offers those that are known."""
+    return Param([], type=["null", "array"], items={"type": "string"}, examples=known, description=description)

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 
@@ -187,6 +188,26 @@ def load_dags(_airflow_is_installed: None) -> Callable[[], dict[str, Any]]:
         return dict(bag.dags)
 
     return load_dags
+
+
+@pytest.fixture
+def callbacks_reach_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a DAG's callbacks ask Airflow, as they can where the DAG processor calls them; ``dag.test()`` forgets it."""
+    import psutil
+    import structlog
+    from airflow.models.dagrun import DagRun
+    from airflow.sdk.execution_time import supervisor
+
+    def execute(run: Any, *args: Any, **options: Any) -> None:
+        log, process = structlog.get_logger(), psutil.Process()
+        kind = supervisor.InProcessTestSupervisor
+        answers = kind(id=uuid4(), pid=process.pid, process=process, process_log=log, client=kind._api_client())
+        answers.comms = supervisor.InProcessSupervisorComms(supervisor=answers)
+        with supervisor.set_supervisor_comms(answers.comms):
+            original(run, *args, **options)
+
+    original = DagRun.execute_dag_callbacks
+    monkeypatch.setattr(DagRun, "execute_dag_callbacks", execute)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -16,14 +15,16 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipeline.airflow.defaults import defaults
 from pipeline.errors import DataError
 
-def work(params, number=0):
-    if params.get("skip"):
+PARAMS = {"fails": [], "says": "partition {} is broken", "skip": False}
+
+def work(params, number):
+    if params["skip"]:
         raise AirflowSkipException("nothing to do")
-    if number in params.get("fails", ()):
-        raise DataError(params.get("says", "partition {} is broken").format(number))
+    if number in params["fails"]:
+        raise DataError(params["says"].format(number))
 
 def made(name, **chosen):
-    @dag(name, schedule=None, params={}, **defaults(task_takes_at_most=timedelta(hours=1), **chosen))
+    @dag(name, schedule=None, params=PARAMS, **defaults(task_takes_at_most=timedelta(hours=1), **chosen))
     def made():
         @task
         def load(params, number):
@@ -39,26 +40,6 @@ def made(name, **chosen):
 plain = made("plain", late_after=timedelta(hours=1))
 often = made("often", late_after=timedelta(hours=1), often=True)
 """
-
-
-@pytest.fixture
-def callbacks_reach_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a DAG's callbacks ask Airflow, as they can where the DAG processor calls them; ``dag.test()`` forgets it."""
-    import psutil
-    import structlog
-    from airflow.models.dagrun import DagRun
-    from airflow.sdk.execution_time import supervisor
-
-    def execute(run: Any, *args: Any, **options: Any) -> None:
-        log, process = structlog.get_logger(), psutil.Process()
-        kind = supervisor.InProcessTestSupervisor
-        answers = kind(id=uuid4(), pid=process.pid, process=process, process_log=log, client=kind._api_client())
-        answers.comms = supervisor.InProcessSupervisorComms(supervisor=answers)
-        with supervisor.set_supervisor_comms(answers.comms):
-            original(run, *args, **options)
-
-    original = DagRun.execute_dag_callbacks
-    monkeypatch.setattr(DagRun, "execute_dag_callbacks", execute)
 
 
 @pytest.fixture

@@ -122,15 +122,15 @@ def test_marts_follow_the_tables_that_they_read(dags: dict[str, Any]) -> None:
         ("generate_data", {"defects": 1.5}),
         ("generate_data", {"seed": "seven"}),
         ("generate_data", {"replace": "yes"}),
-        ("replicate", {"targets": []}),
+        ("generate_data", {"scale": 1e9}),
         ("replicate", {"targets": ["mysql"]}),
         ("replicate", {"collections": "UserSessions"}),
-        ("replicate", {"max_quarantined": "1e3"}),
-        ("replicate", {"max_quarantined": ".5%"}),
+        ("replicate", {"max_quarantined": -1}),
+        ("replicate", {"max_quarantined": 0.5}),
         ("replicate", {"new_source": "yes"}),
         ("verify", {"targets": ["mysql"]}),
         ("sync", {"collections": "UserSessions"}),
-        ("sync", {"max_quarantined": "1e3"}),
+        ("sync", {"max_quarantined": True}),
         ("marts", {"marts": [1]}),
         ("maintenance", {"dry_run": "yes"}),
     ],
@@ -140,3 +140,67 @@ def test_params_are_validated(load_dags: Callable[[], dict[str, Any]], dag_id: s
 
     with pytest.raises(ParamValidationError, match=next(iter(params))):
         load_dags()[dag_id].test(run_conf=params)
+
+
+@pytest.mark.usefixtures("callbacks_reach_airflow")
+@pytest.mark.parametrize(
+    ("dag_id", "params", "reason"),
+    [
+        (
+            "replicate",
+            {"collection": ["UserSessions"]},
+            "the DAG replicate has no param 'collection'; it has collection",
+        ),
+        ("generate_data", {"scael": 1}, "the DAG generate_data has no param 'scael'; it has defects, replace, scale, "),
+        ("maintenance", {"dryrun": True}, "the DAG maintenance has no param 'dryrun'; it has "),
+        (
+            "replicate",
+            {"max_quarantined": "150%"},
+            "a number or a percentage up to 100%, such as 100 or 0.5%, not '150%'",
+        ),
+        ("sync", {"max_quarantined": "1e3"}, "a number or a percentage up to 100%, such as 100 or 0.5%, not '1e3'"),
+        ("marts", {"mart": ["user_activity"]}, "the DAG marts has no param 'mart'; it has marts"),
+        (
+            "verify",
+            {"max_quarantined": 1},
+            "the DAG verify has no param 'max_quarantined'; it has collections, targets",
+        ),
+    ],
+)
+def test_what_a_dag_does_not_know_fails_its_first_task_at_once(
+    load_dags: Callable[[], dict[str, Any]],
+    dag_id: str,
+    params: dict[str, Any],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = load_dags()[dag_id].test(run_conf=params)
+    states = {one.task_id: (one.state, one.try_number) for one in run.get_task_instances()}
+    assert states[CHAINS[dag_id][0]] == ("failed", 1)
+    assert {state for state, _ in states.values()} <= {"failed", "upstream_failed"}
+    (alert,) = [said for _, _, said in caplog.record_tuples if said.startswith("[etl]")]
+    assert reason in alert
+
+
+def test_params_come_to_the_tasks_in_one_form(dags: dict[str, Any]) -> None:
+    from pipeline.airflow.params import check_params
+
+    given = {"collections": None, "targets": None, "max_quarantined": 100, "new_source": False}
+    check_params({"dag": dags["replicate"], "params": given})
+    both = ["postgres", "clickhouse"]
+    assert given == {"collections": [], "targets": both, "max_quarantined": "100", "new_source": False}
+
+
+def test_the_form_offers_names_describes_all_and_requires_none(
+    load_dags: Callable[[], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "orders.py").write_text("ENTITY = Entity(collection='Orders', description='One order.')\n")
+    (tmp_path / "broken.py").write_text("ENTITY = (")
+    monkeypatch.setenv("ETL_CONTRACTS", str(tmp_path))
+    params = {dag_id: dag.params for dag_id, dag in load_dags().items()}
+    offered = {name: params["replicate"].get_param(name).schema["examples"] for name in ("collections", "targets")}
+    assert offered == {"collections": sorted([*entities(), "Orders"]), "targets": ["postgres", "clickhouse"]}
+    assert params["marts"].get_param("marts").schema["examples"] == sorted(marts())
+    for param in (known.get_param(name) for known in params.values() for name in known):
+        assert param.description
+        assert "null" in param.schema["type"] or param.value is not None

@@ -211,3 +211,9 @@ def test_a_server_that_is_down_is_named_without_its_password():
         with pytest.raises(ServerError, match=r"127\.0\.0\.1:9") as caught:
             generate(client["made_up"], CONTRACTS, scale=0.001)
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("asked", [{"scale": 1e9}, {"scale": 0, "rows": {"EventLogs": 1_000_000_001}}])
+def test_more_documents_than_fit_are_refused_before_they_take_memory(database, asked):
+    with pytest.raises(UsageError, match="documents are too many to make: at most 1,000,000,000"):
+        generate(database, CONTRACTS, **asked)
