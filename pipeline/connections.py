@@ -91,15 +91,16 @@ def connect(settings: Settings) -> Iterator[Connections]:
     """
     keep_little(int(settings.memory))
     with ExitStack() as stack:
-        mongo = Mongo(_secret(settings.mongo_uri, "ETL_MONGO_URI"), settings.mongo_database)
+        mongo = Mongo(_secret(settings.mongo_uri, "ETL_MONGO_URI"), settings.mongo_database, settings.silence)
         stack.callback(mongo.close)
-        postgres = Postgres(_secret(settings.postgres_uri, "ETL_POSTGRES_URI"), settings.wait)
+        uri = _secret(settings.postgres_uri, "ETL_POSTGRES_URI")
+        postgres = Postgres(uri, settings.wait, settings.silence)
         stack.callback(postgres.close)
         clickhouse_uri = _secret(settings.clickhouse_uri, "ETL_CLICKHOUSE_URI")
 
         @cache
         def open_clickhouse() -> ClickHouse:
-            opened = ClickHouse(clickhouse_uri, int(settings.memory))
+            opened = ClickHouse(clickhouse_uri, int(settings.memory), settings.silence)
             stack.callback(opened.close)
             return opened
 

@@ -68,6 +68,7 @@ class Settings(BaseSettings):
         contracts: Folders of a user's own contracts (in ``ETL_CONTRACTS`` joined by ``:``).
         memory: Bytes that the process may take; servers are not counted.
         wait: Seconds for which a command waits for another one that publishes.
+        silence: Seconds that a server may be silent before it is asked whether it is still at work.
         keep_details_days: For how long the books keep plan, accounts, drift and times of a run.
         keep_runs_days: For how long they keep the run itself.
         keep_resolved_days: For how long they keep documents that are not refused any more.
@@ -85,6 +86,7 @@ class Settings(BaseSettings):
     contracts: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_paths)] = ()
     memory: ByteSize = ByteSize(2**30)
     wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 600.0
+    silence: float = Field(60.0, gt=0, le=86_400)
     keep_details_days: Annotated[int, _DAYS] = Retention.details
     keep_runs_days: Annotated[int, _DAYS] = Retention.runs
     keep_resolved_days: Annotated[int, _DAYS] = Retention.resolved

@@ -61,7 +61,7 @@ def part_of(run: Run | MartRun) -> Iterator[Connections]:
             abandon(connections, run.id, run.targets, str(error))
             raise SnapshotError(f"{error}; in Airflow: {_way_out(run)}") from error
         except EtlError:
-            connections.postgres.connection.rollback()
+            connections.postgres.undo()
             # Another task may have given it up meanwhile: then its staging is gone, and that is not the news.
             _refuse_what_was_given_up(connections, run)
             raise

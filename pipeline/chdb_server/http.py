@@ -108,7 +108,8 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.settimeout(_SECONDS_FOR_HEADERS)
 
     def _run(self, database: Database, request: Request, read_only: bool) -> None:
-        settings = request.settings
+        # chDB takes no id of a statement: by its comment system.processes tells who asks whether it is still at work.
+        settings = {"log_comment": self._query_id} | request.settings
         if read_only:  # the last one: after it no other can be set
             settings = {name: value for name, value in settings.items() if name != "readonly"} | {"readonly": "1"}
         statement = find_insert(request.head)

@@ -17,8 +17,9 @@ from pipeline.cli.prune import prune
 from pipeline.cli.quarantine import app as quarantine
 from pipeline.cli.status import status
 from pipeline.cli.work import generate, marts, replicate, sync, verify
+from pipeline.signals import heed_signals
 
-INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
+INTERRUPTED, TERMINATED = 130, 143  # what shells expect of a command that Ctrl-C or SIGTERM ended
 _PANELS = {
     "Begin here": (demo,),
     "The job": (generate, replicate, sync, verify, marts, status, prune),
@@ -73,6 +74,7 @@ def etl(
 
 def main() -> None:
     """Run ``etl`` with the arguments of this process, and end the process with its exit code."""
+    heed_signals(as_json="--json" in sys.argv)
     gc.disable()  # until the work begins: to look through what is being imported took a third of the start
     code = run(sys.argv[1:])
     gc.freeze()  # the interpreter would look through it once more at its end
@@ -91,10 +93,12 @@ def run(arguments: list[str]) -> int:
         code = int(app(arguments or ["--help"], prog_name="etl", standalone_mode=False) or 0)
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except SystemExit as ended:  # by SIGTERM
+        code = ended.code if isinstance(ended.code, int) else INTERRUPTED
     except Exception as error:
         if not came_by_interrupt(error):
             return failed(error, as_json=as_json, debug=debug)
         code = INTERRUPTED
-    if code == INTERRUPTED:
+    if code in (INTERRUPTED, TERMINATED):
         interrupted(as_json=as_json)
     return code

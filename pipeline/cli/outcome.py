@@ -16,6 +16,7 @@ from pipeline.redaction import redacted
 from pipeline.visible import visible, visible_json
 
 WIDTH_OF_A_PIPE = 100
+told = False  # that the command was interrupted
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -75,6 +76,8 @@ def failed(error: Exception, *, as_json: bool, debug: bool) -> int:
 
 def interrupted(*, as_json: bool) -> None:
     """Tell that Ctrl-C ended the command."""
+    global told
+    told = True
     typer.echo("interrupted", err=True)
     if as_json:
         _print_json({"error": "interrupted"})

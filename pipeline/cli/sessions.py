@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline.cli.interrupt import ended_in_time, heed_interrupts
+from pipeline.cli.interrupt import heed_interrupts
 from pipeline.cli.outcome import console
 from pipeline.errors import UsageError
 
@@ -50,7 +50,8 @@ def source() -> Iterator[tuple["Mongo", dict[str, "Entity"]]]:
     known = entities(settings.contracts)
     with _served(settings, needed=["mongo"]) as complete:
         assert complete.mongo_uri is not None
-        with closing(Mongo(complete.mongo_uri.get_secret_value(), complete.mongo_database)) as mongo:
+        uri = complete.mongo_uri.get_secret_value()
+        with closing(Mongo(uri, complete.mongo_database, complete.silence)) as mongo:
             yield mongo, known
 
 
@@ -68,7 +69,8 @@ def bookkeeper() -> Iterator["Postgres | None"]:
         return
     with _served(settings, needed=["postgres"]) as complete:
         assert complete.postgres_uri is not None
-        with closing(Postgres(complete.postgres_uri.get_secret_value(), settings.wait)) as postgres:
+        uri = complete.postgres_uri.get_secret_value()
+        with closing(Postgres(uri, settings.wait, settings.silence)) as postgres:
             yield postgres
 
 
@@ -98,8 +100,7 @@ def _served(
             complete = stack.enter_context(engines(settings.model_copy(update=unneeded), everything=embedded))
         gc.freeze()  # what is imported by now stays
         gc.enable()
-        with ended_in_time():  # engines are stopped in order
-            yield complete
+        yield complete
 
 
 def _refuse_few_files() -> None:

@@ -24,6 +24,7 @@ from typing import IO
 import psutil
 from pydantic import SecretStr
 
+from pipeline import signals
 from pipeline.embedded.clickhouse import ClickHouse
 from pipeline.embedded.engine import Engine
 from pipeline.embedded.mongo import Mongo
@@ -267,9 +268,16 @@ def _ended_by_signals() -> Iterator[None]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ignore further signals while engines are stopped: it takes about a second, and half a stop helps nobody."""
-    with _handling(signal.SIG_IGN, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]):
-        yield
+    """Let signals do nothing while engines are stopped: it takes about a second, and half a stop helps nobody.
+
+    They are not ignored: `pipeline.signals` learns of them, and ends a process that takes too long.
+    """
+    with _handling(lambda *_: None, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]):
+        signals.stopping = True
+        try:
+            yield
+        finally:
+            signals.stopping = False
 
 
 @contextmanager

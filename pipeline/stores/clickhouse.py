@@ -27,12 +27,13 @@ from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import NUMBER
 from contracts.schema.names import DATA
 from contracts.schema.names import MADE as PART
-from pipeline.errors import EtlError
+from pipeline.errors import EtlError, ServerError
 from pipeline.redaction import remember
 from pipeline.stores import LoadFrame, Staging
 from pipeline.stores.clickhouse_client import client, is_local
 from pipeline.stores.clickhouse_errors import translated
 from pipeline.stores.gathering import gathered
+from pipeline.stores.silence import SILENCE_S
 
 BLOCK_BYTES = 4 * 2**20  # of Arrow within one insert: all rows in one block took a tenth longer, and more memory
 _LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'")
@@ -48,18 +49,19 @@ class ClickHouse:
     Args:
         uri: ``https://user:password@host:port/database``, or ``http`` without TLS.
         memory: Bytes that this process may take.
+        silence: Seconds that the server may be silent before it is asked whether it is still at work.
     """
 
     name = "clickhouse"
     patience = 120.0  # seconds in which a deletion must get one more part of a table done
 
-    def __init__(self, uri: str, memory: int = 2**30) -> None:
+    def __init__(self, uri: str, memory: int = 2**30, silence: float = SILENCE_S) -> None:
         self._shown, self._insert_bytes = remember(uri), memory // 64
         # Over a network it is worth its time; on one machine it is only work.
         self._arrow = pa.ipc.IpcWriteOptions(compression=None if is_local(uri) else "lz4")
         with self._translated():
             # An insert is done when it is said to be; staging is counted right after.
-            self.client = client(uri, async_insert=0)
+            self.client = client(uri, silence, async_insert=0)
 
     def close(self) -> None:
         """Close the connections."""
@@ -369,6 +371,8 @@ class ClickHouse:
         try:
             yield
         except (ClickHouseError, HTTPError) as error:
+            if isinstance(error.__cause__, ServerError):  # in the midst of rows the driver wraps what we raise
+                raise error.__cause__ from error
             raise translated(error, self._shown) from error
 
 

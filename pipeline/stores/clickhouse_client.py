@@ -8,11 +8,14 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ProgrammingError
-from clickhouse_connect.driver.httputil import get_pool_manager, resolve_ca_cert
+from clickhouse_connect.driver.httputil import check_env_proxy, get_pool_manager, resolve_ca_cert
+from urllib3 import PoolManager
 
 from pipeline.errors import UsageError
 from pipeline.redaction import remember
 from pipeline.settings import truth
+from pipeline.stores.clickhouse_patience import Patience
+from pipeline.stores.silence import ANSWER_S, SILENCE_S
 
 _TLS = {"http": False, "clickhouse": False, "https": True, "clickhouses": True}
 _LOCAL = {"127.0.0.1", "localhost", "::1"}
@@ -34,39 +37,47 @@ def is_local(uri: str) -> bool:
     return urlsplit(uri).hostname in _LOCAL
 
 
-def client(uri: str, **settings: Any) -> Client:
+def client(uri: str, silence: float = SILENCE_S, **settings: Any) -> Client:
     """Open a client; the driver itself would take ``https://`` for plain HTTP unless the port is 443 or 8443.
 
     Args:
         uri: ``https://user:password@host:port/database?option=value``, or ``http``, ``clickhouses``, ``clickhouse``.
+        silence: Seconds that the server may be silent before it is asked whether it is still at work.
         **settings: Of ClickHouse, for every statement.
 
     Raises:
         UsageError: An option is unknown, or a file that it names can't be used.
+        ServerError: The server falls silent.
         clickhouse_connect.driver.exceptions.Error: The server can't be reached, or refuses.
     """
-    parts, unusable = urlsplit(uri), f"the ClickHouse URI {remember(uri)} can't be used"
+    parts, shown = urlsplit(uri), remember(uri)
     try:
         options = _options(parts)
-        secure = _TLS[parts.scheme]
         if not parts.hostname:
             raise ValueError("it names no host")
-        return clickhouse_connect.get_client(
-            interface="https" if secure else "http",
+        interface = "https" if _TLS[parts.scheme] else "http"
+        port = parts.port or (8443 if _TLS[parts.scheme] else 8123)
+        pools = {"proxy": _proxy(interface, parts.hostname, port, options)} | _tls(options, parts.scheme)
+        connecting = float(options.setdefault("connect_timeout", ANSWER_S))
+        patience = Patience(connecting, f"ClickHouse at {shown}", _pool(**pools))
+        opened = clickhouse_connect.get_client(
+            interface=interface,
             host=parts.hostname,
-            port=parts.port or (8443 if secure else 8123),
+            port=port,
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password or ""),
             database=unquote(parts.path[1:].split("/")[0]) or None,
             # Without a session, several threads may use the client.
             autogenerate_session_id=False,
-            # A pool of its own, so that a proxy meant for the internet is not asked for this machine.
-            pool_mgr=_pool(options, secure=secure) if is_local(uri) else None,
+            autogenerate_query_id=True,
+            pool_mgr=patience.of(_pool(**pools)),
             settings=settings,
             **options,
         )
     except (ValueError, ProgrammingError) as error:  # of an option
-        raise UsageError(f"{unusable}: {error}") from error
+        raise UsageError(f"the ClickHouse URI {shown} can't be used: {error}") from error
+    patience.opened(opened, silence)
+    return opened
 
 
 def _options(parts: SplitResult) -> dict[str, Any]:
@@ -106,10 +117,26 @@ def _look_at_files(options: dict[str, Any]) -> None:
             raise ValueError(f"{name}: {reason}") from error
 
 
-def _pool(options: dict[str, Any], *, secure: bool) -> Any:
-    """Return connections that know no proxy, with the TLS options that the driver would give them."""
-    given = {name: options[name] for name in _POOL if secure and name in options}
+def _tls(options: dict[str, Any], scheme: str) -> dict[str, Any]:
+    """Return the TLS options of the connections, as the driver would give them to its own."""
     verify = options.get("verify", True) is not False
-    if secure and (name := options.get("server_host_name")):
+    if not _TLS[scheme]:
+        return {}
+    given = {"verify": verify} | {name: options[name] for name in _POOL if name in options}
+    if name := options.get("server_host_name"):
         given |= {"server_hostname": name} | ({"assert_hostname": name} if verify else {})
-    return get_pool_manager(verify=verify, **given)
+    return given
+
+
+def _proxy(interface: str, host: str, port: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the proxy to go by; one that is meant for the internet is not asked for this machine."""
+    named: dict[str, Any] = {name: options.pop(name) for name in ("http_proxy", "https_proxy") if name in options}
+    if named or host in _LOCAL:
+        return named
+    found = check_env_proxy(interface, host, port)
+    return {f"{interface}_proxy": found} if found else {}
+
+
+def _pool(proxy: dict[str, Any], **tls: Any) -> PoolManager:
+    found: PoolManager = get_pool_manager(**proxy, **tls)
+    return found

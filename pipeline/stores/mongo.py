@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 import bson
 import pymongo
@@ -21,6 +22,7 @@ from pipeline.errors import ServerError, SnapshotError
 from pipeline.redaction import remember
 from pipeline.stores.mongo_errors import HEARTBEATS, NAMESPACE_NOT_FOUND, UNAUTHORIZED, first_line, translated
 from pipeline.stores.selection import Ids, Range
+from pipeline.stores.silence import SILENCE_S
 from pipeline.stores.source import Source
 
 Document = dict[str, Any]
@@ -33,6 +35,7 @@ _IDS_PER_QUERY = 1_000
 # cache, and their memory comes anew from the system each time: measured, three times the time.
 _BATCH_BYTES = 2**20
 _LENGTH = 4  # bytes before the first element of a document; one more stands after the last
+_PATIENCE = 5
 _HISTORY_S = 300  # MongoDB's default
 _AWAIT_MS = 100  # for which the server waits for changes where there are none
 
@@ -82,14 +85,13 @@ class Mongo:
     Args:
         uri: Connection string; the server must be a member of a replica set (or a mongos).
         database: Name of the database.
+        silence: Seconds that the server may be silent; there is nobody to ask whether it is still at work, so one
+            answer may take five times as long. That the server is gone altogether the driver finds in half a minute.
     """
 
-    def __init__(self, uri: str, database: str) -> None:
+    def __init__(self, uri: str, database: str, silence: float = SILENCE_S) -> None:
         self._shown = remember(uri)
-        # Thirty seconds, the driver's default, is long for a person who has mistyped a port.
-        waiting: dict[str, Any] = (
-            {} if "serverselectiontimeoutms" in uri.lower() else {"serverSelectionTimeoutMS": 10_000}
-        )
+        waiting = _bounds(uri, silence)
         with translated(self._shown):
             self.client = _client(uri, tz_aware=True, appname="etl", **waiting)
         self.database = self.client[database]
@@ -307,6 +309,20 @@ class Mongo:
 
     def _at(self, collection: str, cluster_time: Timestamp) -> Collection[Document]:
         return self.database[collection].with_options(read_concern=SnapshotReadConcern(cluster_time))
+
+
+def _bounds(uri: str, silence: float) -> dict[str, Any]:
+    """Return the driver's bounds that a URI does not name itself."""
+    # Thirty seconds, the driver's default, is long for a person who has mistyped a port.
+    bounds = {
+        "serverSelectionTimeoutMS": 10_000,
+        "connectTimeoutMS": 10_000,
+        "socketTimeoutMS": int(_PATIENCE * silence * 1000),
+    }
+    named = {name.lower() for name, _ in parse_qsl(uri.partition("?")[2])}
+    if "timeoutms" in named:  # which stands for all of them
+        return {}
+    return {name: value for name, value in bounds.items() if name.lower() not in named}
 
 
 def _bound(document: RawBSONDocument) -> Document | None:

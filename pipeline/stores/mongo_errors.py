@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
-from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import ConfigurationError, ConnectionFailure, NetworkTimeout, OperationFailure, PyMongoError
 from pymongo.monitoring import (
     ServerHeartbeatFailedEvent,
     ServerHeartbeatListener,
@@ -13,6 +14,7 @@ from pymongo.monitoring import (
 )
 
 from pipeline.errors import EtlError, ServerError, SnapshotError
+from pipeline.stores.silence import sentence
 from pipeline.stores.unreachable import shortened, why_unreachable
 
 NAMESPACE_NOT_FOUND, UNAUTHORIZED = 26, 13
@@ -20,6 +22,7 @@ _SNAPSHOT_GONE = {NAMESPACE_NOT_FOUND, 239, 246}  # and SnapshotTooOld, Snapshot
 _OPLOG_GONE = {286}  # ChangeStreamHistoryLost
 _SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
 _AUTHENTICATION_FAILED = 18
+_WAITED = re.compile(r"socketTimeoutMS: ([\d.]+)")  # what the driver says of a timeout
 _UNAUTHORIZED_FOR = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")
 
 
@@ -54,6 +57,10 @@ def translated(shown: str) -> Iterator[None]:
     """Turn the driver's errors into one sentence each; ``shown`` is the server's URI without its password."""
     try:
         yield
+    except NetworkTimeout as error:
+        waited = _WAITED.search(str(error))
+        since = datetime.now(UTC) - timedelta(milliseconds=float(waited[1]) if waited else 0)
+        raise ServerError(sentence(f"MongoDB at {shown}", since)) from error
     except ConnectionFailure as error:
         raise ServerError(f"MongoDB at {shown} can't be reached: {_why_unreachable(error)}") from error
     except OperationFailure as error:

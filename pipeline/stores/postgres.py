@@ -8,8 +8,6 @@ from hashlib import md5
 from typing import Any
 
 import adbc_driver_manager
-import adbc_driver_postgresql
-import adbc_driver_postgresql.dbapi
 import polars as pl
 import pyarrow as pa
 
@@ -24,12 +22,14 @@ from contracts.schema.ddl import (
 )
 from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import BYTEWISE, JSON
-from pipeline.errors import DataError, EtlError
+from pipeline.errors import DataError, EtlError, ServerError
 from pipeline.redaction import remember
 from pipeline.stores import LoadFrame, Staging
 from pipeline.stores.columns import MADE, Change, Found, change, made_name, type_name
 from pipeline.stores.merge import Merge
+from pipeline.stores.postgres_connection import Link
 from pipeline.stores.postgres_errors import LIBPQ, LockedError, translated
+from pipeline.stores.silence import SILENCE_S
 from pipeline.stores.triggers import Trigger, blamed, refuse_unprovable, triggers
 
 Row = tuple[Any, ...]
@@ -52,17 +52,19 @@ class Postgres:
     Args:
         uri: Connection string.
         wait: Seconds for which another one's lock is waited for.
+        silence: Seconds that the server may be silent before it is asked whether it is still at work.
     """
 
     name = "postgres"
 
-    def __init__(self, uri: str, wait: float = 600.0) -> None:
-        self._uri, self._shown, self.wait = uri, remember(uri), wait
+    def __init__(self, uri: str, wait: float = 600.0, silence: float = SILENCE_S) -> None:
+        self._uri, self._shown, self.wait, self._silence = uri, remember(uri), wait, silence
         with self._translated():
-            self.connection = adbc_driver_postgresql.dbapi.connect(uri)
+            self._link = Link(uri, f"PostgreSQL at {self._shown}", silence)
+        self.connection = self._link.connection
         # Rows must read the same whatever the server's defaults are.
         self.execute("SET TIME ZONE 'UTC'", "SET extra_float_digits = 1", f"SET lock_timeout = {self._lock_timeout}")
-        self.connection.commit()
+        self.commit()
 
     def close(self) -> None:
         """Close the connection; what was not committed is undone."""
@@ -120,15 +122,13 @@ class Postgres:
             f"SELECT {column} FROM {name}.{quoted(table.name)} t JOIN {name}._partitions p "
             f"ON t.xmin::text::bigint = p.loaded_by WHERE p.partition = {partition}"
         )
-        with self._translated(), self.connection.cursor() as cursor:
-            cursor.execute(query)
-            yield from cursor.fetch_record_batch()
+        yield from self._batches(query)
 
     def prepare(self, staging: Staging) -> None:
         """Add keys and indexes to the tables that are not published yet, and statistics to all."""
         new = [table for table in staging.tables if not self._exists(staging.schema, table)]
         missing = [table for table in new if not self._has_key(staging.name, table)]
-        self.connection.commit()  # or the locks of this look would be in the others' way
+        self.commit()  # or the locks of this look would be in the others' way
         # Each table on a connection of its own: PostgreSQL builds an index on one core.
         with ThreadPoolExecutor(_BUILDERS, thread_name_prefix="keys") as pool:
             building = [
@@ -214,9 +214,7 @@ class Postgres:
         given = [(side, value) for side, value in bounds if value is not None]
         conditions = " AND ".join(f"{side} ${number}" for number, (side, _) in enumerate(given, start=1))
         query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)}{' WHERE ' * bool(given)}{conditions}"
-        with self._translated(), self.connection.cursor() as cursor:
-            cursor.execute(query, tuple(value for _, value in given) or None)
-            yield from cursor.fetch_record_batch()
+        yield from self._batches(query, *(value for _, value in given))
 
     def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
         """Tell whether a published table has its contract's columns: these names and types, in any order."""
@@ -232,15 +230,20 @@ class Postgres:
         try:
             with self._translated():
                 yield
-                self.connection.commit()
+                self._link.commit()
         except BaseException:
             self.undo()
             raise
 
     def undo(self) -> None:
         """Undo what was not committed, and end a transaction that has failed."""
-        with suppress(adbc_driver_manager.Error):  # a server that is gone has undone it already
-            self.connection.rollback()
+        with suppress(adbc_driver_manager.Error, ServerError):  # a server that is gone has undone it already
+            self._link.rollback()
+
+    def commit(self) -> None:
+        """Commit what was done."""
+        with self._translated():
+            self._link.commit()
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -254,18 +257,36 @@ class Postgres:
         """Run statements, all with the same parameters (``$1``, ``$2``, ...)."""
         with self._translated(), self.connection.cursor() as cursor:
             for statement in statements:
-                cursor.execute(statement, parameters)
+                with self._link.waiting():
+                    cursor.execute(statement, parameters)
 
     def rows(self, query: str, *parameters: Any) -> list[Row]:
         """Return the rows of a query."""
-        with self._translated(), self.connection.cursor() as cursor:
+        with self._translated(), self.connection.cursor() as cursor, self._link.waiting():
             cursor.execute(query, parameters or None)
             return cursor.fetchall()  # type: ignore[no-any-return]
 
     def append(self, schema: str, table: str, rows: pa.Table) -> None:
         """Append rows to a table by COPY; its columns must have the rows' names and types."""
-        with self._translated(), self.connection.cursor() as cursor:
+        with self._translated(), self.connection.cursor() as cursor, self._link.waiting():
             cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema)
+
+    def _batches(self, query: str, *parameters: Any) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a query as they come; only for the next ones is the server waited for."""
+        with self._translated(), self.connection.cursor() as cursor:
+            with self._link.waiting():
+                cursor.execute(query, parameters or None)
+                rows = cursor.fetch_record_batch()
+            while True:
+                with self._link.waiting():
+                    batch = next(rows, None)
+                if batch is None:
+                    return
+                yield batch
+
+    def _another(self) -> "Postgres":
+        """Open another connection to the same server."""
+        return Postgres(self._uri, self.wait, self._silence)
 
     def _copy(self, schema: str, table: Table, frame: pl.DataFrame) -> None:
         if frame.is_empty():
@@ -276,7 +297,7 @@ class Postgres:
 
     def _build(self, statements: Sequence[str]) -> None:
         """Run statements in a transaction and on a connection of their own, with memory for indexes."""
-        with closing(Postgres(self._uri)) as other, other.transaction():
+        with closing(self._another()) as other, other.transaction():
             # Nobody else is at a staging area; whoever is must not hold us up for ever.
             other.execute(
                 f"SET maintenance_work_mem = '{_INDEX_MEMORY}'",
@@ -448,9 +469,9 @@ class Postgres:
         statements = tuple(statements)
         if not statements:
             return
-        with closing(Postgres(self._uri)) as other:
+        with closing(self._another()) as other:
             other.execute(f"SET lock_timeout = '{_BLINK}'")
-            other.connection.commit()
+            other.commit()
             for statement in statements:
                 other._as_soon_as_possible(statement)
 

@@ -5,11 +5,15 @@ import multiprocessing
 import os
 import resource
 import runpy
+import selectors
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -209,3 +213,73 @@ def debian_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callab
 
     yield database
     server.stop()
+
+
+class Proxy:
+    """Passes bytes on between whoever comes to its port and a server on this machine.
+
+    Attributes:
+        port: Where it listens, on 127.0.0.1.
+        heard: What came from clients, as it passed over the wire: after TLS, if it speaks TLS.
+        silent_at: What a client says when the proxy falls silent: nothing is passed on any more, nor closed.
+        alone: Whether only that client's connection falls silent, or all that are and all that come.
+        silent: Whether all have.
+    """
+
+    def __init__(self, server_port: int, tls: ssl.SSLContext | None) -> None:
+        self._server_port, self._tls = server_port, tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port, self.heard = int(self._listener.getsockname()[1]), bytearray()
+        self.silent_at, self.alone, self.silent, self._closed = b"", False, False, threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._closed.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, suppress(OSError):
+            if self._tls is None:
+                self._pass(client)
+                return
+            with self._tls.wrap_socket(client, server_side=True) as spoken:
+                self._pass(spoken)
+
+    def _pass(self, client: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", self._server_port)) as server, selectors.DefaultSelector() as both:
+            both.register(client, selectors.EVENT_READ, server)
+            both.register(server, selectors.EVENT_READ, client)
+            while not self._closed.is_set():
+                if self.silent:
+                    self._closed.wait(0.05)
+                    continue
+                for key, _ in both.select(timeout=0.05):
+                    source = key.fileobj
+                    assert isinstance(source, socket.socket)
+                    if not (piece := source.recv(1 << 18)):  # larger than a TLS record: nothing is left over
+                        return
+                    if source is client:
+                        self.heard += piece
+                        if self.silent_at and self.silent_at in piece:
+                            self.silent = not self.alone
+                            self._closed.wait()
+                    key.data.sendall(piece)
+
+
+@pytest.fixture
+def proxy_of() -> Iterator[Callable[..., Proxy]]:
+    """Return a function that puts a proxy before a port, with TLS if it is given a context."""
+    with ExitStack() as stack:
+
+        def proxy_of(server_port: int, tls: ssl.SSLContext | None = None) -> Proxy:
+            return stack.enter_context(closing(Proxy(server_port, tls)))
+
+        yield proxy_of

@@ -31,7 +31,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         openssl(*new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem", *options)
 
     certificate("authority")
-    certificate("stranger", "-addext", "subjectAltName=DNS:stranger")
+    certificate("stranger", "-addext", "subjectAltName=DNS:localhost")
     signed = ("-CA", "authority.pem", "-CAkey", "authority.key", "-addext", "basicConstraints=critical,CA:FALSE")
     certificate("server", *signed, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
     certificate("other", *signed, "-addext", "subjectAltName=DNS:other.test")
@@ -121,8 +121,7 @@ def test_who_is_not_trusted_gets_nothing(
     [
         ("stranger", "verify=false"),
         ("stranger", "verify=0"),
-        ("stranger", "ca_cert={folder}/stranger.pem&server_host_name=stranger"),
-        ("other", "ca_cert={folder}/authority.pem&server_host_name=other.test"),
+        ("stranger", "ca_cert={folder}/stranger.pem&server_host_name=localhost"),
     ],
 )
 def test_options_say_who_is_trusted_on_localhost_as_well(

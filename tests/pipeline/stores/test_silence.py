@@ -1,0 +1,223 @@
+"""Servers that accept and stay silent: every wait ends, and what takes long but is at work goes on."""
+
+import re
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from pipeline.embedded import Uris
+from pipeline.errors import ServerError
+from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.mongo import Mongo
+from pipeline.stores.mongo_errors import translated
+from pipeline.stores.postgres import Postgres
+from pipeline.stores.postgres_connection import bounded
+
+BRIEF = 0.4  # seconds of silence
+SILENT = r"fell silent at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC: .* run the command again"
+
+
+def _through(proxy: Any, uri: str) -> str:
+    parts = urlsplit(uri)
+    user, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}"))
+
+
+# --- PostgreSQL
+
+
+@pytest.fixture
+def postgres(engine_uris: Uris, proxy_of: Callable[..., Any]) -> Callable[[], tuple[Any, str]]:
+    """Return a function that puts a proxy before PostgreSQL."""
+
+    def postgres() -> tuple[Any, str]:
+        proxy = proxy_of(urlsplit(engine_uris.postgres).port)
+        return proxy, _through(proxy, engine_uris.postgres)
+
+    return postgres
+
+
+def _copy(store: Postgres) -> None:
+    store.execute("CREATE TEMPORARY TABLE many (n bigint)")
+    store.append("pg_temp", "many", pa.table({"n": pa.array(range(3_000_000), pa.int64())}))
+
+
+def _commit(store: Postgres) -> None:
+    with store.transaction():
+        store.execute("SELECT 1")
+
+
+def _rows(store: Postgres) -> None:
+    for _ in store._batches("SELECT repeat('x', 1000) AS x FROM generate_series(1, 100000)"):
+        pass
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["all", "one connection"])
+@pytest.mark.parametrize(
+    ("silent_at", "work"),
+    [
+        (b"COPY", _copy),
+        (b"COMMIT", _commit),
+        (b"repeat", _rows),
+        (b"pg_sleep", lambda store: store.rows("SELECT pg_sleep(9)")),
+    ],
+    ids=["COPY", "commit", "cursor", "statement"],
+)
+def test_postgresql_that_falls_silent_is_told(
+    postgres: Callable[[], tuple[Any, str]], silent_at: bytes, work: Callable[[Postgres], None], alone: bool
+) -> None:
+    proxy, uri = postgres()
+    with closing(Postgres(uri, silence=BRIEF)) as store:
+        proxy.silent_at, proxy.alone = silent_at, alone
+        with pytest.raises(ServerError, match=f"PostgreSQL at .*{SILENT}") as error:
+            work(store)
+        assert "\n" not in str(error.value)
+        with pytest.raises(ServerError):
+            store.rows("SELECT 1")
+
+
+def test_postgresql_that_is_silent_from_the_beginning_is_told(postgres: Callable[[], tuple[Any, str]]) -> None:
+    proxy, uri = postgres()
+    proxy.silent = True
+    with pytest.raises(ServerError, match=f"{SILENT}|can't be reached: it does not answer"):
+        Postgres(f"{uri}?connect_timeout=1")
+
+
+def test_a_long_statement_of_postgresql_lives(postgres: Callable[[], tuple[Any, str]]) -> None:
+    _, uri = postgres()
+    with closing(Postgres(uri, silence=1)) as store:
+        assert store.rows("SELECT 1 FROM pg_sleep(4)") == [(1,)]
+
+
+def test_what_takes_long_between_statements_disturbs_nobody(postgres: Callable[[], tuple[Any, str]]) -> None:
+    _, uri = postgres()
+    with closing(Postgres(uri, silence=BRIEF)) as store:
+        rows = store._batches("SELECT repeat('x', 1000) AS x FROM generate_series(1, 100000)")
+        count = len(next(rows))
+        time.sleep(4 * BRIEF)
+        assert count + sum(len(one) for one in rows) == 100_000
+
+
+@pytest.mark.parametrize(
+    ("uri", "added"),
+    [
+        ("postgresql://h", r"\?connect_timeout=10&keepalives=1&.*&tcp_user_timeout=300000"),
+        ("postgresql://h/d?sslmode=require", r"&connect_timeout=10&.*"),
+        ("postgresql://h/d?connect_timeout=3&keepalives=0", r"&keepalives_idle=30&.*"),
+    ],
+)
+def test_a_uri_gets_the_bounds_that_it_does_not_name(uri: str, added: str) -> None:
+    assert re.fullmatch(re.escape(uri) + added, bounded(uri))
+
+
+# --- ClickHouse
+
+
+@pytest.fixture
+def clickhouse(engine_uris: Uris, proxy_of: Callable[..., Any]) -> Callable[[], tuple[Any, str]]:
+    """Return a function that puts a proxy before ClickHouse."""
+
+    def clickhouse() -> tuple[Any, str]:
+        proxy = proxy_of(urlsplit(engine_uris.clickhouse).port)
+        return proxy, _through(proxy, engine_uris.clickhouse)
+
+    return clickhouse
+
+
+def _insert(store: ClickHouse) -> None:
+    store.execute("DROP TABLE IF EXISTS many", "CREATE TABLE many (n Int64) ENGINE = Memory")
+    store._append("default", "many", pl.DataFrame({"n": range(3_000_000)}))
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["all", "one connection"])
+@pytest.mark.parametrize(
+    ("silent_at", "work"),
+    [
+        (b"INSERT", _insert),
+        (
+            b"sleepEachRow",
+            lambda store: store.rows("SELECT sum(sleepEachRow(1)) FROM numbers(9) SETTINGS max_block_size = 1"),
+        ),
+        (b"repeat", lambda store: list(store.rows("SELECT repeat('x', 1000) FROM numbers(100000)"))),
+        (b"CREATE", lambda store: store.execute("CREATE TABLE never (n Int64) ENGINE = Memory")),
+    ],
+    ids=["insert", "statement", "cursor", "command"],
+)
+def test_clickhouse_that_falls_silent_is_told(
+    clickhouse: Callable[[], tuple[Any, str]], silent_at: bytes, work: Callable[[ClickHouse], None], alone: bool
+) -> None:
+    proxy, uri = clickhouse()
+    with closing(ClickHouse(uri, silence=BRIEF)) as store:
+        proxy.silent_at, proxy.alone = silent_at, alone
+        with pytest.raises(ServerError, match=f"ClickHouse at .*{SILENT}") as error:
+            work(store)
+        assert "\n" not in str(error.value)
+
+
+def test_clickhouse_that_is_silent_from_the_beginning_is_told(clickhouse: Callable[[], tuple[Any, str]]) -> None:
+    proxy, uri = clickhouse()
+    proxy.silent = True
+    with pytest.raises(ServerError, match=SILENT):
+        ClickHouse(f"{uri}?connect_timeout=1")
+
+
+def test_a_long_statement_of_clickhouse_lives_and_is_begun_once(clickhouse: Callable[[], tuple[Any, str]]) -> None:
+    proxy, uri = clickhouse()
+    with closing(ClickHouse(uri, silence=1)) as store:
+        store.execute("DROP TABLE IF EXISTS slow", "CREATE TABLE slow (n UInt64) ENGINE = Memory")
+        store.execute("INSERT INTO slow SELECT sleepEachRow(1) + number FROM numbers(4) SETTINGS max_block_size = 1")
+        assert store.rows("SELECT count() FROM slow") == [(4,)]
+    assert proxy.heard.count(b"INSERT INTO slow") == 1
+
+
+# --- MongoDB
+
+
+@pytest.fixture
+def mongo(engine_uris: Uris, proxy_of: Callable[..., Any]) -> Callable[..., tuple[Any, str]]:
+    """Return a function that puts a proxy before MongoDB."""
+
+    def mongo() -> tuple[Any, str]:
+        proxy = proxy_of(urlsplit(engine_uris.mongo).port)
+        return proxy, _through(proxy, engine_uris.mongo)
+
+    return mongo
+
+
+def _documents(store: Mongo) -> None:
+    for _ in store.database["many"].find({}, batch_size=2):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("silent_at", "work"),
+    [(b"getMore", _documents), (b"listDatabases", lambda store: store.cluster_time())],
+    ids=["cursor", "command"],
+)
+def test_mongodb_that_falls_silent_is_told(
+    mongo: Callable[..., tuple[Any, str]], silent_at: bytes, work: Callable[[Mongo], None]
+) -> None:
+    proxy, uri = mongo()
+    with closing(Mongo(uri, "silence", BRIEF / 2)) as store:
+        store.database["many"].drop()
+        store.database["many"].insert_many([{"n": n} for n in range(10)])
+        proxy.silent_at, proxy.alone = silent_at, True
+        with pytest.raises(ServerError, match=f"MongoDB at .*{SILENT}") as error, translated(store._shown):
+            work(store)
+        assert "\n" not in str(error.value)
+
+
+def test_mongodb_that_is_silent_from_the_beginning_is_told(mongo: Callable[..., tuple[Any, str]]) -> None:
+    proxy, uri = mongo()
+    proxy.silent = True
+    with (
+        closing(Mongo(f"{uri}&serverSelectionTimeoutMS=500", "silence")) as store,
+        pytest.raises(ServerError, match=r"MongoDB at .* can't be reached"),
+    ):
+        store.cluster_time()
