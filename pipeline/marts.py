@@ -25,6 +25,7 @@ from pipeline.allocator import give_back
 from pipeline.books import Publication, as_number
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import BooksOpenError, DataError, SnapshotError, UsageError
+from pipeline.lost import lost, refuse
 from pipeline.publishing import MARTS, REPLICA, attended, finish_what_was_cut_short, refuse_stuck, running
 from pipeline.spill import Spill, Spilled, bucket_of, has_columns, spilling
 from pipeline.stores import Staging
@@ -124,9 +125,11 @@ def open_run(
 
     Raises:
         UsageError: There is no such mart, or its sources are not replicated or show different moments.
+        DataError: A source was emptied, or its table is gone.
     """
     wanted = _with_their_marts(names)
     source, moment, shows = _sources_at_one_moment(connections, wanted)
+    refuse(lost(connections, shows, [source]))
     postgres, chosen = connections.postgres, connections.named(targets)
     with postgres.transaction():
         run_id = books.open_run(postgres, MARTS, moment, chosen, single_process=single_process)

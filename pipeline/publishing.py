@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from contracts.schema.entity import Entity, Table
 from contracts.schema.registry import marts
 from pipeline import books, embedded, unsaid
-from pipeline.books import Publication, as_number
+from pipeline.books import Held, Publication, as_number
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import DataError, EtlError, ServerError, SnapshotError, UsageError
 from pipeline.redaction import redacted
@@ -113,6 +113,8 @@ def publish(
                 _follow(connections, one)  # or our entry would take the place of what ClickHouse has still to follow
         for name in names:  # another run may have published other columns since this one began
             refuse_other_columns(connections, connections.entities[name], targets)
+    growths = {target.name: target.growth(staging) for target in connections.targets(targets)}
+    held = {(one.name, one.target): one.held for one in books.publications(postgres)}
     if postgres.name in targets:
         postgres.publish(_with_ours(connections, staging, postgres.name))
     for target in targets:
@@ -120,6 +122,30 @@ def publish(
     books.enter_publication(postgres, staging.run_id, names, targets, moment_stays=amends)
     for name, source in sources.items():
         books.enter_source(postgres, name, targets, source)
+    for store in connections.targets(targets):
+        marks = {table: sight.mark for table, sight in store.seen(staging.schema, staging.tables).items()}
+        for name in names:
+            # Rows that are put right make up for what somebody did, of which nobody knows how many they were.
+            before = {} if amends else held.get((name, store.name), {})
+            now = _grown(connections, staging, name, before, growths[store.name], marks)
+            books.enter_held(postgres, name, store.name, now)
+
+
+def _grown(
+    connections: Connections,
+    staging: Staging,
+    name: str,
+    before: Mapping[str, Held],
+    growth: Mapping[str, int],
+    marks: Mapping[str, str],
+) -> dict[str, Held]:
+    """Return what the tables of a collection or mart hold after a publish, as far as that was known before."""
+    found = {}
+    for table in tables_of(connections, [name]):
+        if staging.whole or table.name in before:
+            rows = growth[table.name] + (0 if staging.whole else before[table.name].rows)
+            found[table.name] = Held(rows, marks.get(table.name, ""))
+    return found
 
 
 def published_in(connections: Connections, names: Iterable[str]) -> set[str]:
@@ -202,7 +228,8 @@ def _waits(publication: Publication) -> str:
 
 def _stuck(connections: Connections, publication: Publication, error: EtlError) -> EtlError:
     command = "replicate" if publication.name in connections.entities else "marts"
-    return EtlError(
+    kind = DataError if isinstance(error, DataError) else EtlError
+    return kind(
         f"{publication.name} is published in PostgreSQL, and ClickHouse could not follow (run {publication.run_id}): "
         f"{error}; put that right and run the command again, or make it anew by etl {command} {publication.name}"
     )

@@ -17,6 +17,7 @@ from pipeline import books
 from pipeline.books import Page, Publication
 from pipeline.connections import Connections
 from pipeline.errors import EtlError
+from pipeline.lost import lost, refuse
 from pipeline.proof import allowed
 from pipeline.publishing import (
     finish_what_was_cut_short,
@@ -88,6 +89,7 @@ def sync(
         SnapshotError: MongoDB no longer knows all changes, or a collection was dropped or renamed.
         BooksOpenError: A changed document is neither loaded nor quarantined; nothing was published.
         QuarantineLimitError: More documents were refused than tolerated; nothing was published.
+        DataError: A table, its view or its rows are gone from a store, or ClickHouse was restored without PostgreSQL.
         EtlError: ClickHouse could not follow an earlier publish of a collection; all others were followed.
     """
     found, stuck = _synced(connections, collections, progress, max_quarantined)
@@ -106,6 +108,13 @@ def _synced(
     refuse_stuck(stuck, asked)
     groups = _groups(connections, asked, stuck)
     refuse_what_was_restored(connections, {name for since in groups.values() for name in since})
+    # Of such a collection nothing is changed; the others are followed first.
+    gone = lost(connections, {name for since in groups.values() for name in since})
+    groups = {
+        targets: left
+        for targets, shows in groups.items()
+        if (left := {name: one for name, one in shows.items() if name not in gone})
+    }
     # In this order, as in a full copy: what is dropped from here on is noticed in the end.
     now = refuse_elsewhere(connections, {name for since in groups.values() for name in since})
     moment = connections.mongo.cluster_time()
@@ -113,6 +122,7 @@ def _synced(
     for targets, shows in groups.items():
         run = Run("", moment, {name: now[name].uuid for name in shows}, targets, whole=False)
         found += _followed(connections, run, shows, progress, max_quarantined)
+    refuse(gone)
     return sorted(found, key=lambda one: one.collection), stuck
 
 

@@ -19,8 +19,10 @@ from pipeline.books.ledger import (
 from pipeline.books.locks import lock_publishing
 from pipeline.books.moments import as_number, as_timestamp
 from pipeline.books.publications import (
+    Held,
     Publication,
     advance,
+    enter_held,
     enter_publication,
     enter_source,
     finish,
@@ -46,6 +48,7 @@ from pipeline.books.schema import prepare
 __all__ = [
     "Account",
     "CollectionDrift",
+    "Held",
     "Page",
     "Pruned",
     "Publication",
@@ -59,6 +62,7 @@ __all__ = [
     "drift",
     "enter_columns",
     "enter_drift",
+    "enter_held",
     "enter_loaded",
     "enter_publication",
     "enter_receipt",

@@ -1,7 +1,7 @@
 """What is published: which run, and so which moment, each collection and mart shows."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 
 import orjson
 from bson import Timestamp
@@ -9,6 +9,19 @@ from bson import Timestamp
 from pipeline.books.moments import as_number, as_timestamp
 from pipeline.stores.postgres import Postgres
 from pipeline.stores.source import Source
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a published table held when it was published.
+
+    Attributes:
+        rows: How many rows.
+        mark: What the store told of it then, :attr:`pipeline.stores.Sight.mark`.
+    """
+
+    rows: int
+    mark: str
 
 
 @dataclass(frozen=True)
@@ -23,6 +36,7 @@ class Publication:
         finished: False while ClickHouse still has to follow what PostgreSQL committed.
         marked: Whether the target's own table tells its run, too; one of an older version may not.
         source: What it was copied from; None of marts, and of what a version has published that did not note it.
+        held: What each of its tables held, by name; nothing where that has still to be counted.
     """
 
     name: str
@@ -32,6 +46,7 @@ class Publication:
     finished: bool
     marked: bool = False
     source: Source | None = None
+    held: Mapping[str, Held] = field(default_factory=dict)
 
 
 def enter_publication(
@@ -71,6 +86,15 @@ def enter_source(postgres: Postgres, name: str, targets: Iterable[str], source: 
         )
 
 
+def enter_held(postgres: Postgres, name: str, target: str, held: Mapping[str, Held]) -> None:
+    """Enter what the tables of a published collection or mart hold; nothing if that has to be counted anew."""
+    told = orjson.dumps({table: asdict(one) for table, one in held.items()}).decode() if held else None
+    postgres.execute(
+        "UPDATE etl.published SET tables = $3::text::jsonb WHERE collection = $1::text AND target = $2::text",
+        parameters=(name, target, told),
+    )
+
+
 def advance(postgres: Postgres, shown: Iterable[Publication], cluster_time: Timestamp) -> None:
     """Enter that collections of which nothing was changed show a later moment as well.
 
@@ -100,15 +124,19 @@ def finish(postgres: Postgres, run_id: str, name: str, target: str) -> None:
 
 def publications(postgres: Postgres) -> list[Publication]:
     """Return what every collection and mart shows, in each target."""
-    # Where only the books are looked at, they may be of a version that has no column for the source.
+    # Where only the books are looked at, they may be of a version that lacks these columns.
     query = (
         "SELECT collection, target, run_id, cluster_time, published_at IS NOT NULL, marked IS TRUE, "
-        "to_jsonb(published) ->> 'source' FROM etl.published ORDER BY 1, 2 DESC"
+        "to_jsonb(published) ->> 'source', to_jsonb(published) ->> 'tables' FROM etl.published ORDER BY 1, 2 DESC"
     )
     return [
-        Publication(name, target, run, as_timestamp(at), done, marked, _source(source))
-        for name, target, run, at, done, marked, source in postgres.rows(query)
+        Publication(name, target, run, as_timestamp(at), done, marked, _source(source), _held(tables))
+        for name, target, run, at, done, marked, source, tables in postgres.rows(query)
     ]
+
+
+def _held(values: str | None) -> dict[str, Held]:
+    return {table: Held(**one) for table, one in orjson.loads(values).items()} if values else {}
 
 
 def _source(values: str | None) -> Source | None:

@@ -63,6 +63,7 @@ _ADDED = (
     ("etl.ledger", "loaded_at", "timestamptz"),
     ("etl.published", "marked", "boolean"),
     ("etl.published", "source", "jsonb"),  # null of marts, and of what an older version has published
+    ("etl.published", "tables", "jsonb"),  # null where the rows have still to be counted
 )
 # Indexes that they lack; CREATE INDEX IF NOT EXISTS would wait for all who write to the table.
 _INDEXED = (

@@ -1,6 +1,6 @@
 """The edges: one module per database; the two targets show the same methods in the same order."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import md5
@@ -57,6 +57,19 @@ class Staging:
         return f"_documents_{md5(root.encode(), usedforsecurity=False).hexdigest()}"
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What a store tells of a published table at a glance, without reading its rows.
+
+    Attributes:
+        mark: Something that changes when the table is written anew as a whole, as by TRUNCATE.
+        most: It has no more rows than this; None if that can't be told.
+    """
+
+    mark: str
+    most: int | None
+
+
 class Target(Protocol):
     """What both targets do."""
 
@@ -95,8 +108,15 @@ class Target(Protocol):
         It is done on connections of its own, so nobody may hold on to the staging area meanwhile.
         """
 
+    def growth(self, staging: Staging) -> dict[str, int]:
+        """Count how many rows each table will have, or of an area that is not whole: how many more than now."""
+
     def publish(self, staging: Staging) -> None:
-        """Make the published tables equal to staging; readers see the old rows or the new ones."""
+        """Make the published tables equal to staging, and count; readers see the old rows or the new ones.
+
+        Raises:
+            DataError: A table has other rows than staging.
+        """
 
     def discard(self, run_id: str) -> None:
         """Drop the staging area of a run, if there is one."""
@@ -113,6 +133,12 @@ class Target(Protocol):
             after: Only rows whose first column is greater.
             upto: Only rows whose first column is at most this.
         """
+
+    def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:
+        """Look at published tables without reading rows; one that is gone, or whose view is, is left out."""
+
+    def count(self, schema: str, table: Table) -> int:
+        """Count the rows of a published table."""
 
     def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
         """Tell whether a published table has its contract's columns: these names and types, in any order.

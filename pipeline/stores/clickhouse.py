@@ -4,7 +4,7 @@ import io
 import logging
 import re
 import time
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -27,9 +27,9 @@ from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import NUMBER
 from contracts.schema.names import DATA
 from contracts.schema.names import MADE as PART
-from pipeline.errors import EtlError, ServerError
+from pipeline.errors import DataError, EtlError, ServerError
 from pipeline.redaction import remember
-from pipeline.stores import LoadFrame, Staging
+from pipeline.stores import LoadFrame, Sight, Staging
 from pipeline.stores.clickhouse_client import client, is_local
 from pipeline.stores.clickhouse_errors import translated
 from pipeline.stores.gathering import gathered
@@ -132,6 +132,14 @@ class ClickHouse:
                 part = f"{quoted(staging.name)}.{quoted(_part(table, number))}"
                 self.execute(f"ALTER TABLE {whole} ATTACH PARTITION tuple() FROM {part}")
 
+    def growth(self, staging: Staging) -> dict[str, int]:
+        """Count how many rows each table will have, or of an area that is not whole: how many more than now."""
+        found = {table.name: sum(self.staged(staging, table).values()) for table in staging.tables}
+        if not staging.whole:
+            for table in staging.tables:
+                found[table.name] -= self._spoken_for(staging, table)[0]
+        return found
+
     def publish(self, staging: Staging) -> None:
         """Exchange the published tables with staging, one by one; what is exchanged already is left alone.
 
@@ -143,6 +151,7 @@ class ClickHouse:
             published = f"{quoted(staging.schema)}.{quoted(data)}"
             if not staging.whole:
                 self._apply(staging, table)
+                self._prove_applied(staging, table)
                 if table.parent is None:
                     self.execute(clickhouse_comment(staging.schema, data, _mark(staging, table)))
                 continue
@@ -156,6 +165,7 @@ class ClickHouse:
             # A contract that has changed since what is finished here was begun names columns that the rows don't have.
             there = table.only(self._columns(staging.schema, data))
             self.execute(clickhouse_view(staging.schema, data, there))
+            self._prove_exchanged(staging, table)
         if staging.whole:
             self._drop_forgotten(staging)
 
@@ -179,6 +189,22 @@ class ClickHouse:
         query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)} AS t{' WHERE ' * bool(given)}{conditions}"
         with self._translated(), self.client.query_arrow_stream(query, parameters=given, use_strings=True) as batches:
             yield from batches
+
+    def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:
+        """Look at published tables without reading rows; one that is gone, or whose view is, is left out."""
+        query = "SELECT name, engine, total_rows FROM system.tables WHERE database = {database:String}"
+        found = {name: (engine, rows) for name, engine, rows in self.rows(query, database=schema)}
+        sights = {}
+        for table in tables:
+            view, data = found.get(table.name), found.get(data_name(table))
+            if view and data and view[0] == "View" and "MergeTree" in data[0]:
+                # All versions of its rows, and such as are deleted and not yet merged away, count here.
+                sights[table.name] = Sight("", None if data[1] is None else int(data[1]))
+        return sights
+
+    def count(self, schema: str, table: Table) -> int:
+        """Count the rows of a published table."""
+        return self._number(f"SELECT count() FROM {quoted(schema)}.{quoted(table.name)}")
 
     def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
         """Tell whether a published table has its contract's columns: these names and types, in any order."""
@@ -205,6 +231,9 @@ class ClickHouse:
         with self._translated():
             return [tuple(row) for row in self.client.query(query, parameters=parameters).result_rows]
 
+    def _number(self, query: str) -> int:
+        return int(self.rows(query)[0][0])
+
     def _apply(self, staging: Staging, table: Table) -> None:
         """Bring the enlisted documents in a published table to what staging has of them; twice does no harm."""
         staged = f"{quoted(staging.name)}.{quoted(table.name)}"
@@ -218,6 +247,42 @@ class ClickHouse:
             f"{quoted(ID)} IN {quoted(staging.name)}.{staging.documents(table)} "
             f"AND ({key}) NOT IN (SELECT {key} FROM {staged})",
         )
+
+    def _prove_exchanged(self, staging: Staging, table: Table) -> None:
+        """Count what people see against what was staged.
+
+        Raises:
+            DataError: They are not the same.
+        """
+        parts = [f"{quoted(staging.name)}.{quoted(_part(table, number))}" for number in self._parts(staging, table)]
+        data = f"{quoted(staging.schema)}.{quoted(data_name(table))}"
+        # ClickHouse knows how many rows there are, whatever their versions; of merged parts they may be fewer.
+        if self._number(f"SELECT count() FROM {data}") == sum(
+            self._number(f"SELECT count() FROM {one}") for one in parts
+        ):
+            return
+        published, staged = self.count(staging.schema, table), sum(self.staged(staging, table).values())
+        if published != staged:
+            raise DataError(_not_become(staging, table, published, staged))
+
+    def _prove_applied(self, staging: Staging, table: Table) -> None:
+        """Count the rows of the documents that were spoken for against what was staged.
+
+        Raises:
+            DataError: They are not the same, or some are of another version.
+        """
+        staged = self._number(f"SELECT count() FROM {quoted(staging.name)}.{quoted(table.name)} FINAL")
+        published, of_ours = self._spoken_for(staging, table)
+        if not published == of_ours == staged:
+            raise DataError(_not_become(staging, table, of_ours, staged))
+
+    def _spoken_for(self, staging: Staging, table: Table) -> tuple[int, int]:
+        """Count the published rows of the documents that are spoken for, and those of this run among them."""
+        published = f"{quoted(staging.schema)}.{quoted(data_name(table))}"
+        documents = f"{quoted(staging.name)}.{staging.documents(table)}"
+        query = f"SELECT count(), countIf({VERSION} = {staging.version}) FROM {published} FINAL"
+        ((rows, ours),) = self.rows(f"{query} WHERE {quoted(ID)} IN {documents}")
+        return int(rows), int(ours)
 
     def _delete(self, database: str, table: str, condition: str) -> None:
         """Delete rows, and wait for it as long as parts of the table get done.
@@ -378,6 +443,14 @@ class ClickHouse:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _not_become(staging: Staging, table: Table, published: int, staged: int) -> str:
+    return (
+        f"{staging.schema}.{table.name} in ClickHouse has {published:,} rows of the run {staging.run_id}, of which "
+        f"{staged:,} were to be published; a TTL, a row policy, a mutation or a deletion of somebody's own may have "
+        "done that"
+    )
 
 
 def data_name(table: Table) -> str:

@@ -24,7 +24,7 @@ from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import BYTEWISE, JSON
 from pipeline.errors import DataError, EtlError, ServerError
 from pipeline.redaction import remember
-from pipeline.stores import LoadFrame, Staging
+from pipeline.stores import LoadFrame, Sight, Staging
 from pipeline.stores.columns import MADE, Change, Found, change, made_name, type_name
 from pipeline.stores.merge import Merge
 from pipeline.stores.postgres_connection import Link
@@ -144,6 +144,14 @@ class Postgres:
         names = {table.name for table in new}
         self._build([postgres_foreign_key(staging.name, table) for table in missing if table.parent in names])
 
+    def growth(self, staging: Staging) -> dict[str, int]:
+        """Count how many rows each table will have, or of an area that is not whole: how many more than now."""
+        found = {}
+        for table in staging.tables:
+            merge = Merge(staging, table, {})
+            found[table.name] = self._number(merge.staged) - (0 if staging.whole else self._number(merge.published))
+        return found
+
     def publish(self, staging: Staging) -> None:
         """Make the published tables equal to staging, within the caller's transaction.
 
@@ -216,6 +224,27 @@ class Postgres:
         query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)}{' WHERE ' * bool(given)}{conditions}"
         yield from self._batches(query, *(value for _, value in given))
 
+    def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:
+        """Look at published tables without reading rows; one that is gone, or is no table, is left out."""
+        names = {f"{quoted(schema)}.{quoted(table.name)}": table.name for table in tables}
+        # TRUNCATE gives a table another file, as does whatever else writes it anew; so does a table of the same name.
+        query = (
+            "WITH RECURSIVE ours AS (SELECT name, to_regclass(name)::oid AS oid FROM unnest($1::text[]) name "
+            "UNION SELECT name, inhrelid FROM pg_inherits JOIN ours ON inhparent = ours.oid) "
+            "SELECT name, string_agg(relfilenode::text, ' ' ORDER BY c.oid) FROM ours JOIN pg_class c USING (oid) "
+            "WHERE relkind IN ('r', 'p') GROUP BY name"
+        )
+        marks: dict[str, str] = dict(self.rows(query, list(names)))
+        empty = " UNION ALL ".join(
+            f"SELECT {place} WHERE NOT EXISTS (SELECT FROM {name})" for place, name in enumerate(marks)
+        )
+        nothing = {list(marks)[place] for (place,) in (self.rows(empty) if marks else [])}
+        return {names[name]: Sight(mark, 0 if name in nothing else None) for name, mark in marks.items()}
+
+    def count(self, schema: str, table: Table) -> int:
+        """Count the rows of a published table."""
+        return self._number(f"SELECT count(*) FROM {quoted(schema)}.{quoted(table.name)}")
+
     def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
         """Tell whether a published table has its contract's columns: these names and types, in any order."""
         found, owned = self._columns(schema, table), table.names if ours is None else ours
@@ -265,6 +294,9 @@ class Postgres:
         with self._translated(), self.connection.cursor() as cursor, self._link.waiting():
             cursor.execute(query, parameters or None)
             return cursor.fetchall()  # type: ignore[no-any-return]
+
+    def _number(self, query: str) -> int:
+        return int(self.rows(query)[0][0])
 
     def append(self, schema: str, table: str, rows: pa.Table) -> None:
         """Append rows to a table by COPY; its columns must have the rows' names and types."""
@@ -425,7 +457,7 @@ class Postgres:
             DataError: A table does not hold what was staged.
         """
         for merge in merges:
-            (published,), (staged,) = (self.rows(query)[0] for query in (merge.published, merge.staged))
+            published, staged = self._number(merge.published), self._number(merge.staged)
             if published == staged and not meddling:
                 continue
             lacking, bent, key, extra, other_key = self.rows(merge.unequal)[0]
