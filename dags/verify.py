@@ -10,14 +10,14 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from pipeline.airflow.defaults import choice, defaults
+from pipeline.airflow.defaults import SAMPLE, choice, defaults
 
 
 # `sync` starts at multiples of five minutes, and then waits for this to end.
 @dag(
     schedule="3 3 * * *",
     doc_md=__doc__,
-    params=choice(),
+    params=choice() | {"sample": SAMPLE},
     **defaults(late_after=timedelta(hours=6), task_takes_at_most=timedelta(hours=24)),
 )
 def verify() -> None:
@@ -27,7 +27,7 @@ def verify() -> None:
     def verify(params: dict[str, Any]) -> None:
         from pipeline.airflow.verify import verify
 
-        verify(params["collections"], params["targets"])
+        verify(params["collections"], params["targets"], params["sample"])
 
     verify()
 

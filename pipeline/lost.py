@@ -32,7 +32,7 @@ def lost(
         for one in books.publications(connections.postgres):
             if one.name in wanted and one.finished:
                 shows[one.target].append(one)
-        for target in connections.targets(targets):
+        for target in connections.targets(name for name in connections.named(targets) if name in shows):
             for one in shows[target.name]:
                 if what := _lost(connections, target, one, rows):
                     found.setdefault(one.name, what)

@@ -15,8 +15,10 @@ from pipeline.allocator import give_back
 from pipeline.books import Publication
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import SnapshotError
+from pipeline.lost import lost, refuse
 from pipeline.prefetch import prefetched
 from pipeline.publishing import REPLICA, finish_what_was_cut_short, published_in, shown
+from pipeline.sample import Sample
 from pipeline.sources import refuse_elsewhere
 from pipeline.stores import Target
 from pipeline.stores.selection import Range
@@ -43,6 +45,7 @@ class Comparison:
         target: Name of the target.
         cluster_time: The moment that was compared.
         run_id: The run that the target shows.
+        documents: Documents that the source has; of a sample about as many.
         source: Documents of the source that were compared.
         equal: Documents that the target holds value for value.
         missing: Documents that the target lacks.
@@ -58,6 +61,7 @@ class Comparison:
     target: str
     cluster_time: Timestamp
     run_id: str
+    documents: int = 0
     source: int = 0
     equal: int = 0
     missing: int = 0
@@ -104,6 +108,7 @@ def verify(
     collections: Iterable[str] = (),
     targets: Iterable[str] = TARGETS,
     progress: Progress = lambda collection, source, through: None,
+    sample: Sample | None = None,
 ) -> list[Comparison]:
     """Prove that the targets hold exactly what MongoDB held at the published moment.
 
@@ -112,11 +117,13 @@ def verify(
         collections: Names of the collections; all that are published if none is named.
         targets: Names of the targets.
         progress: Is told the documents of a collection, and how many of them are through.
+        sample: Which part of each collection is compared; None for all of it.
 
     Returns:
         One comparison per collection and target.
 
     Raises:
+        DataError: A table or its view is gone from a store.
         UsageError: Nothing of it is published, or it was copied from another server or database.
         SnapshotError: Neither the moment nor the changes since can be read any more, or a collection was published
             anew each time that it was compared.
@@ -127,15 +134,16 @@ def verify(
     with connections.postgres.transaction():
         names = list(shown(connections, collections, targets))
     refuse_elsewhere(connections, names, targets)
+    refuse(lost(connections, names, targets, rows=False))
     return [
         comparison
         for name in names
-        for comparison in _verify_collection(connections, connections.entities[name], targets, progress)
+        for comparison in _verify_collection(connections, connections.entities[name], targets, progress, sample)
     ]
 
 
 def _verify_collection(
-    connections: Connections, entity: Entity, targets: Sequence[str], progress: Progress
+    connections: Connections, entity: Entity, targets: Sequence[str], progress: Progress, sample: Sample | None
 ) -> list[Comparison]:
     """Compare a collection in some targets; if it is published anew meanwhile, what was found is worth nothing."""
     for _ in range(TRIES):
@@ -149,7 +157,9 @@ def _verify_collection(
         if not is_followed and entity.collection not in finish_what_was_cut_short(connections, targets):
             continue
         with connections.postgres.transaction():  # ended each time, or its locks would hold up changes of tables
-            found = [one for group in groups.values() for one in _compared(connections, entity, group, progress)]
+            found = [
+                one for group in groups.values() for one in _compared(connections, entity, group, progress, sample)
+            ]
         if _runs(before) == _runs(_publications(connections, entity)):
             return found
     raise SnapshotError(
@@ -170,25 +180,33 @@ def _runs(publications: Iterable[Publication]) -> list[tuple[str, str, bool]]:
 
 
 def _compared(
-    connections: Connections, entity: Entity, published: Sequence[Publication], progress: Progress
+    connections: Connections,
+    entity: Entity,
+    published: Sequence[Publication],
+    progress: Progress,
+    sample: Sample | None,
 ) -> list[Comparison]:
     """Compare a collection with what targets hold that show one moment of it."""
     moment, touched = _readable_moment(connections, entity, published[0].cluster_time)
     hidden = set(stored_ids(map(document_of, touched), entity))
     quarantine = books.quarantined(connections.postgres, entity.collection)
-    total = connections.mongo.count(entity.collection, moment, Range())
+    documents, wanted, ranges = _extent(connections, entity, moment, sample)
     targets = connections.targets(one.target for one in published)
-    results = {one.target: Comparison(entity.collection, one.target, moment, one.run_id) for one in published}
-    through = 0
-    batches = resized(connections.mongo.in_order(entity.collection, moment), connections.memory // PIECES)
-    parts = _parts(prefetched(batches))
+    results = {
+        one.target: Comparison(entity.collection, one.target, moment, one.run_id, documents) for one in published
+    }
+    through, most = 0, connections.memory // PIECES
+    chunks = (
+        chunk
+        for within in ranges
+        for chunk in _chunks(_parts(_batches(connections, entity, moment, within)), entity, quarantine, touched, within)
+    )
     with uncollected():
-        most = connections.memory // PIECES
-        for chunk in prefetched(_chunks(parts, entity, quarantine, touched), lambda one: one.size > most):
+        for chunk in prefetched(chunks, lambda one: one.size > most):
             for target in targets:
                 _hold_against(target, entity, chunk, hidden, results[target.name])
             through += chunk.source
-            progress(entity.collection, total, through)
+            progress(entity.collection, wanted, through)
             if chunk.size > most:
                 del chunk
                 give_back()
@@ -197,13 +215,30 @@ def _compared(
     return list(results.values())
 
 
+def _extent(
+    connections: Connections, entity: Entity, moment: Timestamp, sample: Sample | None
+) -> tuple[int, int, Iterable[Range]]:
+    """Return how many documents a collection has, how many of them are compared, and in which ranges they lie."""
+    mongo, name = connections.mongo, entity.collection
+    if sample is None:
+        documents = mongo.count(name, moment, Range())
+        return documents, documents, [Range()]
+    documents = mongo.extent(name).documents  # to count them would take longer than to compare some
+    return documents, sample.size(documents), sample.ranges(mongo, name, moment, documents)
+
+
+def _batches(connections: Connections, entity: Entity, moment: Timestamp, within: Range) -> Iterator[bytes]:
+    found = connections.mongo.in_order(entity.collection, moment, within)
+    return prefetched(resized(found, connections.memory // PIECES))
+
+
 def _readable_moment(connections: Connections, entity: Entity, published: Timestamp) -> tuple[Timestamp, set[bytes]]:
     """Return the moment to compare at, and the ``_id``s that were changed between the published one and it."""
     mongo = connections.mongo
     try:
         # What was dropped reads as empty, without an error; the change stream tells whether it ever was.
         if entity.collection in mongo.uuids():
-            mongo.count(entity.collection, published, Range())
+            next(mongo.ids(entity.collection, published, Range()), None)
             return published, set()
     except SnapshotError:
         pass
@@ -218,17 +253,35 @@ def _untouched(raws: list[bytes], touched: set[bytes]) -> list[bytes]:
 
 
 def _chunks(
-    parts: Iterable[list[bytes]], entity: Entity, quarantine: set[bytes], touched: set[bytes]
+    parts: Iterable[list[bytes]], entity: Entity, quarantine: set[bytes], touched: set[bytes], within: Range
 ) -> Iterator[_Chunk]:
-    """Yield the source's documents in ranges of ``_id`` that leave no gap, not before the first and after the last."""
-    after = None
+    """Yield the source's documents in ranges of ``_id`` that leave no gap, not before the first and after the last.
+
+    Within a part of the collection they begin after its first document.
+    """
+    after, is_begun = None, within.lower is None
     for raws in parts:
+        if not is_begun:
+            after, raws = _begun(raws, entity)
+            is_begun = after is not None
+            if not raws:
+                continue
         chunk = _chunk(_untouched(raws, touched), entity, quarantine, after)
         after = chunk.upto
         yield chunk
         del chunk  # its memory is wanted for the next
+    if within.upper is not None:
+        return
     nothing, _ = expected_frames((), entity)
     yield _Chunk(nothing, after, None, source=0, size=0, quarantined=0, unexpected=[], is_last=True)
+
+
+def _begun(raws: list[bytes], entity: Entity) -> tuple[Any, list[bytes]]:
+    """Return the first ``_id`` that the stores can have, and the documents after it; None if there is no such one."""
+    for place, raw in enumerate(raws, start=1):
+        for one in stored_ids([raw], entity):
+            return one, raws[place:]
+    return None, []
 
 
 def _parts(batches: Iterable[bytes]) -> Iterator[list[bytes]]:

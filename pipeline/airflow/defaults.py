@@ -48,6 +48,12 @@ LIMIT = Param(
     minimum=0,
     description="Publish nothing if more documents are refused: a number, or a percentage up to 100% such as 0.5%.",
 )
+SAMPLE = Param(
+    None,
+    type=["null", "string"],
+    pattern=r"^([1-9][0-9]*|[0-9]+(\.[0-9]+)?%)$",
+    description="Compare random ranges of each collection only: a number of documents, or a percentage such as 1%.",
+)
 NEW_SOURCE = Param(
     False, type="boolean", description="Take over what was copied from another server or database, on purpose."
 )

@@ -3,29 +3,34 @@
 from collections.abc import Iterable
 
 from pipeline import books
-from pipeline.airflow.lines import collection_lines, comparison_lines
+from pipeline.airflow.lines import collection_lines, comparison_lines, line
 from pipeline.airflow.sessions import connected
 from pipeline.errors import VerificationError
+from pipeline.sample import Sample
 from pipeline.verify import verify as compare
 
 
-def verify(collections: Iterable[str], targets: Iterable[str]) -> None:
+def verify(collections: Iterable[str], targets: Iterable[str], sample: str | None = None) -> None:
     """Prove that the targets hold exactly what MongoDB held; where nothing is replicated yet the task is skipped.
 
     Args:
         collections: Names of the collections; all if none is named.
         targets: Names of the targets.
+        sample: How much of each collection is compared, in random ranges: ``N`` or ``P%``; None for all.
 
     Raises:
         VerificationError: They don't.
     """
     from airflow.sdk.exceptions import AirflowSkipException
 
+    drawn = Sample.drawn(sample, None) if sample else None
     with connected() as connections:
         books.prepare(connections.postgres)
         if not any(one.name in connections.entities for one in books.publications(connections.postgres)):
             raise AirflowSkipException("nothing is replicated yet")
-        found = compare(connections, collections, targets, collection_lines("compared"))
+        found = compare(connections, collections, targets, collection_lines("compared"), drawn)
     comparison_lines(found)
+    if drawn:
+        line(f"a sample was compared; etl verify --sample {drawn.asked} --seed {drawn.seed} takes the same")
     if broken := [f"{one.collection} in {one.target}" for one in found if not one.proven]:
         raise VerificationError(f"not proven: {', '.join(broken)}; etl verify --repair or the DAG replicate mends it")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.generate import Generated
     from pipeline.marts import BuiltMart
     from pipeline.run import Run
+    from pipeline.sample import Sample
     from pipeline.status import Status
     from pipeline.sync import Synced
     from pipeline.verify import Comparison
@@ -165,14 +166,15 @@ def refused(accounts: Iterable["Account | Synced"]) -> list[Text]:
     return [Text(f"{total:,} documents are in quarantine; etl quarantine list tells why", style=_BAD)]
 
 
-def verification(found: Sequence["Comparison"]) -> list[Table]:
+def verification(found: Sequence["Comparison"], sample: "Sample | None" = None) -> list[Table]:
     """Show what ``verify`` found, and the first differences if there are any."""
-    return [_comparisons(found), *([_differences(found)] if any(one.differences for one in found) else [])]
+    return [_comparisons(found, sample), *([_differences(found)] if any(one.differences for one in found) else [])]
 
 
-def _comparisons(found: Sequence["Comparison"]) -> Table:
+def _comparisons(found: Sequence["Comparison"], sample: "Sample | None") -> Table:
     headings = {
         "source": "source",
+        "documents": "of",
         "equal": "equal",
         "missing": "missing",
         "extra": "extra",
@@ -182,11 +184,14 @@ def _comparisons(found: Sequence["Comparison"]) -> Table:
     }
     if not any(one.changed_since for one in found):
         del headings["changed_since"]
+    if sample is None:
+        del headings["documents"]
     rows = [
         (one.collection, one.target, *(getattr(one, name) for name in headings), verdict(one.proven, "yes", "NO"))
         for one in found
     ]
-    title = "Verification: every value in the stores against MongoDB"
+    part = f" of a sample ({sample.asked}, --seed {sample.seed})" if sample else ""
+    title = f"Verification{part}: every value in the stores against MongoDB"
     return table(title, ("collection", "target", *headings.values(), "proven"), rows)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pipeline.books import Account
     from pipeline.marts import BuiltMart
     from pipeline.run import Run
+    from pipeline.sample import Sample
     from pipeline.status import Status
     from pipeline.sync import Synced
     from pipeline.verify import Comparison
@@ -38,10 +39,11 @@ def synced(found: Sequence["Synced"]) -> dict[str, Any]:
     }
 
 
-def verified(found: Sequence["Comparison"]) -> dict[str, Any]:
-    """Return what was compared, and whether all of it is proven."""
+def verified(found: Sequence["Comparison"], sample: "Sample | None" = None) -> dict[str, Any]:
+    """Return what was compared, all or a sample, and whether all of that is proven."""
     comparisons = [asdict(one) | _moment(one.cluster_time) | {"proven": one.proven} for one in found]
-    return {"proven": all(one.proven for one in found), "comparisons": comparisons}
+    drawn = asdict(sample) if sample else None
+    return {"proven": all(one.proven for one in found), "sample": drawn, "comparisons": comparisons}
 
 
 def marts(built: Sequence["BuiltMart"]) -> dict[str, Any]:

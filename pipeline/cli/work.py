@@ -144,6 +144,14 @@ def verify(
     repair: Annotated[
         bool, typer.Option("--repair", help="Read what differs again, put it right, and verify it again.")
     ] = False,
+    sample: Annotated[
+        str | None,
+        typer.Option(metavar="N|P%", help="Only random ranges of each collection.", show_default="all documents"),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="The same seed takes the same sample.", show_default="another one each time"),
+    ] = None,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
@@ -156,18 +164,23 @@ def verify(
       etl verify
       etl verify SupportTickets --target postgres
       etl verify --repair
+      etl verify --sample 1%           random ranges of _id: seconds, for a cron job
     """
     from pipeline.amend import repair as mend
     from pipeline.connections import TARGETS
+    from pipeline.sample import Sample
     from pipeline.verify import verify as compare
 
+    if seed is not None and sample is None:
+        raise UsageError("--seed chooses a sample, so it goes with --sample")
+    drawn = None if sample is None else Sample.drawn(sample, seed)
     with connected(wait=wait) as connections, comparison_bars() as progress:
-        found = compare(connections, collections or (), target or TARGETS, progress)
+        found = compare(connections, collections or (), target or TARGETS, progress, drawn)
         mended = mend(connections, found) if repair else []
         if mended:
             say(f"{sum(len(one.broken) for one in mended):,} documents were read again; verifying once more")
-            found = compare(connections, collections or (), target or TARGETS, progress)
-    show(values.verified(found), *tables.verification(found), as_json=as_json)
+            found = compare(connections, collections or (), target or TARGETS, progress, drawn)
+    show(values.verified(found, drawn), *tables.verification(found, drawn), as_json=as_json)
     end_by(found)
 
 

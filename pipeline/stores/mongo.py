@@ -1,7 +1,7 @@
 """The source: MongoDB, read at one cluster time and never written to."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -36,6 +36,9 @@ _IDS_PER_QUERY = 1_000
 _BATCH_BYTES = 2**20
 _LENGTH = 4  # bytes before the first element of a document; one more stands after the last
 _PATIENCE = 5
+# The stores order texts by their bytes; a collection with a collation of its own would not, and must be sorted.
+_BYTEWISE: dict[str, Any] = {"collation": {"locale": "simple"}, "allow_disk_use": True}
+_ALL = Range()
 _HISTORY_S = 300  # MongoDB's default
 _AWAIT_MS = 100  # for which the server waits for changes where there are none
 
@@ -154,10 +157,8 @@ class Mongo:
         By a collation of its own a collection may take "a" for "A". Of such ids it has one at a time; but a query by
         the other one finds it too, and two queries find it twice.
         """
-        with translated(self._shown):
-            named = self.database.list_collections(filter={"name": collection})
-            if not any("collation" in one["options"] for one in named):
-                return ids
+        if not self._is_collated(collection):
+            return ids
         there = {raw[_LENGTH:-1] for raw in self.ids(collection, cluster_time, ids)}
         parts = ([one for one in ids.elements if (one in there) is wanted] for wanted in (True, False))
         return Ids(*map(tuple, parts))
@@ -243,15 +244,36 @@ class Mongo:
             query = within.find({"$jsonSchema": gate(entity)})
             yield from source.find_raw_batches(**query, batch_size=rows, cursor_type=kind)
 
-    def in_order(self, collection: str, cluster_time: Timestamp) -> Iterator[bytes]:
-        """Yield a collection as the server sends it, in the order of ``_id``: many documents' BSON at a time."""
-        # The stores order texts by their bytes; a collection with a collation of its own would not, and must be sorted.
-        plain: dict[str, Any] = {"collation": {"locale": "simple"}, "allow_disk_use": True}
+    def in_order(self, collection: str, cluster_time: Timestamp, within: Range = _ALL) -> Iterator[bytes]:
+        """Yield documents as the server sends them, in the order of ``_id``: many documents' BSON at a time."""
         rows = self._batch_rows(collection)
         with translated(self._shown):
             yield from self._at(collection, cluster_time).find_raw_batches(
-                {}, sort=[(ID, 1)], hint=[(ID, 1)], batch_size=rows, **plain
+                within.match, sort=[(ID, 1)], hint=[(ID, 1)], batch_size=rows, **_BYTEWISE
             )
+
+    def bounds(self, collection: str, cluster_time: Timestamp, places: Iterable[int]) -> Iterator[Document | None]:
+        """Yield the ``_id``s at places in the order of ``_id``, as bounds of ranges; None beyond the end.
+
+        The index alone is read, from the beginning to the last place.
+
+        Args:
+            collection: Name of the collection.
+            cluster_time: When it is read.
+            places: How many documents come before each, in ascending order.
+        """
+        source, is_collated = self._at(collection, cluster_time), self._is_collated(collection)
+        before, passed = None, 0
+        for place in places:
+            # Along the index the next place is counted from the last one; of another order all has to be sorted.
+            start: dict[str, Any] = {"min": before, **_BYTEWISE} if before and not is_collated else _BYTEWISE
+            skip = place - passed if "min" in start else place
+            query = {"sort": [(ID, 1)], "hint": [(ID, 1)], "skip": skip, "batch_size": 2, **start}
+            with translated(self._shown), source.with_options(codec_options=RAW).find({}, {ID: 1}, **query) as found:
+                # One that can't be decoded is no bound; the next one is as good.
+                bound = next((cut for one in found if (cut := _bound(one))), None)
+            yield bound
+            before, passed = (bound, place) if bound else (before, passed)
 
     def touched(self, after: Mapping[str, Timestamp], upto: Timestamp) -> Iterator[tuple[str, bytes]]:
         """Yield which documents were changed between cluster times, a document as often as it was changed.
@@ -294,6 +316,12 @@ class Mongo:
                     raise SnapshotError(f"the collection {concerned[0]} was dropped or renamed; run etl replicate")
                 if concerned:
                     yield concerned[0], event["documentKey"].raw[_LENGTH:-1]
+
+    def _is_collated(self, collection: str) -> bool:
+        """Tell whether a collection orders texts in another way than by their bytes."""
+        with translated(self._shown):
+            named = self.database.list_collections(filter={"name": collection})
+            return any("collation" in one["options"] for one in named)
 
     def _cluster_id(self) -> Any:
         """Return the id of a sharded cluster, if this is one and tells us; that takes the right to read ``config``."""

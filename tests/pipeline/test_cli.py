@@ -270,6 +270,9 @@ def test_a_store_that_differs_is_told_with_exit_code_1(etl: Etl, connections: Co
     assert for_scripts.json["proven"] is False
     (difference,) = for_scripts.json["comparisons"][0]["differences"]
     assert (difference["id"], difference["column"], difference["found"]) == (changed, "user_id", "X")
+    sampled = etl("verify", "UserSessions", "--target", "clickhouse", "--sample", "10%", "--seed", "7")
+    assert "a sample (10%, --seed 7)" in sampled.out and sampled.code == 0
+    assert re.search(r"UserSessions +clickhouse +5 +50 +5 ", sampled.out)
 
 
 # Errors -------------------------------------------------------------------------------------------------------------
@@ -280,6 +283,8 @@ def test_a_store_that_differs_is_told_with_exit_code_1(etl: Etl, connections: Co
     [
         (["replicate", "NoSuch"], "no contract of 'NoSuch'; there are .*UserSessions"),
         (["verify", "NoSuch"], "no contract of 'NoSuch'"),
+        (["verify", "--sample", "some"], "a sample is a number of documents or a percentage"),
+        (["verify", "--seed", "1"], "--seed chooses a sample, so it goes with --sample"),
         (["marts", "no_such"], "no mart 'no_such'; there are .*user_activity"),
         (["replicate", "--target", "oracle"], "oracle.*clickhouse"),
         (["replicate", "--no-such-option"], "--no-such-option"),

@@ -24,6 +24,7 @@ from contracts.schema.entity import ID
 from pipeline import amend, replicate, sync, verify
 from pipeline.books import changes
 from pipeline.connections import TARGETS, connect
+from pipeline.sample import Sample
 from pipeline.stores import mongo
 from pipeline.stores.mongo import FAR_DATES
 from transforms.expected import expected_frames, stored_ids
@@ -265,6 +266,8 @@ def test_ids_of_every_kind_are_copied_followed_repaired_and_replayed(
     replicate.replicate(ids.connections, names, progress=lambda one, *_: labels.add(one.label))
     assert {label.split()[0] for label in labels if not label.endswith("/1")} == {*names}
     _assert_equal(ids, most=1_000)
+    for one in verify.verify(ids.connections, names, sample=Sample("80%", 1)):
+        assert one.proven and one.source > one.documents // 2, one
 
     _change(ids)
     found = sync.sync(ids.connections, names)
