@@ -13,7 +13,6 @@ from typing import Any
 
 import polars as pl
 from bson import Timestamp
-from pandera.errors import SchemaErrors
 from polars.io.plugins import register_io_source
 
 from contracts.schema.entity import ID, ContractError, Table
@@ -368,6 +367,8 @@ def _computed(mart: Mart, spill: Spill, kept: Table | None) -> Iterator[pl.DataF
 
 def _computed_from(mart: Mart, tables: Mapping[str, Spilled], bucket: int) -> pl.DataFrame:
     """Compute what one bucket of each table gives, and hold it against the contract."""
+    from pandera.errors import SchemaErrors  # heavy, as in contracts.schema.frame
+
     frame = compute(mart.name)(**{name: one.lazy(bucket) for name, one in tables.items()}).collect(engine="streaming")
     try:
         pandera_schema(mart.table).validate(frame, lazy=True)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from bson import CodecOptions
-from pymongoarrow.api import Schema, find_arrow_all
 
 from contracts.schema.entity import Entity, Field
 from contracts.schema.mongo import read_schema
@@ -94,6 +93,9 @@ def _nested(found: Nested, types: dict[str, Any], *, repeated: bool) -> pa.Array
 
 def _found(batch: bytes, types: dict[str, Any]) -> pa.Table:
     """Return what PyMongoArrow finds in documents, as it is: to combine chunks would cut off items too many."""
+    # Heavy, for it brings pandas: imported where there is something to decode.
+    from pymongoarrow.api import Schema, find_arrow_all
+
     table = find_arrow_all(_OneBatch(batch), {}, schema=Schema(types))
     if any(_has_items_too_many(chunk) for column in table.columns for chunk in column.chunks):
         raise TwiceNamedError("an item of an array has fields of one name")

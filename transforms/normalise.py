@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import polars as pl
 import pyarrow as pa
-from pymongoarrow.types import Decimal128Type, ObjectIdType
 
 from contracts.schema.entity import ID, POSITION, Column, Entity, Field, Table
 from contracts.schema.kinds import JSON, OBJECT_ID, TIMESTAMP
@@ -80,6 +79,8 @@ def _value(path: tuple[str, ...]) -> pl.Expr:
 
 def _plain(array: pa.Array, field: Field) -> pa.Array:
     """Replace the reader's extension types, at any depth, by types that Polars knows."""
+    from pymongoarrow.types import Decimal128Type, ObjectIdType  # heavy, as in transforms.decode
+
     if isinstance(array.type, ObjectIdType):
         return array.storage.cast(pa.binary())
     if isinstance(array.type, Decimal128Type):

@@ -6,7 +6,6 @@ from itertools import chain
 from typing import Any
 
 import polars as pl
-from pandera.errors import SchemaErrors
 
 from contracts.schema.entity import ID, POSITION, Entity, Table
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, pandera_schema
@@ -51,6 +50,8 @@ def id_texts(ids: pl.Series) -> pl.Series:
 
 def _failures(frame: pl.DataFrame, table: Table) -> Iterator[tuple[int, str, str, Any]]:
     """Yield row, column (empty for a rule over several), check and value of whatever Pandera refuses."""
+    from pandera.errors import SchemaErrors  # as in contracts.schema.frame: only where there are rows
+
     try:
         pandera_schema(table).validate(frame, lazy=True)
     except SchemaErrors as error:

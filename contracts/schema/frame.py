@@ -2,12 +2,15 @@
 
 from datetime import UTC, datetime
 from functools import cache
+from typing import TYPE_CHECKING
 
-import pandera.polars as pa
 import polars as pl
 
 from contracts.schema.entity import ID, Column, Field, Table
 from contracts.schema.kinds import DATE, NUMBER, TIMESTAMP, Kind
+
+if TYPE_CHECKING:  # heavy, and needed only where there are rows to be validated
+    import pandera.polars as pa
 
 # What both stores hold exactly: ClickHouse's DateTime64 and Date32 are defined for these years only.
 FIRST_MOMENT = datetime(1900, 1, 1, tzinfo=UTC)
@@ -15,11 +18,13 @@ LAST_MOMENT = datetime(2299, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 
 
 @cache
-def pandera_schema(table: Table) -> pa.DataFrameSchema:
+def pandera_schema(table: Table) -> "pa.DataFrameSchema":
     """Return the Pandera schema of a table: dtypes, nullability, ranges, closed vocabularies and rules.
 
     Every check bears the name that the quarantine reports when a row breaks it.
     """
+    import pandera.polars as pa
+
     return pa.DataFrameSchema(
         {column.name: _pandera_column(column) for column in table.columns},
         checks=[_check(rule.name, rule.condition) for rule in table.rules],
@@ -29,7 +34,9 @@ def pandera_schema(table: Table) -> pa.DataFrameSchema:
     )
 
 
-def _pandera_column(column: Column) -> pa.Column:
+def _pandera_column(column: Column) -> "pa.Column":
+    import pandera.polars as pa
+
     return pa.Column(
         column.kind.frame,
         checks=[_check(name, condition) for name, condition in conditions(column).items()],
@@ -82,6 +89,8 @@ def _declared(field: Field, value: pl.Expr) -> dict[str, pl.Expr]:
     return {rule: condition for rule, condition in wanted.items() if condition is not None}
 
 
-def _check(name: str, condition: pl.Expr) -> pa.Check:
+def _check(name: str, condition: pl.Expr) -> "pa.Check":
+    import pandera.polars as pa
+
     # A null is judged by the column's nullability alone.
     return pa.Check(lambda data: data.lazyframe.select(condition.fill_null(True)), name=name, error=name)

@@ -1,14 +1,17 @@
 """Refused documents, from the run that refuses them to the quarantine."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import orjson
 import pyarrow as pa
 
 from pipeline.books.runs import forget_notes
 from pipeline.stores.postgres import JSONB_VERSION, Postgres
-from transforms.digest import Refused
 from transforms.identity import hashed, identity, only_id
+
+if TYPE_CHECKING:  # heavy, and who reads the books alone needs none of it
+    from transforms.digest import Refused
 
 _NOTED = "id_hash IN (SELECT id_hash FROM etl.touched WHERE run_id = $1::text AND collection = $2::text)"
 _ASKED = 10_000  # documents of which MongoDB is asked at once whether they are there
@@ -17,7 +20,7 @@ _ID_BYTES = 128  # of a document, which hold most ids; of a longer one all of th
 _PREFIX = 4  # bytes of a document before the element of its _id
 
 
-def refuse(postgres: Postgres, run_id: str, collection: str, partition: int, refused: Sequence[Refused]) -> None:
+def refuse(postgres: Postgres, run_id: str, collection: str, partition: int, refused: "Sequence[Refused]") -> None:
     """Keep refused documents, whole and with their reasons, until the run is published."""
     if not refused:
         return

@@ -13,9 +13,9 @@ def heed_interrupts() -> None:
     By itself ADBC puts a handler in place of Python's while a statement runs; it asks the server to cancel. When the
     statement ends before that, the signal is lost and the command goes on: measured, one Ctrl-C in twenty-five.
     """
-    from adbc_driver_manager import dbapi
+    from pipeline.stores.postgres_driver import manager
 
-    dbapi._blocking_call = _call  # type: ignore[attr-defined, assignment]
+    manager._blocking_call = _call  # type: ignore[attr-defined, assignment]
 
 
 def came_by_interrupt(error: BaseException | None) -> bool:

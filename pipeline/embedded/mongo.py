@@ -3,13 +3,13 @@
 import json
 import secrets
 from pathlib import Path
-from typing import Any
-
-from pymongo import MongoClient
-from pymongo.errors import OperationFailure, PyMongoError
+from typing import TYPE_CHECKING, Any
 
 from pipeline.embedded.engine import Engine, accepts
 from pipeline.embedded.private import make_private, open_private
+
+if TYPE_CHECKING:  # the driver takes a third as long as all else that etl status imports, which never asks this engine
+    from pymongo import MongoClient
 
 _REPLICA_SET = "rs0"
 _USER = "etl"
@@ -55,6 +55,8 @@ class Mongo(Engine):
 
     def ready(self, port: int) -> bool:
         """Say whether it is primary; what a new server, one without users or one on another port lacks, it is given."""
+        from pymongo.errors import OperationFailure, PyMongoError
+
         if not accepts(port):
             return False
         try:
@@ -75,7 +77,9 @@ class Mongo(Engine):
     def _key_file(self) -> Path:
         return self.folder / "key"
 
-    def _client(self, port: int, user: str | None, database: str = "admin") -> MongoClient[dict[str, Any]]:
+    def _client(self, port: int, user: str | None, database: str = "admin") -> "MongoClient[dict[str, Any]]":
+        from pymongo import MongoClient
+
         secret = self._key_file if user == "__system" else self.password_file
         credentials = {"username": user, "password": secret.read_text(), "authSource": database} if user else {}
         return MongoClient(
@@ -105,8 +109,10 @@ class Mongo(Engine):
         return " / ".join(dict.fromkeys(words))[:500] or super().last_words(said)
 
 
-def _follow_port(client: MongoClient[dict[str, Any]], port: int) -> bool:
+def _follow_port(client: "MongoClient[dict[str, Any]]", port: int) -> bool:
     """Name this node as the only one, unless that is so already; it becomes primary a moment later."""
+    from pymongo.errors import OperationFailure
+
     address = f"127.0.0.1:{port}"
     members = [{"_id": 0, "host": address}]
     try:

@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import adbc_driver_manager
-import adbc_driver_postgresql.dbapi
 
 from pipeline.errors import ServerError
 from pipeline.stores import silence
+from pipeline.stores.postgres_driver import dbapi
 from pipeline.stores.silence import ANSWER_S, SILENCE_S, sentence, waiting
 
 # What libpq itself can bound: a host that is gone is found by the kernel. The last one is in milliseconds, and long:
@@ -60,7 +60,7 @@ class Link:
             self._sockets, before = {}, silence.sockets()
             opening = _Opening(before, _connect_timeout(self._uri))
             with self._told(opening):
-                self.connection = adbc_driver_postgresql.dbapi.connect(self._uri)
+                self.connection = dbapi.connect(self._uri)
             self._sockets = opening.new()
         with self.waiting(), self.connection.cursor() as cursor:
             # Of a connection that was cut the server would only know when the statement ends, and hold its locks.
@@ -112,7 +112,7 @@ class Link:
 
     def _elsewhere(self, query: str) -> list[Any]:
         """Return the rows of a query on a new connection."""
-        with closing(adbc_driver_postgresql.dbapi.connect(self._uri)) as other, other.cursor() as cursor:
+        with closing(dbapi.connect(self._uri)) as other, other.cursor() as cursor:
             cursor.execute(query)
             return list(cursor.fetchall())
 

@@ -131,6 +131,23 @@ def test_help_imports_no_library_of_the_job() -> None:
     assert heavy & set(done.stderr.split()) == set()
 
 
+def _imported_by(etl: Etl, *arguments: str) -> set[str]:
+    """Return the modules that a command imports in a process of its own."""
+    code = f"import sys, pipeline.cli as c; print(c.run({[*arguments]!r}), *sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("0 ")
+    return set(done.stderr.split())
+
+
+def test_a_command_imports_only_what_it_uses(etl: Etl) -> None:
+    assert etl("generate", "--scale", "0", "--rows", "SearchQueries=5").code == 0
+    assert etl("replicate", "SearchQueries").code == 0
+    assert etl("sync").code == 0
+    unread = {"pandera", "pymongoarrow", "faker", "pyarrow.dataset"}
+    assert unread & _imported_by(etl, "sync") == set()
+    assert (unread | {"pymongo", "clickhouse_connect"}) & _imported_by(etl, "status") == set()
+
+
 @pytest.mark.parametrize("option", ["--version", "-v"])
 def test_the_version_is_printed(etl: Etl, option: str) -> None:
     result = etl(option)
