@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pyarrow as pa
 
-__all__ = ["dbapi"]
+__all__ = ["dbapi", "manager"]
 _NAME = "pyarrow.dataset"
 
 
@@ -32,4 +32,5 @@ def _without_data_sets() -> Iterator[None]:
 
 
 with _without_data_sets():
+    from adbc_driver_manager import dbapi as manager
     from adbc_driver_postgresql import dbapi
