@@ -17,7 +17,7 @@ from typing import Any
 from airflow.sdk import AssetAlias, dag, task
 
 from pipeline.airflow import assets
-from pipeline.airflow.defaults import LIMIT, choice, defaults
+from pipeline.airflow.defaults import ALLOW_SHRINK, LIMIT, choice, defaults
 
 REPLICA = AssetAlias("replica")  # what is published, only the books know
 
@@ -25,7 +25,7 @@ REPLICA = AssetAlias("replica")  # what is published, only the books know
 @dag(
     schedule="*/5 * * * *",
     doc_md=__doc__,
-    params={"collections": choice()["collections"], "max_quarantined": LIMIT},
+    params={"collections": choice()["collections"], "max_quarantined": LIMIT, "allow_shrink": ALLOW_SHRINK},
     **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=6), often=True),
 )
 def sync() -> None:
@@ -36,7 +36,8 @@ def sync() -> None:
         from pipeline.airflow.sync import give_way, sync
 
         give_way(ti.get_dr_count)
-        news = sync(params["collections"], params["max_quarantined"], again=ti.try_number > 1)
+        shrink = params["allow_shrink"]
+        news = sync(params["collections"], params["max_quarantined"], allow_shrink=shrink, again=ti.try_number > 1)
         for table, extra in news.items():
             outlet_events[REPLICA].add(assets.replica(table), extra=extra)
 

@@ -14,6 +14,7 @@ from pipeline import books, quarantine
 from pipeline.books import Publication, as_number
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, UsageError
+from pipeline.limits import refuse_loss
 from pipeline.proof import prove_list
 from pipeline.publishing import (
     REPLICA,
@@ -125,6 +126,8 @@ def repair(connections: Connections, found: Iterable[Comparison]) -> list[Compar
 
     Raises:
         UsageError: So much is broken that a full copy is the better repair, or it was copied from another server.
+        ShrinkError: More of what is published would be gone than the settings allow.
+        QuarantineLimitError: More of it would be refused than they allow.
         SnapshotError: A collection was published anew since it was verified; nothing of it was changed.
     """
     broken = [one for one in found if one.broken]
@@ -167,6 +170,7 @@ def _amend(connections: Connections, what: _Amendment) -> str:
                 if not account.closed:
                     raise BooksOpenError(f"the books of {entity.collection} in {account.target} are open: {account}")
             prove_list(connections, staging, entity, what.targets, what.ids.n_unique())
+            refuse_loss(connections, staging, way_on=f"run etl replicate {entity.collection} with")
             # A replay speaks for all that was refused; a repair does not touch what it did not read.
             books.settle_quarantine(postgres, run_id, [entity.collection] if what.kind == "replay" else [])
             publish(connections, staging, [entity.collection], what.targets, amends=True)

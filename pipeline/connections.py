@@ -42,6 +42,7 @@ class Connections:
     open_clickhouse: Callable[[], ClickHouse]
     entities: dict[str, Entity]
     memory: int
+    max_shrink: float
     retention: Retention
     home: Path
 
@@ -105,7 +106,9 @@ def connect(settings: Settings) -> Iterator[Connections]:
             return opened
 
         known, memory = entities(settings.contracts), int(settings.memory)
-        yield Connections(mongo, postgres, open_clickhouse, known, memory, settings.retention, settings.home)
+        yield Connections(
+            mongo, postgres, open_clickhouse, known, memory, settings.max_shrink, settings.retention, settings.home
+        )
 
 
 def _secret(value: SecretStr | None, name: str) -> str:

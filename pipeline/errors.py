@@ -10,6 +10,7 @@
     └── DataError                  exit 1: the data are not as promised
         ├── BooksOpenError         source != loaded + quarantined
         ├── QuarantineLimitError   more documents were refused than allowed
+        ├── ShrinkError            more documents would be gone than allowed
         └── VerificationError      a store differs from its source
 
 A contract that can't be derived raises ``contracts.schema.ContractError`` at import: contracts know no pipeline.
@@ -62,6 +63,10 @@ class BooksOpenError(DataError):
 
 class QuarantineLimitError(DataError):
     """A run refused more documents than its user allows."""
+
+
+class ShrinkError(DataError):
+    """A publish would take away more documents than its user allows."""
 
 
 class VerificationError(DataError):

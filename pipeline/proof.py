@@ -8,6 +8,7 @@ from pipeline import books
 from pipeline.books import Account
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, QuarantineLimitError, UsageError
+from pipeline.limits import refuse_loss
 from pipeline.publishing import attended
 from pipeline.run import Partition, Run, selected, staging_of
 from pipeline.stores import Staging, Target
@@ -40,6 +41,7 @@ def prove(connections: Connections, run: Run, source: Mapping[str, int], limit: 
     Raises:
         BooksOpenError: A partition was not loaded, or a document is neither loaded nor quarantined.
         QuarantineLimitError: More documents were refused than tolerated.
+        ShrinkError: More of what is published would be gone than the settings allow.
     """
     postgres, staging = connections.postgres, staging_of(connections, run)
     if missing := books.unloaded(postgres, run.id):
@@ -54,6 +56,11 @@ def prove(connections: Connections, run: Run, source: Mapping[str, int], limit: 
     for entity in () if run.whole else map(connections.entities.__getitem__, run.uuids):
         prove_list(connections, staging, entity, run.targets, _changed(connections, run, entity))
     _refuse_too_many(connections, run, limit)
+    tolerated = {
+        one.collection: limit is not None and one.quarantined <= allowed(limit, one.source)
+        for one in books.accounts(postgres, run.id)
+    }
+    refuse_loss(connections, staging, tolerated=tolerated, allow_shrink=run.allow_shrink)
 
 
 def prove_list(
@@ -109,6 +116,7 @@ def balance(connections: Connections, run: Run, limit: str | None = None) -> lis
     Raises:
         BooksOpenError: A document is neither loaded nor quarantined, or a partition was not loaded.
         QuarantineLimitError: More documents were refused than tolerated.
+        ShrinkError: More of what is published would be gone than the settings allow.
     """
     with connections.postgres.transaction():
         if not books.is_published(connections.postgres, run.id):

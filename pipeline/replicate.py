@@ -48,6 +48,7 @@ def replicate(
     max_quarantined: str | None = None,
     *,
     new_source: bool = False,
+    allow_shrink: bool = False,
 ) -> tuple[Run, list[Account]]:
     """Copy collections into the targets, all at one moment, and publish them together.
 
@@ -58,6 +59,7 @@ def replicate(
         progress: Is told the documents of each partition, and how many of them are through.
         max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of all; None for any number.
         new_source: Whether to take over what was copied from another server or database.
+        allow_shrink: Whether to take away more of what is published than the settings allow.
 
     Returns:
         The run and its closed books.
@@ -71,7 +73,7 @@ def replicate(
         allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
     targets = connections.named(targets)
     finish_what_was_cut_short(connections, targets)
-    run = open_run(connections, collections, targets, new_source=new_source)
+    run = open_run(connections, collections, targets, new_source=new_source, allow_shrink=allow_shrink)
     with running(connections, run.id, run.targets):
         for partition in plan(connections, run):
             load(connections, run, partition, progress)
@@ -85,6 +87,7 @@ def open_run(
     *,
     single_process: bool = True,
     new_source: bool = False,
+    allow_shrink: bool = False,
 ) -> Run:
     """Choose the moment, remember which collections there are, and create the staging areas.
 
@@ -94,6 +97,7 @@ def open_run(
         targets: Names of the targets.
         single_process: Whether this process does all of the run; if it dies, so does the run.
         new_source: Whether to take over what was copied from another server or database.
+        allow_shrink: Whether to take away more of what is published than the settings allow.
 
     Raises:
         UsageError: There is no such collection, or it was copied from another server or database.
@@ -114,7 +118,7 @@ def open_run(
             refuse_other_source(connections, found, names)
         run_id = books.open_run(connections.postgres, "replicate", cluster_time, names, single_process=single_process)
     uuids = {name: one.uuid for name, one in found.items()}
-    run = Run(run_id, cluster_time, uuids, names, new_source=new_source)
+    run = Run(run_id, cluster_time, uuids, names, new_source=new_source, allow_shrink=allow_shrink)
     publishing.open_staging(connections, staging_of(connections, run), names)
     return run
 
@@ -210,6 +214,7 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
     Raises:
         BooksOpenError: A document is neither loaded nor quarantined, or a partition was not loaded.
         QuarantineLimitError: More documents were refused than tolerated.
+        ShrinkError: More of what is published would be gone than the settings allow.
         SnapshotError: A collection was dropped or renamed during the run, so that part of it read as empty.
     """
     postgres, staging, watch = connections.postgres, staging_of(connections, run), Stopwatch()

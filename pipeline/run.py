@@ -27,6 +27,7 @@ class Run:
         targets: Names of the stores that it loads.
         whole: Whether it copies all documents of its collections, or only those that were changed.
         new_source: Whether it may take over what was copied from another server or database.
+        allow_shrink: Whether it may take away more of what is published than the settings allow.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Run:
     targets: tuple[str, ...]
     whole: bool = True
     new_source: bool = False
+    allow_shrink: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON values, to hand to another process."""
@@ -45,7 +47,8 @@ class Run:
     def from_json(cls, values: dict[str, Any]) -> "Run":
         """Return the run that :meth:`as_json` described."""
         moment, targets = Timestamp(*values["cluster_time"]), tuple(values["targets"])
-        return cls(values["id"], moment, values["uuids"], targets, values["whole"], values["new_source"])
+        flags = {name: values[name] for name in ("whole", "new_source", "allow_shrink")}
+        return cls(values["id"], moment, values["uuids"], targets, **flags)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,15 @@ class Retention:
     resolved: int = 30
 
 
+def _share(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)%", value.strip())
+    if not found or float(found[1]) > 100:
+        raise ValueError("must be a percentage from 0% to 100%, such as 50%")
+    return float(found[1]) / 100
+
+
 class Settings(BaseSettings):
     """Where the servers are and what the process may take; a server without a URI is served by an embedded engine.
 
@@ -69,6 +78,8 @@ class Settings(BaseSettings):
         memory: Bytes that the process may take; servers are not counted.
         wait: Seconds for which a command waits for another one that publishes.
         silence: Seconds that a server may be silent before it is asked whether it is still at work.
+        max_shrink: The share of what is published that a publish may remove or refuse; in ``ETL_MAX_SHRINK``
+            a percentage.
         keep_details_days: For how long the books keep plan, accounts, drift and times of a run.
         keep_runs_days: For how long they keep the run itself.
         keep_resolved_days: For how long they keep documents that are not refused any more.
@@ -87,6 +98,7 @@ class Settings(BaseSettings):
     memory: ByteSize = ByteSize(2**30)
     wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 600.0
     silence: float = Field(60.0, gt=0, le=86_400)
+    max_shrink: Annotated[float, BeforeValidator(_share)] = 0.5
     keep_details_days: Annotated[int, _DAYS] = Retention.details
     keep_runs_days: Annotated[int, _DAYS] = Retention.runs
     keep_resolved_days: Annotated[int, _DAYS] = Retention.resolved

@@ -71,6 +71,8 @@ def sync(
     collections: Iterable[str] = (),
     progress: Progress = lambda partition, source, loaded: None,
     max_quarantined: str | None = None,
+    *,
+    allow_shrink: bool = False,
 ) -> list[Synced]:
     """Bring what is published to the present moment, all collections to the same.
 
@@ -79,6 +81,7 @@ def sync(
         collections: Names of the collections; all that are published if none is named.
         progress: Is told the documents of each partition, and how many of them are through.
         max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of the changed; None for any number.
+        allow_shrink: Whether to take away more of what is published than the settings allow.
 
     Returns:
         What became of each collection.
@@ -92,13 +95,18 @@ def sync(
         DataError: A table, its view or its rows are gone from a store, or ClickHouse was restored without PostgreSQL.
         EtlError: ClickHouse could not follow an earlier publish of a collection; all others were followed.
     """
-    found, stuck = _synced(connections, collections, progress, max_quarantined)
+    found, stuck = _synced(connections, collections, progress, max_quarantined, allow_shrink=allow_shrink)
     refuse_stuck(stuck, stuck)
     return found
 
 
 def _synced(
-    connections: Connections, collections: Iterable[str], progress: Progress, max_quarantined: str | None
+    connections: Connections,
+    collections: Iterable[str],
+    progress: Progress,
+    max_quarantined: str | None,
+    *,
+    allow_shrink: bool,
 ) -> tuple[list[Synced], dict[str, EtlError]]:
     """Follow the changes of what was asked for; of everything, what is stuck in ClickHouse is left out and returned."""
     if max_quarantined is not None:
@@ -120,14 +128,19 @@ def _synced(
     moment = connections.mongo.cluster_time()
     found: list[Synced] = []
     for targets, shows in groups.items():
-        run = Run("", moment, {name: now[name].uuid for name in shows}, targets, whole=False)
+        run = Run("", moment, {name: now[name].uuid for name in shows}, targets, whole=False, allow_shrink=allow_shrink)
         found += _followed(connections, run, shows, progress, max_quarantined)
     refuse(gone)
     return sorted(found, key=lambda one: one.collection), stuck
 
 
 def follow(
-    connections: Connections, collections: Iterable[str] = (), rest: float = 5.0, max_quarantined: str | None = None
+    connections: Connections,
+    collections: Iterable[str] = (),
+    rest: float = 5.0,
+    max_quarantined: str | None = None,
+    *,
+    allow_shrink: bool = False,
 ) -> Iterator[list[Synced]]:
     """Sync again and again, and yield what became of the changes each time.
 
@@ -136,11 +149,15 @@ def follow(
         collections: Names of the collections; all that are published if none is named.
         rest: Seconds between the end of a sync and the next one.
         max_quarantined: As for :func:`sync`, each time.
+        allow_shrink: As for :func:`sync`, each time.
     """
     asked = tuple(collections)
     while True:
         # What is stuck in ClickHouse is warned of, and followed again as soon as it can be.
-        yield _synced(connections, asked, lambda partition, source, loaded: None, max_quarantined)[0]
+        found, _ = _synced(
+            connections, asked, lambda partition, source, loaded: None, max_quarantined, allow_shrink=allow_shrink
+        )
+        yield found
         time.sleep(rest)
 
 

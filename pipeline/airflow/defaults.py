@@ -54,6 +54,9 @@ SAMPLE = Param(
     pattern=r"^([1-9][0-9]*|[0-9]+(\.[0-9]+)?%)$",
     description="Compare random ranges of each collection only: a number of documents, or a percentage such as 1%.",
 )
+ALLOW_SHRINK = Param(
+    False, type="boolean", description="Publish even if more than ETL_MAX_SHRINK (50%) of what is published goes."
+)
 NEW_SOURCE = Param(
     False, type="boolean", description="Take over what was copied from another server or database, on purpose."
 )

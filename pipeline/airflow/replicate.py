@@ -18,20 +18,25 @@ from pipeline.run import Partition, Run
 log = logging.getLogger(__name__)
 
 
-def open_run(collections: Iterable[str], targets: Iterable[str], *, new_source: bool = False) -> dict[str, Any]:
+def open_run(
+    collections: Iterable[str], targets: Iterable[str], *, new_source: bool = False, allow_shrink: bool = False
+) -> dict[str, Any]:
     """Choose the moment and open a run.
 
     Args:
         collections: Names of the collections; all if none is named.
         targets: Names of the targets.
         new_source: Whether to take over what was copied from another server or database.
+        allow_shrink: Whether to take away more of what is published than the settings allow.
 
     Returns:
         The run.
     """
     with connected() as connections:
         finish_what_was_cut_short(connections, targets)
-        run = use_case.open_run(connections, collections, targets, single_process=False, new_source=new_source)
+        run = use_case.open_run(
+            connections, collections, targets, single_process=False, new_source=new_source, allow_shrink=allow_shrink
+        )
     log.info("run %s: %s collections as of %s", run.id, len(run.uuids), run.cluster_time.as_datetime().isoformat())
     return run.as_json()
 

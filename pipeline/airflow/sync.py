@@ -32,12 +32,15 @@ def give_way(count_runs: Callable[..., int]) -> None:
             raise AirflowSkipException(f"{dag_id} is running; what was changed is left to the next sync")
 
 
-def sync(collections: Iterable[str], max_quarantined: str | None, *, again: bool = False) -> dict[str, dict[str, Any]]:
+def sync(
+    collections: Iterable[str], max_quarantined: str | None, *, allow_shrink: bool = False, again: bool = False
+) -> dict[str, dict[str, Any]]:
     """Bring what is published to the present moment; where nothing is replicated yet the task is skipped.
 
     Args:
         collections: Names of the collections; all that are published if none is named.
         max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of the changed; None for any number.
+        allow_shrink: Whether to take away more of what is published than the settings allow.
         again: Whether the task was tried before: then it may have published what nobody was told of.
 
     Returns:
@@ -53,7 +56,7 @@ def sync(collections: Iterable[str], max_quarantined: str | None, *, again: bool
             raise AirflowSkipException("nothing is replicated yet")
         # What ClickHouse takes over only now was told to nobody, either.
         untold = again or not all(one.finished for one in shown)
-        found = use_case.sync(connections, collections, partition_lines(), max_quarantined)
+        found = use_case.sync(connections, collections, partition_lines(), max_quarantined, allow_shrink=allow_shrink)
         changed = [one for one in found if one.changed]
         change_lines(changed)
         log.info("%s collections as of %s", len(found), found[0].cluster_time.as_datetime().isoformat())

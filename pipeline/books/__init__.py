@@ -29,7 +29,16 @@ from pipeline.books.publications import (
     publications,
 )
 from pipeline.books.receipts import enter_receipt, receipt
-from pipeline.books.refusals import forget, quarantined, refuse, refused_hashes, settle_quarantine, unrefused
+from pipeline.books.refusals import (
+    forget,
+    newly_refused,
+    quarantined,
+    reasons,
+    refuse,
+    refused_hashes,
+    settle_quarantine,
+    unrefused,
+)
 from pipeline.books.retention import Pruned, is_pruned, prunable, prune
 from pipeline.books.runs import (
     attending,
@@ -80,6 +89,7 @@ __all__ = [
     "leave",
     "lock_partition",
     "lock_publishing",
+    "newly_refused",
     "open_run",
     "pages",
     "plan",
@@ -89,6 +99,7 @@ __all__ = [
     "prune",
     "publications",
     "quarantined",
+    "reasons",
     "receipt",
     "record",
     "refuse",

@@ -9,11 +9,16 @@ import pyarrow as pa
 from pipeline.books.runs import forget_notes
 from pipeline.stores.postgres import JSONB_VERSION, Postgres
 from transforms.identity import hashed, identity, only_id
+from transforms.reasons import FURTHER
 
 if TYPE_CHECKING:  # heavy, and who reads the books alone needs none of it
     from transforms.digest import Refused
 
 _NOTED = "id_hash IN (SELECT id_hash FROM etl.touched WHERE run_id = $1::text AND collection = $2::text)"
+_NEW = (
+    "run_id = $1::text AND NOT EXISTS (SELECT FROM etl.quarantine q "
+    "WHERE q.collection = r.collection AND q.id_hash = r.id_hash AND q.resolved_at IS NULL)"
+)
 _ASKED = 10_000  # documents of which MongoDB is asked at once whether they are there
 _ASKED_BYTES = 2 * 2**20  # of their _ids; MongoDB takes 16 MB in a query
 _ID_BYTES = 128  # of a document, which hold most ids; of a longer one all of the document is read
@@ -128,3 +133,23 @@ def refused_hashes(postgres: Postgres, run_id: str, collection: str) -> set[byte
 def _document(postgres: Postgres, collection: str, id_hash: bytes) -> bytes:
     query = "SELECT bson FROM etl.quarantine WHERE collection = $1::text AND id_hash = $2::bytea"
     return bytes(postgres.rows(query, collection, id_hash)[0][0])
+
+
+def newly_refused(postgres: Postgres, run_id: str) -> dict[str, int]:
+    """Return how many documents a run has refused, by collection, that are not in quarantine yet."""
+    return dict(postgres.rows(f"SELECT collection, count(*) FROM etl.refused r WHERE {_NEW} GROUP BY 1", run_id))
+
+
+def reasons(postgres: Postgres, run_id: str, collection: str) -> list[tuple[str, str, int, str]]:
+    """Return why a run refuses documents that are not in quarantine yet, the most frequent reason first.
+
+    Returns:
+        Of each reason the rule, the first path, of how many documents, and one ``_id``.
+    """
+    query = (
+        "SELECT reason->>'rule', min(reason->>'path'), count(DISTINCT id_hash), min(_id) FROM etl.refused r, "
+        f"jsonb_array_elements(reasons) AS reason WHERE {_NEW} AND collection = $2::text "
+        "AND reason->>'rule' <> $3::text GROUP BY 1 ORDER BY 3 DESC, 1"
+    )
+    found = postgres.rows(query, run_id, collection, FURTHER)
+    return [(rule, path, count, sample) for rule, path, count, sample in found]

@@ -107,7 +107,7 @@ def _job(connections: "Connections", scale: float, defects: float, seed: int, re
         made = generate(database, entities, scale=scale, seed=seed, defects=defects, replace=replace, progress=bars)
     say("2/4 replicate: all collections, as they are at one moment, into PostgreSQL and ClickHouse")
     with partition_bars() as partitions:
-        run, accounts = replicate(connections, progress=partitions)
+        run, accounts = replicate(connections, progress=partitions, max_quarantined="100%", allow_shrink=True)
     say("3/4 verify: every value in both stores against the documents in MongoDB")
     with comparison_bars() as comparisons:
         found = verify(connections, progress=comparisons)

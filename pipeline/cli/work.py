@@ -8,6 +8,7 @@ import typer
 from pipeline.cli import tables, values
 from pipeline.cli.interrupt import came_by_interrupt
 from pipeline.cli.options import (
+    AllowShrink,
     AsJson,
     Collections,
     Defects,
@@ -71,6 +72,7 @@ def replicate(
     collections: Collections = None,
     target: Targets = None,
     max_quarantined: MaxQuarantined = None,
+    allow_shrink: AllowShrink = False,
     new_source: NewSource = False,
     wait: Wait = None,
     as_json: AsJson = False,
@@ -92,7 +94,13 @@ def replicate(
 
     with connected(wait=wait) as connections, partition_bars() as progress:
         run, accounts = copy(
-            connections, collections or (), target or TARGETS, progress, max_quarantined, new_source=new_source
+            connections,
+            collections or (),
+            target or TARGETS,
+            progress,
+            max_quarantined,
+            new_source=new_source,
+            allow_shrink=allow_shrink,
         )
         drift, undeclared = books.drift(connections.postgres, run.id), connections.undeclared()
         receipt = books.receipt(connections.postgres, run.id)
@@ -110,6 +118,7 @@ def sync(
     follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(metavar="SECONDS", min=0.0, help="How long --follow rests in between.")] = 5.0,
     max_quarantined: MaxQuarantined = None,
+    allow_shrink: AllowShrink = False,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
@@ -128,10 +137,10 @@ def sync(
 
     with connected(wait=wait) as connections:
         if follow:
-            found, drift = _followed(connections, collections or (), every, max_quarantined), []
+            found, drift = _followed(connections, collections or (), every, max_quarantined, allow_shrink), []
         else:
             with partition_bars("sync") as progress:
-                found = take_over(connections, collections or (), progress, max_quarantined)
+                found = take_over(connections, collections or (), progress, max_quarantined, allow_shrink=allow_shrink)
             runs = sorted({one.run_id for one in found if one.run_id})
             drift = [one for run_id in runs for one in books.drift(connections.postgres, run_id)]
     shown = values.synced(found) | {"drift": drift}
@@ -217,7 +226,11 @@ def end_by(found: Sequence["Comparison"]) -> None:
 
 
 def _followed(
-    connections: "Connections", collections: Sequence[str], every: float, max_quarantined: str | None
+    connections: "Connections",
+    collections: Sequence[str],
+    every: float,
+    max_quarantined: str | None,
+    allow_shrink: bool,
 ) -> list["Synced"]:
     """Follow the changes until Ctrl-C, tell each that comes, and return what they were in all."""
     from pipeline.sync import follow, summed
@@ -225,7 +238,7 @@ def _followed(
     total: list[Synced] = []
     say("following the changes; Ctrl-C ends it")
     try:
-        for found in follow(connections, collections, every, max_quarantined):
+        for found in follow(connections, collections, every, max_quarantined, allow_shrink=allow_shrink):
             total = summed(total, found)
             for one in found:
                 if one.changed:

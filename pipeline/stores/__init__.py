@@ -140,6 +140,12 @@ class Target(Protocol):
     def count(self, schema: str, table: Table) -> int:
         """Count the rows of a published table."""
 
+    def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
+        """Count the rows of a published table, no further than to a number; none where there is no such table."""
+
+    def count_enlisted(self, staging: Staging, root: Table) -> int:
+        """Count the published documents among those that a staging area which is not whole speaks for."""
+
     def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
         """Tell whether a published table has its contract's columns: these names and types, in any order.
 

@@ -206,6 +206,22 @@ class ClickHouse:
         """Count the rows of a published table."""
         return self._number(f"SELECT count() FROM {quoted(schema)}.{quoted(table.name)}")
 
+    def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
+        """Count the rows of a published table, no further than to a number; none where there is no such table."""
+        if self._comment(schema, data_name(table)) is None:
+            return 0
+        name = f"{quoted(schema)}.{quoted(data_name(table))}"
+        rows = f"SELECT 1 FROM {name} FINAL{'' if most is None else f' LIMIT {most}'}"
+        return int(self.rows(f"SELECT count() FROM ({rows})")[0][0])
+
+    def count_enlisted(self, staging: Staging, root: Table) -> int:
+        """Count the published documents among those that a staging area speaks for."""
+        if self._comment(staging.schema, data_name(root)) is None:
+            return 0
+        published = f"{quoted(staging.schema)}.{quoted(data_name(root))}"
+        named = f"{quoted(staging.name)}.{staging.documents(root)}"
+        return int(self.rows(f"SELECT count() FROM {published} FINAL WHERE {quoted(ID)} IN {named}")[0][0])
+
     def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
         """Tell whether a published table has its contract's columns: these names and types, in any order."""
         found = self._columns(schema, data_name(table))

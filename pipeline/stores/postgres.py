@@ -245,6 +245,24 @@ class Postgres:
         """Count the rows of a published table."""
         return self._number(f"SELECT count(*) FROM {quoted(schema)}.{quoted(table.name)}")
 
+    def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
+        """Count the rows of a published table, no further than to a number; none where there is no such table."""
+        if not self._exists(schema, table):
+            return 0
+        rows = f"SELECT FROM {quoted(schema)}.{quoted(table.name)}{'' if most is None else f' LIMIT {most}'}"
+        # On a connection of its own: ours would keep a lock on the table that a changed contract waits for.
+        with closing(Postgres(self._uri)) as other:
+            return int(other.rows(f"SELECT count(*) FROM ({rows}) AS counted")[0][0])
+
+    def count_enlisted(self, staging: Staging, root: Table) -> int:
+        """Count the published documents among those that a staging area speaks for."""
+        if not self._exists(staging.schema, root):
+            return 0
+        published, named = f"{quoted(staging.schema)}.{quoted(root.name)}", staging.documents(root)
+        some = f"SELECT {quoted(ID)} FROM {quoted(staging.name)}.{named}"
+        with closing(Postgres(self._uri)) as other:  # as in count_published
+            return int(other.rows(f"SELECT count(*) FROM {published} WHERE {quoted(ID)} IN ({some})")[0][0])
+
     def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
         """Tell whether a published table has its contract's columns: these names and types, in any order."""
         found, owned = self._columns(schema, table), table.names if ours is None else ours

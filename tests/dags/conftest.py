@@ -226,10 +226,12 @@ def airflow_connections(settings: Settings) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         as_json = {"conn_type": "mongo", "host": address.hostname, "port": address.port}
         extra = dict(option.split("=") for option in address.query.split("&") if option)
+        as_json |= {"login": address.username, "password": address.password}
         as_json |= {"schema": settings.mongo_database, "extra": extra}
         environment.setenv("AIRFLOW_CONN_ETL_MONGO", json.dumps(as_json))
         environment.setenv("AIRFLOW_CONN_ETL_POSTGRES", postgres)
         environment.setenv("ETL_CLICKHOUSE_URI", clickhouse)
+        environment.setenv("ETL_MAX_SHRINK", "100%")  # the tests lose and refuse what they please
         yield
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 
 from pipeline import books, replicate
 from pipeline.airflow import maintenance as maintenance_task
@@ -355,6 +356,24 @@ def test_a_quarantine_above_its_limit_publishes_nothing(run: Callable[..., Any],
     assert books.publications(look.postgres) == before
     assert books.statuses(look.postgres)[_result(done, "snapshot")["id"]] == "failed"
     look.postgres.connection.commit()
+
+
+@pytest.mark.usefixtures("first")
+@pytest.mark.parametrize(("dag", "task"), [("sync", "sync"), ("replicate", "prove")])
+def test_what_is_published_is_taken_away_on_purpose_only(
+    run: Callable[..., Any], look: Connections, monkeypatch: pytest.MonkeyPatch, dag: str, task: str
+) -> None:
+    monkeypatch.delenv("ETL_MAX_SHRINK")
+    source = look.mongo.database["EventLogs"].with_options(codec_options=DEFAULT_RAW_BSON_OPTIONS)
+    before = _rows(look, "replica.event_logs")
+    documents = list(source.find())
+    source.delete_many({})
+    done = run(dag, collections=["EventLogs"])
+    assert (done.state, _tries(done, task), _rows(look, "replica.event_logs")) == ("failed", [1], before)
+    assert run(dag, collections=["EventLogs"], allow_shrink=True).state == "success"
+    assert _rows(look, "replica.event_logs") == (0, 0)
+    source.insert_many(documents)
+    assert run("sync").state == "success"
 
 
 @pytest.mark.usefixtures("first")

@@ -273,7 +273,7 @@ def test_ctrl_c_ends_following_and_tells_all_that_came(settings: Settings, conne
 
 def test_a_store_that_differs_is_told_with_exit_code_1(etl: Etl, connections: Connections) -> None:
     etl("generate", "--scale", "0", "--rows", "UserSessions=50")
-    etl("replicate", "UserSessions")
+    etl("replicate", "UserSessions", "--allow-shrink")
     with connections.postgres.transaction():
         ((changed,),) = connections.postgres.rows("SELECT min(_id) FROM replica.user_sessions")
         connections.postgres.execute(

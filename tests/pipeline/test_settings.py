@@ -56,6 +56,9 @@ def test_empty_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ETL_WAIT", "soon", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
         ("ETL_WAIT", "-1", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
         ("ETL_WAIT", "2000h", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
+        ("ETL_MAX_SHRINK", "half", "ETL_MAX_SHRINK must be a percentage from 0% to 100%, such as 50%"),
+        ("ETL_MAX_SHRINK", "0.5", "ETL_MAX_SHRINK must be a percentage from 0% to 100%, such as 50%"),
+        ("ETL_MAX_SHRINK", "101%", "ETL_MAX_SHRINK must be a percentage from 0% to 100%, such as 50%"),
         ("ETL_MONGO_DATABASE", "a b", 'ETL_MONGO_DATABASE must be 1 to 63 characters without / \\ . " $ and blanks'),
     ],
 )
@@ -70,6 +73,12 @@ def test_a_bad_value_is_one_sentence(monkeypatch: pytest.MonkeyPatch, variable: 
 def test_a_time_is_read_as_people_write_it(monkeypatch: pytest.MonkeyPatch, value: str, seconds: int) -> None:
     monkeypatch.setenv("ETL_WAIT", value)
     assert Settings.load().wait == seconds
+
+
+def test_half_of_what_is_published_may_go_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().max_shrink == 0.5
+    monkeypatch.setenv("ETL_MAX_SHRINK", "12.5%")
+    assert Settings.load().max_shrink == 0.125
 
 
 def test_an_unknown_setting_is_refused() -> None:
