@@ -52,7 +52,8 @@ class Sample:
     def ranges(self, mongo: Mongo, collection: str, cluster_time: Timestamp, documents: int) -> Iterator[Range]:
         """Yield ranges of ``_id`` that hold the sample; what does not begin the collection has one more, its first.
 
-        Each lies in an equal part of the collection, by the order of ``_id``.
+        Each lies in an equal part of the collection, by the order of ``_id``; what goes beyond its end goes on at its
+        beginning.
 
         Args:
             mongo: Where the collection is.
@@ -63,7 +64,7 @@ class Sample:
         if self.size(documents) == documents:
             yield Range()
             return
-        places = list(self._places(collection, documents))
+        places = self._places(collection, documents)
         wanted = sorted({place for first, end in places for place in (first - 1, end) if 0 <= place < documents})
         bounds = dict(zip(wanted, mongo.bounds(collection, cluster_time, wanted), strict=True))
         for first, end in places:
@@ -71,12 +72,17 @@ class Sample:
                 continue  # the collection has fewer documents than was thought
             yield Range(bounds[first - 1] if first else None, bounds.get(end))
 
-    def _places(self, collection: str, documents: int) -> Iterator[tuple[int, int]]:
-        """Yield where ranges begin and end, counted in documents."""
+    def _places(self, collection: str, documents: int) -> list[tuple[int, int]]:
+        """Return where ranges begin and end, counted in documents, in order; all documents are equally likely."""
         size, random = self.size(documents), Random(f"{self.seed} {collection}")
-        number = max(1, min(RANGES, size))
+        number, turn = max(1, min(RANGES, size)), random.randrange(max(1, documents))
+        found = []
         for one in range(number):
             begin, end = (documents * place // number for place in (one, one + 1))
             length = size * (one + 1) // number - size * one // number
-            first = begin + random.randint(0, max(0, end - begin - length))
-            yield first, first + length
+            # All are turned, as if the last document came before the first: of equal parts the middle is more likely.
+            first = (turn + begin + random.randint(0, max(0, end - begin - length))) % max(1, documents)
+            found.append((first, min(first + length, documents)))
+            if (beyond := first + length - documents) > 0:
+                found.append((0, beyond))
+        return sorted(found)

@@ -270,7 +270,7 @@ def _chunks(
         after = chunk.upto
         yield chunk
         del chunk  # its memory is wanted for the next
-    if within.upper is not None:
+    if within.upper is not None or not is_begun:  # without a beginning all rows of the stores would be left
         return
     nothing, _ = expected_frames((), entity)
     yield _Chunk(nothing, after, None, source=0, size=0, quarantined=0, unexpected=[], is_last=True)

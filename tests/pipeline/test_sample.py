@@ -1,5 +1,6 @@
 """A sample: random ranges of ``_id``, compared in both directions, the same ones again by the same seed."""
 
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -52,19 +53,20 @@ def test_the_same_seed_takes_the_same_ranges_and_others_take_others(many: Any) -
         return list(Sample("10%", seed).ranges(mongo, "Things", mongo.cluster_time(), ROWS))
 
     assert ranges(1) == ranges(1)
-    assert len(ranges(1)) == RANGES
+    assert len(ranges(1)) in (RANGES, RANGES + 1)  # one may go on at the beginning
     assert len({str(ranges(seed)) for seed in range(10)}) == 10
 
 
 def test_all_of_a_collection_is_some_time_in_a_sample(many: Any) -> None:
     ids = [one["_id"] for one in many.collection("Things").find({}, {"_id": 1}, sort=[("_id", 1)])]
-    seen = set()
-    for seed in range(60):
-        places = list(Sample("60", seed)._places("Things", ROWS))
+    seen = Counter[Any]()
+    for seed in range(120):
+        places = Sample("60", seed)._places("Things", ROWS)
         assert all(0 <= first < end <= ROWS for first, end in places)
         assert all(end <= first for (_, end), (first, _) in pairwise(places))
-        seen |= {ids[place] for first, end in places for place in range(first, end)}
-    assert seen == set(ids)
+        assert sum(end - first for first, end in places) == 60
+        seen.update(ids[place] for first, end in places for place in range(first, end))
+    assert min(seen[one] for one in ids) > 5  # about 24 each
 
 
 TAMPERED: dict[str, tuple[str, str]] = {
