@@ -16,7 +16,7 @@ from typing import Any
 from airflow.sdk import AssetAlias, dag, task
 
 from pipeline.airflow import assets
-from pipeline.airflow.defaults import ALLOW_SHRINK, LIMIT, NEW_SOURCE, choice, defaults
+from pipeline.airflow.defaults import ALLOW_MISSING, ALLOW_SHRINK, LIMIT, NEW_SOURCE, choice, defaults
 
 REPLICA = AssetAlias("replica")  # which tables a run publishes, only the run knows
 
@@ -24,7 +24,13 @@ REPLICA = AssetAlias("replica")  # which tables a run publishes, only the run kn
 @dag(
     schedule=None,
     doc_md=__doc__,
-    params=choice() | {"max_quarantined": LIMIT, "allow_shrink": ALLOW_SHRINK, "new_source": NEW_SOURCE},
+    params=choice()
+    | {
+        "max_quarantined": LIMIT,
+        "allow_shrink": ALLOW_SHRINK,
+        "new_source": NEW_SOURCE,
+        "allow_missing": ALLOW_MISSING,
+    },
     # Late when MongoDB may have forgotten the run's moment; of 10 TB, keys alone take hours.
     **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=12)),
 )
@@ -35,7 +41,7 @@ def replicate() -> None:
     def snapshot(params: dict[str, Any]) -> dict[str, Any]:
         from pipeline.airflow.replicate import open_run
 
-        flags = {name: params[name] for name in ("allow_shrink", "new_source")}
+        flags = {name: params[name] for name in ("allow_shrink", "new_source", "allow_missing")}
         return open_run(params["collections"], params["targets"], **flags)
 
     @task

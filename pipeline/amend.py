@@ -15,6 +15,7 @@ from pipeline.books import Publication, as_number
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, UsageError
 from pipeline.limits import refuse_loss
+from pipeline.lost import lost, refuse
 from pipeline.proof import prove_list
 from pipeline.publishing import (
     REPLICA,
@@ -95,11 +96,13 @@ def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Re
         UsageError: A collection was copied from another server or database, or a contract declares other columns,
             or of other types, than are published.
         SnapshotError: A collection was published anew meanwhile; nothing of it was changed.
+        DataError: A published table or its view is missing.
     """
     entities = connections.chosen(collections)
     stores = published_in(connections, [entity.collection for entity in entities])
     stuck, found = finish_what_was_cut_short(connections, stores), []
     refuse_elsewhere(connections, [entity.collection for entity in entities])
+    refuse(lost(connections, [entity.collection for entity in entities], rows=False))
     for entity in entities:
         # First of all: whatever changes the quarantine from here on publishes something, and that is noticed.
         published = _published(connections, entity)
@@ -129,9 +132,11 @@ def repair(connections: Connections, found: Iterable[Comparison]) -> list[Compar
         ShrinkError: More of what is published would be gone than the settings allow.
         QuarantineLimitError: More of it would be refused than they allow.
         SnapshotError: A collection was published anew since it was verified; nothing of it was changed.
+        DataError: A published table or its view is missing.
     """
     broken = [one for one in found if one.broken]
     refuse_elsewhere(connections, {one.collection for one in broken}, {one.target for one in broken})
+    refuse(lost(connections, {one.collection for one in broken}, {one.target for one in broken}, rows=False))
     for one in broken:
         entity = connections.entities[one.collection]
         if len(one.broken) >= BROKEN:

@@ -75,8 +75,9 @@ class Connections:
         return tuple(dict.fromkeys(by_name[name] for name in names))
 
     def undeclared(self) -> tuple[str, ...]:
-        """Return the collections in MongoDB that no contract declares: they are never read, only named."""
-        return tuple(sorted(name for name in self.mongo.uuids() if name not in self.entities and not _OURS.match(name)))
+        """Return what MongoDB has that no contract declares: it is never read, only named."""
+        names = self.mongo.listed()
+        return tuple(sorted(name for name in names if name not in self.entities and not _OURS.match(name)))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """How much a publish may take away before somebody has to say that this is right."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pipeline import books
@@ -43,6 +43,7 @@ def refuse_loss(
     *,
     tolerated: Mapping[str, bool] | None = None,
     allow_shrink: bool = False,
+    absent: Collection[str] = (),
     way_on: str = "add",
 ) -> None:
     """Refuse a publish that would remove or refuse too much of what is published, or all of a collection.
@@ -52,6 +53,7 @@ def refuse_loss(
         staging: What is to be published; its rows are counted in the books.
         tolerated: Whether the refused documents of a collection are within a limit that its user has given.
         allow_shrink: Whether documents may be gone, however many.
+        absent: Collections that are not there, and are copied as empty on purpose.
         way_on: How people have it published on purpose, up to the name of an option.
 
     Raises:
@@ -67,7 +69,8 @@ def refuse_loss(
         one = _effect(connections, staging, account, new - allowed)
         if (one.before and one.refused > share * one.before) or (one.refused and not one.after):
             raise QuarantineLimitError(_too_much_refused(connections, staging.run_id, one, way_on))
-        if one.lost - allowed > share * one.before and not allow_shrink:
+        may_shrink = allow_shrink or account.collection in absent
+        if one.lost - allowed > share * one.before and not may_shrink:
             raise ShrinkError(_too_much_gone(one, share, way_on))
 
 

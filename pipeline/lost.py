@@ -56,7 +56,7 @@ def _lost(connections: Connections, target: Target, one: Publication, are_rows_a
     for table in tables:
         place, sight = f"{REPLICA}.{table.name} in {target.name}", seen.get(table.name)
         if sight is None:
-            return f"{place}, or what it is a view of, is gone; run etl replicate {one.name}"
+            return f"{place}, or what it is a view of, is missing; run etl replicate {one.name}"
         if not are_rows_asked:
             continue
         known, most = held.get(table.name), sight.most

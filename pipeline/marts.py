@@ -226,7 +226,10 @@ def _sources_at_one_moment(connections: Connections, wanted: list[Mart]) -> tupl
             shown[one.target][one.name] = one
     complete = {target: found for target, found in shown.items() if found.keys() == needed}
     if not complete:
-        raise UsageError(f"the marts need {', '.join(sorted(needed))}, which are not all replicated; run etl replicate")
+        raise UsageError(
+            f"the marts need {', '.join(sorted(needed))}, which are not all replicated; run etl replicate "
+            "(--allow-missing also copies as empty what MongoDB does not have)"
+        )
     for target, found in complete.items():
         if len(times := {one.cluster_time for one in found.values()}) == 1:
             return target, times.pop(), {name: one.run_id for name, one in found.items()}

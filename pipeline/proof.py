@@ -60,7 +60,8 @@ def prove(connections: Connections, run: Run, source: Mapping[str, int], limit: 
         one.collection: limit is not None and one.quarantined <= allowed(limit, one.source)
         for one in books.accounts(postgres, run.id)
     }
-    refuse_loss(connections, staging, tolerated=tolerated, allow_shrink=run.allow_shrink)
+    absent = {name for name, uuid in run.uuids.items() if uuid is None and run.whole}
+    refuse_loss(connections, staging, tolerated=tolerated, allow_shrink=run.allow_shrink, absent=absent)
 
 
 def prove_list(

@@ -16,6 +16,7 @@ from pipeline.duplicates import enter_duplicates
 from pipeline.errors import EtlError, SnapshotError, UsageError
 from pipeline.history import outlives_history
 from pipeline.prefetch import prefetched
+from pipeline.presence import special, to_be_copied
 from pipeline.proof import allowed, counted, prove
 from pipeline.publishing import attended, finish_what_was_cut_short, refuse_stuck, running
 from pipeline.redaction import redacted
@@ -49,6 +50,7 @@ def replicate(
     *,
     new_source: bool = False,
     allow_shrink: bool = False,
+    allow_missing: bool = False,
 ) -> tuple[Run, list[Account]]:
     """Copy collections into the targets, all at one moment, and publish them together.
 
@@ -60,12 +62,14 @@ def replicate(
         max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of all; None for any number.
         new_source: Whether to take over what was copied from another server or database.
         allow_shrink: Whether to take away more of what is published than the settings allow.
+        allow_missing: Whether collections that are not there are copied as empty.
 
     Returns:
         The run and its closed books.
 
     Raises:
-        UsageError: What is published was copied from another server or database.
+        UsageError: What is published was copied from another server or database, or a collection is not there that
+            was named or of which documents are published, or one was named that can't be copied.
         BooksOpenError: A document is neither loaded nor quarantined; nothing was published.
         SnapshotError: The moment can't be read any more; nothing was published.
     """
@@ -73,7 +77,14 @@ def replicate(
         allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
     targets = connections.named(targets)
     finish_what_was_cut_short(connections, targets)
-    run = open_run(connections, collections, targets, new_source=new_source, allow_shrink=allow_shrink)
+    run = open_run(
+        connections,
+        collections,
+        targets,
+        new_source=new_source,
+        allow_shrink=allow_shrink,
+        allow_missing=allow_missing,
+    )
     with running(connections, run.id, run.targets):
         for partition in plan(connections, run):
             load(connections, run, partition, progress)
@@ -88,6 +99,7 @@ def open_run(
     single_process: bool = True,
     new_source: bool = False,
     allow_shrink: bool = False,
+    allow_missing: bool = False,
 ) -> Run:
     """Choose the moment, remember which collections there are, and create the staging areas.
 
@@ -98,16 +110,18 @@ def open_run(
         single_process: Whether this process does all of the run; if it dies, so does the run.
         new_source: Whether to take over what was copied from another server or database.
         allow_shrink: Whether to take away more of what is published than the settings allow.
+        allow_missing: Whether collections that are not there are copied as empty.
 
     Raises:
-        UsageError: There is no such collection, or it was copied from another server or database.
+        UsageError: There is no such collection, or it can't be copied, or it was copied from elsewhere.
     """
-    entities = connections.chosen(collections)
-    names = connections.named(targets)
+    named = tuple(collections)
+    entities, names = connections.chosen(named), connections.named(targets)
+    left_out = special(connections, (entity.collection for entity in entities), named=bool(named))
     # In this order: what is dropped after the list was made is noticed in the end, even if before the moment.
-    found = sources(connections, (entity.collection for entity in entities))
+    found = sources(connections, (entity.collection for entity in entities if entity.collection not in left_out))
     cluster_time = connections.mongo.cluster_time()
-    if not any(one.uuid for one in found.values()):
+    if not any(one.uuid for one in found.values()) and not (named and allow_missing):
         raise UsageError(
             f"the MongoDB database {connections.mongo.database.name!r} has none of the collections "
             f"{', '.join(entity.collection for entity in entities)}; set ETL_MONGO_DATABASE, or run etl generate"
@@ -116,8 +130,9 @@ def open_run(
     with connections.postgres.transaction():
         if not new_source:
             refuse_other_source(connections, found, names)
+        copied = to_be_copied(connections, found, names, named=bool(named), allow_missing=allow_missing)
         run_id = books.open_run(connections.postgres, "replicate", cluster_time, names, single_process=single_process)
-    uuids = {name: one.uuid for name, one in found.items()}
+    uuids = {name: found[name].uuid for name in copied}
     run = Run(run_id, cluster_time, uuids, names, new_source=new_source, allow_shrink=allow_shrink)
     publishing.open_staging(connections, staging_of(connections, run), names)
     return run

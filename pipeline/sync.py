@@ -18,6 +18,7 @@ from pipeline.books import Page, Publication
 from pipeline.connections import Connections
 from pipeline.errors import EtlError
 from pipeline.lost import lost, refuse
+from pipeline.presence import special
 from pipeline.proof import allowed
 from pipeline.publishing import (
     finish_what_was_cut_short,
@@ -93,7 +94,8 @@ def sync(
         BooksOpenError: A changed document is neither loaded nor quarantined; nothing was published.
         QuarantineLimitError: More documents were refused than tolerated; nothing was published.
         DataError: A table, its view or its rows are gone from a store, or ClickHouse was restored without PostgreSQL.
-        EtlError: ClickHouse could not follow an earlier publish of a collection; all others were followed.
+        EtlError: ClickHouse could not follow an earlier publish of a collection, or MongoDB has a view, a time series
+            or a capped collection by its name by now; all others were followed.
     """
     found, stuck = _synced(connections, collections, progress, max_quarantined, allow_shrink=allow_shrink)
     refuse_stuck(stuck, stuck)
@@ -108,12 +110,14 @@ def _synced(
     *,
     allow_shrink: bool,
 ) -> tuple[list[Synced], dict[str, EtlError]]:
-    """Follow the changes of what was asked for; of everything, what is stuck in ClickHouse is left out and returned."""
+    """Follow the changes of what was asked for; of everything, what can't be followed is left out and returned."""
     if max_quarantined is not None:
         allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
     asked = tuple(entity.collection for entity in connections.chosen(names)) if (names := tuple(collections)) else ()
     stuck = finish_what_was_cut_short(connections, published_in(connections, asked or connections.entities))
     refuse_stuck(stuck, asked)
+    groups = _groups(connections, asked, stuck)
+    stuck |= special(connections, [name for since in groups.values() for name in since], named=bool(asked))
     groups = _groups(connections, asked, stuck)
     refuse_what_was_restored(connections, {name for since in groups.values() for name in since})
     # Of such a collection nothing is changed; the others are followed first.

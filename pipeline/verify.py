@@ -17,6 +17,7 @@ from pipeline.connections import TARGETS, Connections
 from pipeline.errors import SnapshotError
 from pipeline.lost import lost, refuse
 from pipeline.prefetch import prefetched
+from pipeline.presence import special
 from pipeline.publishing import REPLICA, finish_what_was_cut_short, published_in, shown
 from pipeline.sample import Sample
 from pipeline.sources import refuse_elsewhere
@@ -124,15 +125,18 @@ def verify(
 
     Raises:
         DataError: A table or its view is gone from a store.
-        UsageError: Nothing of it is published, or it was copied from another server or database.
+        UsageError: Nothing of it is published, or it was copied from another server or database, or is by now a view, a
+            time series or a capped collection; where none is named those are left out.
         SnapshotError: Neither the moment nor the changes since can be read any more, or a collection was published
             anew each time that it was compared.
     """
-    targets = connections.named(targets)
-    chosen = [entity.collection for entity in connections.chosen(collections)]
+    targets, asked = connections.named(targets), tuple(collections)
+    chosen = [entity.collection for entity in connections.chosen(asked)]
     finish_what_was_cut_short(connections, published_in(connections, chosen) & set(targets))
     with connections.postgres.transaction():
-        names = list(shown(connections, collections, targets))
+        names = list(shown(connections, asked, targets))
+    left_out = special(connections, names, named=bool(asked))
+    names = [name for name in names if name not in left_out]
     refuse_elsewhere(connections, names, targets)
     refuse(lost(connections, names, targets, rows=False))
     return [
@@ -140,6 +144,14 @@ def verify(
         for name in names
         for comparison in _verify_collection(connections, connections.entities[name], targets, progress, sample)
     ]
+
+
+def left_out(
+    connections: Connections, collections: Iterable[str], targets: Iterable[str], found: Iterable[Comparison]
+) -> list[str]:
+    """Return the published collections that a verification left out, as MongoDB has something else by their names."""
+    with connections.postgres.transaction():
+        return sorted(shown(connections, collections, targets).keys() - {one.collection for one in found})
 
 
 def _verify_collection(

@@ -61,6 +61,8 @@ NEW_SOURCE = Param(
     False, type="boolean", description="Take over what was copied from another server or database, on purpose."
 )
 
+ALLOW_MISSING = Param(False, type="boolean", description="Copy collections that are not there as empty.")
+
 
 def choice() -> dict[str, Param]:
     """Return the params by which a DAG is told what to copy or to compare, and where."""

@@ -19,7 +19,12 @@ log = logging.getLogger(__name__)
 
 
 def open_run(
-    collections: Iterable[str], targets: Iterable[str], *, new_source: bool = False, allow_shrink: bool = False
+    collections: Iterable[str],
+    targets: Iterable[str],
+    *,
+    new_source: bool = False,
+    allow_shrink: bool = False,
+    allow_missing: bool = False,
 ) -> dict[str, Any]:
     """Choose the moment and open a run.
 
@@ -28,6 +33,7 @@ def open_run(
         targets: Names of the targets.
         new_source: Whether to take over what was copied from another server or database.
         allow_shrink: Whether to take away more of what is published than the settings allow.
+        allow_missing: Whether collections that are not there are copied as empty.
 
     Returns:
         The run.
@@ -35,7 +41,13 @@ def open_run(
     with connected() as connections:
         finish_what_was_cut_short(connections, targets)
         run = use_case.open_run(
-            connections, collections, targets, single_process=False, new_source=new_source, allow_shrink=allow_shrink
+            connections,
+            collections,
+            targets,
+            single_process=False,
+            new_source=new_source,
+            allow_shrink=allow_shrink,
+            allow_missing=allow_missing,
         )
     log.info("run %s: %s collections as of %s", run.id, len(run.uuids), run.cluster_time.as_datetime().isoformat())
     return run.as_json()

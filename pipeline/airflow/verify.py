@@ -7,6 +7,7 @@ from pipeline.airflow.lines import collection_lines, comparison_lines, line
 from pipeline.airflow.sessions import connected
 from pipeline.errors import VerificationError
 from pipeline.sample import Sample
+from pipeline.verify import left_out
 from pipeline.verify import verify as compare
 
 
@@ -29,8 +30,13 @@ def verify(collections: Iterable[str], targets: Iterable[str], sample: str | Non
         if not any(one.name in connections.entities for one in books.publications(connections.postgres)):
             raise AirflowSkipException("nothing is replicated yet")
         found = compare(connections, collections, targets, collection_lines("compared"), drawn)
+        unproven = left_out(connections, collections, targets, found)
     comparison_lines(found)
     if drawn:
         line(f"a sample was compared; etl verify --sample {drawn.asked} --seed {drawn.seed} takes the same")
     if broken := [f"{one.collection} in {one.target}" for one in found if not one.proven]:
         raise VerificationError(f"not proven: {', '.join(broken)}; etl verify --repair or the DAG replicate mends it")
+    if unproven:
+        raise VerificationError(
+            f"not proven: {', '.join(unproven)}, left out since MongoDB has no such collection any more"
+        )

@@ -38,6 +38,7 @@ AllowShrink = Annotated[
     bool,
     typer.Option("--allow-shrink", help="Publish even if more than ETL_MAX_SHRINK (50%) of what is published goes."),
 ]
+AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Copy collections that are not there as empty.")]
 Scale = Annotated[float, typer.Option(help="1 makes about 100,000 documents over the seven collections.")]
 Defects = Annotated[float, typer.Option(help="Share of documents (0 to 1) that break their contract.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same documents.")]

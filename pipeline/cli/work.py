@@ -8,6 +8,7 @@ import typer
 from pipeline.cli import tables, values
 from pipeline.cli.interrupt import came_by_interrupt
 from pipeline.cli.options import (
+    AllowMissing,
     AllowShrink,
     AsJson,
     Collections,
@@ -74,6 +75,7 @@ def replicate(
     max_quarantined: MaxQuarantined = None,
     allow_shrink: AllowShrink = False,
     new_source: NewSource = False,
+    allow_missing: AllowMissing = False,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
@@ -101,12 +103,15 @@ def replicate(
             max_quarantined,
             new_source=new_source,
             allow_shrink=allow_shrink,
+            allow_missing=allow_missing,
         )
+        left_out = [one.collection for one in connections.chosen(collections or ()) if one.collection not in run.uuids]
         drift, undeclared = books.drift(connections.postgres, run.id), connections.undeclared()
         receipt = books.receipt(connections.postgres, run.id)
     found = values.replicated(run, accounts) | {
         "drift": drift,
         "undeclared_collections": undeclared,
+        "left_out": left_out,
         "receipt": receipt,
     }
     notes = (tables.receipt(receipt), *tables.undeclared(undeclared), *tables.refused(accounts))
@@ -178,6 +183,7 @@ def verify(
     from pipeline.amend import repair as mend
     from pipeline.connections import TARGETS
     from pipeline.sample import Sample
+    from pipeline.verify import left_out
     from pipeline.verify import verify as compare
 
     if seed is not None and sample is None:
@@ -189,8 +195,10 @@ def verify(
         if mended:
             say(f"{sum(len(one.broken) for one in mended):,} documents were read again; verifying once more")
             found = compare(connections, collections or (), target or TARGETS, progress, drawn)
-    show(values.verified(found, drawn), *tables.verification(found, drawn), as_json=as_json)
-    end_by(found)
+        unproven = left_out(connections, collections or (), target or TARGETS, found)
+    shown = values.verified(found, drawn) | {"left_out": unproven}
+    show(shown, *tables.verification(found, drawn), as_json=as_json)
+    end_by(found, unproven)
 
 
 def marts(
@@ -217,11 +225,14 @@ def marts(
     show(values.marts(built), tables.marts(built), as_json=as_json)
 
 
-def end_by(found: Sequence["Comparison"]) -> None:
-    """End with exit code 1 unless everything is proven."""
+def end_by(found: Sequence["Comparison"], left_out: Sequence[str] = ()) -> None:
+    """End with exit code 1 unless everything is proven, and nothing that is published was left out."""
     if broken := [one for one in found if not one.proven]:
         pairs = ", ".join(f"{one.collection} in {one.target}" for one in broken)
         say_error(f"not proven: {pairs}; etl verify --repair or etl replicate mends it")
+    if left_out:
+        say_error(f"not proven: {', '.join(left_out)}, left out since MongoDB has no such collection any more")
+    if broken or left_out:
         raise typer.Exit(VerificationError.exit_code)
 
 

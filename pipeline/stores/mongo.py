@@ -57,6 +57,20 @@ class History:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """What MongoDB has by a name.
+
+    Attributes:
+        uuid: Its identity, which changes when it is dropped and made again; None of what can't be copied.
+        special: What it is, if it is no plain collection: its changes can't be followed. A view and a time series
+            collection have no change stream, and what a capped collection overwrites is in none.
+    """
+
+    uuid: str | None
+    special: str | None = None
+
+
+@dataclass(frozen=True)
 class Extent:
     """How much a collection holds, as MongoDB's statistics say.
 
@@ -120,10 +134,13 @@ class Mongo:
             return Timestamp(answer["operationTime"].time, answer["operationTime"].inc)
 
     def uuids(self) -> dict[str, str]:
-        """Return the identity of every collection: it changes when a collection is dropped and made again."""
+        """Return the identity of every collection that can be copied."""
+        return {name: one.uuid for name, one in self.listed().items() if one.uuid}
+
+    def listed(self) -> dict[str, Listed]:
+        """Return everything that the database has by a name, views and special collections as well."""
         with translated(self._shown):
-            listed = self.database.list_collections(filter={"type": "collection"})
-            return {one["name"]: str(bson.Binary(one["info"]["uuid"], 4).as_uuid()) for one in listed}
+            return {one["name"]: _listed(one) for one in self.database.list_collections()}
 
     def source(self) -> Source:
         """Return where this database is, as far as whoever may read it is told; of no collection yet."""
@@ -351,6 +368,17 @@ def _bounds(uri: str, silence: float) -> dict[str, Any]:
     if "timeoutms" in named:  # which stands for all of them
         return {}
     return {name: value for name, value in bounds.items() if name.lower() not in named}
+
+
+def _listed(one: Mapping[str, Any]) -> Listed:
+    options = one.get("options", {})
+    if one["type"] == "view":
+        return Listed(None, f"a view of {options['viewOn']}")
+    if one["type"] == "timeseries":
+        return Listed(None, "a time series collection")
+    if options.get("capped"):
+        return Listed(None, "a capped collection")
+    return Listed(str(bson.Binary(one["info"]["uuid"], 4).as_uuid()))
 
 
 def _bound(document: RawBSONDocument) -> Document | None:

@@ -29,6 +29,7 @@ from pipeline.stores.columns import MADE, Change, Found, change, made_name, type
 from pipeline.stores.merge import Merge
 from pipeline.stores.postgres_connection import Link
 from pipeline.stores.postgres_errors import LIBPQ, LockedError, translated
+from pipeline.stores.renamed import released
 from pipeline.stores.silence import SILENCE_S
 from pipeline.stores.triggers import Trigger, blamed, refuse_unprovable, triggers
 
@@ -162,7 +163,9 @@ class Postgres:
         refuse_unprovable(self.rows, _quoted(staging))
         changes = {table.name: self._change(staging, table) for table in published}
         merges = {table.name: Merge(staging, table, changes[table.name].names) for table in published}
-        self._at_moments(statement for one in changes.values() for statement in one.ahead)
+        ahead = [statement for one in changes.values() for statement in one.ahead]
+        ahead += released(self.rows, staging, [table for table in staging.tables if table not in published])
+        self._at_moments(ahead)
         forgotten = self._forgotten(staging) if staging.whole else []
         # Emptied now, or their rows would hold on to parents' rows; dropped last, for that locks readers out.
         self.execute(*(f"DELETE FROM {child}" for child in forgotten))

@@ -23,14 +23,14 @@ GONE = {
         "TRUNCATE replica.{0} CASCADE": "{0} in postgres has 0 rows, and 20 were published",
         "TRUNCATE replica.{0}_items": "{0}_items in postgres has 0 rows, and 20",
         "DELETE FROM replica.{0}_items": "{0}_items in postgres has 0 rows",
-        "DROP TABLE replica.{0}_items": "{0}_items in postgres, or what it is a view of, is gone",
-        "DROP TABLE replica.{0} CASCADE": "{0} in postgres, or what it is a view of, is gone",
+        "DROP TABLE replica.{0}_items": "{0}_items in postgres, or what it is a view of, is missing",
+        "DROP TABLE replica.{0} CASCADE": "{0} in postgres, or what it is a view of, is missing",
     },
     "clickhouse": {
         "TRUNCATE TABLE replica.{0}__data": "{0} in clickhouse has 0 rows, and 20",
         "ALTER TABLE replica.{0}_items__data DROP PARTITION tuple()": "{0}_items in clickhouse has 0 rows",
-        "DROP VIEW replica.{0}": "{0} in clickhouse, or what it is a view of, is gone",
-        "DROP TABLE replica.{0}_items__data SYNC": "{0}_items in clickhouse, or what it is a view of, is gone",
+        "DROP VIEW replica.{0}": "{0} in clickhouse, or what it is a view of, is missing",
+        "DROP TABLE replica.{0}_items__data SYNC": "{0}_items in clickhouse, or what it is a view of, is missing",
         "ALTER TABLE replica.{0}__data DELETE WHERE key = '5' SETTINGS mutations_sync = 2": "{0} in clickhouse has 19",
     },
 }
@@ -151,7 +151,7 @@ def test_marts_are_not_made_of_what_was_emptied_and_verify_tells_what_is_gone(la
     ):
         marts.build(lab.connections, ["ticket_resolution"])
     lab.change_clickhouse("DROP VIEW replica.support_tickets")
-    with pytest.raises(DataError, match=r"support_tickets in clickhouse, or .* is gone; run etl replicate Support"):
+    with pytest.raises(DataError, match=r"support_tickets in clickhouse, or .* is missing; run etl replicate Support"):
         verify(lab.connections, ["SupportTickets"])
     replicate.replicate(lab.connections, ["SupportTickets"])
     marts.build(lab.connections, ["ticket_resolution"])
