@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from contracts.schema.entity import Entity
 from contracts.schema.registry import entities
 from pipeline.allocator import keep_little
-from pipeline.errors import UsageError
+from pipeline.errors import BusyError, UsageError
+from pipeline.retries import persistently
 from pipeline.settings import Retention, Settings
 from pipeline.stores import Target
 from pipeline.stores.clickhouse import ClickHouse
@@ -34,6 +35,7 @@ class Connections:
         entities: Every contract, by the collection's name.
         memory: Bytes that this process may take.
         retention: How long the books are kept.
+        retry: Seconds for which it is waited in all, to try again what failed by something that passes.
         home: Folder of what commands keep on this machine.
     """
 
@@ -44,6 +46,7 @@ class Connections:
     memory: int
     max_shrink: float
     retention: Retention
+    retry: float
     home: Path
 
     @property
@@ -95,8 +98,14 @@ def connect(settings: Settings) -> Iterator[Connections]:
     with ExitStack() as stack:
         mongo = Mongo(_secret(settings.mongo_uri, "ETL_MONGO_URI"), settings.mongo_database, settings.silence)
         stack.callback(mongo.close)
-        uri = _secret(settings.postgres_uri, "ETL_POSTGRES_URI")
-        postgres = Postgres(uri, settings.wait, settings.silence)
+        postgres_uri = _secret(settings.postgres_uri, "ETL_POSTGRES_URI")
+        # One that is away is told at once; one that is starting, or has no connection left, may soon let us in.
+        postgres = persistently(
+            lambda _: Postgres(postgres_uri, settings.wait, settings.silence),
+            "to connect",
+            settings.retry,
+            (BusyError,),
+        )
         stack.callback(postgres.close)
         clickhouse_uri = _secret(settings.clickhouse_uri, "ETL_CLICKHOUSE_URI")
 
@@ -108,7 +117,15 @@ def connect(settings: Settings) -> Iterator[Connections]:
 
         known, memory = entities(settings.contracts), int(settings.memory)
         yield Connections(
-            mongo, postgres, open_clickhouse, known, memory, settings.max_shrink, settings.retention, settings.home
+            mongo,
+            postgres,
+            open_clickhouse,
+            known,
+            memory,
+            settings.max_shrink,
+            settings.retention,
+            settings.retry,
+            settings.home,
         )
 
 

@@ -5,7 +5,9 @@
     EtlError                       exit 2
     ├── UsageError                 a setting, an option or a name is wrong
     ├── ServerError                a server can't be reached, refuses us, or is no replica set
+    │   ├── LostError              it is gone, or can't be reached: it may be back soon
     │   └── EngineError            an embedded engine is missing, damaged or doesn't start
+    ├── BusyError                  a server gave up on a statement, for what passes: a deadlock, too much to do
     ├── SnapshotError              the cluster time can't be read any more
     └── DataError                  exit 1: the data are not as promised
         ├── BooksOpenError         source != loaded + quarantined
@@ -25,6 +27,7 @@ class EtlError(Exception):
     """Any failure that the user is told in one sentence, without a traceback."""
 
     exit_code = 2
+    tried = False  # again and again, in vain
 
     def __init__(self, *said: object) -> None:
         # What a driver says may quote a URI with its password, or the password alone.
@@ -41,6 +44,14 @@ class UsageError(EtlError):
 
 class ServerError(EtlError):
     """A server can't be reached, refuses the credentials, or is not what the work needs (no replica set)."""
+
+
+class LostError(ServerError):
+    """A server is gone, gave its place to another, or can't be reached: it may be back soon."""
+
+
+class BusyError(EtlError):
+    """A server gave up on a statement for a reason that passes: a deadlock, too many connections, no memory left."""
 
 
 class EngineError(ServerError):

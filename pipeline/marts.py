@@ -26,6 +26,7 @@ from pipeline.connections import TARGETS, Connections
 from pipeline.errors import BooksOpenError, DataError, SnapshotError, UsageError
 from pipeline.lost import lost, refuse
 from pipeline.publishing import MARTS, REPLICA, attended, finish_what_was_cut_short, refuse_stuck, running
+from pipeline.resume import retried
 from pipeline.spill import Spill, Spilled, bucket_of, has_columns, spilling
 from pipeline.stores import Staging
 from transforms.marts import compute, in_order, sources
@@ -139,6 +140,7 @@ def open_run(
     return run
 
 
+@retried
 @attended
 def load(
     connections: Connections, run: MartRun, names: Iterable[str], progress: Progress = lambda name, rows: None
@@ -176,6 +178,7 @@ def load(
                 deque(pieces, maxlen=0)
 
 
+@retried
 @attended
 def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
     """Publish all marts of a run together; doing it again does nothing.

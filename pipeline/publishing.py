@@ -12,7 +12,7 @@ from contracts.schema.registry import marts
 from pipeline import books, embedded, unsaid
 from pipeline.books import Held, Publication, as_number
 from pipeline.connections import TARGETS, Connections
-from pipeline.errors import DataError, EtlError, ServerError, SnapshotError, UsageError
+from pipeline.errors import BusyError, DataError, EtlError, ServerError, SnapshotError, UsageError
 from pipeline.redaction import redacted
 from pipeline.stores import Staging
 from pipeline.stores.clickhouse import ClickHouse
@@ -228,7 +228,7 @@ def _waits(publication: Publication) -> str:
 
 def _stuck(connections: Connections, publication: Publication, error: EtlError) -> EtlError:
     command = "replicate" if publication.name in connections.entities else "marts"
-    kind = DataError if isinstance(error, DataError) else EtlError
+    kind = next((kind for kind in (DataError, BusyError) if isinstance(error, kind)), EtlError)
     return kind(
         f"{publication.name} is published in PostgreSQL, and ClickHouse could not follow (run {publication.run_id}): "
         f"{error}; put that right and run the command again, or make it anew by etl {command} {publication.name}"

@@ -20,6 +20,7 @@ from pipeline.presence import special, to_be_copied
 from pipeline.proof import allowed, counted, prove
 from pipeline.publishing import attended, finish_what_was_cut_short, refuse_stuck, running
 from pipeline.redaction import redacted
+from pipeline.resume import again, retried
 from pipeline.run import Partition, Run, selected, staging_of
 from pipeline.sources import refuse_other_source, sources
 from pipeline.stopwatch import Stopwatch
@@ -120,7 +121,7 @@ def open_run(
     left_out = special(connections, (entity.collection for entity in entities), named=bool(named))
     # In this order: what is dropped after the list was made is noticed in the end, even if before the moment.
     found = sources(connections, (entity.collection for entity in entities if entity.collection not in left_out))
-    cluster_time = connections.mongo.cluster_time()
+    cluster_time = again(connections, None, "to ask for the moment", connections.mongo.cluster_time)
     if not any(one.uuid for one in found.values()) and not (named and allow_missing):
         raise UsageError(
             f"the MongoDB database {connections.mongo.database.name!r} has none of the collections "
@@ -138,6 +139,7 @@ def open_run(
     return run
 
 
+@retried
 def plan(connections: Connections, run: Run) -> list[Partition]:
     """Cut the collections of a run into partitions and open their accounts; a plan that was made already is kept."""
     # A plan is made once: its bounds come from a sample, so a second one would be another.
@@ -161,6 +163,7 @@ def plan(connections: Connections, run: Run) -> list[Partition]:
     return partitions
 
 
+@retried
 @attended
 def load(
     connections: Connections,
@@ -214,6 +217,7 @@ def load(
         books.enter_receipt(connections.postgres, run.id, watch.seconds)
 
 
+@retried
 @attended
 def publish(connections: Connections, run: Run, max_quarantined: str | None = None) -> list[Account]:
     """Prove the books of a run, then publish its tables; doing it again does nothing.

@@ -80,6 +80,7 @@ class Settings(BaseSettings):
         silence: Seconds that a server may be silent before it is asked whether it is still at work.
         max_shrink: The share of what is published that a publish may remove or refuse; in ``ETL_MAX_SHRINK``
             a percentage.
+        retry: Seconds for which it is waited in all, to try again what failed by something that passes.
         keep_details_days: For how long the books keep plan, accounts, drift and times of a run.
         keep_runs_days: For how long they keep the run itself.
         keep_resolved_days: For how long they keep documents that are not refused any more.
@@ -99,6 +100,7 @@ class Settings(BaseSettings):
     wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 600.0
     silence: float = Field(60.0, gt=0, le=86_400)
     max_shrink: Annotated[float, BeforeValidator(_share)] = 0.5
+    retry: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 60.0
     keep_details_days: Annotated[int, _DAYS] = Retention.details
     keep_runs_days: Annotated[int, _DAYS] = Retention.runs
     keep_resolved_days: Annotated[int, _DAYS] = Retention.resolved
@@ -165,7 +167,7 @@ def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
         return f"There is no setting {field}"
     if field == "memory" and kind.startswith("byte_size"):
         message = "must be a size like 512MiB or 1GiB"
-    if field == "wait":
+    if field in ("wait", "retry"):
         message = "must be a time like 90s, 10min or 1h, up to a day"
     if field.endswith("_days"):
         message = "must be a whole number of days from 1 to 36500"

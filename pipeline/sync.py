@@ -9,7 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, count
 
 from bson import Timestamp
 
@@ -31,8 +31,10 @@ from pipeline.publishing import (
     stage,
 )
 from pipeline.replicate import Progress, load, publish
+from pipeline.resume import again
 from pipeline.run import Partition, Places, Run, staging_of
 from pipeline.sources import refuse_elsewhere
+from pipeline.stores.postgres import Postgres
 
 _NOTED = 10_000  # changed documents that are noted together
 
@@ -129,7 +131,7 @@ def _synced(
     }
     # In this order, as in a full copy: what is dropped from here on is noticed in the end.
     now = refuse_elsewhere(connections, {name for since in groups.values() for name in since})
-    moment = connections.mongo.cluster_time()
+    moment = again(connections, None, "to ask for the moment", connections.mongo.cluster_time)
     found: list[Synced] = []
     for targets, shows in groups.items():
         run = Run("", moment, {name: now[name].uuid for name in shows}, targets, whole=False, allow_shrink=allow_shrink)
@@ -222,9 +224,9 @@ def _taken_over(
     with postgres.transaction():
         run_id = books.open_run(postgres, "sync", moment, targets, single_process=True)
     with running(connections, run_id, targets):
-        for some in _distinct(changes):
-            with postgres.transaction():
-                books.touch(postgres, run_id, some)
+        # What is noted twice counts once, so a reading that broke off is begun anew.
+        readings = chain([changes], (connections.mongo.touched(since, moment) for _ in count()))
+        again(connections, run_id, "to note the changes", lambda: _note(postgres, run_id, next(readings)))
         with postgres.transaction():
             pages = books.pages(postgres, run_id)
         run = replace(wanted, id=run_id, uuids={page.collection: wanted.uuids[page.collection] for page in pages})
@@ -239,6 +241,12 @@ def _taken_over(
         Synced(name, targets, since[name], moment, numbers[name], one.loaded, one.quarantined, run_id)
         for name, one in accounts.items()
     ]
+
+
+def _note(postgres: Postgres, run_id: str, changes: Iterable[tuple[str, bytes]]) -> None:
+    for some in _distinct(changes):
+        with postgres.transaction():
+            books.touch(postgres, run_id, some)
 
 
 def _plan(connections: Connections, run: Run, pages: Sequence[Page]) -> list[Partition]:

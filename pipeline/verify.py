@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -19,6 +20,7 @@ from pipeline.lost import lost, refuse
 from pipeline.prefetch import prefetched
 from pipeline.presence import special
 from pipeline.publishing import REPLICA, finish_what_was_cut_short, published_in, shown
+from pipeline.resume import again
 from pipeline.sample import Sample
 from pipeline.sources import refuse_elsewhere
 from pipeline.stores import Target
@@ -142,7 +144,12 @@ def verify(
     return [
         comparison
         for name in names
-        for comparison in _verify_collection(connections, connections.entities[name], targets, progress, sample)
+        for comparison in again(
+            connections,
+            None,
+            f"verify {name}",
+            partial(_verify_collection, connections, connections.entities[name], targets, progress, sample),
+        )
     ]
 
 

@@ -16,7 +16,7 @@ from pipeline.books.ledger import (
     seconds,
     unloaded,
 )
-from pipeline.books.locks import lock_publishing
+from pipeline.books.locks import LOCK, lock_publishing
 from pipeline.books.moments import as_number, as_timestamp
 from pipeline.books.publications import (
     Held,
@@ -28,7 +28,7 @@ from pipeline.books.publications import (
     finish,
     publications,
 )
-from pipeline.books.receipts import enter_receipt, receipt
+from pipeline.books.receipts import enter_receipt, enter_retries, receipt, retries
 from pipeline.books.refusals import (
     forget,
     newly_refused,
@@ -49,12 +49,15 @@ from pipeline.books.runs import (
     kind_of,
     leave,
     open_run,
+    rejoin,
     statuses,
+    targets_of,
     unsettled,
 )
 from pipeline.books.schema import prepare
 
 __all__ = [
+    "LOCK",
     "Account",
     "CollectionDrift",
     "Held",
@@ -75,6 +78,7 @@ __all__ = [
     "enter_loaded",
     "enter_publication",
     "enter_receipt",
+    "enter_retries",
     "enter_source",
     "fail",
     "finish",
@@ -104,9 +108,12 @@ __all__ = [
     "record",
     "refuse",
     "refused_hashes",
+    "rejoin",
+    "retries",
     "seconds",
     "settle_quarantine",
     "statuses",
+    "targets_of",
     "touch",
     "touched",
     "unloaded",

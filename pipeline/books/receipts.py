@@ -1,8 +1,10 @@
 """Receipts: how long each stage of a run was at work."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pipeline.stores.postgres import Postgres
+
+_RETRY = "waiting to retry"  # a stage; one row for each time
 
 
 def enter_receipt(postgres: Postgres, run_id: str, seconds: Mapping[str, float]) -> None:
@@ -18,6 +20,18 @@ def enter_receipt(postgres: Postgres, run_id: str, seconds: Mapping[str, float])
             "INSERT INTO etl.receipts (run_id, stage, seconds) VALUES ($1::text, $2::text, $3::float8)",
             parameters=(run_id, stage, duration),
         )
+
+
+def enter_retries(postgres: Postgres, run_id: str, waits: Iterable[float]) -> None:
+    """Add retries to a run's receipt: for how many seconds each was waited."""
+    for seconds in waits:
+        enter_receipt(postgres, run_id, {_RETRY: seconds})
+
+
+def retries(postgres: Postgres, run_id: str) -> int:
+    """Return how often a part of a run was tried again."""
+    query = "SELECT count(*) FROM etl.receipts WHERE run_id = $1::text AND stage = $2::text"
+    return int(postgres.rows(query, run_id, _RETRY)[0][0])
 
 
 def receipt(postgres: Postgres, run_id: str) -> dict[str, float]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import orjson
 from bson import Timestamp
 
+from pipeline.books.locks import lock_publishing
 from pipeline.books.moments import as_number
 from pipeline.errors import EtlError
 from pipeline.redaction import redacted
@@ -44,6 +45,40 @@ def open_run(
     if single_process:  # as in attending; nobody can see the run before the lock is held
         postgres.rows(f"SELECT pg_advisory_lock({_LOCK_OF_RUN})::text", run_id)
     return run_id
+
+
+def rejoin(postgres: Postgres, run_id: str) -> None:
+    """Take the lock of a run again that went with a lost session, if this process does all of the run.
+
+    Raises:
+        EtlError: Another command has given the run up meanwhile.
+    """
+    with postgres.transaction():
+        if _is_ours(postgres, run_id):
+            return
+        # Whoever clears away what dead runs left holds this one: from here on nobody does so.
+        lock_publishing(postgres)
+        if not _is_ours(postgres, run_id):
+            postgres.rows(f"SELECT pg_advisory_lock({_LOCK_OF_RUN})::text", run_id)
+
+
+def _is_ours(postgres: Postgres, run_id: str) -> bool:
+    """Tell whether this session holds the lock of a run, or several processes are at it."""
+    query = f"SELECT single_process, status <> 'failed', EXISTS (SELECT {_HELD}) FROM etl.runs WHERE run_id = $1::text"
+    found = postgres.rows(query, run_id)
+    if not found or not found[0][1]:
+        raise EtlError(
+            f"run {run_id} was given up by another command while its connection to PostgreSQL was lost; nothing of it "
+            "was published; run the command again"
+        )
+    return not found[0][0] or bool(found[0][2])
+
+
+def targets_of(postgres: Postgres, run_id: str) -> list[str]:
+    """Return the names of the stores that a run loads."""
+    with postgres.transaction():
+        query = "SELECT unnest(targets) FROM etl.runs WHERE run_id = $1::text"
+        return [name for (name,) in postgres.rows(query, run_id)]
 
 
 def leave(postgres: Postgres, run_id: str) -> None:

@@ -145,10 +145,11 @@ def drift(found: Iterable["CollectionDrift"]) -> list[Table]:
     return [table(title, headings, rows, wraps=("path", "value"))] if rows else []
 
 
-def receipt(seconds: Mapping[str, float]) -> Text:
-    """Tell where the time of a run went."""
+def receipt(seconds: Mapping[str, float], retries: int) -> Text:
+    """Tell where the time of a run went, and how often a part of it was tried again."""
     told = ", ".join(f"{_STAGES.get(stage, stage)} {duration:.1f} s" for stage, duration in seconds.items())
-    return Text(f"At work, some of it at the same time: {told}")
+    times = f"; tried again: {'once' if retries == 1 else f'{retries} times'}" if retries else ""
+    return Text(f"At work, some of it at the same time: {told}{times}")
 
 
 def undeclared(collections: Sequence[str]) -> list[Text]:

@@ -107,14 +107,15 @@ def replicate(
         )
         left_out = [one.collection for one in connections.chosen(collections or ()) if one.collection not in run.uuids]
         drift, undeclared = books.drift(connections.postgres, run.id), connections.undeclared()
-        receipt = books.receipt(connections.postgres, run.id)
+        receipt, retries = books.receipt(connections.postgres, run.id), books.retries(connections.postgres, run.id)
     found = values.replicated(run, accounts) | {
         "drift": drift,
         "undeclared_collections": undeclared,
         "left_out": left_out,
         "receipt": receipt,
+        "retries": retries,
     }
-    notes = (tables.receipt(receipt), *tables.undeclared(undeclared), *tables.refused(accounts))
+    notes = (tables.receipt(receipt, retries), *tables.undeclared(undeclared), *tables.refused(accounts))
     show(found, tables.books(run, accounts), *tables.drift(drift), *notes, as_json=as_json)
 
 
@@ -143,12 +144,14 @@ def sync(
     with connected(wait=wait) as connections:
         if follow:
             found, drift = _followed(connections, collections or (), every, max_quarantined, allow_shrink), []
+            retries = 0  # each was a line
         else:
             with partition_bars("sync") as progress:
                 found = take_over(connections, collections or (), progress, max_quarantined, allow_shrink=allow_shrink)
             runs = sorted({one.run_id for one in found if one.run_id})
+            retries = sum(books.retries(connections.postgres, run_id) for run_id in runs)
             drift = [one for run_id in runs for one in books.drift(connections.postgres, run_id)]
-    shown = values.synced(found) | {"drift": drift}
+    shown = values.synced(found) | {"drift": drift, "retries": retries}
     show(shown, tables.synced(found), *tables.drift(drift), *tables.refused(found), as_json=as_json)
 
 

@@ -27,7 +27,7 @@ from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import NUMBER
 from contracts.schema.names import DATA
 from contracts.schema.names import MADE as PART
-from pipeline.errors import DataError, EtlError, ServerError
+from pipeline.errors import DataError, EtlError, LostError, ServerError
 from pipeline.redaction import remember
 from pipeline.stores import LoadFrame, Sight, Staging
 from pipeline.stores.clickhouse_client import client, is_local
@@ -250,6 +250,22 @@ class ClickHouse:
 
     def _number(self, query: str) -> int:
         return int(self.rows(query)[0][0])
+
+    def await_exchanges(self, run_id: str) -> None:
+        """Wait until no exchange with the staging of a run goes on, such as one whose answer was lost.
+
+        Raises:
+            LostError: One goes on for long.
+        """
+        query = (
+            "SELECT count() FROM system.processes WHERE position(query, {area:String}) > 0 "
+            "AND match(query, '^(EXCHANGE|RENAME) ')"
+        )
+        give_up = time.monotonic() + self.patience
+        while self.rows(query, area=f"staging_{run_id}")[0][0]:
+            if time.monotonic() > give_up:
+                raise LostError(f"ClickHouse at {self._shown} is still at an exchange of run {run_id}, which lost us")
+            time.sleep(0.2)
 
     def _apply(self, staging: Staging, table: Table) -> None:
         """Bring the enlisted documents in a published table to what staging has of them; twice does no harm."""

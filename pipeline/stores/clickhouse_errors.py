@@ -5,10 +5,13 @@ import re
 from clickhouse_connect.driver.exceptions import OperationalError
 from urllib3.exceptions import HTTPError
 
-from pipeline.errors import EtlError, ServerError
+from pipeline.errors import BusyError, EtlError, LostError, ServerError
 from pipeline.stores.unreachable import shortened, why_unreachable
 
 _REFUSED = ("Code: 516.", "Code: 193.")  # authentication failed, wrong password
+_CODE = re.compile(r"Code: (\d+)\.")
+# Too slow, too many queries, network, memory, parts, Keeper, a replica that is behind: they pass by themselves.
+_BUSY = {159, 202, 209, 210, 241, 252, 319, 999}
 _DENIED, _RIGHT = "Code: 497.", re.compile(r"necessary to have the grant (.+? ON [^ ]+?)\.? \(ACCESS_DENIED")
 # The system's reason, or that of TLS, deep in what the HTTP library says.
 _REASON = re.compile(r"\[(?:Errno -?\d+|SSL(?:: (?P<tls>\w+))?)\] ([^\"()]+)|CertificateError\([\"'](.+?)[\"']\)")
@@ -44,8 +47,10 @@ def translated(error: Exception, shown: str) -> EtlError:
     if any(code in message for code in _REFUSED):
         return ServerError(f"ClickHouse at {shown} refused the user or password")
     if isinstance(error, OperationalError | HTTPError):
-        return ServerError(f"ClickHouse at {shown} can't be reached: {_reason(message)}")
-    return EtlError(f"ClickHouse at {shown}: {_plain(message)}")
+        return LostError(f"ClickHouse at {shown} can't be reached: {_reason(message)}")
+    code = _CODE.search(message)
+    kind = BusyError if code and int(code[1]) in _BUSY else EtlError
+    return kind(f"ClickHouse at {shown}: {_plain(message)}")
 
 
 def _reason(message: str) -> str:

@@ -18,7 +18,7 @@ from pymongo.read_concern import ReadConcern
 
 from contracts.schema.entity import ID, Entity
 from contracts.schema.mongo import gate
-from pipeline.errors import ServerError, SnapshotError
+from pipeline.errors import LostError, ServerError, SnapshotError
 from pipeline.redaction import remember
 from pipeline.stores.mongo_errors import HEARTBEATS, NAMESPACE_NOT_FOUND, UNAUTHORIZED, first_line, translated
 from pipeline.stores.selection import Ids, Range
@@ -131,6 +131,8 @@ class Mongo:
                     f"MongoDB at {self._shown} is no replica set, so it can't be read at one moment in time; "
                     "start it with --replSet and run rs.initiate() (one node will do)"
                 )
+            if "operationTime" not in answer:
+                raise LostError(f"MongoDB at {self._shown} has no primary yet")
             return Timestamp(answer["operationTime"].time, answer["operationTime"].inc)
 
     def uuids(self) -> dict[str, str]:

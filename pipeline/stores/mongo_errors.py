@@ -13,12 +13,15 @@ from pymongo.monitoring import (
     ServerHeartbeatSucceededEvent,
 )
 
-from pipeline.errors import EtlError, ServerError, SnapshotError
+from pipeline.errors import EtlError, LostError, ServerError, SnapshotError
 from pipeline.stores.silence import sentence
 from pipeline.stores.unreachable import shortened, why_unreachable
 
 NAMESPACE_NOT_FOUND, UNAUTHORIZED = 26, 13
 _SNAPSHOT_GONE = {NAMESPACE_NOT_FOUND, 239, 246}  # and SnapshotTooOld, SnapshotUnavailable
+# Host unreachable or not found, network timeout, shutdown, primary stepped down, time limit, socket, election, and
+# cursors that went with them.
+_STEPPED_DOWN = {6, 7, 43, 89, 91, 175, 189, 237, 262, 9001, 10107, 11600, 11602, 13435, 13436}
 _OPLOG_GONE = {286}  # ChangeStreamHistoryLost
 _SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
 _AUTHENTICATION_FAILED = 18
@@ -62,7 +65,7 @@ def translated(shown: str) -> Iterator[None]:
         since = datetime.now(UTC) - timedelta(milliseconds=float(waited[1]) if waited else 0)
         raise ServerError(sentence(f"MongoDB at {shown}", since)) from error
     except ConnectionFailure as error:
-        raise ServerError(f"MongoDB at {shown} can't be reached: {_why_unreachable(error)}") from error
+        raise LostError(f"MongoDB at {shown} can't be reached: {_why_unreachable(error)}") from error
     except OperationFailure as error:
         if error.code == UNAUTHORIZED:
             told = _UNAUTHORIZED_FOR.match(first_line(error))
@@ -82,6 +85,8 @@ def translated(shown: str) -> Iterator[None]:
                 "the run's cluster time has left MongoDB's history window, or a collection was dropped meanwhile; "
                 "start again, or raise minSnapshotHistoryWindowInSeconds"
             ) from error
+        if error.code in _STEPPED_DOWN:
+            raise LostError(f"MongoDB at {shown} gave up, as in an election: {first_line(error)}") from error
         if error.code in _OPLOG_GONE:
             raise SnapshotError(
                 "MongoDB's oplog no longer reaches back to the moment of the copy; run etl replicate"

@@ -22,7 +22,7 @@ from contracts.schema.ddl import (
 )
 from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import BYTEWISE, JSON
-from pipeline.errors import DataError, EtlError, ServerError
+from pipeline.errors import DataError, EtlError, LostError, ServerError
 from pipeline.redaction import remember
 from pipeline.stores import LoadFrame, Sight, Staging
 from pipeline.stores.columns import MADE, Change, Found, change, made_name, type_name
@@ -60,12 +60,8 @@ class Postgres:
 
     def __init__(self, uri: str, wait: float = 600.0, silence: float = SILENCE_S) -> None:
         self._uri, self._shown, self.wait, self._silence = uri, remember(uri), wait, silence
-        with self._translated():
-            self._link = Link(uri, f"PostgreSQL at {self._shown}", silence)
-        self.connection = self._link.connection
-        # Rows must read the same whatever the server's defaults are.
-        self.execute("SET TIME ZONE 'UTC'", "SET extra_float_digits = 1", f"SET lock_timeout = {self._lock_timeout}")
-        self.commit()
+        self._session: Row = ()
+        self._open()
 
     def close(self) -> None:
         """Close the connection; what was not committed is undone."""
@@ -294,6 +290,47 @@ class Postgres:
         """Commit what was done."""
         with self._translated():
             self._link.commit()
+
+    def answers(self) -> bool:
+        """Tell whether the connection is alive; what was not committed is undone."""
+        self.undo()
+        try:
+            with self.transaction():
+                return bool(self.rows("SELECT true")[0][0])
+        except EtlError:
+            return False
+
+    def reconnect(self) -> None:
+        """Open a new connection in place of one that was lost; the lost one's locks and transaction are gone then.
+
+        Raises:
+            LostError: The server can't be reached, or the lost connection's session is at work there still.
+        """
+        lost, session = self.connection, self._session
+        self._open()
+        with suppress(adbc_driver_manager.Error):
+            lost.close()
+        # Where only the network was cut, the server may not know yet, and a commit of ours may be under way.
+        query = (
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE pid = $1::bigint AND backend_start = $2::text::timestamptz"
+        )
+        with self.transaction():
+            ended = self.rows(query, *session)
+        if ended and not ended[0][0]:
+            self._session = session  # the next try has to end it
+            self.connection.close()
+            raise LostError(f"PostgreSQL at {self._shown} is still at work for a connection that was lost")
+
+    def _open(self) -> None:
+        with self._translated():
+            self._link = Link(self._uri, f"PostgreSQL at {self._shown}", self._silence)
+        self.connection = self._link.connection
+        # Rows must read the same whatever the server's defaults are.
+        self.execute("SET TIME ZONE 'UTC'", "SET extra_float_digits = 1", f"SET lock_timeout = {self._lock_timeout}")
+        query = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        self._session = self.rows(query)[0]
+        self.commit()
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -5,12 +5,22 @@ from collections.abc import Iterator, Sequence
 
 import adbc_driver_manager
 
-from pipeline.errors import EtlError, ServerError
+from pipeline.errors import BusyError, EtlError, LostError, ServerError
 from pipeline.stores.unreachable import shortened, why_unreachable
 
 INSUFFICIENT_PRIVILEGE = "42501"
 _LOCK_NOT_AVAILABLE = "55P03"
 _LOGIN = {"28P01", "28000"}  # invalid password, invalid authorization
+# Serialization, deadlock, no memory, too many connections, starting or stopping: they pass by themselves.
+_BUSY = {"40001", "40P01", "53200", "53300", "57P03"}
+# A connection that is refused has no code, only the server's words.
+_BUSY_AT_FIRST = re.compile(
+    r"too many (?:clients|connections)|remaining connection slots|not (?:yet )?accepting connections"
+    r"|database system is (?:starting up|shutting down|in rec)"
+)
+_WAY = re.compile(
+    r"connection|could not translate|EOF detected|could not (?:receive data from|send data to) server", re.IGNORECASE
+)
 _GONE = ("08", "57P0")  # connection exceptions; the server is shut down, or starts
 _STATEMENT = re.compile(r"(?:query '|COPY statement|Query was: )\s*(\w+)?")
 _OBJECT = re.compile(r"permission denied for (.+)")
@@ -50,8 +60,10 @@ def translated(error: Exception, shown: str) -> EtlError:
         )
     if state in _LOGIN or "password authentication failed" in message:
         return ServerError(f"PostgreSQL at {shown} refused the user or password: {message}")
+    if state in _BUSY or (not details and _BUSY_AT_FIRST.search(line)):
+        return BusyError(f"PostgreSQL at {shown}: {message}")
     if state.startswith(_GONE) or (not details and _is_about_the_way(line)):
-        return ServerError(f"PostgreSQL at {shown} can't be reached: {why_unreachable(message)}")
+        return LostError(f"PostgreSQL at {shown} can't be reached: {why_unreachable(message)}")
     return EtlError(f"PostgreSQL at {shown}: {message}")
 
 
@@ -85,7 +97,7 @@ def _right(primary: str, error: str) -> str:
 
 
 def _is_about_the_way(line: str) -> bool:
-    return "connection" in line.lower() or "could not translate" in line or not _plain(line)
+    return bool(_WAY.search(line)) or not _plain(line)
 
 
 def _text(value: str | bytes) -> str:

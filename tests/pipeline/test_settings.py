@@ -54,6 +54,7 @@ def test_empty_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ETL_POSTGRES_URI", "mysql://me:secret@db", "ETL_POSTGRES_URI must begin with postgresql:// or postgres://"),
         ("ETL_MONGO_URI", "localhost:27017", "ETL_MONGO_URI must begin with mongodb:// or mongodb+srv://"),
         ("ETL_WAIT", "soon", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
+        ("ETL_RETRY", "often", "ETL_RETRY must be a time like 90s, 10min or 1h, up to a day"),
         ("ETL_WAIT", "-1", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
         ("ETL_WAIT", "2000h", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
         ("ETL_MAX_SHRINK", "half", "ETL_MAX_SHRINK must be a percentage from 0% to 100%, such as 50%"),
