@@ -119,5 +119,5 @@ def test_the_documented_rights_are_those_that_were_tried() -> None:
         what, _, on = right.partition(" ON ")
         yield from ((one, on) for one in what.split(","))
 
-    tried = rights(re.findall("<query>GRANT (.*)<", USERS))
+    tried = rights(re.findall("<query>GRANT (.*?)</query>", USERS))
     assert rights(re.findall(r"GRANT (.* ON .*) TO \w+;", documented)) == tried
