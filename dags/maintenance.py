@@ -1,8 +1,10 @@
-"""Remove, every night, what the books have kept for long enough.
+"""Remove, every night, what the books, Airflow's own database and its logs have kept for long enough.
 
 Details of runs (plan, accounts, drift, times), runs, and documents of the quarantine that are not refused any more are
 kept for as many days as `ETL_KEEP_DETAILS_DAYS` (30), `ETL_KEEP_RUNS_DAYS` (365) and `ETL_KEEP_RESOLVED_DAYS` (30) say.
-What tables show and what is refused stays, however old. It is safe beside everything else, and done twice it removes
+What tables show and what is refused stays, however old. Airflow's runs, with all that belongs to them, and log files
+are kept for `ETL_KEEP_AIRFLOW_DAYS` (30); of Airflow's database nothing is removed unless `ETL_AIRFLOW_DATABASE` names
+it, as `sql_alchemy_conn` does. It is safe beside everything else, and done twice it removes
 nothing more.
 """
 
@@ -21,7 +23,7 @@ from pipeline.airflow.defaults import defaults
     **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=2)),
 )
 def maintenance() -> None:
-    """Keep the books from growing without end."""
+    """Keep what is noted of each run from growing without end."""
 
     @task
     def prune(params: dict[str, Any]) -> None:
@@ -30,7 +32,22 @@ def maintenance() -> None:
 
         prune(dry_run=params["dry_run"])
 
-    prune()
+    @task
+    def prune_airflow(params: dict[str, Any]) -> None:
+        """Remove old runs from Airflow's own database."""
+        from pipeline.airflow.maintenance import prune_airflow
+
+        prune_airflow(dry_run=params["dry_run"])
+
+    @task
+    def prune_logs(params: dict[str, Any]) -> None:
+        """Remove old log files of Airflow's."""
+        from pipeline.airflow.maintenance import prune_logs
+
+        prune_logs(dry_run=params["dry_run"])
+
+    for removes in (prune, prune_airflow, prune_logs):
+        removes()
 
 
 maintenance()

@@ -84,6 +84,7 @@ class Settings(BaseSettings):
         keep_details_days: For how long the books keep plan, accounts, drift and times of a run.
         keep_runs_days: For how long they keep the run itself.
         keep_resolved_days: For how long they keep documents that are not refused any more.
+        keep_airflow_days: For how long Airflow's own database and its logs are kept.
     """
 
     model_config = SettingsConfigDict(
@@ -104,6 +105,7 @@ class Settings(BaseSettings):
     keep_details_days: Annotated[int, _DAYS] = Retention.details
     keep_runs_days: Annotated[int, _DAYS] = Retention.runs
     keep_resolved_days: Annotated[int, _DAYS] = Retention.resolved
+    keep_airflow_days: Annotated[int, _DAYS] = 30
 
     @classmethod
     def load(cls, **overrides: object) -> Self:

@@ -9,6 +9,8 @@ from pipeline.settings import Settings, truth
 CONNECTION_IDS = {"mongo_uri": "etl_mongo", "postgres_uri": "etl_postgres", "clickhouse_uri": "etl_clickhouse"}
 # What may write to MongoDB, where that is somebody else: etl_mongo need only read.
 WRITER_ID = "etl_mongo_writer"
+# Says what Airflow's own option sql_alchemy_conn says: that is hidden from tasks, so that none writes there by mistake.
+AIRFLOW_DATABASE = "ETL_AIRFLOW_DATABASE"
 _SCHEMES = {
     "mongo": "mongodb",
     "mongodb": "mongodb",

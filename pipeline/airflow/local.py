@@ -25,6 +25,7 @@ import typer
 from adbc_driver_postgresql import dbapi
 from pydantic import SecretStr
 
+from pipeline.airflow.connections import AIRFLOW_DATABASE
 from pipeline.embedded import engines
 from pipeline.errors import ServerError, UsageError
 from pipeline.settings import Settings
@@ -92,6 +93,7 @@ def _environment(home: Path, dags: Path, metadata: str, settings: Settings) -> d
     passwords = home / "passwords.json"
     _write(passwords, {"admin": kept["password"]})
     given = _chosen()
+    database = metadata.replace("postgresql://", "postgresql+psycopg2://")
     url = f"http://{given['AIRFLOW__API__HOST']}:{given['AIRFLOW__API__PORT']}"
     chosen = {
         "AIRFLOW_HOME": str(home),
@@ -102,7 +104,9 @@ def _environment(home: Path, dags: Path, metadata: str, settings: Settings) -> d
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__CORE__FERNET_KEY": kept["fernet_key"],
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata.replace("postgresql://", "postgresql+psycopg2://"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
+        AIRFLOW_DATABASE: os.environ.get(AIRFLOW_DATABASE)
+        or given.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", database),
         # Two of these on one machine must not fight for the ports of log files, which are read from disk anyway.
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),

@@ -8,7 +8,7 @@ from contracts.schema.registry import marts as known_marts
 from pipeline import marts as use_case
 from pipeline.airflow import lineage
 from pipeline.airflow.lines import mart_lines
-from pipeline.airflow.sessions import connected, moment, part_of
+from pipeline.airflow.sessions import connected, moment, part_of, still_shown
 from pipeline.connections import Connections
 from pipeline.marts import BuiltMart, MartRun
 from pipeline.publishing import MARTS, REPLICA, finish_what_was_cut_short
@@ -44,10 +44,12 @@ def publish(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Show all marts of a run together; doing it again does nothing.
 
     Returns:
-        What there is to tell the Assets, by mart: rows and moment.
+        What there is to tell the Assets, by mart: rows and moment, of what is shown still.
     """
     with part_of(opened := MartRun.from_json(run)) as connections:
-        built = use_case.publish(connections, opened)
+        published = use_case.publish(connections, opened)
+        shown = {name for name, _ in still_shown(connections, opened)}
+        built = [one for one in published if one.name in shown]
         _tell_lineage(connections, opened, built)
     log.info("run %s is published to %s", opened.id, " and ".join(opened.targets))
     about = {"run_id": opened.id, **moment(opened.cluster_time)}

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline import replicate as use_case
 from pipeline.airflow import lineage
 from pipeline.airflow.lines import account_lines, partition_lines
-from pipeline.airflow.sessions import connected, moment, part_of
+from pipeline.airflow.sessions import connected, moment, part_of, still_shown
 from pipeline.books import Account
 from pipeline.connections import Connections
 from pipeline.proof import balance
@@ -82,11 +82,13 @@ def publish(run: dict[str, Any], max_quarantined: str | None) -> dict[str, dict[
     """Show the tables of a run, provided that its books are closed still; doing it again does nothing.
 
     Returns:
-        What there is to tell the Assets, by table: rows by target, moment and books.
+        What there is to tell the Assets, by table: rows by target, moment and books, of what is shown still.
     """
     with part_of(opened := Run.from_json(run)) as connections:
-        accounts = use_case.publish(connections, opened, max_quarantined)
+        published = use_case.publish(connections, opened, max_quarantined)
         log.info("run %s is published to %s", opened.id, " and ".join(opened.targets))
+        shown = still_shown(connections, opened)
+        accounts = [one for one in published if (one.collection, one.target) in shown]
         lineage.tell_copies(
             lineage.Copy(connections.entities[one.collection], one.target, one.source, one.loaded) for one in accounts
         )

@@ -1,5 +1,6 @@
 """What a task works with: open connections, and the run that it is part of."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,8 @@ from pipeline.publishing import abandon
 from pipeline.redaction import known_secrets, remember
 from pipeline.run import Run
 from pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -65,6 +68,19 @@ def part_of(run: Run | MartRun) -> Iterator[Connections]:
             # Another task may have given it up meanwhile: then its staging is gone, and that is not the news.
             _refuse_what_was_given_up(connections, run)
             raise
+
+
+def still_shown(connections: Connections, run: Run | MartRun) -> set[tuple[str, str]]:
+    """Return which collections or marts show, in which targets, the moment of a run that is published.
+
+    What was published since is not among them: the task that cleared an old run has nothing new to tell.
+    """
+    with connections.postgres.transaction():
+        shown = books.publications(connections.postgres)
+    found = {(one.name, one.target) for one in shown if one.cluster_time == run.cluster_time}
+    if not found:
+        log.info("run %s is shown no more, a later one was published since: the Assets are told nothing", run.id)
+    return found
 
 
 def _hide_in_logs(complete: Settings) -> None:

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import pytest
@@ -225,6 +225,7 @@ def airflow_connections(settings: Settings) -> Iterator[None]:
     address = urlsplit(mongo)
     with pytest.MonkeyPatch.context() as environment:
         as_json = {"conn_type": "mongo", "host": address.hostname, "port": address.port}
+        as_json |= {"login": unquote(address.username or ""), "password": unquote(address.password or "")}
         extra = dict(option.split("=") for option in address.query.split("&") if option)
         as_json |= {"login": address.username, "password": address.password}
         as_json |= {"schema": settings.mongo_database, "extra": extra}

@@ -1,6 +1,9 @@
 """The DAGs on real engines: each is run in this process, and what they leave in the stores and books is looked at."""
 
+import os
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,7 +84,9 @@ def first(run: Callable[..., Any]) -> dict[str, Any]:
     runs = {"generate_data": run("generate_data", scale=0.02, defects=0.02, seed=7)}
     runs |= {name: run(name) for name in ("replicate", "marts", "verify", "maintenance")}
     assert {name: run.state for name, run in runs.items()} == dict.fromkeys(runs, "success")
-    assert all(states == {"success"} for run in runs.values() for states in _states(run).values())
+    states = {(name, task): found for name, run in runs.items() for task, found in _states(run).items()}
+    assert states.pop(("maintenance", "prune_airflow")) == {"skipped"}  # nothing names Airflow's own database
+    assert all(found == {"success"} for found in states.values())
     return runs
 
 
@@ -170,6 +175,27 @@ def test_what_is_cleared_after_the_publish_does_nothing(
     assert set(tasks.publish(opened, None)) == {entity.table for entity in look.entities.values()}
     assert look.postgres.rows(shown) == before
     assert _proven(settings)
+
+
+@pytest.mark.usefixtures("first", "airflow_connections")
+def test_the_publish_of_an_older_run_tells_only_what_is_shown_still(settings: Settings, look: Connections) -> None:
+    opened = tasks.open_run(["EventLogs", "SearchQueries"], TARGETS)
+    for partition in tasks.plan(opened):
+        tasks.load(opened, partition)
+    tasks.prove(opened, None)
+    assert set(tasks.publish(opened, None)) == {"event_logs", "search_queries"}
+    built = mart_tasks.open_run(["ticket_resolution"])
+    mart_tasks.load(built, "ticket_resolution")
+    assert set(mart_tasks.publish(built)) == {"ticket_resolution"}
+    look.mongo.database["EventLogs"].insert_one({"later": True})  # without a write the moment would be the same
+    _copy(settings, "EventLogs")
+    assert set(tasks.publish(opened, None)) == {"search_queries"}
+    look.mongo.database["EventLogs"].insert_one({"later": True})
+    _copy(settings)
+    with connect(settings) as connections:
+        build(connections, ["ticket_resolution"])
+    assert tasks.publish(opened, None) == {}
+    assert mart_tasks.publish(built) == {}
 
 
 def _copy(settings: Settings, *collections: str) -> None:
@@ -384,6 +410,42 @@ def test_a_wrong_name_fails_at_once_and_opens_no_run(run: Callable[..., Any], lo
     assert done.state == "failed"
     assert _tries(done, "snapshot") == [1]
     assert books.statuses(look.postgres) == before
+
+
+def test_old_runs_and_logs_of_airflow_are_removed(
+    run: Callable[..., Any], first: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.sdk.configuration import conf
+    from airflow.utils.session import create_session
+
+    def kept() -> set[str]:
+        with create_session() as session:
+            return {one.run_id for one in session.query(DagRun)} & {old.run_id, young.run_id}
+
+    old, young = run("marts", marts=["user_activity"]), first["replicate"]
+    month_ago = datetime.now(UTC) - timedelta(days=31)
+    with create_session() as session:
+        session.query(DagRun).filter_by(run_id=old.run_id).update({"start_date": month_ago})
+    logs = Path(conf.get("logging", "base_log_folder")) / "dag_id=marts"
+    files = [logs / "run_id=old" / "attempt=1.log", logs / "run_id=young" / "attempt=1.log"]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_text("said")
+    for path in (files[0], files[0].parent):
+        os.utime(path, (month_ago.timestamp(),) * 2)
+    monkeypatch.setenv("ETL_AIRFLOW_DATABASE", os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    assert run("maintenance", dry_run=True).state == "success"
+    assert kept() == {old.run_id, young.run_id} and all(file.exists() for file in files)
+    done = run("maintenance")
+    assert _states(done) == {name: {"success"} for name in ("prune", "prune_airflow", "prune_logs")}
+    assert kept() == {young.run_id}
+    assert [file.exists() for file in files] == [False, True]
+    assert maintenance_task.prune_logs() is None and files[1].exists()
+    monkeypatch.setenv("ETL_AIRFLOW_DATABASE", "sqlite:////nowhere/for:s3cret@here/airflow.db")
+    with pytest.raises(ServerError, match=r"airflow db clean ended with \d+: ") as caught:
+        maintenance_task.prune_airflow()
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("airflow_connections")
