@@ -12,12 +12,12 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from pipeline.airflow.defaults import defaults
+from pipeline.airflow.defaults import about, defaults
 
 
 @dag(
     schedule=None,
-    doc_md=__doc__,
+    **about(__doc__, "source"),
     params={
         "scale": Param(
             1.0,

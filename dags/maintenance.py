@@ -13,12 +13,12 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from pipeline.airflow.defaults import defaults
+from pipeline.airflow.defaults import about, defaults
 
 
 @dag(
     schedule="33 2 * * *",
-    doc_md=__doc__,
+    **about(__doc__, "housekeeping"),
     params={"dry_run": Param(False, type="boolean", description="Only log what would be removed.")},
     **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=2)),
 )

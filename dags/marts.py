@@ -14,7 +14,7 @@ from typing import Any
 from airflow.sdk import AssetAlias, dag, task
 
 from pipeline.airflow import assets, params
-from pipeline.airflow.defaults import defaults, names
+from pipeline.airflow.defaults import about, defaults, names
 
 READ = ["moderation_queue", "search_queries", "support_tickets", "user_sessions"]  # as the marts' transforms declare
 MARTS = AssetAlias("marts")
@@ -22,7 +22,7 @@ MARTS = AssetAlias("marts")
 
 @dag(
     schedule=[assets.replica(table) for table in READ],
-    doc_md=__doc__,
+    **about(__doc__, "marts"),
     params={"marts": names(params.marts(), "Marts; none chosen means all.")},
     **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=6)),
 )
@@ -31,15 +31,20 @@ def marts() -> None:
 
     @task
     def open_run(params: dict[str, Any]) -> dict[str, Any]:
+        """Choose the one moment that the replica shows and open a run."""
         from pipeline.airflow.marts import open_run
 
         return open_run(params["marts"])
 
     @task
     def plan(run: dict[str, Any]) -> list[str]:
+        """Name the marts to compute."""
         return run["marts"]  # Airflow maps over a whole result only
 
-    @task(map_index_template="{{ task.op_kwargs['mart'] }}")
+    @task(
+        map_index_template="{{ task.op_kwargs['mart'] }}",
+        doc_md="Compute one mart, check it and stage it; one that is loaded is left alone.",
+    )
     def load(run: dict[str, Any], mart: str) -> None:
         from pipeline.airflow.marts import load
 
@@ -47,6 +52,7 @@ def marts() -> None:
 
     @task(outlets=[MARTS])
     def publish(run: dict[str, Any], *, outlet_events: Any) -> None:
+        """Show all marts together; done again, it does nothing."""
         from pipeline.airflow.marts import publish
 
         for mart, extra in publish(run).items():

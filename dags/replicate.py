@@ -16,14 +16,14 @@ from typing import Any
 from airflow.sdk import AssetAlias, dag, task
 
 from pipeline.airflow import assets
-from pipeline.airflow.defaults import ALLOW_MISSING, ALLOW_SHRINK, LIMIT, NEW_SOURCE, choice, defaults
+from pipeline.airflow.defaults import ALLOW_MISSING, ALLOW_SHRINK, LIMIT, NEW_SOURCE, about, choice, defaults
 
 REPLICA = AssetAlias("replica")  # which tables a run publishes, only the run knows
 
 
 @dag(
     schedule=None,
-    doc_md=__doc__,
+    **about(__doc__, "replica"),
     params=choice()
     | {
         "max_quarantined": LIMIT,
@@ -39,6 +39,7 @@ def replicate() -> None:
 
     @task
     def snapshot(params: dict[str, Any]) -> dict[str, Any]:
+        """Choose the moment and open a run."""
         from pipeline.airflow.replicate import open_run
 
         flags = {name: params[name] for name in ("allow_shrink", "new_source", "allow_missing")}
@@ -46,11 +47,15 @@ def replicate() -> None:
 
     @task
     def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
+        """Cut the collections into partitions, once."""
         from pipeline.airflow.replicate import plan
 
         return plan(run)
 
-    @task(map_index_template="{{ task.op_kwargs['partition']['label'] }}")
+    @task(
+        map_index_template="{{ task.op_kwargs['partition']['label'] }}",
+        doc_md="Copy one partition into staging; one that is loaded is left alone.",
+    )
     def load(run: dict[str, Any], partition: dict[str, Any]) -> None:
         from pipeline.airflow.replicate import load
 
@@ -58,12 +63,14 @@ def replicate() -> None:
 
     @task
     def prove(run: dict[str, Any], params: dict[str, Any]) -> None:
+        """Hold source = loaded + quarantined, and the limit of the quarantine."""
         from pipeline.airflow.replicate import prove
 
         prove(run, params["max_quarantined"])
 
     @task(outlets=[REPLICA])
     def publish(run: dict[str, Any], params: dict[str, Any], *, outlet_events: Any) -> None:
+        """Show all tables at once; done again, it does nothing."""
         from pipeline.airflow.replicate import publish
 
         for table, extra in publish(run, params["max_quarantined"]).items():
@@ -71,6 +78,7 @@ def replicate() -> None:
 
     @task
     def verify(run: dict[str, Any]) -> None:
+        """Compare every value in the stores with MongoDB."""
         from pipeline.airflow.verify import verify
 
         verify(run["uuids"], run["targets"])

@@ -17,14 +17,14 @@ from typing import Any
 from airflow.sdk import AssetAlias, dag, task
 
 from pipeline.airflow import assets
-from pipeline.airflow.defaults import ALLOW_SHRINK, LIMIT, choice, defaults
+from pipeline.airflow.defaults import ALLOW_SHRINK, LIMIT, about, choice, defaults
 
 REPLICA = AssetAlias("replica")  # what is published, only the books know
 
 
 @dag(
     schedule="*/5 * * * *",
-    doc_md=__doc__,
+    **about(__doc__, "replica"),
     params={"collections": choice()["collections"], "max_quarantined": LIMIT, "allow_shrink": ALLOW_SHRINK},
     **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=6), often=True),
 )
@@ -33,6 +33,7 @@ def sync() -> None:
 
     @task(outlets=[REPLICA])
     def sync(params: dict[str, Any], *, ti: Any, outlet_events: Any) -> None:
+        """Take over what was changed since the last copy or sync."""
         from pipeline.airflow.sync import give_way, sync
 
         give_way(ti.get_dr_count)

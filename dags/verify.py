@@ -10,13 +10,13 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from pipeline.airflow.defaults import SAMPLE, choice, defaults
+from pipeline.airflow.defaults import SAMPLE, about, choice, defaults
 
 
 # `sync` starts at multiples of five minutes, and then waits for this to end.
 @dag(
     schedule="3 3 * * *",
-    doc_md=__doc__,
+    **about(__doc__, "replica", "proof"),
     params=choice() | {"sample": SAMPLE},
     **defaults(late_after=timedelta(hours=6), task_takes_at_most=timedelta(hours=24)),
 )
@@ -25,6 +25,7 @@ def verify() -> None:
 
     @task
     def verify(params: dict[str, Any]) -> None:
+        """Compare every value in the stores with MongoDB."""
         from pipeline.airflow.verify import verify
 
         verify(params["collections"], params["targets"], params["sample"])

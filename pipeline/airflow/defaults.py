@@ -15,6 +15,16 @@ _LASTING: list[str | type[BaseException]] = [
 ]
 
 
+def about(text: str, *purposes: str) -> dict[str, Any]:
+    """Return what people read of a DAG: its documentation, the first line of it as the description, and its tags.
+
+    Args:
+        text: The documentation, in Markdown.
+        purposes: What it is for, beside the tag that all have.
+    """
+    return {"doc_md": text, "description": text.partition("\n")[0], "tags": ["etl", *purposes]}
+
+
 def defaults(late_after: timedelta, task_takes_at_most: timedelta, *, often: bool = False) -> dict[str, Any]:
     """Return what each DAG is given: one run at a time, retries for what passes, alerts for what fails or is late.
 
@@ -25,7 +35,6 @@ def defaults(late_after: timedelta, task_takes_at_most: timedelta, *, often: boo
     """
     alerts = {"on_failure_callback": run_failed_anew, "on_success_callback": run_succeeded}
     return {
-        "tags": ["etl"],
         "catchup": False,
         "max_active_runs": 1,
         "is_paused_upon_creation": False,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline import prune as use_case
 from pipeline.airflow.connections import AIRFLOW_DATABASE, settings
-from pipeline.airflow.sessions import connected
+from pipeline.airflow.sessions import connected, skip
 from pipeline.errors import ServerError
 from pipeline.redaction import redacted, remember
 
@@ -40,14 +40,11 @@ def prune_airflow(*, dry_run: bool = False) -> None:
     Raises:
         ServerError: It does not succeed.
     """
-    from airflow.sdk.exceptions import AirflowSkipException
     from airflow.sdk.log import mask_secret
 
     uri = os.environ.get(AIRFLOW_DATABASE)
     if not uri:
-        raise AirflowSkipException(
-            f"{AIRFLOW_DATABASE} does not name Airflow's own database, so nothing is removed from it"
-        )
+        skip(f"{AIRFLOW_DATABASE} does not name Airflow's own database, so nothing is removed from it")
     remember(uri)
     mask_secret(uri)
     before = (datetime.now(UTC) - _kept_for()).isoformat(timespec="seconds")
@@ -74,16 +71,17 @@ def prune_logs(*, dry_run: bool = False) -> None:
 
     folder = Path(conf.get("logging", "base_log_folder"))
     oldest, files, size = time.time() - _kept_for().total_seconds(), 0, 0
-    for parent, folders, names in os.walk(folder, topdown=False):
-        for file in (Path(parent, name) for name in names):
-            about = file.lstat()
-            if about.st_mtime < oldest:
-                files, size = files + 1, size + about.st_size
-                if not dry_run:
-                    file.unlink(missing_ok=True)
-        for empty in (Path(parent, name) for name in folders):
-            if not dry_run and not empty.is_symlink() and empty.lstat().st_mtime < oldest and not any(empty.iterdir()):
-                empty.rmdir()
+    emptied: set[Path] = set()  # they are as young as what was removed from them
+    for parent in (Path(parent) for parent, _, _ in os.walk(folder, topdown=False)):
+        is_old = parent in emptied or parent.lstat().st_mtime < oldest
+        for file in (file for file in parent.iterdir() if not file.is_dir() and file.lstat().st_mtime < oldest):
+            files, size = files + 1, size + file.lstat().st_size
+            if not dry_run:
+                file.unlink()
+                is_old = True
+        if is_old and not dry_run and parent != folder and not any(parent.iterdir()):
+            parent.rmdir()
+            emptied.add(parent.parent)
     log.info("%s: %s files, %s bytes%s", folder, f"{files:,}", f"{size:,}", _would(dry_run))
 
 

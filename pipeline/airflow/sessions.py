@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 from bson import Timestamp
 
@@ -68,6 +68,16 @@ def part_of(run: Run | MartRun) -> Iterator[Connections]:
             # Another task may have given it up meanwhile: then its staging is gone, and that is not the news.
             _refuse_what_was_given_up(connections, run)
             raise
+
+
+def skip(reason: str) -> NoReturn:
+    """Skip the running task; its XCom ``skipped`` tells the reason in the UI, and its log does."""
+    from airflow.sdk import get_current_context
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    with suppress(RuntimeError):  # no task is running
+        get_current_context()["ti"].xcom_push("skipped", reason)
+    raise AirflowSkipException(reason)
 
 
 def still_shown(connections: Connections, run: Run | MartRun) -> set[tuple[str, str]]:

@@ -8,7 +8,7 @@ from pipeline import books
 from pipeline import sync as use_case
 from pipeline.airflow import lineage
 from pipeline.airflow.lines import change_lines, partition_lines
-from pipeline.airflow.sessions import connected, moment
+from pipeline.airflow.sessions import connected, moment, skip
 from pipeline.connections import Connections
 from pipeline.sync import Synced
 
@@ -25,11 +25,9 @@ def give_way(count_runs: Callable[..., int]) -> None:
     Args:
         count_runs: Returns how many runs of a DAG are in some states, as a task instance of Airflow does.
     """
-    from airflow.sdk.exceptions import AirflowSkipException
-
     for dag_id in HELD_UP:
         if count_runs(dag_id, states=["running"]):
-            raise AirflowSkipException(f"{dag_id} is running; what was changed is left to the next sync")
+            skip(f"{dag_id} is running; what was changed is left to the next sync")
 
 
 def sync(
@@ -46,14 +44,12 @@ def sync(
     Returns:
         What there is to tell the Assets, by table: moment and numbers of all that were followed if anything is new.
     """
-    from airflow.sdk.exceptions import AirflowSkipException
-
     with connected() as connections:
         books.prepare(connections.postgres)
         with connections.postgres.transaction():
             shown = [one for one in books.publications(connections.postgres) if one.name in connections.entities]
         if not shown:
-            raise AirflowSkipException("nothing is replicated yet")
+            skip("nothing is replicated yet")
         # What ClickHouse takes over only now was told to nobody, either.
         untold = again or not all(one.finished for one in shown)
         found = use_case.sync(connections, collections, partition_lines(), max_quarantined, allow_shrink=allow_shrink)

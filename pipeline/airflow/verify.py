@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pipeline import books
 from pipeline.airflow.lines import collection_lines, comparison_lines, line
-from pipeline.airflow.sessions import connected
+from pipeline.airflow.sessions import connected, skip
 from pipeline.errors import VerificationError
 from pipeline.sample import Sample
 from pipeline.verify import left_out
@@ -22,13 +22,11 @@ def verify(collections: Iterable[str], targets: Iterable[str], sample: str | Non
     Raises:
         VerificationError: They don't.
     """
-    from airflow.sdk.exceptions import AirflowSkipException
-
     drawn = Sample.drawn(sample, None) if sample else None
     with connected() as connections:
         books.prepare(connections.postgres)
         if not any(one.name in connections.entities for one in books.publications(connections.postgres)):
-            raise AirflowSkipException("nothing is replicated yet")
+            skip("nothing is replicated yet")
         found = compare(connections, collections, targets, collection_lines("compared"), drawn)
         unproven = left_out(connections, collections, targets, found)
     comparison_lines(found)

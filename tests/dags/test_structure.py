@@ -46,6 +46,8 @@ def test_each_file_holds_one_dag_of_its_name_and_explains_it(dags: dict[str, Any
         assert Path(dag.fileloc).stem == name
         assert len(dag.doc_md) > 200
         assert dag.is_paused_upon_creation is False
+        assert dag.description == dag.doc_md.splitlines()[0] and dag.tags > {"etl"}
+        assert all(task.doc_md for task in dag.tasks)
 
 
 CHAINS = {
@@ -154,7 +156,7 @@ def test_params_are_validated(load_dags: Callable[[], dict[str, Any]], dag_id: s
         (
             "replicate",
             {"collection": ["UserSessions"]},
-            "the DAG replicate has no param 'collection'; it has collection",
+            "the DAG replicate has no param 'collection'; it has allow_missing, ",
         ),
         ("generate_data", {"scael": 1}, "the DAG generate_data has no param 'scael'; it has defects, replace, scale, "),
         ("maintenance", {"dryrun": True}, "the DAG maintenance has no param 'dryrun'; it has "),
@@ -168,7 +170,7 @@ def test_params_are_validated(load_dags: Callable[[], dict[str, Any]], dag_id: s
         (
             "verify",
             {"max_quarantined": 1},
-            "the DAG verify has no param 'max_quarantined'; it has collections, targets",
+            "the DAG verify has no param 'max_quarantined'; it has collections, sample, targets",
         ),
     ],
 )
