@@ -61,7 +61,7 @@ def fire(seconds: float, seed: int, folder: Path, tell: Callable[[str], None] = 
     """Burn for a while.
 
     Args:
-        seconds: How long; the round that is under way then is finished.
+        seconds: How long; one round at least, and the round that is under way then is finished.
         seed: Of all choices; what servers do in between is not in its power.
         folder: For the servers' data.
         tell: Is told the state after each round.
@@ -69,13 +69,14 @@ def fire(seconds: float, seed: int, folder: Path, tell: Callable[[str], None] = 
     Returns:
         What was done and found; nothing must be wrong.
     """
-    report, chance, started = Report(), random.Random(seed), time.monotonic()
+    report, chance = Report(), random.Random(seed)
     with servers(folder) as under_fire:
         _fill(under_fire)
         stores = oracle.Stores(under_fire.postgres.direct_uri, under_fire.clickhouse.direct_uri)
         readers = Readers(under_fire.postgres.direct_uri, under_fire.clickhouse.direct_uri)
+        started = time.monotonic()
         with closing(Writers(under_fire.mongo.uri, seed, _WRITERS)) as writers:
-            while time.monotonic() - started < seconds and not report.wrong:
+            while not report.rounds or (time.monotonic() - started < seconds and not report.wrong):
                 with writers.writing():
                     _round(under_fire, chance, report, tell)
                 _settle(under_fire, stores, report)

@@ -184,7 +184,7 @@ def test_books_that_do_not_tell_the_source_take_the_first_one(
     copied: Any, other_server: SecretStr, caplog: pytest.LogCaptureFixture
 ) -> None:
     lab = copied
-    lab.change_postgres("ALTER TABLE etl.published DROP COLUMN source")
+    lab.change_postgres("ALTER TABLE etl.published DROP COLUMN source", "COMMENT ON SCHEMA etl IS 'The books.'")
     assert {one.source for one in books.publications(lab.connections.postgres)} == {None}
     with caplog.at_level(logging.WARNING):
         sync(lab.connections)
