@@ -135,6 +135,8 @@ def test_marts_follow_the_tables_that_they_read(dags: dict[str, Any]) -> None:
         ("replicate", {"max_quarantined": -1}),
         ("replicate", {"max_quarantined": 0.5}),
         ("replicate", {"new_source": "yes"}),
+        ("replicate", {"allow_shrink": "yes"}),
+        ("sync", {"allow_shrink": "yes"}),
         ("verify", {"targets": ["mysql"]}),
         ("sync", {"collections": "UserSessions"}),
         ("sync", {"max_quarantined": True}),
