@@ -5,15 +5,18 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 _CANCEL_S = 0.5  # a statement that ends by itself leaves a cleaner end
 _CUT_S = 2.0  # in which a server gives a statement up, and we undo what was begun
 _END_S = 4.8
-_STOP_S = 10.0  # more, for embedded engines that are being stopped: half a stop would leave them running
+_STOP_S = 10.0  # more, where embedded engines are being stopped already
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 stopping = False  # whether embedded engines are being stopped
+at_the_end: list[Callable[[], None]] = []  # what is still done when the process is ended; it must not take long
 _heeding = False
 
 
@@ -78,6 +81,9 @@ def _hurry(number: int, as_json: bool) -> None:
 
 def end(number: int, *, as_json: bool) -> None:
     """End the process, as if it were killed."""
+    for one in at_the_end:
+        with suppress(Exception):
+            one()
     outcome = sys.modules.get("pipeline.cli.outcome")
     if not getattr(outcome, "told", False):
         if os.isatty(2):

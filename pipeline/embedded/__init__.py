@@ -128,13 +128,24 @@ def engines(settings: Settings, *, everything: bool = False) -> Iterator[Setting
 def _in_use(home: Path, names: Collection[str]) -> Iterator[Uris]:
     """Hold the shared lock of a user of the home; the last one to leave stops what isn't kept."""
     with _lock_file(home, "users") as users:
+
+        def leave() -> None:
+            """Tell the engines to stop, and don't wait for it."""
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails if somebody else uses them still
+            for name in set(NAMES) - _kept(home):
+                engine = _ENGINES[name](home)
+                if process := engine.find():
+                    process.send_signal(engine.stop_signal)
+
         try:
             with _locked(home):
                 fcntl.flock(users, fcntl.LOCK_SH)
                 uris = _start(home, names)
+            signals.at_the_end.append(leave)
             yield uris
         finally:
             with _uninterrupted(), _locked(home):
+                signals.at_the_end = [one for one in signals.at_the_end if one is not leave]
                 fcntl.flock(users, fcntl.LOCK_UN)
                 with suppress(BlockingIOError):  # somebody else uses them still
                     fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -63,7 +63,7 @@ def translated(shown: str) -> Iterator[None]:
     except NetworkTimeout as error:
         waited = _WAITED.search(str(error))
         since = datetime.now(UTC) - timedelta(milliseconds=float(waited[1]) if waited else 0)
-        raise ServerError(sentence(f"MongoDB at {shown}", since)) from error
+        raise ServerError(sentence(f"MongoDB at {shown}", since, asked=False)) from error
     except ConnectionFailure as error:
         raise LostError(f"MongoDB at {shown} can't be reached: {_why_unreachable(error)}") from error
     except OperationFailure as error:

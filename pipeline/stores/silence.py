@@ -113,12 +113,19 @@ def cut_all() -> None:
         call.server.cut()
 
 
-def sentence(name: str, since: datetime) -> str:
-    """Return what is told of a server that fell silent."""
+def sentence(name: str, since: datetime, *, asked: bool = True) -> str:
+    """Return what is told of a server that fell silent.
+
+    Args:
+        name: What messages call it.
+        since: Since when it is waited for.
+        asked: Whether it was asked on a new connection as well.
+    """
     seconds = (datetime.now(UTC) - since).total_seconds()
+    other = ", and a new connection does not find it at work" if asked else ""
     return (
-        f"{name} fell silent at {since:%Y-%m-%d %H:%M:%S} UTC: it has not answered for {seconds:.0f} s, nor to a new "
-        "connection; nothing half done is published; once it answers, run the command again"
+        f"{name} fell silent at {since:%Y-%m-%d %H:%M:%S} UTC: no answer for {seconds:.0f} s{other}; "
+        "nothing half done is published; once it answers, run the command again"
     )
 
 

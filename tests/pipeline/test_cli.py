@@ -539,7 +539,11 @@ def test_ctrl_c_ends_it_and_leaves_no_engine(home: Path, step: str) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert out == ""
-    assert err.splitlines() == ["interrupted"]
+    (line,) = err.splitlines()
+    assert line.startswith("interrupted")
+    give_up = time.monotonic() + 30  # they stop by themselves where the command had no time to wait for it
+    while embedded.running(home) and time.monotonic() < give_up:
+        time.sleep(0.1)
     assert embedded.running(home) == {}
 
 
