@@ -82,3 +82,11 @@ class ShrinkError(DataError):
 
 class VerificationError(DataError):
     """A store differs from its source."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a run is given up, as the books keep it."""
+    # A signal's SystemExit has its number for a text, and KeyboardInterrupt none.
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "interrupted"
+    return str(error) or type(error).__name__

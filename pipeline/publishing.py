@@ -12,7 +12,7 @@ from contracts.schema.registry import marts
 from pipeline import books, embedded, unsaid
 from pipeline.books import Held, Publication, as_number
 from pipeline.connections import TARGETS, Connections
-from pipeline.errors import BusyError, DataError, EtlError, ServerError, SnapshotError, UsageError
+from pipeline.errors import BusyError, DataError, EtlError, ServerError, SnapshotError, UsageError, reason_of
 from pipeline.redaction import redacted
 from pipeline.stores import Staging
 from pipeline.stores.clickhouse import ClickHouse
@@ -42,7 +42,7 @@ def open_staging(connections: Connections, staging: Staging, targets: Iterable[s
             books.lock_publishing(postgres)  # of two runs at once only one may create the schema
             stage(connections, staging, names)
     except BaseException as error:
-        abandon(connections, staging.run_id, names, str(error) or type(error).__name__)
+        abandon(connections, staging.run_id, names, reason_of(error))
         raise
 
 
@@ -291,7 +291,7 @@ def running(connections: Connections, run_id: str, targets: Iterable[str]) -> It
     try:
         yield
     except BaseException as error:
-        abandon(connections, run_id, targets, str(error) or type(error).__name__)
+        abandon(connections, run_id, targets, reason_of(error))
         raise
     finally:
         books.leave(connections.postgres, run_id)

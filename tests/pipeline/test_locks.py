@@ -60,7 +60,7 @@ def test_a_run_lets_go_of_its_locks(tiny: Any, kind: str) -> None:
     assert len(books.statuses(tiny.connections.postgres)) == before + 50 * (kind != "verify")
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, EtlError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, EtlError])
 @pytest.mark.parametrize("moment", ["record", "enter_publication"])
 @pytest.mark.parametrize("kind", [kind for kind in RUNS if kind != "verify"])
 def test_a_run_that_fails_lets_go_of_its_locks(
@@ -78,7 +78,8 @@ def test_a_run_that_fails_lets_go_of_its_locks(
         with pytest.raises(error):
             RUNS[kind](tiny)
     assert _locks(tiny) == 0
-    assert tiny.postgres("SELECT status FROM etl.runs ORDER BY started_at DESC LIMIT 1") == [("failed",)]
+    last = "SELECT status, message = 'interrupted' FROM etl.runs ORDER BY started_at DESC LIMIT 1"
+    assert tiny.postgres(last) == [("failed", error is not EtlError)]
     assert tiny.leftovers() == []
 
 
