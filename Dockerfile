@@ -29,7 +29,7 @@ COPY --chown=airflow:0 dags /opt/airflow/dags
 
 # Away from the sources: what is imported below must be what was installed.
 WORKDIR /opt/airflow
-RUN airflow version && python -c "import pipeline.airflow.generate, pipeline.airflow.marts, pipeline.airflow.replicate, pipeline.airflow.sync, pipeline.airflow.verify"
+RUN airflow version && python -c "import pipeline.airflow.generate, pipeline.airflow.maintenance, pipeline.airflow.marts, pipeline.airflow.replicate, pipeline.airflow.sync, pipeline.airflow.verify"
 
 ENTRYPOINT ["/usr/bin/dumb-init", "--", "python", "/opt/etl/with_secrets.py", "/entrypoint"]
 
