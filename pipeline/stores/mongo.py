@@ -15,6 +15,7 @@ from pymongo import CursorType
 from pymongo.collection import Collection
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from contracts.schema.entity import ID, Entity
 from contracts.schema.mongo import gate
@@ -40,6 +41,7 @@ _PATIENCE = 5
 _BYTEWISE: dict[str, Any] = {"collation": {"locale": "simple"}, "allow_disk_use": True}
 _ALL = Range()
 _HISTORY_S = 300  # MongoDB's default
+_SECONDS_TO_ELECT = 15.0  # an election takes 10 to 12 s by default
 _AWAIT_MS = 100  # for which the server waits for changes where there are none
 
 
@@ -96,6 +98,10 @@ class SnapshotReadConcern(ReadConcern):
         return {"level": "snapshot", "atClusterTime": self._cluster_time}
 
 
+class _NoPrimaryYetError(LostError):
+    """The server has just started, or another one is about to be elected."""
+
+
 class Mongo:
     """One MongoDB database as a source.
 
@@ -117,6 +123,12 @@ class Mongo:
         """Close the connections."""
         self.client.close()
 
+    @retry(
+        retry=retry_if_exception_type(_NoPrimaryYetError),
+        wait=wait_fixed(0.2),
+        stop=stop_after_delay(_SECONDS_TO_ELECT),
+        reraise=True,
+    )
     def cluster_time(self) -> Timestamp:
         """Return the server's newest cluster time; a read at it waits until a majority has it.
 
@@ -132,7 +144,7 @@ class Mongo:
                     "start it with --replSet and run rs.initiate() (one node will do)"
                 )
             if "operationTime" not in answer:
-                raise LostError(f"MongoDB at {self._shown} has no primary yet")
+                raise _NoPrimaryYetError(f"MongoDB at {self._shown} has no primary yet")
             return Timestamp(answer["operationTime"].time, answer["operationTime"].inc)
 
     def uuids(self) -> dict[str, str]:
