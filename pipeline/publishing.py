@@ -214,7 +214,7 @@ def _follow(connections: Connections, publication: Publication) -> None:
     schema = REPLICA if publication.name in connections.entities else MARTS
     tables, whole = tables_of(connections, [publication.name]), books.kind_of(postgres, publication.run_id) in WHOLE
     clickhouse.publish(
-        Staging(publication.run_id, schema, tables, as_number(publication.cluster_time), whole),
+        Staging(publication.run_id, schema, tables, books.moment_of(postgres, publication.run_id), whole),
     )
     books.finish(postgres, publication.run_id, publication.name, clickhouse.name)
 

@@ -175,3 +175,8 @@ def is_published(postgres: Postgres, run_id: str) -> bool:
 def kind_of(postgres: Postgres, run_id: str) -> str:
     """Return what a run does: ``replicate``, ``sync``, ``marts``, ``replay`` or ``repair``."""
     return str(postgres.rows("SELECT kind FROM etl.runs WHERE run_id = $1::text", run_id)[0][0])
+
+
+def moment_of(postgres: Postgres, run_id: str) -> int:
+    """Return the cluster time that a run read at, as a number: its rows bear it, whatever is published moves on to."""
+    return int(postgres.rows("SELECT cluster_time FROM etl.runs WHERE run_id = $1::text", run_id)[0][0])

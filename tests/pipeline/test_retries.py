@@ -46,7 +46,7 @@ def mortal(home: Path, lab: Any) -> Iterator[Any]:
     """Return a lab whose stores may be killed."""
     uris = embedded.up(home)
     given = {f"{name}_uri": SecretStr(getattr(uris, name)) for name in ("mongo", "postgres", "clickhouse")}
-    settings = Settings.load(home=home, mongo_database="mortal", **given)
+    settings = Settings.load(home=home, mongo_database="mortal", max_shrink=1.0, **given)
     with connect(settings) as connections:
         ours = type(lab)(connections, settings)
         ours.fill(defects=0.1, **dict.fromkeys(NAMES, 60))
