@@ -343,7 +343,7 @@ def test_too_many_changes_in_quarantine_publish_nothing(run: Callable[..., Any],
     assert run("sync").state == "success"
 
 
-@pytest.mark.usefixtures("first")
+@pytest.mark.usefixtures("first", "callbacks_reach_airflow")
 def test_a_collection_that_was_dropped_fails_at_once_until_it_is_replicated(
     run: Callable[..., Any], look: Connections, caplog: pytest.LogCaptureFixture
 ) -> None:
