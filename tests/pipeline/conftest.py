@@ -171,7 +171,8 @@ def cut_short(settings: Settings) -> Callable[..., int]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipeline.replicate", "pipeline.sync", "pipeline.marts", "pymongoarrow.api"])
     uris = {name: value.get_secret_value() for name, value in settings if name.endswith("_uri")}
-    given = {"settings": {**uris, "mongo_database": settings.mongo_database, "contracts": settings.contracts}}
+    plain = settings.model_dump(include={"mongo_database", "contracts", "max_shrink"})
+    given = {"settings": {**uris, **plain}}
 
     def run(command: str, moment: str = "never", **arguments: Any) -> int:
         wanted = {**given, "command": command, "moment": moment, "arguments": arguments}

@@ -650,7 +650,7 @@ def test_runs_that_race_each_other_leave_a_whole_state(lab: Any, copied: Any, se
     script = str(Path(__file__).with_name("cut_short.py"))
     uris = {name: value.get_secret_value() for name, value in settings if name.endswith("_uri")}
     given = {
-        "settings": {**uris, "mongo_database": settings.mongo_database, "contracts": ()},
+        "settings": {**uris, **settings.model_dump(include={"mongo_database", "contracts", "max_shrink"})},
         "command": "replicate",
         "moment": "never",
         "arguments": {"collections": ["UserSessions", "SupportTickets"]},
