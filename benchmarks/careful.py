@@ -19,7 +19,7 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from contracts.schema.registry import entities
-from pipeline import embedded
+from pipeline.engines import embedded
 from pipeline.generate import generate
 
 DATABASE, COLLECTION = "benchmark_careful", "UserSessions"

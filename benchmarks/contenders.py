@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from benchmarks import stores
 from benchmarks.environments import environment
-from pipeline.embedded import Uris
+from pipeline.engines.embedded import Uris
 
 LOADERS = Path(__file__).with_name("loaders")
 TABLES = {"UserSessions": "user_sessions", "EventLogs": "event_logs"}

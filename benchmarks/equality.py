@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 
 from benchmarks.contenders import CONTENDERS, Job
-from pipeline.stores.postgres import Postgres
+from pipeline.stores.postgres.store import Postgres
 
 # Per dialect and collection: a query with one row per document, by the names that `_SCALARS` and `_NESTED` have.
 _PAGES = (

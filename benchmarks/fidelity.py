@@ -16,7 +16,7 @@ from pymongo.collection import Collection
 from benchmarks import record, world
 from benchmarks.contenders import CONTENDERS, Contender, Job
 from benchmarks.measure import measure
-from pipeline.stores.postgres import Postgres
+from pipeline.stores.postgres.store import Postgres
 
 DATABASE, COLLECTION, PLAIN = "bench_odd", "EventLogs", 100
 NAMES = ("postgres", "handwritten", "ingestr", "sling", "dlt_arrow", "dlt_objects")

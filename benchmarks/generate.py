@@ -16,7 +16,7 @@ from pymongo import MongoClient
 from contracts.schema.registry import entities
 from generators import World
 from generators import generate as draw
-from pipeline import embedded
+from pipeline.engines import embedded
 from pipeline.generate import generate
 
 DATABASE = "benchmark_generate"

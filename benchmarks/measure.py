@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.embedded.clickhouse import ClickHouse
-from pipeline.embedded.mongo import Mongo
-from pipeline.embedded.postgres import Postgres
+from pipeline.engines.clickhouse import ClickHouse
+from pipeline.engines.mongo import Mongo
+from pipeline.engines.postgres import Postgres
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 ENGINES = (Mongo, Postgres, ClickHouse)

@@ -14,7 +14,7 @@ from benchmarks import equality, record, stores, world
 from benchmarks.contenders import CONTENDERS, TABLES, Contender, Job, versions
 from benchmarks.environments import environment
 from benchmarks.measure import measure
-from pipeline.embedded import Uris
+from pipeline.engines.embedded import Uris
 
 DATABASE = "bench"
 FEWER = "bench_fewer"  # the same for those that would take too long

@@ -4,8 +4,8 @@ from contextlib import closing
 
 import clickhouse_connect
 
-from pipeline.embedded import Uris
-from pipeline.stores.postgres import Postgres
+from pipeline.engines.embedded import Uris
+from pipeline.stores.postgres.store import Postgres
 
 OURS = ("etl", "replica", "marts")
 STAGING = "staging_"

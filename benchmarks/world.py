@@ -16,8 +16,8 @@ import psutil
 from pymongo import MongoClient
 
 from contracts.schema.registry import entities
-from pipeline import embedded
-from pipeline.embedded import Uris
+from pipeline.engines import embedded
+from pipeline.engines.embedded import Uris
 from pipeline.generate import generate
 
 LIBRARIES = ("pymongo", "pymongoarrow", "pyarrow", "polars", "pandera", "adbc-driver-postgresql", "clickhouse-connect")

@@ -11,14 +11,14 @@ from pydantic import SecretStr
 
 from contracts.schema.entity import Entity
 from contracts.schema.registry import entities
-from pipeline.allocator import keep_little
 from pipeline.errors import BusyError, UsageError
-from pipeline.retries import persistently
+from pipeline.runtime.memory import keep_little
+from pipeline.runtime.retries import persistently
 from pipeline.settings import Retention, Settings
-from pipeline.stores import Target
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.mongo import Mongo
-from pipeline.stores.postgres import Postgres
+from pipeline.stores.base import Target
+from pipeline.stores.clickhouse.store import ClickHouse
+from pipeline.stores.mongo.store import Mongo
+from pipeline.stores.postgres.store import Postgres
 
 _OURS = re.compile(r"system\.|_etl_")  # collections of MongoDB itself, and the marks of etl generate
 TARGETS = ("postgres", "clickhouse")

@@ -19,8 +19,8 @@ A contract that can't be derived raises ``contracts.schema.ContractError`` at im
 Every message is one sentence for the user: what, where, what to do; never a password.
 """
 
-from pipeline.redaction import redacted
-from pipeline.visible import visible
+from pipeline.text.printable import visible
+from pipeline.text.redaction import redacted
 
 
 class EtlError(Exception):

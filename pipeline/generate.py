@@ -18,8 +18,8 @@ from contracts.schema.entity import Entity
 from generators import DEFECTS, World, rows_at
 from generators import generate as documents_of
 from pipeline.errors import UsageError
-from pipeline.stores.mongo_errors import translated
-from transforms.collector import uncollected
+from pipeline.stores.mongo.errors import translated
+from transforms.gc_pause import uncollected
 
 MARKS = "_etl_generated"  # which collections are ours to replace; not among them, so it is never replicated
 MOST_DOCUMENTS = 1_000_000_000  # 1 GB of memory for the users and products that they are about

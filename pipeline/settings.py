@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationErro
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline.errors import UsageError
-from pipeline.redaction import remember
+from pipeline.text.redaction import remember
 
 _SCHEMES = {
     "mongo_uri": ("mongodb://", "mongodb+srv://"),

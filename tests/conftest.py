@@ -19,7 +19,7 @@ from adbc_driver_postgresql import dbapi
 from pydantic import SecretStr
 
 from pipeline.connections import Connections, connect
-from pipeline.embedded import Uris, engines
+from pipeline.engines.embedded import Uris, engines
 from pipeline.settings import Settings
 
 CONTRACTS = os.environ.get("ETL_CONTRACTS", "")

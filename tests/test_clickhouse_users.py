@@ -17,11 +17,11 @@ from pydantic import SecretStr
 from pipeline.connections import connect
 from pipeline.errors import ServerError
 from pipeline.generate import generate
-from pipeline.marts import build
-from pipeline.replicate import replicate
+from pipeline.marts.build import build
+from pipeline.replication.replicate import replicate
+from pipeline.replication.sync import sync
+from pipeline.replication.verify import verify
 from pipeline.settings import Settings
-from pipeline.sync import sync
-from pipeline.verify import verify
 
 USERS = (Path(__file__).parents[1] / "docker/clickhouse/users.xml").read_text()
 CONFIG = """<clickhouse>
@@ -52,7 +52,15 @@ def serving(tmp_path: Path, free_port: Callable[[], int]) -> Callable[[str], obj
         config.write_text(CONFIG.format(users=tmp_path / f"{user}-users.xml"))
         port = free_port()
         (tmp_path / "password").write_text("known")
-        command = [sys.executable, "-m", "pipeline.chdb_server", "--path", str(tmp_path / "data"), "--port", str(port)]
+        command = [
+            sys.executable,
+            "-m",
+            "pipeline.engines.chdb_server",
+            "--path",
+            str(tmp_path / "data"),
+            "--port",
+            str(port),
+        ]
         command += ["--password-file", str(tmp_path / "password"), "--config", config.name]
         with subprocess.Popen(command) as process:
             try:

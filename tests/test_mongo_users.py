@@ -18,15 +18,17 @@ import pytest
 from pydantic import SecretStr
 from pymongo.errors import OperationFailure, PyMongoError
 
-from pipeline import books, history, replicate
+from pipeline import control as books
 from pipeline.connections import Connections, connect
 from pipeline.errors import ServerError, SnapshotError
 from pipeline.generate import generate
-from pipeline.run import Run
+from pipeline.replication import replicate
+from pipeline.replication import snapshot_window as history
+from pipeline.replication.verify import verify
+from pipeline.runs.run import Run
 from pipeline.settings import Settings
-from pipeline.stores.mongo import History
+from pipeline.stores.mongo.store import History
 from pipeline.stores.selection import Range
-from pipeline.verify import verify
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = (ROOT / "docker/mongo/users.js").read_text()

@@ -11,15 +11,15 @@ from adbc_driver_postgresql import dbapi
 from pydantic import SecretStr
 
 from pipeline.connections import connect
+from pipeline.control.quarantine import size
 from pipeline.errors import EtlError, ServerError
 from pipeline.generate import generate
-from pipeline.marts import build
-from pipeline.quarantine import size
-from pipeline.replicate import replicate
+from pipeline.marts.build import build
+from pipeline.replication.replicate import replicate
+from pipeline.replication.sync import sync
+from pipeline.replication.verify import verify
 from pipeline.settings import Settings
-from pipeline.stores.postgres import Postgres
-from pipeline.sync import sync
-from pipeline.verify import verify
+from pipeline.stores.postgres.store import Postgres
 
 DOCS = (Path(__file__).parents[1] / "docs/permissions.md").read_text()
 RIGHTS = re.findall(r"```sql\n(.*?)```", DOCS, re.DOTALL)[0].split(";")

@@ -7,9 +7,9 @@ import json
 import subprocess
 import sys
 
-from pipeline import replicate
 from pipeline.connections import TARGETS, connect
-from pipeline.run import Partition, Run
+from pipeline.replication import replicate
+from pipeline.runs.run import Partition, Run
 from pipeline.settings import Settings
 
 

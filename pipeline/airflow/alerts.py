@@ -16,8 +16,8 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.redaction import redacted, remember, remember_secret
-from pipeline.visible import visible
+from pipeline.text.printable import visible
+from pipeline.text.redaction import redacted, remember, remember_secret
 
 CONNECTION_ID = "etl_alerts"
 SECONDS_TO_DELIVER = 20

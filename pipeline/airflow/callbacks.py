@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.airflow.alerts import Alert, tell
-from pipeline.redaction import redacted
+from pipeline.text.redaction import redacted
 
 LATE_AFTER = "late_after"  # among the DAG's macros, where its tasks find it
 NOTE = "failure"  # the XCom in which a task leaves its reason to its run

@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from pipeline.visible import visible
-from transforms.reasons import shortened
+from pipeline.text.printable import visible
+from transforms.violations import shortened
 
 if TYPE_CHECKING:
-    from pipeline.books import Account
-    from pipeline.run import Partition
-    from pipeline.sync import Synced
-    from pipeline.verify import Comparison
+    from pipeline.control import Account
+    from pipeline.replication.sync import Synced
+    from pipeline.replication.verify import Comparison
+    from pipeline.runs.run import Partition
 
 SECONDS_BETWEEN_LINES = 10.0
 DIFFERENCE_CHARACTERS = 1_000  # a value may have 16 MB

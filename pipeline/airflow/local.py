@@ -26,7 +26,7 @@ from adbc_driver_postgresql import dbapi
 from pydantic import SecretStr
 
 from pipeline.airflow.connections import AIRFLOW_DATABASE
-from pipeline.embedded import engines
+from pipeline.engines.embedded import engines
 from pipeline.errors import ServerError, UsageError
 from pipeline.settings import Settings
 

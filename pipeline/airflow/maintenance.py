@@ -8,11 +8,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipeline import prune as use_case
 from pipeline.airflow.connections import AIRFLOW_DATABASE, settings
 from pipeline.airflow.sessions import connected, skip
 from pipeline.errors import ServerError
-from pipeline.redaction import redacted, remember
+from pipeline.runs import prune as use_case
+from pipeline.text.redaction import redacted, remember
 
 _SAID = 300  # characters of a command's last word
 

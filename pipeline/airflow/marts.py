@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from contracts.schema.registry import marts as known_marts
-from pipeline import marts as use_case
 from pipeline.airflow import lineage
 from pipeline.airflow.lines import mart_lines
 from pipeline.airflow.sessions import connected, moment, part_of, still_shown
 from pipeline.connections import Connections
-from pipeline.marts import BuiltMart, MartRun
-from pipeline.publishing import MARTS, REPLICA, finish_what_was_cut_short
+from pipeline.marts import build as use_case
+from pipeline.marts.build import BuiltMart, MartRun
+from pipeline.runs.publish import MARTS, REPLICA, finish_what_was_cut_short
 from transforms.marts import sources
 
 log = logging.getLogger(__name__)

@@ -40,7 +40,7 @@ def check_params(context: MutableMapping[str, Any]) -> None:
         if name in params:
             params[name] = params[name] or value  # the form says null where nothing is chosen
     if params.get("max_quarantined") is not None:
-        from pipeline.proof import allowed
+        from pipeline.runs.reconcile import allowed
 
         params["max_quarantined"] = str(params["max_quarantined"])
         allowed(params["max_quarantined"], 0)

@@ -5,15 +5,15 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from pipeline import replicate as use_case
 from pipeline.airflow import lineage
 from pipeline.airflow.lines import account_lines, partition_lines
 from pipeline.airflow.sessions import connected, moment, part_of, still_shown
-from pipeline.books import Account
 from pipeline.connections import Connections
-from pipeline.proof import balance
-from pipeline.publishing import finish_what_was_cut_short
-from pipeline.run import Partition, Run
+from pipeline.control import Account
+from pipeline.replication import replicate as use_case
+from pipeline.runs.publish import finish_what_was_cut_short
+from pipeline.runs.reconcile import balance
+from pipeline.runs.run import Partition, Run
 
 log = logging.getLogger(__name__)
 

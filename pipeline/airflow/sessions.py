@@ -8,17 +8,17 @@ from typing import Any, NoReturn
 from bson import Timestamp
 
 from contracts.schema.entity import ContractError
-from pipeline import books
+from pipeline import control as books
 from pipeline.airflow.callbacks import told_when_late
 from pipeline.airflow.connections import settings
 from pipeline.connections import Connections, connect
-from pipeline.embedded import engines
+from pipeline.engines.embedded import engines
 from pipeline.errors import DataError, EtlError, SnapshotError, UsageError
-from pipeline.marts import MartRun
-from pipeline.publishing import abandon
-from pipeline.redaction import known_secrets, remember
-from pipeline.run import Run
+from pipeline.marts.build import MartRun
+from pipeline.runs.publish import abandon
+from pipeline.runs.run import Run
 from pipeline.settings import Settings
+from pipeline.text.redaction import known_secrets, remember
 
 log = logging.getLogger(__name__)
 

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pipeline import books
-from pipeline import sync as use_case
+from pipeline import control as books
 from pipeline.airflow import lineage
 from pipeline.airflow.lines import change_lines, partition_lines
 from pipeline.airflow.sessions import connected, moment, skip
 from pipeline.connections import Connections
-from pipeline.sync import Synced
+from pipeline.replication import sync as use_case
+from pipeline.replication.sync import Synced
 
 # A later moment that is published meanwhile ends them: a copy that comes late is refused, and what reads the stores
 # can't tell any more what it has read.

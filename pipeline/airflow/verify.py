@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
-from pipeline import books
+from pipeline import control as books
 from pipeline.airflow.lines import collection_lines, comparison_lines, line
 from pipeline.airflow.sessions import connected, skip
 from pipeline.errors import VerificationError
-from pipeline.sample import Sample
-from pipeline.verify import left_out
-from pipeline.verify import verify as compare
+from pipeline.replication.sample import Sample
+from pipeline.replication.verify import left_out
+from pipeline.replication.verify import verify as compare
 
 
 def verify(collections: Iterable[str], targets: Iterable[str], sample: str | None = None) -> None:

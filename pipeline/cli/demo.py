@@ -21,12 +21,12 @@ from pipeline.cli.sessions import connected
 from pipeline.cli.work import end_by
 
 if TYPE_CHECKING:
-    from pipeline.books import Account
     from pipeline.connections import Connections
+    from pipeline.control import Account
     from pipeline.generate import Generated
-    from pipeline.marts import BuiltMart
-    from pipeline.run import Run
-    from pipeline.verify import Comparison
+    from pipeline.marts.build import BuiltMart
+    from pipeline.replication.verify import Comparison
+    from pipeline.runs.run import Run
 
 
 def demo(
@@ -97,9 +97,9 @@ class _Done:
 def _job(connections: "Connections", scale: float, defects: float, seed: int, replace: bool) -> _Done:
     """Do the whole job, step by step."""
     from pipeline.generate import generate
-    from pipeline.marts import build
-    from pipeline.replicate import replicate
-    from pipeline.verify import verify
+    from pipeline.marts.build import build
+    from pipeline.replication.replicate import replicate
+    from pipeline.replication.verify import verify
 
     database, entities = connections.mongo.database, connections.entities
     say("1/4 generate: made-up documents go into MongoDB, some of them broken on purpose")
@@ -120,7 +120,7 @@ def _job(connections: "Connections", scale: float, defects: float, seed: int, re
 def _top(connections: "Connections", built: list["BuiltMart"]) -> dict[str, list[dict[str, Any]]]:
     """Return the first rows of each mart."""
     from contracts.schema.registry import marts
-    from pipeline.preview import top
+    from pipeline.marts.preview import top
 
     contracts = marts()
     return {one.name: top(connections.postgres, contracts[one.name]) for one in built}

@@ -23,7 +23,7 @@ def up(as_json: AsJson = False) -> None:
       etl psql
       etl down
     """
-    from pipeline.embedded import up as start
+    from pipeline.engines.embedded import up as start
     from pipeline.settings import Settings
 
     settings = Settings.load()
@@ -43,7 +43,7 @@ def down(as_json: AsJson = False) -> None:
     Examples:
       etl down
     """
-    from pipeline.embedded import down as stop
+    from pipeline.engines.embedded import down as stop
     from pipeline.settings import Settings
 
     stopped = stop(Settings.load().home)
@@ -63,7 +63,7 @@ def psql(
     """
     from pydantic import SecretStr
 
-    from pipeline.embedded import engines
+    from pipeline.engines.embedded import engines
     from pipeline.errors import UsageError
     from pipeline.settings import Settings
 

@@ -1,6 +1,6 @@
 """Ctrl-C: it may come at any point, also while PostgreSQL works, or between two lines of a library.
 
-That a command ends soon whatever it waits for is the business of `pipeline.signals`.
+That a command ends soon whatever it waits for is the business of `pipeline.runtime.signals`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ def heed_interrupts() -> None:
     By itself ADBC puts a handler in place of Python's while a statement runs; it asks the server to cancel. When the
     statement ends before that, the signal is lost and the command goes on: measured, one Ctrl-C in twenty-five.
     """
-    from pipeline.stores.postgres_driver import manager
+    from pipeline.stores.postgres.driver import manager
 
     manager._blocking_call = _call  # type: ignore[attr-defined, assignment]
 

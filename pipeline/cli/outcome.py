@@ -12,8 +12,8 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from pipeline.redaction import redacted
-from pipeline.visible import visible, visible_json
+from pipeline.text.printable import visible, visible_json
+from pipeline.text.redaction import redacted
 
 WIDTH_OF_A_PIPE = 100
 told = False  # that the command was interrupted

@@ -18,10 +18,10 @@ from rich.progress import (
 from rich.text import Text
 
 from pipeline.cli.outcome import console
-from pipeline.visible import visible
+from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
-    from pipeline.run import Partition
+    from pipeline.runs.run import Partition
 
 
 class _Documents(ProgressColumn):

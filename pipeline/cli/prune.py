@@ -26,7 +26,7 @@ def prune(
       etl prune --dry-run
       ETL_KEEP_RESOLVED_DAYS=7 etl prune
     """
-    from pipeline.prune import prune as remove
+    from pipeline.runs.prune import prune as remove
 
     with connected(wait=wait) as connections:
         found = remove(connections, dry_run=dry_run)

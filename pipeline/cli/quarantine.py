@@ -17,11 +17,11 @@ from pipeline.cli.options import AsJson, Collections, Wait
 from pipeline.cli.outcome import say, show
 from pipeline.cli.sessions import bookkeeper, connected
 from pipeline.errors import UsageError
-from pipeline.visible import visible, visible_json
+from pipeline.text.printable import visible, visible_json
 
 if TYPE_CHECKING:
-    from pipeline.quarantine import Quarantined
-    from pipeline.stores.postgres import Postgres
+    from pipeline.control.quarantine import Quarantined
+    from pipeline.stores.postgres.store import Postgres
 
 app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
 
@@ -50,7 +50,7 @@ def quarantine(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command("list")
 def listing(collections: Collections = None, as_json: AsJson = False) -> None:
     """Count the refused documents by collection and rule, with a sample of each."""
-    from pipeline.quarantine import counts
+    from pipeline.control.quarantine import counts
 
     with _books(collections) as (postgres, names):
         found = counts(postgres, names)
@@ -66,7 +66,7 @@ def one(
     as_json: AsJson = False,
 ) -> None:
     """Print a refused document and every reason why it was refused."""
-    from pipeline.quarantine import find
+    from pipeline.control.quarantine import find
 
     with _books() as (postgres, _):
         found = find(postgres, identity)
@@ -84,7 +84,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write the refused documents to a file, as NDJSON for people and scripts or as BSON for mongorestore."""
-    from pipeline.quarantine import export as every
+    from pipeline.control.quarantine import export as every
 
     if as_json and output is None:
         raise UsageError("--json tells on stdout what was exported, so the documents need a file: add --output FILE")
@@ -105,7 +105,7 @@ def replay(collections: Collections = None, wait: Wait = None, as_json: AsJson =
     They are taken as they were at the moment that the stores show. What was mended
     in MongoDB since comes with the next etl sync.
     """
-    from pipeline.amend import replay as retry
+    from pipeline.replication.repair import replay as retry
 
     with connected(wait=wait) as connections:
         found = retry(connections, collections or ())
@@ -123,7 +123,7 @@ def replay(collections: Collections = None, wait: Wait = None, as_json: AsJson =
 def _books(collections: Sequence[str] | None = None) -> Iterator[tuple["Postgres", list[str]]]:
     """Open the books, and tell which collections are meant."""
     from contracts.schema.registry import entities
-    from pipeline.quarantine import chosen
+    from pipeline.control.quarantine import chosen
     from pipeline.settings import Settings
 
     with bookkeeper() as postgres:

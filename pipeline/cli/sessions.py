@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # heavy, and etl --help needs none of it
     from contracts.schema.entity import Entity
     from pipeline.connections import Connections
     from pipeline.settings import Settings
-    from pipeline.stores.mongo import Mongo
-    from pipeline.stores.postgres import Postgres
+    from pipeline.stores.mongo.store import Mongo
+    from pipeline.stores.postgres.store import Postgres
 
 
 _FEWEST_FILES = 64  # with fewer the libraries end without a sentence, some of them on import
@@ -44,7 +44,7 @@ def source() -> Iterator[tuple["Mongo", dict[str, "Entity"]]]:
     _refuse_few_files()
     from contracts.schema.registry import entities
     from pipeline.settings import Settings
-    from pipeline.stores.mongo import Mongo
+    from pipeline.stores.mongo.store import Mongo
 
     settings = Settings.load()
     known = entities(settings.contracts)
@@ -60,7 +60,7 @@ def bookkeeper() -> Iterator["Postgres | None"]:
     """Open the connection to PostgreSQL alone; there is none where no engine was ever started."""
     _refuse_few_files()
     from pipeline.settings import Settings
-    from pipeline.stores.postgres import Postgres
+    from pipeline.stores.postgres.store import Postgres
 
     settings = Settings.load()
     untouched = not settings.home.exists() or (settings.home.is_dir() and not (settings.home / "postgres").exists())
@@ -90,7 +90,7 @@ def _served(
     """
     from pydantic import SecretStr
 
-    from pipeline.embedded import NAMES, engines
+    from pipeline.engines.embedded import NAMES, engines
 
     heed_interrupts()
     # A server that nobody talks to needs no engine: that one counts as given.

@@ -6,7 +6,7 @@ from pipeline.cli import tables, values
 from pipeline.cli.options import AsJson
 from pipeline.cli.outcome import show
 from pipeline.cli.sessions import bookkeeper
-from pipeline.visible import visible
+from pipeline.text.printable import visible
 
 
 def status(as_json: AsJson = False) -> None:
@@ -16,10 +16,10 @@ def status(as_json: AsJson = False) -> None:
       etl status
       etl status --json | jq .quarantined
     """
-    from pipeline.embedded import running
+    from pipeline.control.status import Status
+    from pipeline.control.status import status as read
+    from pipeline.engines.embedded import running
     from pipeline.settings import Settings
-    from pipeline.status import Status
-    from pipeline.status import status as read
 
     home = Settings.load().home
     engines = sorted(running(home))

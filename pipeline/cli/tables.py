@@ -11,17 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.outcome import WIDTH_OF_A_PIPE, moment
-from pipeline.visible import visible
+from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
-    from pipeline.books import Account, CollectionDrift
+    from pipeline.control import Account, CollectionDrift
+    from pipeline.control.status import Status
     from pipeline.generate import Generated
-    from pipeline.marts import BuiltMart
-    from pipeline.run import Run
-    from pipeline.sample import Sample
-    from pipeline.status import Status
-    from pipeline.sync import Synced
-    from pipeline.verify import Comparison
+    from pipeline.marts.build import BuiltMart
+    from pipeline.replication.sample import Sample
+    from pipeline.replication.sync import Synced
+    from pipeline.replication.verify import Comparison
+    from pipeline.runs.run import Run
 
 _HEADER_WIDTH = 14
 _VALUE_WIDTH = 60

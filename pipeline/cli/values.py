@@ -9,13 +9,13 @@ from pipeline.cli.outcome import moment
 if TYPE_CHECKING:
     from bson import Timestamp
 
-    from pipeline.books import Account
-    from pipeline.marts import BuiltMart
-    from pipeline.run import Run
-    from pipeline.sample import Sample
-    from pipeline.status import Status
-    from pipeline.sync import Synced
-    from pipeline.verify import Comparison
+    from pipeline.control import Account
+    from pipeline.control.status import Status
+    from pipeline.marts.build import BuiltMart
+    from pipeline.replication.sample import Sample
+    from pipeline.replication.sync import Synced
+    from pipeline.replication.verify import Comparison
+    from pipeline.runs.run import Run
 
 
 def replicated(run: "Run", accounts: Sequence["Account"]) -> dict[str, Any]:

@@ -28,8 +28,8 @@ from pipeline.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
     from pipeline.connections import Connections
-    from pipeline.sync import Synced
-    from pipeline.verify import Comparison
+    from pipeline.replication.sync import Synced
+    from pipeline.replication.verify import Comparison
 
 
 def generate(
@@ -90,9 +90,9 @@ def replicate(
       etl replicate --target clickhouse
       etl replicate --max-quarantined 0.1%
     """
-    from pipeline import books
+    from pipeline import control as books
     from pipeline.connections import TARGETS
-    from pipeline.replicate import replicate as copy
+    from pipeline.replication.replicate import replicate as copy
 
     with connected(wait=wait) as connections, partition_bars() as progress:
         run, accounts = copy(
@@ -138,8 +138,8 @@ def sync(
       etl sync SupportTickets
       etl sync --follow --every 30
     """
-    from pipeline import books
-    from pipeline.sync import sync as take_over
+    from pipeline import control as books
+    from pipeline.replication.sync import sync as take_over
 
     with connected(wait=wait) as connections:
         if follow:
@@ -183,11 +183,11 @@ def verify(
       etl verify --repair
       etl verify --sample 1%           random ranges of _id: seconds, for a cron job
     """
-    from pipeline.amend import repair as mend
     from pipeline.connections import TARGETS
-    from pipeline.sample import Sample
-    from pipeline.verify import left_out
-    from pipeline.verify import verify as compare
+    from pipeline.replication.repair import repair as mend
+    from pipeline.replication.sample import Sample
+    from pipeline.replication.verify import left_out
+    from pipeline.replication.verify import verify as compare
 
     if seed is not None and sample is None:
         raise UsageError("--seed chooses a sample, so it goes with --sample")
@@ -221,7 +221,7 @@ def marts(
       etl marts --target postgres
     """
     from pipeline.connections import TARGETS
-    from pipeline.marts import build
+    from pipeline.marts.build import build
 
     with connected(wait=wait) as connections, mart_spinner() as progress:
         built = build(connections, names or (), target or TARGETS, progress)
@@ -247,7 +247,7 @@ def _followed(
     allow_shrink: bool,
 ) -> list["Synced"]:
     """Follow the changes until Ctrl-C, tell each that comes, and return what they were in all."""
-    from pipeline.sync import follow, summed
+    from pipeline.replication.sync import follow, summed
 
     total: list[Synced] = []
     say("following the changes; Ctrl-C ends it")

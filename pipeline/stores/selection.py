@@ -7,7 +7,7 @@ from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 
 from contracts.schema.entity import ID
-from transforms.documents import document_of
+from transforms.bson.documents import document_of
 
 _ALIKE = {ObjectId, str}  # types of which nothing of another type stands between two values
 _SUBDOCUMENT, _ARRAY = b"\x03", b"\x04"  # types of BSON

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.airflow import alerts
 from pipeline.errors import BooksOpenError, QuarantineLimitError
-from pipeline.redaction import redacted
+from pipeline.text.redaction import redacted
 
 NAME = "AIRFLOW_CONN_ETL_ALERTS"
 

@@ -18,9 +18,9 @@ import pytest
 from adbc_driver_postgresql import dbapi
 
 from pipeline.connections import connect
-from pipeline.embedded import engines
+from pipeline.engines.embedded import engines
+from pipeline.replication.verify import verify
 from pipeline.settings import Settings
-from pipeline.verify import verify
 
 ROOT = Path(__file__).parents[2]
 LATE = ("generate_data", "marts")

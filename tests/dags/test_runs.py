@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 
-from pipeline import books, replicate
+from pipeline import control as books
 from pipeline.airflow import maintenance as maintenance_task
 from pipeline.airflow import marts as mart_tasks
 from pipeline.airflow import replicate as tasks
@@ -18,10 +18,11 @@ from pipeline.airflow import verify as verify_task
 from pipeline.airflow.sessions import part_of
 from pipeline.connections import Connections, connect
 from pipeline.errors import ServerError, SnapshotError, VerificationError
-from pipeline.marts import build
-from pipeline.replicate import Run
+from pipeline.marts.build import build
+from pipeline.replication import replicate
+from pipeline.replication.replicate import Run
+from pipeline.replication.verify import verify
 from pipeline.settings import Settings
-from pipeline.verify import verify
 
 TARGETS = {"postgres", "clickhouse"}
 

@@ -24,9 +24,9 @@ from adbc_driver_manager import Error
 from adbc_driver_postgresql import dbapi
 
 from pipeline.connections import connect
-from pipeline.embedded import Uris
+from pipeline.engines.embedded import Uris
+from pipeline.replication.verify import verify
 from pipeline.settings import Settings
-from pipeline.verify import verify
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]

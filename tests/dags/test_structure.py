@@ -16,7 +16,7 @@ from transforms.marts import sources
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("polars", "pandas", "pyarrow", "pandera", "pymongo", "pymongoarrow", "adbc_driver_postgresql", "chdb", "numpy")
-HEAVY += ("clickhouse_connect", "faker", "pipeline.replicate", "contracts", "transforms", "generators")
+HEAVY += ("clickhouse_connect", "faker", "pipeline.replication.replicate", "contracts", "transforms", "generators")
 LOOK = f"""
 import json, sys
 import airflow.sdk

@@ -16,9 +16,9 @@ import psutil
 import pymongo
 from pymongo.errors import PyMongoError
 
-from pipeline.embedded.clickhouse import ClickHouse
-from pipeline.embedded.engine import Engine
-from pipeline.embedded.postgres import Postgres
+from pipeline.engines.clickhouse import ClickHouse
+from pipeline.engines.engine import Engine
+from pipeline.engines.postgres import Postgres
 from tests.fire.proxy import Proxy
 
 _DISK = "2g"  # of each store, in memory

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.connections import connect
 from pipeline.generate import generate
-from pipeline.marts import build
-from pipeline.replicate import replicate
+from pipeline.marts.build import build
+from pipeline.replication.replicate import replicate
 from pipeline.settings import Settings
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))

@@ -28,12 +28,12 @@ from pydantic import SecretStr
 from pymongo.collection import Collection
 
 from contracts.schema.entity import Table
-from pipeline import embedded
 from pipeline.connections import TARGETS, Connections, connect
+from pipeline.engines import embedded
 from pipeline.generate import generate
 from pipeline.settings import Settings
-from transforms.compare import as_stored
-from transforms.expected import expected_frames
+from transforms.oracle.compare import as_stored
+from transforms.oracle.expected import expected_frames
 
 DEBIAN = "/usr/lib/postgresql/15/bin"
 CUT_SHORT = Path(__file__).with_name("cut_short.py")
@@ -169,7 +169,9 @@ def cut_short(settings: Settings) -> Callable[..., int]:
     It returns the exit code: minus nine if the process died there.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.replicate", "pipeline.sync", "pipeline.marts", "pymongoarrow.api"])
+    context.set_forkserver_preload(
+        ["pipeline.replication.replicate", "pipeline.replication.sync", "pipeline.marts.build", "pymongoarrow.api"]
+    )
     uris = {name: value.get_secret_value() for name, value in settings if name.endswith("_uri")}
     plain = settings.model_dump(include={"mongo_database", "contracts", "max_shrink"})
     given = {"settings": {**uris, **plain}}

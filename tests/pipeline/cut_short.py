@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline import books, marts, publishing, replicate, sync
+from pipeline import control as books
 from pipeline.connections import Connections, connect
 from pipeline.errors import EtlError
-from pipeline.replicate import Partition, Run
+from pipeline.marts import build as marts
+from pipeline.replication import replicate, sync
+from pipeline.replication.replicate import Partition, Run
+from pipeline.runs import publish as publishing
 from pipeline.settings import Settings
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.postgres import Postgres
+from pipeline.stores.clickhouse.store import ClickHouse
+from pipeline.stores.postgres.store import Postgres
 
 
 def die(*_arguments: Any, **_options: Any) -> None:

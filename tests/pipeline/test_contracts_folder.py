@@ -13,10 +13,10 @@ from contracts.schema.entity import Entity
 from contracts.schema.field import Field
 from contracts.schema.fields import category, documents, free_form, identifier, integer, number, text, texts
 from contracts.schema.kinds import INTEGER, KEY_TEXT
-from pipeline import replicate, verify
 from pipeline.connections import connect
 from pipeline.errors import EtlError
-from pipeline.publishing import finish_what_was_cut_short
+from pipeline.replication import replicate, verify
+from pipeline.runs.publish import finish_what_was_cut_short
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)
 TARGETS = ("postgres", "clickhouse")

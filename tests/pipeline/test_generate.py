@@ -12,7 +12,7 @@ from pymongo.database import Database
 from contracts.schema.mongo import gate
 from contracts.schema.registry import entities
 from generators import DEFECTS
-from pipeline import embedded
+from pipeline.engines import embedded
 from pipeline.errors import ServerError, UsageError
 from pipeline.generate import MARKS, generate
 

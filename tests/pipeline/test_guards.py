@@ -40,9 +40,9 @@ from contracts.schema.kinds import KEY_TEXT
 from contracts.schema.registry import entities
 from generators import breaches as guards
 from generators.breaches import Breach, breaches
-from pipeline.replicate import replicate
-from pipeline.verify import verify
-from transforms import validate
+from pipeline.replication.replicate import replicate
+from pipeline.replication.verify import verify
+from transforms.ingest import validate
 
 EVERYTHING = Entity(
     "EverythingAtOnce",

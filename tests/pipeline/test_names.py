@@ -10,9 +10,10 @@ import pytest
 from contracts.schema.entity import Entity
 from contracts.schema.fields import documents, identifier, text, texts
 from contracts.schema.names import DATA
-from pipeline import publishing, replicate, sync
 from pipeline.errors import EtlError
-from pipeline.verify import verify
+from pipeline.replication import replicate, sync
+from pipeline.replication.verify import verify
+from pipeline.runs import publish as publishing
 
 ODD = ['a"b', "a'b", "a`b", "a\\", "\\n", "a\nb", "a b", "$x", '"a"', "{a:String}", "%s", "a?b", "a#b", "é" * 31, "?"]
 

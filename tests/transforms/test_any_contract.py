@@ -31,12 +31,12 @@ from contracts.schema.kinds import (
     decimal_kind,
 )
 from contracts.schema.mongo import gate
-from transforms.careful import careful
-from transforms.compare import Findings, as_stored, compare
-from transforms.digest import digest
-from transforms.documents import decode_document
-from transforms.expected import expected_frames
-from transforms.explain import explain
+from transforms.bson.documents import decode_document
+from transforms.ingest.batch import digest
+from transforms.ingest.departures import explain
+from transforms.ingest.slow_path import careful
+from transforms.oracle.compare import Findings, as_stored, compare
+from transforms.oracle.expected import expected_frames
 
 # Beginnings, ends and neighbours of each other, types of BSON, positions of items; what makes a DBRef; JSON Pointers.
 NAMES = ["a", "aa", "ba", "b", "\x03a", "0", "_id", "a_b", "$ref", "$id", "$db", "$x", "a/b", "~1"]
@@ -243,7 +243,7 @@ def test_documents_of_any_contract_are_exact_or_refused(
     alike: float, odd: float, twice: float, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "transforms.digest.broken_rules", lambda *_: {}
+        "transforms.ingest.batch.broken_rules", lambda *_: {}
     )  # none is broken, and they take most of the time
     random = Random(seed)
     for _ in range(80):
@@ -277,7 +277,7 @@ def test_copy_repair_and_proof_agree_on_documents_beyond_their_contract(
     seed: int, passes: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever stands where a contract says something else, or nothing: DBRefs, names of operators, odd types."""
-    monkeypatch.setattr("transforms.digest.broken_rules", lambda *_: {})
+    monkeypatch.setattr("transforms.ingest.batch.broken_rules", lambda *_: {})
     random = Random(seed)
     seen = Counter[str]()
     for _ in range(50):

@@ -11,9 +11,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from pipeline.embedded import Uris
+from pipeline.engines.embedded import Uris
 from pipeline.errors import ServerError, UsageError
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse.store import ClickHouse
 
 SECRET = "s3cret-word"
 

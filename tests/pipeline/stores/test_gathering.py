@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from contracts.schema.registry import entities
-from pipeline.stores.gathering import gathered
+from pipeline.stores.clickhouse.buffered_inserts import gathered
 
 PARENT, CHILD = entities()["UserSessions"].tables
 FRAME = pl.DataFrame({"n": range(1_000)})  # 8,000 bytes

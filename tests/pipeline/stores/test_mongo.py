@@ -16,12 +16,13 @@ from bson.raw_bson import RawBSONDocument
 
 from contracts.schema.entity import Entity
 from contracts.schema.fields import identifier, text
-from pipeline import embedded, replicate
+from pipeline.engines import embedded
 from pipeline.errors import EtlError, ServerError, SnapshotError, UsageError
-from pipeline.replicate import Partition
-from pipeline.stores.mongo import FAR_DATES, RAW, Mongo
+from pipeline.replication import replicate
+from pipeline.replication.replicate import Partition
+from pipeline.stores.mongo.store import FAR_DATES, RAW, Mongo
 from pipeline.stores.selection import Range
-from transforms.documents import document_of, documents
+from transforms.bson.documents import document_of, documents
 
 THINGS = Entity("Things", "Things.", "thing_id", (identifier("thing_id", "Key."), text("padding", "Padding.")))
 ODD_IDS: list[Any] = [

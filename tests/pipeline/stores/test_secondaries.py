@@ -12,9 +12,10 @@ import pytest
 from pydantic import SecretStr
 from pymongo.errors import PyMongoError
 
-from pipeline import embedded, replicate, verify
 from pipeline.connections import connect
+from pipeline.engines import embedded
 from pipeline.generate import generate
+from pipeline.replication import replicate, verify
 
 NAME, DATABASE = "SearchQueries", "etl"
 

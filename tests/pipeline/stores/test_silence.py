@@ -11,13 +11,13 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipeline.embedded import Uris
+from pipeline.engines.embedded import Uris
 from pipeline.errors import ServerError
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.mongo import Mongo
-from pipeline.stores.mongo_errors import translated
-from pipeline.stores.postgres import Postgres
-from pipeline.stores.postgres_connection import bounded
+from pipeline.stores.clickhouse.store import ClickHouse
+from pipeline.stores.mongo.errors import translated
+from pipeline.stores.mongo.store import Mongo
+from pipeline.stores.postgres.connection import bounded
+from pipeline.stores.postgres.store import Postgres
 
 BRIEF = 0.4  # seconds of silence
 SILENT = r"fell silent at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC: .* run the command again"

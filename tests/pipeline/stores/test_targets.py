@@ -25,8 +25,8 @@ from contracts.schema.fields import (
 from contracts.schema.kinds import KEY_TEXT
 from pipeline.connections import Connections
 from pipeline.errors import EtlError
-from pipeline.stores import Staging
-from transforms.compare import as_stored
+from pipeline.stores.base import Staging
+from transforms.oracle.compare import as_stored
 
 ENTITY = Entity(
     "EveryKind",
@@ -185,7 +185,7 @@ def test_a_load_that_failed_is_done_again(store: Any, transaction: Any) -> None:
 def test_frames_larger_than_a_block_and_empty_ones(
     store: Any, transaction: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.stores.clickhouse.BLOCK_BYTES", 300)
+    monkeypatch.setattr("pipeline.stores.clickhouse.store.BLOCK_BYTES", 300)
     staging = _staging(1)
     with transaction():
         store.stage(staging)

@@ -13,13 +13,13 @@ from pydantic import SecretStr
 
 from contracts.schema.entity import Column, Table
 from contracts.schema.kinds import TEXT
-from pipeline import embedded
-from pipeline.embedded import engines
+from pipeline.engines import embedded
+from pipeline.engines.embedded import engines
 from pipeline.errors import EtlError, ServerError
 from pipeline.settings import Settings
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.mongo import Mongo
-from pipeline.stores.postgres import Postgres
+from pipeline.stores.clickhouse.store import ClickHouse
+from pipeline.stores.mongo.store import Mongo
+from pipeline.stores.postgres.store import Postgres
 from pipeline.stores.unreachable import why_unreachable
 
 MANY = Table("many", "More than any buffer on the way holds.", (Column("_id", TEXT, "A kilobyte."),), ("_id",))

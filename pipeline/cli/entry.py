@@ -1,0 +1,17 @@
+"""The command ``etl`` from its first instant: signals are heeded while the rest is imported."""
+
+import signal
+import sys
+
+from pipeline.runtime.signals import end, heed_signals
+
+
+def main() -> None:
+    """Run ``etl`` with the arguments of this process."""
+    as_json = "--json" in sys.argv
+    heed_signals(as_json=as_json)
+    try:
+        from pipeline.cli.app import main as run
+    except KeyboardInterrupt:
+        end(signal.SIGINT, as_json=as_json)
+    run()

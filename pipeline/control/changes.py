@@ -1,0 +1,76 @@
+"""Which documents were changed since the moment that is published: noted by a run until it is over."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.stores.postgres.store import Postgres
+from transforms.bson.documents import document_of
+from transforms.bson.identity import hashed, place
+
+_PAGE_BYTES = 2 * 2**20  # of BSON in a query by ids, of which MongoDB takes 16 MB
+_BYTES_PER_ID = 16  # of it for an id, about, beside the id itself
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some documents of a collection that were changed, by ranges of their places, so that equal ids stand together.
+
+    Attributes:
+        collection: Name of the collection.
+        after: The range begins after this place.
+        upto: It ends with this place.
+        ids: How many documents there are.
+    """
+
+    collection: str
+    after: int
+    upto: int
+    ids: int
+
+
+def touch(postgres: Postgres, run_id: str, changes: Iterable[tuple[str, bytes]]) -> None:
+    """Note that documents were changed; noted twice, they count once.
+
+    Args:
+        postgres: Where the books are.
+        run_id: The run.
+        changes: Collection and BSON element of the ``_id`` of each.
+    """
+    collections, elements = zip(*changes, strict=True)
+    rows = {
+        "run_id": [run_id] * len(elements),
+        "collection": collections,
+        "place": pa.array(map(place, elements), pa.int64()),
+        "id_hash": pa.array([hashed(document_of(element)) for element in elements], pa.binary()),
+        "element": pa.array(elements, pa.binary()),
+    }
+    postgres.append("etl", "touched", pa.table(rows))
+
+
+def pages(postgres: Postgres, run_id: str) -> list[Page]:
+    """Return what a run has noted, a piece of work at a time."""
+    distinct = "SELECT DISTINCT collection, place, element FROM etl.touched WHERE run_id = $1::text"
+    size = f"sum(octet_length(element) + {_BYTES_PER_ID}) OVER (PARTITION BY collection ORDER BY place)"
+    rows = postgres.rows(
+        f"SELECT collection, max(place), count(*) FROM (SELECT collection, place, {size} / {_PAGE_BYTES} AS page "
+        f"FROM ({distinct}) AS one) AS placed GROUP BY collection, page ORDER BY collection, page",
+        run_id,
+    )
+    found: list[Page] = []
+    for collection, upto, ids in rows:
+        after = found[-1].upto if found and found[-1].collection == collection else -1
+        found.append(Page(collection, after, upto, ids))
+    return found
+
+
+def touched(postgres: Postgres, run_id: str, collection: str, after: int, upto: int) -> tuple[bytes, ...]:
+    """Return the BSON elements of the ``_id``s on a page."""
+    query = (
+        "SELECT DISTINCT element FROM etl.touched WHERE run_id = $1::text AND collection = $2::text "
+        "AND place > $3::bigint AND place <= $4::bigint"
+    )
+    rows: list[tuple[Any, ...]] = postgres.rows(query, run_id, collection, after, upto)
+    return tuple(element for (element,) in rows)

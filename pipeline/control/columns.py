@@ -1,0 +1,44 @@
+"""Which columns of the published tables are ours: those that a contract made, and nobody else."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from contracts.schema.entity import Table
+from pipeline.stores.postgres.store import Postgres
+
+
+def enter_columns(postgres: Postgres, target: str, schema: str, tables: Iterable[Table]) -> None:
+    """Enter the columns of tables that are published now, in the place of those that they had.
+
+    Args:
+        postgres: Where the books are.
+        target: Name of the target.
+        schema: ``replica`` or ``marts``.
+        tables: All tables of some collections, or marts.
+    """
+    tables = tuple(tables)
+    for root in (table.name for table in tables if table.parent is None):
+        postgres.execute(
+            "DELETE FROM etl.columns WHERE target = $1::text AND schema_name = $2::text AND root = $3::text",
+            parameters=(target, schema, root),
+        )
+    for table in tables:
+        postgres.execute(
+            "INSERT INTO etl.columns SELECT $1::text, $2::text, $3::text, $4::text, unnest($5::text[])",
+            parameters=(target, schema, table.parent or table.name, table.name, table.names),
+        )
+
+
+def columns_made(postgres: Postgres, target: str, schema: str) -> dict[str, frozenset[str]]:
+    """Return the columns that contracts have made, by table; books of an older version know of none.
+
+    Args:
+        postgres: Where the books are.
+        target: Name of the target.
+        schema: ``replica`` or ``marts``.
+    """
+    query = "SELECT table_name, column_name FROM etl.columns WHERE target = $1::text AND schema_name = $2::text"
+    found: dict[str, set[str]] = defaultdict(set)
+    for table, column in postgres.rows(query, target, schema):
+        found[table].add(column)
+    return {table: frozenset(columns) for table, columns in found.items()}

@@ -1,0 +1,79 @@
+"""Drift: in what the documents of a run went beyond their contracts."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, astuple, dataclass
+
+import pyarrow as pa
+
+from pipeline.stores.postgres.store import Postgres
+from transforms.ingest.drift import Drift, merged
+
+_ROWS = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("collection", pa.string()),
+        ("partition", pa.int64()),
+        ("path", pa.string()),
+        ("kind", pa.string()),
+        ("value", pa.string()),
+        ("count", pa.int64()),
+        ("first_id", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class CollectionDrift:
+    """One way in which documents of a collection go beyond their contract.
+
+    Attributes:
+        collection: Name of the collection.
+        path: JSON Pointer; ``*`` stands for any position in an array, and as its end for all other undeclared fields.
+        kind: ``undeclared field``, ``new value`` or ``duplicate key``.
+        value: The new value or the duplicate key, shortened; None for a field, and for values too many to list.
+        count: How often it was seen.
+        first_id: ``_id`` of the first document that has it.
+    """
+
+    collection: str
+    path: str
+    kind: str
+    value: str | None
+    count: int
+    first_id: str
+
+
+def enter_drift(postgres: Postgres, run_id: str, collection: str, partition: int, found: Iterable[Drift]) -> None:
+    """Enter what a partition's documents have that their contract does not know."""
+    if not (rows := [asdict(one) for one in found]):
+        return
+    about = {"run_id": run_id, "collection": collection, "partition": partition}
+    postgres.append("etl", "drift", pa.Table.from_pylist([about | row for row in rows], _ROWS))
+
+
+def forget_drift(postgres: Postgres, run_id: str, kind: str) -> None:
+    """Take back what was entered for a run of one kind, so that it can be entered again."""
+    postgres.execute("DELETE FROM etl.drift WHERE run_id = $1::text AND kind = $2::text", parameters=(run_id, kind))
+
+
+def drift(postgres: Postgres, run_id: str) -> list[CollectionDrift]:
+    """Return the drift that a run has seen, over all partitions."""
+    query = (
+        "SELECT collection, path, kind, value, sum(count)::bigint, "
+        "(array_agg(first_id ORDER BY partition))[1] FROM etl.drift WHERE run_id = $1::text "
+        "GROUP BY collection, path, kind, value ORDER BY 5 DESC, path, value"
+    )
+    found: dict[str, list[Drift]] = defaultdict(list)
+    for collection, *row in postgres.rows(query, run_id):
+        found[collection].append(Drift(*row))
+    # Each partition names as many as there may be; of all together the most frequent are named.
+    return [
+        CollectionDrift(collection, *astuple(one))
+        for collection in sorted(found)
+        for one in sorted(merged(found[collection]), key=_order)
+    ]
+
+
+def _order(one: Drift) -> tuple[str, str, bool, int, str]:
+    return one.path, one.kind, one.value is None, -one.count, one.value or ""

@@ -1,0 +1,143 @@
+"""What is published: which run, and so which moment, each collection and mart shows."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+
+import orjson
+from bson import Timestamp
+
+from pipeline.control.cluster_time import as_number, as_timestamp
+from pipeline.stores.postgres.store import Postgres
+from pipeline.stores.source import Source
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a published table held when it was published.
+
+    Attributes:
+        rows: How many rows.
+        mark: What the store told of it then, :attr:`pipeline.stores.Sight.mark`.
+    """
+
+    rows: int
+    mark: str
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a collection or mart shows in a target.
+
+    Attributes:
+        name: The collection or mart.
+        target: Name of the target.
+        run_id: The run it is from.
+        cluster_time: The moment it shows.
+        finished: False while ClickHouse still has to follow what PostgreSQL committed.
+        marked: Whether the target's own table tells its run, too; one of an older version may not.
+        source: What it was copied from; None of marts, and of what a version has published that did not note it.
+        held: What each of its tables held, by name; nothing where that has still to be counted.
+    """
+
+    name: str
+    target: str
+    run_id: str
+    cluster_time: Timestamp
+    finished: bool
+    marked: bool = False
+    source: Source | None = None
+    held: Mapping[str, Held] = field(default_factory=dict)
+
+
+def enter_publication(
+    postgres: Postgres, run_id: str, names: Iterable[str], targets: Iterable[str], *, moment_stays: bool = False
+) -> None:
+    """Enter what a run publishes; in targets other than PostgreSQL it is an intent until :func:`finish`.
+
+    Args:
+        postgres: Where the books are.
+        run_id: The run.
+        names: The collections or marts.
+        targets: Names of the targets.
+        moment_stays: Whether it puts part of what is shown right: then the moment that is shown is what it was.
+    """
+    moment = "published" if moment_stays else "excluded"
+    for name in names:
+        for target in targets:
+            postgres.execute(
+                "INSERT INTO etl.published SELECT $2::text, $3::text, run_id, cluster_time, cluster_time_at, "
+                "CASE WHEN $3::text = 'postgres' THEN now() END FROM etl.runs WHERE run_id = $1::text "
+                "ON CONFLICT (collection, target) DO UPDATE SET run_id = excluded.run_id, "
+                f"cluster_time = {moment}.cluster_time, cluster_time_at = {moment}.cluster_time_at, "
+                "published_at = excluded.published_at",
+                parameters=(run_id, name, target),
+            )
+    postgres.execute(
+        "UPDATE etl.runs SET status = 'published', finished_at = now() WHERE run_id = $1::text", parameters=(run_id,)
+    )
+
+
+def enter_source(postgres: Postgres, name: str, targets: Iterable[str], source: Source) -> None:
+    """Enter what a published collection was copied from."""
+    for target in targets:
+        postgres.execute(
+            "UPDATE etl.published SET source = $3::text::jsonb WHERE collection = $1::text AND target = $2::text",
+            parameters=(name, target, orjson.dumps(source.as_json()).decode()),
+        )
+
+
+def enter_held(postgres: Postgres, name: str, target: str, held: Mapping[str, Held]) -> None:
+    """Enter what the tables of a published collection or mart hold; nothing if that has to be counted anew."""
+    told = orjson.dumps({table: asdict(one) for table, one in held.items()}).decode() if held else None
+    postgres.execute(
+        "UPDATE etl.published SET tables = $3::text::jsonb WHERE collection = $1::text AND target = $2::text",
+        parameters=(name, target, told),
+    )
+
+
+def advance(postgres: Postgres, shown: Iterable[Publication], cluster_time: Timestamp) -> None:
+    """Enter that collections of which nothing was changed show a later moment as well.
+
+    Args:
+        postgres: Where the books are.
+        shown: What was looked at. What was published anew since is left alone, and so is a target that still has to
+            follow an earlier publish.
+        cluster_time: The moment.
+    """
+    for one in shown:
+        postgres.execute(
+            "UPDATE etl.published SET cluster_time = $4::bigint, cluster_time_at = to_timestamp($5::bigint) "
+            "WHERE collection = $1::text AND target = $2::text AND run_id = $3::text AND cluster_time < $4::bigint "
+            "AND published_at IS NOT NULL",
+            parameters=(one.name, one.target, one.run_id, as_number(cluster_time), cluster_time.time),
+        )
+
+
+def finish(postgres: Postgres, run_id: str, name: str, target: str) -> None:
+    """Enter that a target has followed the publish of a collection or mart."""
+    postgres.execute(
+        "UPDATE etl.published SET published_at = now(), marked = true "
+        "WHERE run_id = $1::text AND collection = $2::text AND target = $3::text",
+        parameters=(run_id, name, target),
+    )
+
+
+def publications(postgres: Postgres) -> list[Publication]:
+    """Return what every collection and mart shows, in each target."""
+    # Where only the books are looked at, they may be of a version that lacks these columns.
+    query = (
+        "SELECT collection, target, run_id, cluster_time, published_at IS NOT NULL, marked IS TRUE, "
+        "to_jsonb(published) ->> 'source', to_jsonb(published) ->> 'tables' FROM etl.published ORDER BY 1, 2 DESC"
+    )
+    return [
+        Publication(name, target, run, as_timestamp(at), done, marked, _source(source), _held(tables))
+        for name, target, run, at, done, marked, source, tables in postgres.rows(query)
+    ]
+
+
+def _held(values: str | None) -> dict[str, Held]:
+    return {table: Held(**one) for table, one in orjson.loads(values).items()} if values else {}
+
+
+def _source(values: str | None) -> Source | None:
+    return Source.from_json(orjson.loads(values)) if values else None

@@ -1,0 +1,111 @@
+"""The tables of the books."""
+
+import re
+from hashlib import md5
+
+from pipeline.control.locks import lock_publishing
+from pipeline.stores.postgres.store import Postgres
+
+_QUARANTINE = (
+    "collection text NOT NULL, id_hash bytea NOT NULL, _id text NOT NULL, bson bytea NOT NULL, reasons jsonb NOT NULL"
+)
+_TABLES = (
+    "CREATE SCHEMA IF NOT EXISTS etl",
+    "CREATE TABLE IF NOT EXISTS etl.runs ("
+    "run_id text PRIMARY KEY, kind text NOT NULL, status text NOT NULL, cluster_time bigint NOT NULL, "
+    "cluster_time_at timestamptz NOT NULL, targets text[] NOT NULL, single_process boolean NOT NULL, "
+    "started_at timestamptz NOT NULL DEFAULT now(), finished_at timestamptz, message text, plan jsonb)",
+    "CREATE TABLE IF NOT EXISTS etl.ledger ("
+    "run_id text NOT NULL REFERENCES etl.runs, collection text NOT NULL, partition bigint NOT NULL, "
+    "target text NOT NULL, source bigint, loaded bigint, quarantined bigint, bytes bigint, seconds double precision, "
+    "loaded_at timestamptz, PRIMARY KEY (run_id, collection, partition, target))",
+    "CREATE TABLE IF NOT EXISTS etl.published ("
+    "collection text NOT NULL, target text NOT NULL, run_id text NOT NULL REFERENCES etl.runs, "
+    "cluster_time bigint NOT NULL, cluster_time_at timestamptz NOT NULL, published_at timestamptz, "
+    "PRIMARY KEY (collection, target))",
+    f"CREATE TABLE IF NOT EXISTS etl.quarantine ({_QUARANTINE}, run_id text NOT NULL REFERENCES etl.runs, "
+    "first_seen_at timestamptz NOT NULL, resolved_at timestamptz, PRIMARY KEY (collection, id_hash))",
+    f"CREATE TABLE IF NOT EXISTS etl.refused (run_id text NOT NULL, partition bigint NOT NULL, {_QUARANTINE})",
+    "CREATE TABLE IF NOT EXISTS etl.touched (run_id text NOT NULL, collection text NOT NULL, place bigint NOT NULL, "
+    "id_hash bytea NOT NULL, element bytea NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS touched_by_place ON etl.touched (run_id, collection, place)",
+    "CREATE TABLE IF NOT EXISTS etl.drift ("
+    "run_id text NOT NULL REFERENCES etl.runs, collection text NOT NULL, partition bigint NOT NULL, "
+    "path text NOT NULL, kind text NOT NULL, value text, count bigint NOT NULL, first_id text NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS drift_by_run ON etl.drift (run_id)",
+    "CREATE TABLE IF NOT EXISTS etl.receipts ("
+    "run_id text NOT NULL REFERENCES etl.runs, stage text NOT NULL, seconds double precision NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS receipts_by_run ON etl.receipts (run_id)",
+    "CREATE TABLE IF NOT EXISTS etl.columns ("
+    "target text NOT NULL, schema_name text NOT NULL, root text NOT NULL, table_name text NOT NULL, "
+    "column_name text NOT NULL, PRIMARY KEY (target, schema_name, table_name, column_name))",
+    "COMMENT ON TABLE etl.runs IS 'One row per run; cluster_time is the moment it read, as seconds * 2^32 + ordinal.'",
+    "COMMENT ON TABLE etl.ledger IS 'Per run, collection, partition and target: "
+    "source (counted by MongoDB) = loaded (counted in the store) + quarantined.'",
+    "COMMENT ON TABLE etl.published IS 'Which run, and so which moment, each collection or mart shows in each target; "
+    "published_at is null until ClickHouse has followed PostgreSQL.'",
+    "COMMENT ON TABLE etl.columns IS 'Which columns of published tables contracts have made; others are left alone.'",
+    "COMMENT ON TABLE etl.refused IS 'What running runs have refused so far.'",
+    "COMMENT ON TABLE etl.touched IS 'Which documents running runs have found changed: the BSON element of each _id.'",
+    "COMMENT ON TABLE etl.receipts IS 'How long each stage of a run was at work, in seconds; stages overlap.'",
+    "COMMENT ON TABLE etl.drift IS 'In what the documents of a run went beyond their contracts.'",
+    "COMMENT ON TABLE etl.quarantine IS 'Documents that were refused, whole, with every reason; "
+    "resolved_at is null as long as they are refused; what is gone from MongoDB is deleted here too.'",
+)
+# To replace a view locks its readers out, so it is created once.
+_CHECKPOINTS = (
+    "CREATE VIEW etl.checkpoints AS SELECT p.collection, p.target, p.cluster_time, p.cluster_time_at, p.run_id "
+    "FROM etl.published p JOIN etl.runs USING (run_id) WHERE kind <> 'marts'",
+    "COMMENT ON VIEW etl.checkpoints IS 'From which moment on the changes of each collection are followed.'",
+)
+# Columns that the tables of an older version lack.
+_ADDED = (
+    ("etl.ledger", "loaded_at", "timestamptz"),
+    ("etl.published", "marked", "boolean"),
+    ("etl.published", "source", "jsonb"),  # null of marts, and of what an older version has published
+    ("etl.published", "tables", "jsonb"),  # null where the rows have still to be counted
+)
+# Indexes that they lack; CREATE INDEX IF NOT EXISTS would wait for all who write to the table.
+_INDEXED = (
+    ("etl", "quarantine_by_run", "etl.quarantine (run_id)"),  # or to remove a run would read all of it
+    ("etl", "runs_by_kind", "etl.runs (kind, started_at, run_id)"),
+    ("etl", "runs_at_work", "etl.runs (run_id) WHERE status = 'running'"),
+)
+
+
+_NAMES = ["checkpoints", *re.findall(r"TABLE IF NOT EXISTS etl\.(\w+)", " ".join(_TABLES))]
+_HASH = md5(repr((_TABLES, _CHECKPOINTS, _ADDED, _INDEXED)).encode(), usedforsecurity=False).hexdigest()
+_LAYOUT = f"The books of the pipeline; their layout is {_HASH}."
+
+
+def prepare(postgres: Postgres) -> None:
+    """Create the books if they do not exist; those of this version tell so themselves, and are left alone."""
+    with postgres.transaction():
+        if _is_there(postgres):
+            return
+        # Two commands may come here at once, and CREATE ... IF NOT EXISTS is no protection against that.
+        lock_publishing(postgres)
+        postgres.execute(*_TABLES)
+        if not postgres.rows("SELECT to_regclass('etl.checkpoints') IS NOT NULL")[0][0]:
+            postgres.execute(*_CHECKPOINTS)
+        for table, column, kind in _ADDED:
+            if not _has(postgres, table, column):  # ADD COLUMN IF NOT EXISTS would wait for all who use the table
+                postgres.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+        for schema, index, columns in _INDEXED:
+            if not postgres.rows("SELECT to_regclass($1::text) IS NOT NULL", f"{schema}.{index}")[0][0]:
+                postgres.execute(f"CREATE INDEX {index} ON {columns}")
+        postgres.execute(f"COMMENT ON SCHEMA etl IS '{_LAYOUT}'")
+
+
+def _is_there(postgres: Postgres) -> bool:
+    """Tell whether the books are as this version makes them; a table that somebody has dropped is made again."""
+    query = (
+        "SELECT obj_description(to_regnamespace('etl'), 'pg_namespace'), (SELECT count(*) FROM pg_class "
+        "WHERE relnamespace = to_regnamespace('etl') AND relname = ANY (string_to_array($1::text, ',')))"
+    )
+    return postgres.rows(query, ",".join(_NAMES)) == [(_LAYOUT, len(_NAMES))]
+
+
+def _has(postgres: Postgres, table: str, column: str) -> bool:
+    query = "SELECT count(*) FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname = $2::text"
+    return bool(postgres.rows(query, table, column)[0][0])

@@ -1,0 +1,1 @@
+"""Development servers from wheels: MongoDB, PostgreSQL and ClickHouse without Docker or root."""

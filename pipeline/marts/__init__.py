@@ -1,0 +1,1 @@
+"""Marts: computed in Polars, in pieces that fit into memory, and published."""

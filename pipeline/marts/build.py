@@ -1,0 +1,405 @@
+"""Marts: computed in Polars from the published replica, all at its moment, and published to both stores together.
+
+:func:`build` does it in one go. Its steps, :func:`open_run`, :func:`load` and :func:`publish`, are calls of their own,
+so that another process or another machine can do one of them, and do it again.
+"""
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+from bson import Timestamp
+from polars.io.plugins import register_io_source
+
+from contracts.schema.entity import ID, ContractError, Table
+from contracts.schema.frame import pandera_schema
+from contracts.schema.mart import Mart
+from contracts.schema.registry import marts
+from pipeline import control as books
+from pipeline.connections import TARGETS, Connections
+from pipeline.control import Publication, as_number
+from pipeline.errors import BooksOpenError, DataError, SnapshotError, UsageError
+from pipeline.marts.spill import Spill, Spilled, bucket_of, has_columns, spilling
+from pipeline.runs import publish as publishing
+from pipeline.runs.lost_tables import lost, refuse
+from pipeline.runs.publish import MARTS, REPLICA, attended, finish_what_was_cut_short, refuse_stuck, running
+from pipeline.runs.resume import retried
+from pipeline.runtime.memory import give_back
+from pipeline.stores.base import Staging
+from transforms.marts import compute, in_order, sources
+
+Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class MartRun:
+    """Some marts, from the moment that they show to their publish.
+
+    Attributes:
+        id: Its name in the books.
+        cluster_time: The moment of the replica that they show.
+        source: Name of the store that the replica is read from.
+        shows: The run that each collection shows there, of those that the marts read.
+        marts: Their names, each after those that it reads.
+        targets: Names of the stores that they are written to.
+    """
+
+    id: str
+    cluster_time: Timestamp
+    source: str
+    shows: dict[str, str]
+    marts: tuple[str, ...]
+    targets: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values, to hand to another process."""
+        moment = [self.cluster_time.time, self.cluster_time.inc]
+        return asdict(self) | {"cluster_time": moment, "marts": list(self.marts), "targets": list(self.targets)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "MartRun":
+        """Return the run that :meth:`as_json` described."""
+        given = {"marts": tuple(values["marts"]), "targets": tuple(values["targets"])}
+        return cls(values["id"], Timestamp(*values["cluster_time"]), values["source"], values["shows"], **given)
+
+
+@dataclass(frozen=True)
+class BuiltMart:
+    """A mart that was published.
+
+    Attributes:
+        name: Its name.
+        rows: How many rows it has.
+        seconds: How long it took to read its sources, to compute and to load it.
+        cluster_time: The moment that it shows.
+    """
+
+    name: str
+    rows: int
+    seconds: float
+    cluster_time: Timestamp
+
+
+def build(
+    connections: Connections,
+    names: Iterable[str] = (),
+    targets: Iterable[str] = TARGETS,
+    progress: Progress = lambda name, rows: None,
+) -> list[BuiltMart]:
+    """Compute marts, and those that they read, and publish them together.
+
+    Args:
+        connections: The open connections.
+        names: The marts; all if none is named.
+        targets: Names of the stores that they are written to.
+        progress: Is told each mart that is computed, and its rows.
+
+    Raises:
+        UsageError: There is no such mart, or its sources are not replicated or show different moments.
+        DataError: A mart breaks its contract; nothing was published.
+    """
+    finish_what_was_cut_short(connections, connections.named(targets))
+    run = open_run(connections, names, targets)
+    with running(connections, run.id, run.targets):
+        load(connections, run, run.marts, progress)
+        return publish(connections, run)
+
+
+def open_run(
+    connections: Connections,
+    names: Iterable[str] = (),
+    targets: Iterable[str] = TARGETS,
+    *,
+    single_process: bool = True,
+) -> MartRun:
+    """Choose the moment that all sources of the marts show, and create the staging areas.
+
+    Args:
+        connections: The open connections.
+        names: The marts, to which those that they read are added; all if none is named.
+        targets: Names of the stores that they are written to.
+        single_process: Whether this process does all of the run; if it dies, so does the run.
+
+    Raises:
+        UsageError: There is no such mart, or its sources are not replicated or show different moments.
+        DataError: A source was emptied, or its table is gone.
+    """
+    wanted = _with_their_marts(names)
+    source, moment, shows = _sources_at_one_moment(connections, wanted)
+    refuse(lost(connections, shows, [source]))
+    postgres, chosen = connections.postgres, connections.named(targets)
+    with postgres.transaction():
+        run_id = books.open_run(postgres, MARTS, moment, chosen, single_process=single_process)
+        plan = [{"collection": mart.name, "number": number} for number, mart in enumerate(wanted)]
+        books.plan(postgres, run_id, plan, chosen)
+    run = MartRun(run_id, moment, source, shows, tuple(mart.name for mart in wanted), chosen)
+    publishing.open_staging(connections, _staging_of(run), chosen)
+    return run
+
+
+@retried
+@attended
+def load(
+    connections: Connections, run: MartRun, names: Iterable[str], progress: Progress = lambda name, rows: None
+) -> None:
+    """Compute some marts of a run and load them into staging; those that are loaded already are left alone.
+
+    A mart that they read and that is not among them is computed as well, and not loaded: so each mart may be the work
+    of another process, in any order. It comes out the same, for what the marts sum up are integers.
+
+    Args:
+        connections: The open connections.
+        run: An open run.
+        names: Names of marts of the run.
+        progress: Is told each mart that is loaded, and its rows.
+
+    Raises:
+        DataError: A mart breaks its contract.
+        SnapshotError: The replica shows another moment meanwhile.
+    """
+    numbers = {name: number for number, name in enumerate(run.marts) if name in set(names)}
+    left = [name for name, number in numbers.items() if not books.is_loaded(connections.postgres, run.id, number)]
+    if not left:
+        return
+    wanted, started = _with_their_marts(left), time.monotonic()
+    with spilling(connections.memory) as spill:
+        read = _tables_read(connections, wanted)
+        _spill(connections, run, read, spill)
+        for mart in wanted:
+            pieces = _computed(mart, spill, read.get(mart.name))
+            if mart.name in left:
+                rows = _load(connections, run, mart, numbers[mart.name], pieces, started)
+                progress(mart.name, rows)
+                started = time.monotonic()
+            else:
+                deque(pieces, maxlen=0)
+
+
+@retried
+@attended
+def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
+    """Publish all marts of a run together; doing it again does nothing.
+
+    Raises:
+        BooksOpenError: A mart is not loaded, or not with all of its rows; nothing was published.
+    """
+    postgres, staging = connections.postgres, _staging_of(run)
+    if not books.is_published(postgres, run.id):
+        publishing.prepare(connections, staging, run.targets)
+    with postgres.transaction():
+        books.lock_publishing(postgres)
+        if not books.is_published(postgres, run.id):
+            _prove(connections, run)
+            publishing.publish(connections, staging, run.marts, run.targets)
+    refuse_stuck(finish_what_was_cut_short(connections, run.targets), run.marts)
+    rows = {account.collection: account.source for account in books.accounts(postgres, run.id)}
+    seconds = books.seconds(postgres, run.id)
+    return [BuiltMart(name, rows[name], seconds[name], run.cluster_time) for name in run.marts]
+
+
+def _staging_of(run: MartRun) -> Staging:
+    known = marts()
+    return Staging(run.id, MARTS, tuple(known[name].table for name in run.marts), as_number(run.cluster_time))
+
+
+def _with_their_marts(names: Iterable[str]) -> list[Mart]:
+    """Return the named marts and the marts that they read, each after those."""
+    known = marts()
+    wanted: dict[str, None] = {}
+    queue = list(names) or list(known)
+    while queue:
+        name = queue.pop()
+        if name not in known:
+            raise UsageError(f"there is no mart {name!r}; there are {', '.join(sorted(known))}")
+        wanted[name] = None
+        queue += [source for source in sources(name) if source in known and source not in wanted]
+    return [known[name] for name in in_order(wanted)]
+
+
+def _sources_at_one_moment(connections: Connections, wanted: list[Mart]) -> tuple[str, Timestamp, dict[str, str]]:
+    """Return the store to read from, the one moment that all sources of the marts show there, and by which runs."""
+    owners = {table.name: name for name, entity in connections.entities.items() for table in entity.tables}
+    needed = {owners[table] for mart in wanted for table in sources(mart.name) if table in owners}
+    shown: dict[str, dict[str, Publication]] = {name: {} for name in TARGETS}
+    for one in books.publications(connections.postgres):
+        if one.name in needed and one.finished:
+            shown[one.target][one.name] = one
+    complete = {target: found for target, found in shown.items() if found.keys() == needed}
+    if not complete:
+        raise UsageError(
+            f"the marts need {', '.join(sorted(needed))}, which are not all replicated; run etl replicate "
+            "(--allow-missing also copies as empty what MongoDB does not have)"
+        )
+    for target, found in complete.items():
+        if len(times := {one.cluster_time for one in found.values()}) == 1:
+            return target, times.pop(), {name: one.run_id for name, one in found.items()}
+    raise UsageError(f"{', '.join(sorted(needed))} show different moments; run etl sync to bring all to one")
+
+
+def _spill(connections: Connections, run: MartRun, read: Mapping[str, Table], spill: Spill) -> None:
+    """Copy the columns of the replica that the marts read to files, so that memory need not hold them."""
+    (source,) = connections.targets([run.source])
+    for table in read.values():
+        if table.name in run.marts:
+            continue
+        with spill.adding(table) as write:
+            for batch in source.read(REPLICA, table):
+                write(pl.DataFrame(pl.from_arrow(batch)).cast(table.frame_schema), 0)
+    _refuse_another_run(connections, run)
+
+
+def _refuse_another_run(connections: Connections, run: MartRun) -> None:
+    """Refuse what was read while it was published anew, at a later moment or at the same; a moment may move on."""
+    publications = books.publications(connections.postgres)
+    shows = {one.name: one.run_id for one in publications if one.target == run.source and one.name in run.shows}
+    if shows != run.shows:
+        raise SnapshotError("the replica was published anew while the marts were reading it; run etl marts again")
+
+
+def _tables_read(connections: Connections, wanted: list[Mart]) -> dict[str, Table]:
+    """Return the tables that the marts read, with just the columns that they read, by name."""
+    known = {table.name: table for entity in connections.entities.values() for table in entity.tables}
+    known |= {mart.name: mart.table for mart in wanted}
+    read: dict[str, set[str]] = defaultdict(set)
+    for mart in wanted:
+        tables = [known[name] for name in sources(mart.name)]
+        for table, columns in (*_columns_computed_from(mart, tables), *_columns_cut_by(mart, tables, known)):
+            read[table.name] |= columns
+    return {name: known[name].only(columns) for name, columns in read.items()}
+
+
+def _columns_computed_from(mart: Mart, tables: Iterable[Table]) -> list[tuple[Table, set[str]]]:
+    """Find out which columns a mart is computed from, by computing it from nothing and looking on."""
+    read: list[tuple[Table, set[str]]] = []
+
+    def nothing(table: Table) -> pl.LazyFrame:
+        def rows(columns: list[str] | None, *_rest: object) -> Iterator[pl.DataFrame]:
+            names = table.names if columns is None else columns
+            read.append((table, set(names)))
+            yield table.frame_schema.to_frame().select(names)
+
+        return register_io_source(rows, schema=table.frame_schema)
+
+    compute(mart.name)(**{table.name: nothing(table) for table in tables}).collect()
+    return read
+
+
+def _columns_cut_by(
+    mart: Mart, tables: Iterable[Table], known: Mapping[str, Table]
+) -> Iterator[tuple[Table, set[str]]]:
+    """Yield the columns that tell which piece of a mart a row is for: its own or, for a child, its parent's."""
+    if mart.by is None:
+        return
+    columns = set(mart.by.meta.root_names())
+    for table in tables:
+        if has_columns(table.names, mart.by):
+            yield table, columns
+        elif table.parent is not None and has_columns(known[table.parent].names, mart.by):
+            yield table, {ID}
+            yield known[table.parent], {ID, *columns}
+        else:
+            raise ContractError(
+                f"{mart.name}: it is computed apart by {mart.by}, for which {table.name} has not the columns"
+            )
+
+
+def _load(
+    connections: Connections, run: MartRun, mart: Mart, number: int, pieces: Iterable[pl.DataFrame], started: float
+) -> int:
+    """Load a mart into all targets, and enter it into the books: with the commit, it is loaded.
+
+    Returns:
+        How many rows it has.
+    """
+    rows = 0
+    with connections.postgres.transaction():
+        with ExitStack() as stack:
+            places = (
+                target.loading(_staging_of(run), number, (mart.table,)) for target in connections.targets(run.targets)
+            )
+            loads = [stack.enter_context(place) for place in places]
+            for frame in pieces:
+                for load_frame in loads:
+                    load_frame(mart.table, frame)
+                rows += len(frame)
+                del frame  # or it would be in memory while the next one is computed
+        took = time.monotonic() - started
+        books.record(connections.postgres, run.id, number, source=rows, quarantined=0, size=0, seconds=took)
+    return rows
+
+
+def _prove(connections: Connections, run: MartRun) -> None:
+    """Count what each target holds in staging, and hold it against what was computed."""
+    postgres, staging = connections.postgres, _staging_of(run)
+    if missing := books.unloaded(postgres, run.id):
+        raise BooksOpenError(f"the mart {run.marts[missing[0]]} of run {run.id} was not loaded; nothing was published")
+    for table in staging.tables:
+        for target in connections.targets(run.targets):
+            books.enter_loaded(postgres, run.id, table.name, target.name, target.staged(staging, table))
+    for account in books.accounts(postgres, run.id):
+        if not account.closed:
+            raise BooksOpenError(
+                f"the mart {account.collection} has {account.source:,} rows, of which {account.target} holds "
+                f"{account.loaded:,}; nothing was published"
+            )
+
+
+def _computed(mart: Mart, spill: Spill, kept: Table | None) -> Iterator[pl.DataFrame]:
+    """Compute a mart piece by piece, and hold each against its contract.
+
+    Args:
+        mart: The mart.
+        spill: What it reads; it is kept there itself.
+        kept: The columns that other marts read, if any does.
+
+    Yields:
+        Its rows.
+    """
+    buckets, tables = spill.cut(sources(mart.name), mart.by)
+    with spill.adding(kept, _by_of_rows(mart), buckets) if kept else nullcontext() as keep:
+        for bucket in range(buckets):
+            frame = _computed_from(mart, tables, bucket)
+            if buckets > 1:
+                _refuse_rows_of_other_buckets(mart, frame, bucket, buckets)
+            if keep:
+                keep(frame, bucket)
+            yield frame
+            del frame  # or it would be in memory while the next one is computed
+            give_back()
+
+
+def _computed_from(mart: Mart, tables: Mapping[str, Spilled], bucket: int) -> pl.DataFrame:
+    """Compute what one bucket of each table gives, and hold it against the contract."""
+    from pandera.errors import SchemaErrors  # heavy, as in contracts.schema.frame
+
+    frame = compute(mart.name)(**{name: one.lazy(bucket) for name, one in tables.items()}).collect(engine="streaming")
+    try:
+        pandera_schema(mart.table).validate(frame, lazy=True)
+    except SchemaErrors as error:
+        first = error.failure_cases.row(0, named=True)
+        raise DataError(
+            f"the mart {mart.name} breaks its contract in {len(error.failure_cases):,} places, first the rule "
+            f"{first['check']!r} of {first['column']!r} by {str(first['failure_case'])[:200]!r}; nothing was published"
+        ) from None
+    return frame
+
+
+def _by_of_rows(mart: Mart) -> pl.Expr | None:
+    """Return what a mart is computed apart by, as its own rows have it."""
+    return None if mart.by is None else pl.col(mart.by.meta.output_name())
+
+
+def _refuse_rows_of_other_buckets(mart: Mart, frame: pl.DataFrame, bucket: int, buckets: int) -> None:
+    """Refuse what shows that a mart can't be computed apart as its contract says: its keys might come out twice."""
+    by = _by_of_rows(mart)
+    assert by is not None
+    astray = frame.filter(bucket_of(by, buckets) != bucket)
+    if not astray.is_empty():
+        raise DataError(
+            f"the mart {mart.name} can't be computed apart by {mart.by}: a row with {astray.select(by).item(0, 0)!r} "
+            "comes from rows with another value; nothing was published"
+        )

@@ -1,0 +1,1 @@
+"""The use cases of the copy: replicate, sync, repair, verify."""

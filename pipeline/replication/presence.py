@@ -1,0 +1,95 @@
+"""What is not there: collections that MongoDB lacks, or that are no plain ones and so can't be copied."""
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from pipeline import control as books
+from pipeline.connections import Connections
+from pipeline.control import Publication
+from pipeline.errors import UsageError
+from pipeline.runs.publish import REPLICA
+from pipeline.stores.source import Source
+
+log = logging.getLogger(__name__)
+
+
+def special(connections: Connections, names: Iterable[str], *, named: bool) -> dict[str, UsageError]:
+    """Return why some collections can't be copied: views, time series and capped collections; the others can.
+
+    Args:
+        connections: The open connections.
+        names: Names of the collections.
+        named: Whether the user has named them; then one that can't be copied is an error, and not a warning.
+
+    Raises:
+        UsageError: A named collection can't be copied.
+    """
+    listed, where = connections.mongo.listed(), connections.mongo.database.name
+    found = {
+        name: UsageError(
+            f"{name} is {listed[name].special} in the MongoDB database {where!r}, whose changes can't be followed, so "
+            "it can't be copied"
+        )
+        for name in names
+        if name in listed and listed[name].special
+    }
+    for error in found.values():
+        if named:
+            raise UsageError(f"{error}; nothing was done; name the other collections alone")
+        log.warning("%s; it was left out", error)
+    return found
+
+
+def to_be_copied(
+    connections: Connections,
+    found: Mapping[str, Source],
+    targets: Iterable[str],
+    *,
+    named: bool,
+    allow_missing: bool,
+) -> list[str]:
+    """Return which collections a full copy copies: those that are there, and as empty what is absent on purpose.
+
+    What was published as empty is published as empty again, and what was never published is left out.
+    Within the caller's transaction.
+
+    Args:
+        connections: The open connections.
+        found: Where collections are now; one that is not there has no UUID.
+        targets: Names of the targets.
+        named: Whether the user has named the collections.
+        allow_missing: Whether all that are not there are copied as empty.
+
+    Raises:
+        UsageError: A collection is not there that was named, or of which documents are published.
+    """
+    absent = [name for name, source in found.items() if not source.uuid]
+    shown = [one for one in books.publications(connections.postgres) if one.name in absent and one.target in targets]
+    if not allow_missing:
+        _refuse_absent(connections, absent if named else [one.name for one in shown if _holds(connections, one)], named)
+    published = {one.name for one in shown}
+    empty = [name for name in absent if allow_missing or name in published]
+    left_out = [name for name in absent if name not in empty]
+    for names, what in ((empty, "copied as empty"), (left_out, "left out")):
+        if names:
+            log.warning("%s: %s", _not_there(connections, names), what)
+    return [name for name in found if name not in left_out]
+
+
+def _holds(connections: Connections, one: Publication) -> bool:
+    """Tell whether a document is published or in quarantine."""
+    (target,), root = connections.targets([one.target]), connections.entities[one.name].root
+    return target.count_published(REPLICA, root, 1) > 0 or bool(books.quarantined(connections.postgres, one.name))
+
+
+def _refuse_absent(connections: Connections, names: Iterable[str], named: bool) -> None:
+    if absent := list(dict.fromkeys(names)):
+        raise UsageError(
+            f"{_not_there(connections, absent)}{'' if named else ', but their documents are published'}; nothing was "
+            "copied; set ETL_MONGO_DATABASE or the contract right, bring back what was dropped or renamed, or copy it "
+            "as empty on purpose by --allow-missing"
+        )
+
+
+def _not_there(connections: Connections, names: Iterable[str]) -> str:
+    return f"not in the MongoDB database {connections.mongo.database.name!r}: {', '.join(names)}"

@@ -1,0 +1,237 @@
+"""Changes to part of what is published, at the moment that it shows: refused documents retried, broken rows mended."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import sha256
+from time import monotonic
+
+import polars as pl
+from bson import Timestamp
+
+from contracts.schema.entity import ID, Entity
+from pipeline import control as books
+from pipeline.connections import Connections
+from pipeline.control import Publication, as_number, quarantine
+from pipeline.errors import BooksOpenError, UsageError
+from pipeline.replication.replicate import in_chunks
+from pipeline.replication.sources import refuse_elsewhere
+from pipeline.replication.verify import BROKEN, Comparison
+from pipeline.runs.lost_tables import lost, refuse
+from pipeline.runs.publish import (
+    REPLICA,
+    finish_what_was_cut_short,
+    prepare,
+    publish,
+    published_in,
+    refuse_another_run,
+    refuse_other_columns,
+    refuse_stuck,
+    running,
+    stage,
+)
+from pipeline.runs.reconcile import prove_list
+from pipeline.runs.shrinking import refuse_loss
+from pipeline.stores.base import Staging
+from transforms.bson.identity import decoded_id
+from transforms.ingest.slow_path import careful
+from transforms.oracle.expected import source_ids, stored_ids
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What became of a collection's refused documents.
+
+    Attributes:
+        collection: Name of the collection.
+        retried: How many there were.
+        loaded: How many of them are in the stores now.
+        refused: How many are refused still.
+        changed: How many of the refused have been changed or deleted in MongoDB since; the next sync sees that.
+    """
+
+    collection: str
+    retried: int
+    loaded: int
+    refused: int
+    changed: int
+
+
+@dataclass(frozen=True)
+class _Amendment:
+    """What is to be done to one collection.
+
+    Attributes:
+        kind: ``replay`` or ``repair``.
+        entity: The collection's contract.
+        moment: The moment that the documents were read at.
+        shows: The run that each store showed then.
+        documents: How many documents there are.
+        raws: The documents as they must be; a retry may bring more than memory holds.
+        ids: The ``_id``s that are spoken for, as the stores have them: those without a document are deleted.
+    """
+
+    kind: str
+    entity: Entity
+    moment: Timestamp
+    shows: dict[str, str]
+    documents: int
+    raws: Iterable[bytes]
+    ids: pl.Series
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the stores."""
+        return tuple(self.shows)
+
+
+def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Replayed]:
+    """Retry refused documents, as they were at the published moment, under the contracts of today.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections; all if none is named.
+
+    Raises:
+        UsageError: A collection was copied from another server or database, or a contract declares other columns,
+            or of other types, than are published.
+        SnapshotError: A collection was published anew meanwhile; nothing of it was changed.
+        DataError: A published table or its view is missing.
+    """
+    entities = connections.chosen(collections)
+    stores = published_in(connections, [entity.collection for entity in entities])
+    stuck, found = finish_what_was_cut_short(connections, stores), []
+    refuse_elsewhere(connections, [entity.collection for entity in entities])
+    refuse(lost(connections, [entity.collection for entity in entities], rows=False))
+    for entity in entities:
+        # First of all: whatever changes the quarantine from here on publishes something, and that is noticed.
+        published = _published(connections, entity)
+        if number := quarantine.size(connections.postgres, entity.collection):
+            refuse_stuck(stuck, [entity.collection])
+            moment = _one_moment(connections, entity, published)
+            shows = {one.target: one.run_id for one in published}
+            series = stored_ids(_refused(connections, entity), entity)
+            retried = _refused(connections, entity)
+            run_id = _amend(connections, _Amendment("replay", entity, moment, shows, number, retried, series))
+            found.append(_replayed(connections, entity, run_id))
+    return found
+
+
+def repair(connections: Connections, found: Iterable[Comparison]) -> list[Comparison]:
+    """Read again the documents that a verification found broken, at its moment, and put their rows right.
+
+    Args:
+        connections: The open connections.
+        found: What the verification found.
+
+    Returns:
+        The comparisons that were repaired; verify again to prove it.
+
+    Raises:
+        UsageError: So much is broken that a full copy is the better repair, or it was copied from another server.
+        ShrinkError: More of what is published would be gone than the settings allow.
+        QuarantineLimitError: More of it would be refused than they allow.
+        SnapshotError: A collection was published anew since it was verified; nothing of it was changed.
+        DataError: A published table or its view is missing.
+    """
+    broken = [one for one in found if one.broken]
+    refuse_elsewhere(connections, {one.collection for one in broken}, {one.target for one in broken})
+    refuse(lost(connections, {one.collection for one in broken}, {one.target for one in broken}, rows=False))
+    for one in broken:
+        entity = connections.entities[one.collection]
+        if len(one.broken) >= BROKEN:
+            raise UsageError(f"{BROKEN:,} or more documents of {one.collection} are broken; run etl replicate instead")
+        refuse_other_columns(connections, entity, [one.target])
+        values, wanted = source_ids(one.broken, entity), set(one.broken)
+        refused = books.quarantined(connections.postgres, entity.collection)
+        # By a collation of its own a collection may answer with another document than was asked for, and so twice.
+        raws = dict.fromkeys(connections.mongo.documents(entity.collection, values, one.cluster_time))
+        read = [raw for raw in raws if not wanted.isdisjoint(stored_ids([raw], entity))]
+        lawful = [raw for raw in read if sha256(raw).digest() not in refused]
+        ids = pl.Series(ID, one.broken, entity.id_kind.frame)
+        shows = {one.target: one.run_id}
+        _amend(connections, _Amendment("repair", entity, one.cluster_time, shows, len(lawful), lawful, ids))
+    return broken
+
+
+def _amend(connections: Connections, what: _Amendment) -> str:
+    """Stage some documents, prove the books over them, apply them to what is published, and return the run's id."""
+    postgres, entity = connections.postgres, what.entity
+    with postgres.transaction():
+        run_id = books.open_run(postgres, what.kind, what.moment, what.targets, single_process=True)
+    staging = Staging(run_id, REPLICA, entity.tables, as_number(what.moment), whole=False)
+    with running(connections, run_id, what.targets):
+        with postgres.transaction():
+            _stage(connections, what, staging)
+        prepare(connections, staging, what.targets)
+        with postgres.transaction():
+            books.lock_publishing(postgres)
+            refuse_another_run(connections, entity.collection, what.shows)
+            for target in connections.targets(what.targets):
+                books.enter_loaded(
+                    postgres, run_id, entity.collection, target.name, target.staged(staging, entity.root)
+                )
+            for account in books.accounts(postgres, run_id):
+                if not account.closed:
+                    raise BooksOpenError(f"the books of {entity.collection} in {account.target} are open: {account}")
+            prove_list(connections, staging, entity, what.targets, what.ids.n_unique())
+            refuse_loss(connections, staging, way_on=f"run etl replicate {entity.collection} with")
+            # A replay speaks for all that was refused; a repair does not touch what it did not read.
+            books.settle_quarantine(postgres, run_id, [entity.collection] if what.kind == "replay" else [])
+            publish(connections, staging, [entity.collection], what.targets, amends=True)
+    refuse_stuck(finish_what_was_cut_short(connections, what.targets), [entity.collection])
+    return run_id
+
+
+def _stage(connections: Connections, what: _Amendment, staging: Staging) -> None:
+    postgres, entity, started = connections.postgres, what.entity, monotonic()
+    quarantined, size = 0, 0
+    books.plan(postgres, staging.run_id, [{"collection": entity.collection, "number": 0}], what.targets)
+    with ExitStack() as stack:
+        loaders = []
+        stage(connections, staging, what.targets)
+        for target in connections.targets(what.targets):
+            target.enlist(staging, entity.root, what.ids)
+            loaders.append(stack.enter_context(target.loading(staging, 0, entity.tables)))
+        for raws in in_chunks(what.raws, connections.memory):
+            one = careful(raws, entity, gated=False)
+            for load in loaders:
+                for table in entity.tables:
+                    load(table, one.frames[table.name])
+            books.refuse(postgres, staging.run_id, entity.collection, 0, one.refused)
+            quarantined, size = quarantined + len(one.refused), size + one.size
+    seconds = monotonic() - started
+    books.record(
+        postgres, staging.run_id, 0, source=what.documents, quarantined=quarantined, size=size, seconds=seconds
+    )
+
+
+def _published(connections: Connections, entity: Entity) -> list[Publication]:
+    """Return what a collection shows."""
+    return [one for one in books.publications(connections.postgres) if one.name == entity.collection]
+
+
+def _one_moment(connections: Connections, entity: Entity, published: Iterable[Publication]) -> Timestamp:
+    """Return the moment that a collection shows, if it is one, and if the tables are still the contract's."""
+    moments = {one.cluster_time for one in published}
+    if len(moments) != 1:
+        raise UsageError(f"{entity.collection} does not show one moment in both stores; run etl replicate")
+    refuse_other_columns(connections, entity, [one.target for one in published])
+    return moments.pop()
+
+
+def _replayed(connections: Connections, entity: Entity, run_id: str) -> Replayed:
+    account, same = books.accounts(connections.postgres, run_id)[0], 0
+    for raws in in_chunks(_refused(connections, entity, run_id), connections.memory):
+        found = {raw: value for raw in raws for value in decoded_id(raw)}
+        # One whose _id can't be decoded can't be asked for either.
+        same += len(raws) - len(found)
+        same += len(found.keys() & set(connections.mongo.documents(entity.collection, list(found.values()))))
+    refused = account.quarantined
+    return Replayed(entity.collection, account.source, account.loaded, refused, refused - same)
+
+
+def _refused(connections: Connections, entity: Entity, run_id: str | None = None) -> Iterator[bytes]:
+    """Yield the documents of a collection that are in quarantine, a few at a time; those of one run or all."""
+    found = quarantine.export(connections.postgres, [entity.collection])
+    return (one.raw for one in found if run_id in (None, one.run_id))

@@ -1,0 +1,380 @@
+"""The full copy: all collections at one cluster time, staged, proven and published together."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from contracts.schema.entity import Entity
+from pipeline import control as books
+from pipeline.connections import TARGETS, Connections
+from pipeline.control import Account
+from pipeline.errors import EtlError, SnapshotError, UsageError
+from pipeline.replication.deletions import deleted
+from pipeline.replication.duplicates import enter_duplicates
+from pipeline.replication.presence import special, to_be_copied
+from pipeline.replication.snapshot_window import outlives_history
+from pipeline.replication.sources import refuse_other_source, sources
+from pipeline.runs import publish as publishing
+from pipeline.runs.publish import attended, finish_what_was_cut_short, refuse_stuck, running
+from pipeline.runs.reconcile import allowed, counted, prove
+from pipeline.runs.resume import again, retried
+from pipeline.runs.run import Partition, Run, selected, staging_of
+from pipeline.runtime.memory import give_back
+from pipeline.runtime.prefetch import prefetched
+from pipeline.runtime.timings import Stopwatch
+from pipeline.stores.base import LoadFrame
+from pipeline.stores.selection import Ids, Range
+from pipeline.stores.source import Source
+from pipeline.text.redaction import redacted
+from transforms.bson.documents import document_of, resized
+from transforms.ingest.batch import Decoded, Digest, decoded, judged
+from transforms.ingest.drift import Drift, merged
+from transforms.ingest.slow_path import careful
+from transforms.oracle.expected import stored_ids
+
+PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
+# Measured: at work on a piece of BSON and the next ones the process takes some twenty times its size.
+PIECES = 64  # of the memory that the process may take
+PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
+CAREFUL_PIECES, CHUNK_ROWS = 128, 5_000  # of the careful lane, where Python objects and reasons take more
+log = logging.getLogger(__name__)
+Progress = Callable[[Partition, int, int], None]
+
+
+def replicate(
+    connections: Connections,
+    collections: Iterable[str] = (),
+    targets: Iterable[str] = TARGETS,
+    progress: Progress = lambda partition, source, loaded: None,
+    max_quarantined: str | None = None,
+    *,
+    new_source: bool = False,
+    allow_shrink: bool = False,
+    allow_missing: bool = False,
+) -> tuple[Run, list[Account]]:
+    """Copy collections into the targets, all at one moment, and publish them together.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections; all if none is named.
+        targets: Names of the targets.
+        progress: Is told the documents of each partition, and how many of them are through.
+        max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of all; None for any number.
+        new_source: Whether to take over what was copied from another server or database.
+        allow_shrink: Whether to take away more of what is published than the settings allow.
+        allow_missing: Whether collections that are not there are copied as empty.
+
+    Returns:
+        The run and its closed books.
+
+    Raises:
+        UsageError: What is published was copied from another server or database, or a collection is not there that
+            was named or of which documents are published, or one was named that can't be copied.
+        BooksOpenError: A document is neither loaded nor quarantined; nothing was published.
+        SnapshotError: The moment can't be read any more; nothing was published.
+    """
+    if max_quarantined is not None:
+        allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
+    targets = connections.named(targets)
+    finish_what_was_cut_short(connections, targets)
+    run = open_run(
+        connections,
+        collections,
+        targets,
+        new_source=new_source,
+        allow_shrink=allow_shrink,
+        allow_missing=allow_missing,
+    )
+    with running(connections, run.id, run.targets):
+        for partition in plan(connections, run):
+            load(connections, run, partition, progress)
+        return run, publish(connections, run, max_quarantined)
+
+
+def open_run(
+    connections: Connections,
+    collections: Iterable[str],
+    targets: Iterable[str],
+    *,
+    single_process: bool = True,
+    new_source: bool = False,
+    allow_shrink: bool = False,
+    allow_missing: bool = False,
+) -> Run:
+    """Choose the moment, remember which collections there are, and create the staging areas.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections; all if none is named.
+        targets: Names of the targets.
+        single_process: Whether this process does all of the run; if it dies, so does the run.
+        new_source: Whether to take over what was copied from another server or database.
+        allow_shrink: Whether to take away more of what is published than the settings allow.
+        allow_missing: Whether collections that are not there are copied as empty.
+
+    Raises:
+        UsageError: There is no such collection, or it can't be copied, or it was copied from elsewhere.
+    """
+    named = tuple(collections)
+    entities, names = connections.chosen(named), connections.named(targets)
+    left_out = special(connections, (entity.collection for entity in entities), named=bool(named))
+    # In this order: what is dropped after the list was made is noticed in the end, even if before the moment.
+    found = sources(connections, (entity.collection for entity in entities if entity.collection not in left_out))
+    cluster_time = again(connections, None, "to ask for the moment", connections.mongo.cluster_time)
+    if not any(one.uuid for one in found.values()) and not (named and allow_missing):
+        raise UsageError(
+            f"the MongoDB database {connections.mongo.database.name!r} has none of the collections "
+            f"{', '.join(entity.collection for entity in entities)}; set ETL_MONGO_DATABASE, or run etl generate"
+        )
+    books.prepare(connections.postgres)
+    with connections.postgres.transaction():
+        if not new_source:
+            refuse_other_source(connections, found, names)
+        copied = to_be_copied(connections, found, names, named=bool(named), allow_missing=allow_missing)
+        run_id = books.open_run(connections.postgres, "replicate", cluster_time, names, single_process=single_process)
+    uuids = {name: found[name].uuid for name in copied}
+    run = Run(run_id, cluster_time, uuids, names, new_source=new_source, allow_shrink=allow_shrink)
+    publishing.open_staging(connections, staging_of(connections, run), names)
+    return run
+
+
+@retried
+def plan(connections: Connections, run: Run) -> list[Partition]:
+    """Cut the collections of a run into partitions and open their accounts; a plan that was made already is kept."""
+    # A plan is made once: its bounds come from a sample, so a second one would be another.
+    if (kept := books.plan_of(connections.postgres, run.id)) is not None:
+        return [Partition.from_json(values) for values in kept]
+    mongo = connections.mongo
+    extents = {collection: mongo.extent(collection) for collection, uuid in run.uuids.items() if uuid}
+    size = sum(extent.size for extent in extents.values())
+    if warning := outlives_history(connections, size):
+        log.warning(redacted(warning))
+    partition_bytes = max(PARTITION_BYTES, size // PARTITIONS)
+    partitions: list[Partition] = []
+    for collection in run.uuids:
+        extent = extents.get(collection)
+        ranges = mongo.ranges(collection, extent, partition_bytes) if extent else [Range()]
+        for place, within in enumerate(ranges, start=1):
+            label = f"{collection} {place}/{len(ranges)}"
+            partitions.append(Partition(collection, len(partitions), within, label))
+    with connections.postgres.transaction():
+        books.plan(connections.postgres, run.id, [one.as_json() for one in partitions], run.targets)
+    return partitions
+
+
+@retried
+@attended
+def load(
+    connections: Connections,
+    run: Run,
+    partition: Partition,
+    progress: Progress = lambda partition, source, loaded: None,
+) -> None:
+    """Load one partition into the staging of all targets; one that is loaded already is left alone."""
+    if books.is_loaded(connections.postgres, run.id, partition.number):
+        return
+    _refuse_changed_collections(run, sources(connections, [partition.collection]))
+    watch = Stopwatch()
+    entity = connections.entities[partition.collection]
+    with watch.at("mongo"):
+        within = selected(connections, run, partition)
+        source = connections.mongo.count(partition.collection, run.cluster_time, within)
+    progress(partition, source, 0)
+    with connections.postgres.transaction(), ExitStack() as stack:
+        books.lock_partition(connections.postgres, run.id, partition.number)
+        if books.is_loaded(connections.postgres, run.id, partition.number):
+            return  # by somebody who was at it when we came
+        staging = staging_of(connections, run)
+        targets = connections.targets(run.targets)
+        loaders = {
+            target.name: stack.enter_context(target.loading(staging, partition.number, entity.tables))
+            for target in targets
+        }
+        if isinstance(within, Ids):
+            ids = stored_ids(map(document_of, within.all), entity)
+            for target in targets:
+                target.enlist(staging, entity.root, ids)
+        tally, is_heavy = _Tally(), _is_heavy(connections)
+        digests = prefetched(_digests(connections, run, entity, within, source, watch), is_heavy)
+        for one in _loaded(digests, entity, loaders, watch):
+            books.refuse(connections.postgres, run.id, partition.collection, partition.number, one.refused)
+            tally.add(one)
+            progress(partition, source, tally.documents)
+            if is_heavy(one):
+                del one
+                give_back()
+        books.record(
+            connections.postgres,
+            run.id,
+            partition.number,
+            source=source,
+            quarantined=tally.quarantined,
+            size=tally.size,
+            seconds=watch.elapsed,
+        )
+        books.enter_drift(connections.postgres, run.id, partition.collection, partition.number, tally.drift)
+        books.enter_receipt(connections.postgres, run.id, watch.seconds)
+
+
+@retried
+@attended
+def publish(connections: Connections, run: Run, max_quarantined: str | None = None) -> list[Account]:
+    """Prove the books of a run, then publish its tables; doing it again does nothing.
+
+    Args:
+        connections: The open connections.
+        run: A run whose partitions are loaded.
+        max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of all; None for any number.
+
+    Returns:
+        The closed books.
+
+    Raises:
+        BooksOpenError: A document is neither loaded nor quarantined, or a partition was not loaded.
+        QuarantineLimitError: More documents were refused than tolerated.
+        ShrinkError: More of what is published would be gone than the settings allow.
+        SnapshotError: A collection was dropped or renamed during the run, so that part of it read as empty.
+    """
+    postgres, staging, watch = connections.postgres, staging_of(connections, run), Stopwatch()
+    if not books.is_published(postgres, run.id):
+        # MongoDB counts while PostgreSQL builds keys; of a large collection both take their time.
+        with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:
+            counting = pool.submit(counted, connections, run)
+            with watch.at("keys"):
+                publishing.prepare(connections, staging, run.targets)
+            with watch.at("prove"):
+                gone = deleted(connections, run)
+    with postgres.transaction():
+        books.lock_publishing(postgres)
+        if not books.is_published(postgres, run.id):
+            with watch.at("prove"):
+                now = sources(connections, run.uuids)
+                _refuse_changed_collections(run, now)
+                if not run.new_source:  # somebody may have taken it over meanwhile
+                    refuse_other_source(connections, now, run.targets)
+                prove(connections, run, counting.result(), max_quarantined)
+            with watch.at("publish"):
+                books.settle_quarantine(postgres, run.id, run.uuids, whole=run.whole)
+                for collection, hashes in gone.items():
+                    books.forget(postgres, collection, hashes)
+                publishing.publish(connections, staging, run.uuids, run.targets, sources=now)
+            books.enter_receipt(postgres, run.id, watch.seconds)
+    refuse_stuck(finish_what_was_cut_short(connections, run.targets), run.uuids)
+    if run.whole:
+        enter_duplicates(connections, run)
+        _prune(connections)
+    return books.accounts(postgres, run.id)
+
+
+def _prune(connections: Connections) -> None:
+    """Remove from the books what is old enough; that it can't be done is no fault of what was published."""
+    try:
+        with connections.postgres.transaction():
+            books.prune(connections.postgres, connections.retention)
+    except EtlError as error:
+        log.warning("the books could not be pruned: %s", error)
+
+
+@dataclass
+class _Tally:
+    """What has become of a partition's documents so far."""
+
+    documents: int = 0
+    quarantined: int = 0
+    size: int = 0
+    drift: list[Drift] = field(default_factory=list)
+
+    def add(self, one: Digest) -> None:
+        self.documents += one.documents
+        self.quarantined += len(one.refused)
+        self.size += one.size
+        self.drift = merged([*self.drift, *one.drift])
+
+
+def _digests(
+    connections: Connections, run: Run, entity: Entity, within: Range | Ids, source: int, watch: Stopwatch
+) -> Iterator[Digest]:
+    """Yield all documents of a partition, digested: first those that pass the gate, then the refused ones.
+
+    MongoDB's own count tells whether there are refused ones at all; most often there are none to look for.
+    """
+    passed = 0
+    for found in prefetched(_decoded(connections, run, entity, within, watch), _is_heavy(connections)):
+        with watch.at("transform"):
+            one = judged(found, entity)
+        del found
+        passed += one.documents
+        yield one
+        del one  # its memory is wanted for the next
+    if passed != source:
+        refused = connections.mongo.refused(entity, run.cluster_time, within)
+        for raws in prefetched(watch.timed("mongo", in_chunks(refused, connections.memory))):
+            with watch.at("careful"):
+                one = careful(raws, entity)
+            yield one
+            del one
+
+
+def _decoded(
+    connections: Connections, run: Run, entity: Entity, within: Range | Ids, watch: Stopwatch
+) -> Iterator[Decoded]:
+    """Yield the documents of a partition that pass the gate, decoded, as many at a time as memory may hold."""
+    admitted = connections.mongo.admitted(entity, run.cluster_time, within)
+    for batch in prefetched(watch.timed("mongo", resized(admitted, connections.memory // PIECES))):
+        with watch.at("decode"):
+            found = decoded(batch, entity)
+        yield found
+        del found
+
+
+def _is_heavy(connections: Connections) -> Callable[[Decoded | Digest], bool]:
+    """Return what tells whether documents are so large that the next ones must wait until they are through."""
+    most = connections.memory // PIECES
+    return lambda one: one.size > most
+
+
+def in_chunks(raws: Iterable[bytes], memory: int) -> Iterator[list[bytes]]:
+    """Yield documents for the careful lane, as many at a time as memory may hold.
+
+    Args:
+        raws: The BSON of each; a single one may have 16 MB.
+        memory: Bytes that this process may take.
+    """
+    chunk: list[bytes] = []
+    size = 0
+    for raw in raws:
+        chunk.append(raw)
+        size += len(raw)
+        if len(chunk) == CHUNK_ROWS or size >= memory // CAREFUL_PIECES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _loaded(
+    digests: Iterable[Digest], entity: Entity, loaders: Mapping[str, LoadFrame], watch: Stopwatch
+) -> Iterator[Digest]:
+    """Yield each digest when it is loaded into all targets."""
+
+    def load_frames(target: str, one: Digest) -> None:
+        with watch.at(target):
+            for table in entity.tables:
+                loaders[target](table, one.frames[table.name])
+
+    with ThreadPoolExecutor(len(loaders), thread_name_prefix="load") as pool:
+        for one in digests:
+            for loading in [pool.submit(load_frames, target, one) for target in loaders]:
+                loading.result()
+            yield one
+
+
+def _refuse_changed_collections(run: Run, now: Mapping[str, Source]) -> None:
+    for collection, source in now.items():
+        if source.uuid != run.uuids[collection]:
+            raise SnapshotError(
+                f"the collection {collection} was dropped, renamed or made again during the run, so it can't be read "
+                "as it was; nothing was published; run etl replicate again"
+            )

@@ -1,0 +1,28 @@
+"""Whether MongoDB remembers its past for as long as a copy may take."""
+
+from pipeline import control as books
+from pipeline.connections import Connections
+
+_BYTES_PER_SECOND = 10e6  # a third of what two cores were measured to copy; until there is a copy to go by
+
+
+def outlives_history(connections: Connections, size: int) -> str | None:
+    """Return a warning if a copy is likely to take longer than MongoDB can read its cluster time.
+
+    Args:
+        connections: The open connections.
+        size: Bytes of BSON that are to be copied.
+
+    Returns:
+        One sentence that tells both times and how to raise the limit; None if all is well.
+    """
+    history = connections.mongo.history()
+    rate = books.bytes_per_second(connections.postgres) or _BYTES_PER_SECOND
+    if size / rate < history.seconds:
+        return None
+    assumed = f" (its default, assumed because the limit could not be read: {history.unread})" if history.unread else ""
+    return (
+        f"the copy of {size / 1e9:,.1f} GB is likely to take {size / rate / 60:,.0f} minutes, but MongoDB can read a "
+        f"moment of the past for {history.seconds / 60:,.0f} minutes only{assumed}; raise it on every node, and the "
+        f"oplog with it: setParameter minSnapshotHistoryWindowInSeconds={int(size / rate * 2)}"
+    )

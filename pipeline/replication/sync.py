@@ -1,0 +1,279 @@
+"""The changes since: documents that were changed after the published moment, read again at a later one and published.
+
+Change streams tell which documents were touched, and nothing else is taken from them: the documents themselves are read
+at one moment, in the same way as by a full copy. So whatever happened to one in between, and in which order, it comes
+out as it is at that moment, and doing it again changes nothing.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count
+
+from bson import Timestamp
+
+from pipeline import control as books
+from pipeline.connections import Connections
+from pipeline.control import Page, Publication
+from pipeline.errors import EtlError
+from pipeline.replication.presence import special
+from pipeline.replication.replicate import Progress, load, publish
+from pipeline.replication.sources import refuse_elsewhere
+from pipeline.runs.lost_tables import lost, refuse
+from pipeline.runs.publish import (
+    finish_what_was_cut_short,
+    published_in,
+    refuse_other_columns,
+    refuse_stuck,
+    refuse_what_was_restored,
+    running,
+    shown,
+    stage,
+)
+from pipeline.runs.reconcile import allowed
+from pipeline.runs.resume import again
+from pipeline.runs.run import Partition, Places, Run, staging_of
+from pipeline.stores.postgres.store import Postgres
+
+_NOTED = 10_000  # changed documents that are noted together
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What became of a collection's changes.
+
+    Attributes:
+        collection: Name of the collection.
+        targets: Names of the stores that follow it.
+        since: The moment that they showed.
+        cluster_time: The moment that they show now.
+        changed: How many documents were changed in between.
+        loaded: How many of them are in the stores now.
+        quarantined: How many of them were refused.
+        run_id: The last run that changed something; None if nothing was changed.
+    """
+
+    collection: str
+    targets: tuple[str, ...]
+    since: Timestamp
+    cluster_time: Timestamp
+    changed: int = 0
+    loaded: int = 0
+    quarantined: int = 0
+    run_id: str | None = None
+
+    @property
+    def deleted(self) -> int:
+        """How many of the changed documents are no more."""
+        return self.changed - self.loaded - self.quarantined
+
+
+def sync(
+    connections: Connections,
+    collections: Iterable[str] = (),
+    progress: Progress = lambda partition, source, loaded: None,
+    max_quarantined: str | None = None,
+    *,
+    allow_shrink: bool = False,
+) -> list[Synced]:
+    """Bring what is published to the present moment, all collections to the same.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections; all that are published if none is named.
+        progress: Is told the documents of each partition, and how many of them are through.
+        max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of the changed; None for any number.
+        allow_shrink: Whether to take away more of what is published than the settings allow.
+
+    Returns:
+        What became of each collection.
+
+    Raises:
+        UsageError: A collection is not published, was copied from another server or database, or its contract
+            declares other columns than are published.
+        SnapshotError: MongoDB no longer knows all changes, or a collection was dropped or renamed.
+        BooksOpenError: A changed document is neither loaded nor quarantined; nothing was published.
+        QuarantineLimitError: More documents were refused than tolerated; nothing was published.
+        DataError: A table, its view or its rows are gone from a store, or ClickHouse was restored without PostgreSQL.
+        EtlError: ClickHouse could not follow an earlier publish of a collection, or MongoDB has a view, a time series
+            or a capped collection by its name by now; all others were followed.
+    """
+    found, stuck = _synced(connections, collections, progress, max_quarantined, allow_shrink=allow_shrink)
+    refuse_stuck(stuck, stuck)
+    return found
+
+
+def _synced(
+    connections: Connections,
+    collections: Iterable[str],
+    progress: Progress,
+    max_quarantined: str | None,
+    *,
+    allow_shrink: bool,
+) -> tuple[list[Synced], dict[str, EtlError]]:
+    """Follow the changes of what was asked for; of everything, what can't be followed is left out and returned."""
+    if max_quarantined is not None:
+        allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
+    asked = tuple(entity.collection for entity in connections.chosen(names)) if (names := tuple(collections)) else ()
+    stuck = finish_what_was_cut_short(connections, published_in(connections, asked or connections.entities))
+    refuse_stuck(stuck, asked)
+    groups = _groups(connections, asked, stuck)
+    stuck |= special(connections, [name for since in groups.values() for name in since], named=bool(asked))
+    groups = _groups(connections, asked, stuck)
+    refuse_what_was_restored(connections, {name for since in groups.values() for name in since})
+    # Of such a collection nothing is changed; the others are followed first.
+    gone = lost(connections, {name for since in groups.values() for name in since})
+    groups = {
+        targets: left
+        for targets, shows in groups.items()
+        if (left := {name: one for name, one in shows.items() if name not in gone})
+    }
+    # In this order, as in a full copy: what is dropped from here on is noticed in the end.
+    now = refuse_elsewhere(connections, {name for since in groups.values() for name in since})
+    moment = again(connections, None, "to ask for the moment", connections.mongo.cluster_time)
+    found: list[Synced] = []
+    for targets, shows in groups.items():
+        run = Run("", moment, {name: now[name].uuid for name in shows}, targets, whole=False, allow_shrink=allow_shrink)
+        found += _followed(connections, run, shows, progress, max_quarantined)
+    refuse(gone)
+    return sorted(found, key=lambda one: one.collection), stuck
+
+
+def follow(
+    connections: Connections,
+    collections: Iterable[str] = (),
+    rest: float = 5.0,
+    max_quarantined: str | None = None,
+    *,
+    allow_shrink: bool = False,
+) -> Iterator[list[Synced]]:
+    """Sync again and again, and yield what became of the changes each time.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections; all that are published if none is named.
+        rest: Seconds between the end of a sync and the next one.
+        max_quarantined: As for :func:`sync`, each time.
+        allow_shrink: As for :func:`sync`, each time.
+    """
+    asked = tuple(collections)
+    while True:
+        # What is stuck in ClickHouse is warned of, and followed again as soon as it can be.
+        found, _ = _synced(
+            connections, asked, lambda partition, source, loaded: None, max_quarantined, allow_shrink=allow_shrink
+        )
+        yield found
+        time.sleep(rest)
+
+
+def summed(earlier: Iterable[Synced], later: Iterable[Synced]) -> list[Synced]:
+    """Return what became of the changes over two syncs, by collection and stores."""
+    found = {(one.collection, one.targets): one for one in earlier}
+    for one in later:
+        before = found.get((one.collection, one.targets), replace(one, changed=0, loaded=0, quarantined=0))
+        found[one.collection, one.targets] = replace(
+            one,
+            since=before.since,
+            changed=before.changed + one.changed,
+            loaded=before.loaded + one.loaded,
+            quarantined=before.quarantined + one.quarantined,
+            run_id=one.run_id or before.run_id,
+        )
+    return list(found.values())
+
+
+def _groups(
+    connections: Connections, collections: Iterable[str], without: Container[str]
+) -> dict[tuple[str, ...], dict[str, list[Publication]]]:
+    """Return what each collection shows, but for some, grouped by the stores that it is published in."""
+    groups: dict[tuple[str, ...], dict[str, list[Publication]]] = defaultdict(dict)
+    with connections.postgres.transaction():
+        for name, publications in shown(connections, collections).items():
+            if name not in without:
+                groups[tuple(one.target for one in publications)][name] = publications
+    return groups
+
+
+def _followed(
+    connections: Connections, run: Run, shows: dict[str, list[Publication]], progress: Progress, limit: str | None
+) -> list[Synced]:
+    """Follow collections that are published in the same stores; where nothing was changed, no run is opened."""
+    # Where two stores show two moments it is the earlier one: to one of them some changes are no news.
+    since = {name: min(one.cluster_time for one in publications) for name, publications in shows.items()}
+    changes = connections.mongo.touched(since, run.cluster_time)
+    first = next(changes, None)
+    changed = [] if first is None else _taken_over(connections, run, since, chain([first], changes), progress, limit)
+    unchanged = shows.keys() - {one.collection for one in changed}
+    with connections.postgres.transaction():
+        looked_at = [one for name in unchanged for one in shows[name]]
+        books.advance(connections.postgres, looked_at, run.cluster_time)
+    return [*changed, *(Synced(name, run.targets, since[name], run.cluster_time) for name in unchanged)]
+
+
+def _taken_over(
+    connections: Connections,
+    wanted: Run,
+    since: dict[str, Timestamp],
+    changes: Iterable[tuple[str, bytes]],
+    progress: Progress,
+    limit: str | None,
+) -> list[Synced]:
+    """Do a run of the collections that were changed, from noting the changes to the publish."""
+    postgres, moment, targets = connections.postgres, wanted.cluster_time, wanted.targets
+    with postgres.transaction():
+        run_id = books.open_run(postgres, "sync", moment, targets, single_process=True)
+    with running(connections, run_id, targets):
+        # What is noted twice counts once, so a reading that broke off is begun anew.
+        readings = chain([changes], (connections.mongo.touched(since, moment) for _ in count()))
+        again(connections, run_id, "to note the changes", lambda: _note(postgres, run_id, next(readings)))
+        with postgres.transaction():
+            pages = books.pages(postgres, run_id)
+        run = replace(wanted, id=run_id, uuids={page.collection: wanted.uuids[page.collection] for page in pages})
+        partitions = _plan(connections, run, pages)
+        for partition in partitions:
+            load(connections, run, partition, progress)
+        accounts = {account.collection: account for account in publish(connections, run, limit)}
+    numbers = Counter[str]()
+    for page in pages:
+        numbers[page.collection] += page.ids
+    return [
+        Synced(name, targets, since[name], moment, numbers[name], one.loaded, one.quarantined, run_id)
+        for name, one in accounts.items()
+    ]
+
+
+def _note(postgres: Postgres, run_id: str, changes: Iterable[tuple[str, bytes]]) -> None:
+    for some in _distinct(changes):
+        with postgres.transaction():
+            books.touch(postgres, run_id, some)
+
+
+def _plan(connections: Connections, run: Run, pages: Sequence[Page]) -> list[Partition]:
+    """Make partitions of what was noted, open their accounts, and create the staging areas."""
+    postgres = connections.postgres
+    for collection in run.uuids:
+        refuse_other_columns(connections, connections.entities[collection], run.targets)
+    partitions = [
+        Partition(
+            page.collection, number, Places(page.after, page.upto), f"{page.collection} {number + 1}/{len(pages)}"
+        )
+        for number, page in enumerate(pages)
+    ]
+    with postgres.transaction():
+        books.lock_publishing(postgres)  # of two runs at once only one may create the schema
+        books.plan(postgres, run.id, [one.as_json() for one in partitions], run.targets)
+        stage(connections, staging_of(connections, run), run.targets)
+    return partitions
+
+
+def _distinct(changes: Iterable[tuple[str, bytes]]) -> Iterator[set[tuple[str, bytes]]]:
+    """Yield changes, many at a time; a document that is changed over and over appears once among them."""
+    found: set[tuple[str, bytes]] = set()
+    for one in changes:
+        found.add(one)
+        if len(found) == _NOTED:
+            yield found
+            found = set()
+    if found:
+        yield found

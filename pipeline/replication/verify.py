@@ -1,0 +1,350 @@
+"""Proof: MongoDB at the published moment and the stores, held against each other value by value."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import polars as pl
+from bson import Timestamp
+
+from contracts.schema.entity import ID, Entity, Table
+from pipeline import control as books
+from pipeline.connections import TARGETS, Connections
+from pipeline.control import Publication
+from pipeline.errors import SnapshotError
+from pipeline.replication.presence import special
+from pipeline.replication.sample import Sample
+from pipeline.replication.sources import refuse_elsewhere
+from pipeline.runs.lost_tables import lost, refuse
+from pipeline.runs.publish import REPLICA, finish_what_was_cut_short, published_in, shown
+from pipeline.runs.resume import again
+from pipeline.runtime.memory import give_back
+from pipeline.runtime.prefetch import prefetched
+from pipeline.stores.base import Target
+from pipeline.stores.selection import Range
+from transforms.bson.documents import document_of, documents, resized
+from transforms.bson.identity import identity
+from transforms.gc_pause import uncollected
+from transforms.oracle.compare import SHOWN, Difference, Findings, as_stored, compare
+from transforms.oracle.expected import expected_frames, stored_ids
+
+BROKEN = 10_000  # where more documents are broken, a full copy is the better repair
+TRIES = 3  # of a collection that is published anew while it is compared
+# Measured: with the documents as Python objects and both stores' rows beside them, a piece of BSON takes thirty times
+# its size, and the next one is made meanwhile.
+PIECES, CHUNK_ROWS = 128, 20_000
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Comparison:
+    """What was found of one collection in one target.
+
+    Attributes:
+        collection: Name of the collection.
+        target: Name of the target.
+        cluster_time: The moment that was compared.
+        run_id: The run that the target shows.
+        documents: Documents that the source has; of a sample about as many.
+        source: Documents of the source that were compared.
+        equal: Documents that the target holds value for value.
+        missing: Documents that the target lacks.
+        extra: Documents that the target has and the source has not.
+        different: Documents that the target holds otherwise.
+        quarantined: Documents of the source that are in quarantine, byte for byte.
+        changed_since: Documents that were changed after the published moment, which can't be read any more.
+        differences: The first differences.
+        broken: ``_id`` of the documents that are not as they must be, as the stores have it; the first ones.
+    """
+
+    collection: str
+    target: str
+    cluster_time: Timestamp
+    run_id: str
+    documents: int = 0
+    source: int = 0
+    equal: int = 0
+    missing: int = 0
+    extra: int = 0
+    different: int = 0
+    quarantined: int = 0
+    changed_since: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    broken: list[Any] = field(default_factory=list)
+
+    @property
+    def proven(self) -> bool:
+        """Whether each document is equal or quarantined, and the target has nothing else."""
+        return self.source == self.equal + self.quarantined and not (self.missing or self.extra or self.different)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Some documents that follow each other by ``_id``, and the range of ids that they and nothing else fill.
+
+    Attributes:
+        frames: The rows that the stores must hold, by table.
+        after: The range begins after this id; None at the beginning.
+        upto: The range ends with this id; None at the end.
+        source: How many documents they are.
+        size: Bytes of their BSON.
+        quarantined: How many of them are in quarantine.
+        unexpected: Ids of those that the contract has no place for and that are not in quarantine.
+        is_last: Whether the range has no end: what is left in the stores.
+    """
+
+    frames: dict[str, pl.DataFrame]
+    after: Any
+    upto: Any
+    source: int
+    size: int
+    quarantined: int
+    unexpected: list[str]
+    is_last: bool = False
+
+
+def verify(
+    connections: Connections,
+    collections: Iterable[str] = (),
+    targets: Iterable[str] = TARGETS,
+    progress: Progress = lambda collection, source, through: None,
+    sample: Sample | None = None,
+) -> list[Comparison]:
+    """Prove that the targets hold exactly what MongoDB held at the published moment.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections; all that are published if none is named.
+        targets: Names of the targets.
+        progress: Is told the documents of a collection, and how many of them are through.
+        sample: Which part of each collection is compared; None for all of it.
+
+    Returns:
+        One comparison per collection and target.
+
+    Raises:
+        DataError: A table or its view is gone from a store.
+        UsageError: Nothing of it is published, or it was copied from another server or database, or is by now a view, a
+            time series or a capped collection; where none is named those are left out.
+        SnapshotError: Neither the moment nor the changes since can be read any more, or a collection was published
+            anew each time that it was compared.
+    """
+    targets, asked = connections.named(targets), tuple(collections)
+    chosen = [entity.collection for entity in connections.chosen(asked)]
+    finish_what_was_cut_short(connections, published_in(connections, chosen) & set(targets))
+    with connections.postgres.transaction():
+        names = list(shown(connections, asked, targets))
+    left_out = special(connections, names, named=bool(asked))
+    names = [name for name in names if name not in left_out]
+    refuse_elsewhere(connections, names, targets)
+    refuse(lost(connections, names, targets, rows=False))
+    return [
+        comparison
+        for name in names
+        for comparison in again(
+            connections,
+            None,
+            f"verify {name}",
+            partial(_verify_collection, connections, connections.entities[name], targets, progress, sample),
+        )
+    ]
+
+
+def left_out(
+    connections: Connections, collections: Iterable[str], targets: Iterable[str], found: Iterable[Comparison]
+) -> list[str]:
+    """Return the published collections that a verification left out, as MongoDB has something else by their names."""
+    with connections.postgres.transaction():
+        return sorted(shown(connections, collections, targets).keys() - {one.collection for one in found})
+
+
+def _verify_collection(
+    connections: Connections, entity: Entity, targets: Sequence[str], progress: Progress, sample: Sample | None
+) -> list[Comparison]:
+    """Compare a collection in some targets; if it is published anew meanwhile, what was found is worth nothing."""
+    for _ in range(TRIES):
+        before = _publications(connections, entity)
+        groups: dict[Timestamp, list[Publication]] = defaultdict(list)
+        for one in before:
+            if one.target in targets:
+                groups[one.cluster_time].append(one)
+        is_followed = all(one.finished for group in groups.values() for one in group)
+        # Somebody has just published, and ClickHouse is following; where it can't, that is what is to be told.
+        if not is_followed and entity.collection not in finish_what_was_cut_short(connections, targets):
+            continue
+        with connections.postgres.transaction():  # ended each time, or its locks would hold up changes of tables
+            found = [
+                one for group in groups.values() for one in _compared(connections, entity, group, progress, sample)
+            ]
+        if _runs(before) == _runs(_publications(connections, entity)):
+            return found
+    raise SnapshotError(
+        f"{entity.collection} was published anew during each of {TRIES} verifications of it, so nothing can be said; "
+        f"run etl verify {entity.collection} while no sync runs"
+    )
+
+
+def _publications(connections: Connections, entity: Entity) -> list[Publication]:
+    """Return what a collection shows, in all targets: they have one quarantine."""
+    with connections.postgres.transaction():
+        return [one for one in books.publications(connections.postgres) if one.name == entity.collection]
+
+
+def _runs(publications: Iterable[Publication]) -> list[tuple[str, str, bool]]:
+    """Return the run that each target shows; its moment may move on, for as long as nothing is changed."""
+    return [(one.target, one.run_id, one.finished) for one in publications]
+
+
+def _compared(
+    connections: Connections,
+    entity: Entity,
+    published: Sequence[Publication],
+    progress: Progress,
+    sample: Sample | None,
+) -> list[Comparison]:
+    """Compare a collection with what targets hold that show one moment of it."""
+    moment, touched = _readable_moment(connections, entity, published[0].cluster_time)
+    hidden = set(stored_ids(map(document_of, touched), entity))
+    quarantine = books.quarantined(connections.postgres, entity.collection)
+    documents, wanted, ranges = _extent(connections, entity, moment, sample)
+    targets = connections.targets(one.target for one in published)
+    results = {
+        one.target: Comparison(entity.collection, one.target, moment, one.run_id, documents) for one in published
+    }
+    through, most = 0, connections.memory // PIECES
+    chunks = (
+        chunk
+        for within in ranges
+        for chunk in _chunks(_parts(_batches(connections, entity, moment, within)), entity, quarantine, touched, within)
+    )
+    with uncollected():
+        for chunk in prefetched(chunks, lambda one: one.size > most):
+            for target in targets:
+                _hold_against(target, entity, chunk, hidden, results[target.name])
+            through += chunk.source
+            progress(entity.collection, wanted, through)
+            if chunk.size > most:
+                del chunk
+                give_back()
+    for comparison in results.values():
+        comparison.changed_since = len(touched)
+    return list(results.values())
+
+
+def _extent(
+    connections: Connections, entity: Entity, moment: Timestamp, sample: Sample | None
+) -> tuple[int, int, Iterable[Range]]:
+    """Return how many documents a collection has, how many of them are compared, and in which ranges they lie."""
+    mongo, name = connections.mongo, entity.collection
+    if sample is None:
+        documents = mongo.count(name, moment, Range())
+        return documents, documents, [Range()]
+    documents = mongo.extent(name).documents  # to count them would take longer than to compare some
+    return documents, sample.size(documents), sample.ranges(mongo, name, moment, documents)
+
+
+def _batches(connections: Connections, entity: Entity, moment: Timestamp, within: Range) -> Iterator[bytes]:
+    found = connections.mongo.in_order(entity.collection, moment, within)
+    return prefetched(resized(found, connections.memory // PIECES))
+
+
+def _readable_moment(connections: Connections, entity: Entity, published: Timestamp) -> tuple[Timestamp, set[bytes]]:
+    """Return the moment to compare at, and the ``_id``s that were changed between the published one and it."""
+    mongo = connections.mongo
+    try:
+        # What was dropped reads as empty, without an error; the change stream tells whether it ever was.
+        if entity.collection in mongo.uuids():
+            next(mongo.ids(entity.collection, published, Range()), None)
+            return published, set()
+    except SnapshotError:
+        pass
+    now = mongo.cluster_time()
+    return now, {element for _, element in mongo.touched({entity.collection: published}, now)}
+
+
+def _untouched(raws: list[bytes], touched: set[bytes]) -> list[bytes]:
+    """Return the documents that don't begin with one of the ``_id``s."""
+    lengths = {len(element) for element in touched}
+    return [raw for raw in raws if not any(raw[4 : 4 + length] in touched for length in lengths)] if touched else raws
+
+
+def _chunks(
+    parts: Iterable[list[bytes]], entity: Entity, quarantine: set[bytes], touched: set[bytes], within: Range
+) -> Iterator[_Chunk]:
+    """Yield the source's documents in ranges of ``_id`` that leave no gap, not before the first and after the last.
+
+    Within a part of the collection they begin after its first document.
+    """
+    after, is_begun = None, within.lower is None
+    for raws in parts:
+        if not is_begun:
+            after, raws = _begun(raws, entity)
+            is_begun = after is not None
+            if not raws:
+                continue
+        chunk = _chunk(_untouched(raws, touched), entity, quarantine, after)
+        after = chunk.upto
+        yield chunk
+        del chunk  # its memory is wanted for the next
+    if within.upper is not None or not is_begun:  # without a beginning all rows of the stores would be left
+        return
+    nothing, _ = expected_frames((), entity)
+    yield _Chunk(nothing, after, None, source=0, size=0, quarantined=0, unexpected=[], is_last=True)
+
+
+def _begun(raws: list[bytes], entity: Entity) -> tuple[Any, list[bytes]]:
+    """Return the first ``_id`` that the stores can have, and the documents after it; None if there is no such one."""
+    for place, raw in enumerate(raws, start=1):
+        for one in stored_ids([raw], entity):
+            return one, raws[place:]
+    return None, []
+
+
+def _parts(batches: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Yield the documents of batches, some at a time."""
+    for batch in batches:
+        raws = documents(batch)
+        for start in range(0, len(raws), CHUNK_ROWS):
+            yield raws[start : start + CHUNK_ROWS]
+
+
+def _chunk(raws: list[bytes], entity: Entity, quarantine: set[bytes], after: Any) -> _Chunk:
+    # Hashing is for collections that have something in quarantine only.
+    expected = [raw for raw in raws if hashlib.sha256(raw).digest() not in quarantine] if quarantine else raws
+    frames, unexpected = expected_frames(expected, entity)
+    ids = frames[entity.root.name][ID]
+    upto = after if ids.is_empty() else ids.max()
+    named = [identity(raw)[1] for raw in unexpected]
+    return _Chunk(frames, after, upto, len(raws), sum(map(len, raws)), len(raws) - len(expected), named)
+
+
+def _hold_against(target: Target, entity: Entity, chunk: _Chunk, hidden: set[Any], result: Comparison) -> None:
+    """Compare one chunk with what a target holds in its range."""
+    findings = Findings()
+    if chunk.is_last or chunk.after != chunk.upto:  # else no id lies in the range
+        for table in entity.tables:
+            found = _without(as_stored(_read(target, table, chunk), table), hidden)
+            compare(chunk.frames[table.name], found, table, findings)
+    known = set(chunk.frames[entity.root.name][ID]) if findings.ids else set()
+    unequal = findings.ids & known
+    result.source += chunk.source
+    result.quarantined += chunk.quarantined
+    result.equal += len(chunk.frames[entity.root.name]) - len(unequal)
+    result.missing += len(findings.missing) + len(chunk.unexpected)
+    result.extra += len(findings.ids - known)
+    result.different += len(unequal - findings.missing)
+    result.broken += list(findings.ids)[: BROKEN - len(result.broken)]
+    nowhere = [Difference(one, entity.table, "*", "a row or a quarantined document", None) for one in chunk.unexpected]
+    result.differences = [*result.differences, *nowhere, *findings.first][:SHOWN]
+
+
+def _read(target: Target, table: Table, chunk: _Chunk) -> pl.DataFrame:
+    batches = [pl.DataFrame(pl.from_arrow(batch)) for batch in target.read(REPLICA, table, chunk.after, chunk.upto)]
+    return pl.concat(batches) if batches else table.frame_schema.to_frame()
+
+
+def _without(frame: pl.DataFrame, hidden: set[Any]) -> pl.DataFrame:
+    return frame.filter(~pl.col(ID).is_in(list(hidden))) if hidden else frame

@@ -1,0 +1,76 @@
+"""Whether published tables still hold what was published: a look that every sync can afford."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from pipeline import control as books
+from pipeline.connections import TARGETS, Connections
+from pipeline.control import Held, Publication
+from pipeline.errors import DataError
+from pipeline.runs.publish import REPLICA
+from pipeline.stores.base import Target
+
+
+def lost(
+    connections: Connections, names: Iterable[str], targets: Iterable[str] = TARGETS, *, rows: bool = True
+) -> dict[str, str]:
+    """Return which collections have lost a table, its view or rows, and what is to be said of them.
+
+    In a transaction of its own. What a store can tell without reading rows is compared with the books; rows are counted
+    only of a table that was written anew as a whole, and where the books don't know how many there are.
+
+    Args:
+        connections: The open connections.
+        names: Names of the collections.
+        targets: Names of the targets that count.
+        rows: Whether rows count, or tables and views alone.
+    """
+    wanted, found = set(names), dict[str, str]()
+    with connections.postgres.transaction():
+        books.lock_publishing(connections.postgres)  # while a publish goes on the books and the stores may differ
+        shows: dict[str, list[Publication]] = defaultdict(list)
+        for one in books.publications(connections.postgres):
+            if one.name in wanted and one.finished:
+                shows[one.target].append(one)
+        for target in connections.targets(name for name in connections.named(targets) if name in shows):
+            for one in shows[target.name]:
+                if what := _lost(connections, target, one, rows):
+                    found.setdefault(one.name, what)
+    return found
+
+
+def refuse(lost: Mapping[str, str]) -> None:
+    """Refuse to go on with what :func:`lost` returned, if that is anything.
+
+    Raises:
+        DataError: A collection has lost a table, its view or rows.
+    """
+    if lost:
+        raise DataError("; ".join(lost.values()))
+
+
+def _lost(connections: Connections, target: Target, one: Publication, are_rows_asked: bool) -> str | None:
+    """Return what to say of a collection that has lost something in a target; enter what the books did not know."""
+    tables, held = connections.entities[one.name].tables, dict(one.held)
+    seen = target.seen(REPLICA, tables)
+    for table in tables:
+        place, sight = f"{REPLICA}.{table.name} in {target.name}", seen.get(table.name)
+        if sight is None and held and table.name not in held:
+            continue  # never published: the contract has it anew, which those tell who compare columns
+        if sight is None:
+            return f"{place}, or what it is a view of, is missing; run etl replicate {one.name}"
+        if not are_rows_asked:
+            continue
+        known, most = held.get(table.name), sight.most
+        if known and known.mark == sight.mark and (most is None or most >= known.rows):
+            continue
+        rows = target.count(REPLICA, table)
+        if known and rows != known.rows:
+            return (
+                f"{place} has {rows:,} rows, and {known.rows:,} were published by the run {one.run_id}: somebody has "
+                f"emptied or changed it; run etl replicate {one.name}"
+            )
+        held[table.name] = Held(rows, sight.mark)
+    if held != one.held:
+        books.enter_held(connections.postgres, one.name, target.name, held)
+    return None

@@ -1,0 +1,26 @@
+"""What the books no longer have to keep is removed, so that they don't grow without end."""
+
+from pipeline import control as books
+from pipeline.connections import Connections
+from pipeline.control import Pruned
+from pipeline.runs.publish import finish_what_was_cut_short
+
+
+def prune(connections: Connections, *, dry_run: bool = False) -> list[Pruned]:
+    """Remove what the books have kept for long enough, and what runs left that ended without a word.
+
+    Args:
+        connections: The open connections, with how long what is kept.
+        dry_run: Only count what would be removed.
+
+    Returns:
+        How many rows of each table were removed, or would be.
+    """
+    postgres = connections.postgres
+    if not dry_run:
+        finish_what_was_cut_short(connections)
+    with postgres.transaction():
+        if not postgres.rows("SELECT to_regclass('etl.receipts') IS NOT NULL")[0][0]:
+            return []  # nothing was ever replicated
+        change = books.prunable if dry_run else books.prune
+        return change(postgres, connections.retention)

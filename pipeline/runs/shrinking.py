@@ -1,0 +1,114 @@
+"""How much a publish may take away before somebody has to say that this is right."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from pipeline import control as books
+from pipeline.connections import Connections
+from pipeline.control import Account
+from pipeline.errors import QuarantineLimitError, ShrinkError
+from pipeline.runs.publish import REPLICA
+from pipeline.stores.base import Staging
+from transforms.violations import shortened
+
+NAMED = 3  # reasons that a message names
+
+
+@dataclass(frozen=True)
+class _Effect:
+    """What a publish does to a collection in a target.
+
+    Attributes:
+        account: Its books in the run.
+        before: Documents that are published.
+        after: Documents that will be.
+        refused: Documents that the run refuses and that were not in quarantine before.
+    """
+
+    account: Account
+    before: int
+    after: int
+    refused: int
+
+    @property
+    def lost(self) -> int:
+        """How many documents fewer there will be."""
+        return max(0, self.before - self.after)
+
+
+def refuse_loss(
+    connections: Connections,
+    staging: Staging,
+    *,
+    tolerated: Mapping[str, bool] | None = None,
+    allow_shrink: bool = False,
+    absent: Collection[str] = (),
+    way_on: str = "add",
+) -> None:
+    """Refuse a publish that would remove or refuse too much of what is published, or all of a collection.
+
+    Args:
+        connections: The open connections, within the transaction of the publish.
+        staging: What is to be published; its rows are counted in the books.
+        tolerated: Whether the refused documents of a collection are within a limit that its user has given.
+        allow_shrink: Whether documents may be gone, however many.
+        absent: Collections that are not there, and are copied as empty on purpose.
+        way_on: How people have it published on purpose, up to the name of an option.
+
+    Raises:
+        QuarantineLimitError: Too much would be refused.
+        ShrinkError: Too much would be gone.
+    """
+    share, refused = connections.max_shrink, books.newly_refused(connections.postgres, staging.run_id)
+    if share >= 1:
+        return
+    for account in books.accounts(connections.postgres, staging.run_id):
+        new = refused.get(account.collection, 0)
+        allowed = new if tolerated and tolerated.get(account.collection) else 0
+        one = _effect(connections, staging, account, new - allowed)
+        if (one.before and one.refused > share * one.before) or (one.refused and not one.after):
+            raise QuarantineLimitError(_too_much_refused(connections, staging.run_id, one, way_on))
+        may_shrink = allow_shrink or account.collection in absent
+        if one.lost - allowed > share * one.before and not may_shrink:
+            raise ShrinkError(_too_much_gone(one, share, way_on))
+
+
+def _effect(connections: Connections, staging: Staging, account: Account, refused: int) -> _Effect:
+    (target,) = connections.targets([account.target])
+    root = connections.entities[account.collection].root
+    if staging.whole:
+        return _Effect(account, target.count_published(REPLICA, root), account.loaded, refused)
+    named = target.count_enlisted(staging, root)
+    # Of a large table no more rows are counted than it takes to know that it loses little.
+    most = math.ceil(max(named - account.loaded, refused, 0) / max(connections.max_shrink, 1e-9)) + named + 1
+    before = target.count_published(REPLICA, root, most) if named > account.loaded or refused else named
+    return _Effect(account, before, before - named + account.loaded, refused)
+
+
+def _too_much_refused(connections: Connections, run_id: str, one: _Effect, way_on: str) -> str:
+    entity, shown = connections.entities[one.account.collection], f"where {one.before:,} are published"
+    return (
+        f"{one.refused:,} of {one.account.source:,} documents of {entity.collection} would be refused that were not "
+        f"before, and {one.after:,} would be left in {one.account.target}{', ' + shown if one.before else ''}: "
+        f"{_reasons(connections, run_id, entity.collection)}; nothing was published; mend the contract "
+        f"{entity.table}.py or the documents, or, if that is right, {way_on} --max-quarantined 100%"
+    )
+
+
+def _reasons(connections: Connections, run_id: str, collection: str) -> str:
+    found = books.reasons(connections.postgres, run_id, collection)
+    told = [
+        f"{count:,} times {rule!r} at {path or 'the document'} (such as {shortened(sample)})"
+        for rule, path, count, sample in found[:NAMED]
+    ]
+    return "; ".join([*told, f"{len(found) - NAMED:,} more reasons"] if len(found) > NAMED else told)
+
+
+def _too_much_gone(one: _Effect, share: float, way_on: str) -> str:
+    why = f"{one.refused:,} are refused, the others are gone" if one.refused else "they are gone"
+    return (
+        f"{one.account.collection} in {one.account.target} would shrink from {one.before:,} documents to {one.after:,} "
+        f"({why} from MongoDB), by more than {share * 100:g}% (ETL_MAX_SHRINK); nothing was published; if that is "
+        f"right, {way_on} --allow-shrink"
+    )

@@ -1,0 +1,156 @@
+"""The edges: one module per database; the two targets show the same methods in the same order."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from hashlib import md5
+from typing import Any, Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from contracts.schema.entity import Table
+
+LoadFrame = Callable[[Table, pl.DataFrame], None]
+
+
+@dataclass(frozen=True)
+class Staging:
+    """Where the tables of one run are gathered before they are published together.
+
+    Attributes:
+        run_id: The run.
+        schema: Where they will be published, ``replica`` or ``marts``; ClickHouse calls it a database.
+        tables: What is gathered, parents before children.
+        version: The run's cluster time as one number: a later one is greater.
+        whole: Whether it holds all rows of its tables. If not, it holds those of the documents that
+            :meth:`Target.enlist` named, and all other documents stay as they are published.
+        ours: The columns that contracts have made of the published tables, by table, as far as the books know: what
+            else they have is somebody else's.
+    """
+
+    run_id: str
+    schema: str
+    tables: tuple[Table, ...]
+    version: int
+    whole: bool = True
+    ours: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def owned(self, table: Table) -> Collection[str]:
+        """Return which columns of a published table are ours; the contract's where the books don't know."""
+        return self.ours.get(table.name, table.names)
+
+    @property
+    def name(self) -> str:
+        """The name of the staging schema or database."""
+        return f"staging_{self.run_id}"
+
+    @property
+    def roots(self) -> tuple[Table, ...]:
+        """The tables that have no parent: one per collection."""
+        return tuple(table for table in self.tables if table.parent is None)
+
+    def documents(self, table: Table) -> str:
+        """Return the name of the table of the documents that are spoken for in a table or its parent."""
+        # Told by the root's name alone, which may be as long as PostgreSQL allows.
+        root = table.parent or table.name
+        return f"_documents_{md5(root.encode(), usedforsecurity=False).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a store tells of a published table at a glance, without reading its rows.
+
+    Attributes:
+        mark: Something that changes when the table is written anew as a whole, as by TRUNCATE.
+        most: It has no more rows than this; None if that can't be told.
+    """
+
+    mark: str
+    most: int | None
+
+
+class Target(Protocol):
+    """What both targets do."""
+
+    name: str
+
+    def stage(self, staging: Staging) -> None:
+        """Create the staging area, and the schema it will be published to.
+
+        What somebody has put on the published tables and would end the publish is refused; what it would cost is told.
+        """
+
+    def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> AbstractContextManager[LoadFrame]:
+        """Load one partition of some tables into staging; doing it again replaces what an earlier try left."""
+
+    def enlist(self, staging: Staging, root: Table, ids: pl.Series) -> None:
+        """Name documents that a staging area which is not whole speaks for, by their ``_id`` as the stores have it.
+
+        Args:
+            staging: The area.
+            root: Which collection's; its table is one of the area's.
+            ids: The ``_id``s; an ``_id`` may be named twice.
+        """
+
+    def enlisted(self, staging: Staging, root: Table) -> int:
+        """Count the documents that :meth:`enlist` named of a collection, each once."""
+
+    def staged(self, staging: Staging, table: Table) -> Mapping[int, int]:
+        """Count the rows of a table in staging, by partition."""
+
+    def staged_ids(self, staging: Staging, table: Table, partition: int) -> Iterator[pa.RecordBatch]:
+        """Yield the first column of a table in staging, for one partition."""
+
+    def prepare(self, staging: Staging) -> None:
+        """Do the slow part of a publish, which nobody who reads the published tables notices; twice does no harm.
+
+        It is done on connections of its own, so nobody may hold on to the staging area meanwhile.
+        """
+
+    def growth(self, staging: Staging) -> dict[str, int]:
+        """Count how many rows each table will have, or of an area that is not whole: how many more than now."""
+
+    def publish(self, staging: Staging) -> None:
+        """Make the published tables equal to staging, and count; readers see the old rows or the new ones.
+
+        Raises:
+            DataError: A table has other rows than staging.
+        """
+
+    def discard(self, run_id: str) -> None:
+        """Drop the staging area of a run, if there is one."""
+
+    def leftovers(self) -> list[str]:
+        """Return the ids of the runs that have a staging area."""
+
+    def read(self, schema: str, table: Table, after: Any = None, upto: Any = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC.
+
+        Args:
+            schema: ``replica`` or ``marts``.
+            table: The table.
+            after: Only rows whose first column is greater.
+            upto: Only rows whose first column is at most this.
+        """
+
+    def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:
+        """Look at published tables without reading rows; one that is gone, or whose view is, is left out."""
+
+    def count(self, schema: str, table: Table) -> int:
+        """Count the rows of a published table."""
+
+    def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
+        """Count the rows of a published table, no further than to a number; none where there is no such table."""
+
+    def count_enlisted(self, staging: Staging, root: Table) -> int:
+        """Count the published documents among those that a staging area which is not whole speaks for."""
+
+    def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
+        """Tell whether a published table has its contract's columns: these names and types, in any order.
+
+        Args:
+            schema: ``replica`` or ``marts``.
+            table: The contract's columns.
+            ours: Which of the published table's columns contracts have made; None if that is not known.
+        """

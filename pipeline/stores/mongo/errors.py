@@ -1,0 +1,116 @@
+"""What MongoDB and its driver say of an error, as one sentence: what it is about and what to do."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from pymongo.errors import ConfigurationError, ConnectionFailure, NetworkTimeout, OperationFailure, PyMongoError
+from pymongo.monitoring import (
+    ServerHeartbeatFailedEvent,
+    ServerHeartbeatListener,
+    ServerHeartbeatStartedEvent,
+    ServerHeartbeatSucceededEvent,
+)
+
+from pipeline.errors import EtlError, LostError, ServerError, SnapshotError
+from pipeline.runtime.waits import sentence
+from pipeline.stores.unreachable import shortened, why_unreachable
+
+NAMESPACE_NOT_FOUND, UNAUTHORIZED = 26, 13
+_SNAPSHOT_GONE = {NAMESPACE_NOT_FOUND, 239, 246}  # and SnapshotTooOld, SnapshotUnavailable
+# Host unreachable or not found, network timeout, shutdown, primary stepped down, time limit, socket, election, and
+# cursors that went with them.
+_STEPPED_DOWN = {6, 7, 43, 89, 91, 175, 189, 237, 262, 9001, 10107, 11600, 11602, 13435, 13436}
+_OPLOG_GONE = {286}  # ChangeStreamHistoryLost
+_SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
+_AUTHENTICATION_FAILED = 18
+_WAITED = re.compile(r"socketTimeoutMS: ([\d.]+)")  # what the driver says of a timeout
+_UNAUTHORIZED_FOR = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")
+
+
+class _Heartbeats(ServerHeartbeatListener):
+    """Why each node could not be reached when the driver looked at it last.
+
+    Of a node that is named directly, and as one of a replica set, the driver forgets it: it then says that the node
+    belongs to another set.
+    """
+
+    def __init__(self) -> None:
+        self.failures: dict[tuple[str, int | None], Exception] = {}
+
+    def started(self, event: ServerHeartbeatStartedEvent) -> None:
+        """Wait for what comes of it."""
+
+    def succeeded(self, event: ServerHeartbeatSucceededEvent) -> None:
+        """Note that a node is there."""
+        self.failures.pop(event.connection_id, None)
+
+    def failed(self, event: ServerHeartbeatFailedEvent) -> None:
+        """Note why a node can't be reached."""
+        self.failures[event.connection_id] = event.reply
+
+
+HEARTBEATS = _Heartbeats()
+_NODE = re.compile(r"ServerDescription \('([^']+)', (\d+)\)")
+
+
+@contextmanager
+def translated(shown: str) -> Iterator[None]:
+    """Turn the driver's errors into one sentence each; ``shown`` is the server's URI without its password."""
+    try:
+        yield
+    except NetworkTimeout as error:
+        waited = _WAITED.search(str(error))
+        since = datetime.now(UTC) - timedelta(milliseconds=float(waited[1]) if waited else 0)
+        raise ServerError(sentence(f"MongoDB at {shown}", since, asked=False)) from error
+    except ConnectionFailure as error:
+        raise LostError(f"MongoDB at {shown} can't be reached: {_why_unreachable(error)}") from error
+    except OperationFailure as error:
+        if error.code == UNAUTHORIZED:
+            told = _UNAUTHORIZED_FOR.match(first_line(error))
+            what = f"{told[2]} on the database {told[1]}" if told else first_line(error)
+            raise ServerError(
+                f"MongoDB at {shown}: the user may not read, it lacks the right {what}; it needs the role read on the "
+                "database (docs/permissions.md)"
+            ) from error
+        if error.code == _AUTHENTICATION_FAILED:
+            raise ServerError(f"MongoDB at {shown} refused the user or password") from error
+        if "capped" in str(error):
+            raise ServerError(
+                f"MongoDB at {shown} can't read a capped collection at one moment in time; name the collections to copy"
+            ) from error
+        if error.code in _SNAPSHOT_GONE:
+            raise SnapshotError(
+                "the run's cluster time has left MongoDB's history window, or a collection was dropped meanwhile; "
+                "start again, or raise minSnapshotHistoryWindowInSeconds"
+            ) from error
+        if error.code in _STEPPED_DOWN:
+            raise LostError(f"MongoDB at {shown} gave up, as in an election: {first_line(error)}") from error
+        if error.code in _OPLOG_GONE:
+            raise SnapshotError(
+                "MongoDB's oplog no longer reaches back to the moment of the copy; run etl replicate"
+            ) from error
+        if error.code in _SNAPSHOT_IMPOSSIBLE:
+            raise ServerError(f"MongoDB at {shown} can't read at one moment in time: {first_line(error)}") from error
+        raise EtlError(f"MongoDB at {shown}: {first_line(error)}") from error
+    except ConfigurationError as error:
+        raise ServerError(f"the MongoDB URI {shown} can't be used: {first_line(error)}") from error
+    except PyMongoError as error:
+        raise EtlError(f"MongoDB at {shown}: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says, without what the driver adds to it."""
+    return shortened(str(error).partition(", Timeout:")[0].partition(", full error:")[0])
+
+
+def _why_unreachable(error: Exception) -> str:
+    said = first_line(error)
+    if "belongs to a set named" in said:
+        nodes = ((host, int(port)) for host, port in _NODE.findall(str(error)))
+        failures = [failure for node in nodes if (failure := HEARTBEATS.failures.get(node))]
+        if not failures:
+            return said.replace("this node belongs to a set named 'None'", "this node is a member of none")
+        said = first_line(failures[0])
+    return why_unreachable(said)

@@ -1,0 +1,437 @@
+"""The source: MongoDB, read at one cluster time and never written to."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+import bson
+import pymongo
+from bson import CodecOptions, Timestamp
+from bson.codec_options import DatetimeConversion
+from bson.raw_bson import RawBSONDocument
+from pymongo import CursorType
+from pymongo.collection import Collection
+from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from contracts.schema.entity import ID, Entity
+from contracts.schema.mongo import gate
+from pipeline.errors import LostError, ServerError, SnapshotError
+from pipeline.runtime.waits import SILENCE_S
+from pipeline.stores.mongo.errors import HEARTBEATS, NAMESPACE_NOT_FOUND, UNAUTHORIZED, first_line, translated
+from pipeline.stores.selection import Ids, Range
+from pipeline.stores.source import Source
+from pipeline.text.redaction import remember
+
+Document = dict[str, Any]
+RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+FAR_DATES: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+_SAMPLES_PER_PARTITION = 20
+_SAMPLED_AT_RANDOM = 0.05  # of a collection; of a larger part MongoDB makes a scan
+_IDS_PER_QUERY = 1_000
+# Of a batch. A server sends up to 16 MB at once, but then the copies that the driver makes of it leave the processor's
+# cache, and their memory comes anew from the system each time: measured, three times the time.
+_BATCH_BYTES = 2**20
+_LENGTH = 4  # bytes before the first element of a document; one more stands after the last
+_PATIENCE = 5
+# The stores order texts by their bytes; a collection with a collation of its own would not, and must be sorted.
+_BYTEWISE: dict[str, Any] = {"collation": {"locale": "simple"}, "allow_disk_use": True}
+_ALL = Range()
+_HISTORY_S = 300  # MongoDB's default
+_SECONDS_TO_ELECT = 15.0  # an election takes 10 to 12 s by default
+_AWAIT_MS = 100  # for which the server waits for changes where there are none
+
+
+@dataclass(frozen=True)
+class History:
+    """How much of its past MongoDB can read.
+
+    Attributes:
+        seconds: For how long it remembers; its default if that could not be read.
+        unread: Why it could not be read; None if it was.
+    """
+
+    seconds: int
+    unread: str | None = None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What MongoDB has by a name.
+
+    Attributes:
+        uuid: Its identity, which changes when it is dropped and made again; None of what can't be copied.
+        special: What it is, if it is no plain collection: its changes can't be followed. A view and a time series
+            collection have no change stream, and what a capped collection overwrites is in none.
+    """
+
+    uuid: str | None
+    special: str | None = None
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much a collection holds, as MongoDB's statistics say.
+
+    Attributes:
+        size: Bytes of BSON.
+        documents: How many there are.
+    """
+
+    size: int
+    documents: int
+
+
+class SnapshotReadConcern(ReadConcern):
+    """Read concern ``snapshot`` at a given cluster time, which several processes can share."""
+
+    def __init__(self, cluster_time: Timestamp) -> None:
+        super().__init__("snapshot")
+        self._cluster_time = cluster_time
+
+    @property
+    def document(self) -> Document:
+        """The read concern as the server takes it."""
+        return {"level": "snapshot", "atClusterTime": self._cluster_time}
+
+
+class _NoPrimaryYetError(LostError):
+    """The server has just started, or another one is about to be elected."""
+
+
+class Mongo:
+    """One MongoDB database as a source.
+
+    Args:
+        uri: Connection string; the server must be a member of a replica set (or a mongos).
+        database: Name of the database.
+        silence: Seconds that the server may be silent; there is nobody to ask whether it is still at work, so one
+            answer may take five times as long. That the server is gone altogether the driver finds in half a minute.
+    """
+
+    def __init__(self, uri: str, database: str, silence: float = SILENCE_S) -> None:
+        self._shown = remember(uri)
+        waiting = _bounds(uri, silence)
+        with translated(self._shown):
+            self.client = _client(uri, tz_aware=True, appname="etl", **waiting)
+        self.database = self.client[database]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+
+    @retry(
+        retry=retry_if_exception_type(_NoPrimaryYetError),
+        wait=wait_fixed(0.2),
+        stop=stop_after_delay(_SECONDS_TO_ELECT),
+        reraise=True,
+    )
+    def cluster_time(self) -> Timestamp:
+        """Return the server's newest cluster time; a read at it waits until a majority has it.
+
+        Raises:
+            ServerError: The server can't be reached, refuses, or is no member of a replica set.
+        """
+        with translated(self._shown):
+            answer = self.client.admin.command("hello")
+            self.client.admin.command("listDatabases", nameOnly=True)  # refused credentials show here, not later
+            if "setName" not in answer and answer.get("msg") != "isdbgrid":
+                raise ServerError(
+                    f"MongoDB at {self._shown} is no replica set, so it can't be read at one moment in time; "
+                    "start it with --replSet and run rs.initiate() (one node will do)"
+                )
+            if "operationTime" not in answer:
+                raise _NoPrimaryYetError(f"MongoDB at {self._shown} has no primary yet")
+            return Timestamp(answer["operationTime"].time, answer["operationTime"].inc)
+
+    def uuids(self) -> dict[str, str]:
+        """Return the identity of every collection that can be copied."""
+        return {name: one.uuid for name, one in self.listed().items() if one.uuid}
+
+    def listed(self) -> dict[str, Listed]:
+        """Return everything that the database has by a name, views and special collections as well."""
+        with translated(self._shown):
+            return {one["name"]: _listed(one) for one in self.database.list_collections()}
+
+    def source(self) -> Source:
+        """Return where this database is, as far as whoever may read it is told; of no collection yet."""
+        with translated(self._shown):
+            # The replica set's id takes a right that people who only read lack, but it comes along with any answer
+            # that is asked for what the members of a set tell each other.
+            answer = self.client.admin.command({"hello": 1, "$replData": 1})
+            set_id = answer.get("$replData", {}).get("replicaSetId") or self._cluster_id()
+            members = [*answer.get("hosts", ()), *answer.get("passives", ())]
+            hosts = members or [f"{host}:{port}" for host, port in self.client.nodes]
+        set_id, name = str(set_id) if set_id else None, answer.get("setName")
+        return Source(set_id, name, tuple(sorted(hosts)), self.database.name, uuid=None)
+
+    def count(self, collection: str, cluster_time: Timestamp, within: Range | Ids) -> int:
+        """Count documents, by the server, at a cluster time."""
+        stages: list[Document] = [{"$match": within.match}, {"$count": "documents"}]
+        with translated(self._shown):
+            found = list(self._at(collection, cluster_time).aggregate(stages, hint={ID: 1}))
+        return int(found[0]["documents"]) if found else 0
+
+    def ids(self, collection: str, cluster_time: Timestamp, within: Range | Ids) -> Iterator[bytes]:
+        """Yield the BSON of ``{"_id": ...}`` of each of some documents."""
+        source = self._at(collection, cluster_time).with_options(codec_options=RAW)
+        with translated(self._shown):
+            for document in source.find(**within.find({}), projection={ID: 1}):
+                yield bytes(document.raw)
+
+    def exact(self, collection: str, cluster_time: Timestamp, ids: Ids) -> Ids:
+        """Tell ids that a collection has from those that it lacks, where it takes unequal ones for equal.
+
+        By a collation of its own a collection may take "a" for "A". Of such ids it has one at a time; but a query by
+        the other one finds it too, and two queries find it twice.
+        """
+        if not self._is_collated(collection):
+            return ids
+        there = {raw[_LENGTH:-1] for raw in self.ids(collection, cluster_time, ids)}
+        parts = ([one for one in ids.elements if (one in there) is wanted] for wanted in (True, False))
+        return Ids(*map(tuple, parts))
+
+    def documents(self, collection: str, ids: Sequence[Any], cluster_time: Timestamp | None = None) -> Iterator[bytes]:
+        """Yield the BSON of the documents that have these ``_id``s, at a cluster time or as they are now."""
+        source = self.database[collection] if cluster_time is None else self._at(collection, cluster_time)
+        with translated(self._shown):
+            for start in range(0, len(ids), _IDS_PER_QUERY):
+                some = {ID: {"$in": list(ids[start : start + _IDS_PER_QUERY])}}
+                for document in source.with_options(codec_options=RAW).find(some):
+                    yield bytes(document.raw)
+
+    def extent(self, collection: str) -> Extent:
+        """Return how much a collection holds now; nothing if there is none."""
+        with translated(self._shown):
+            try:
+                found = list(self.database[collection].aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]))
+            except OperationFailure as error:
+                if error.code != NAMESPACE_NOT_FOUND:
+                    raise
+                found = []
+            stats = found[0]["storageStats"] if found else {}
+            return Extent(int(stats.get("size", 0)), int(stats.get("count", 0)))
+
+    def history(self) -> History:
+        """Return for how long MongoDB remembers its past; its default is assumed if it does not tell this user."""
+        with translated(self._shown):
+            try:
+                answer = self.client.admin.command("getParameter", 1, minSnapshotHistoryWindowInSeconds=1)
+            except OperationFailure as error:
+                if error.code == UNAUTHORIZED:
+                    return History(_HISTORY_S, "the user lacks the right getParameter")
+                return History(_HISTORY_S, first_line(error))
+            return History(int(answer["minSnapshotHistoryWindowInSeconds"]))
+
+    def ranges(self, collection: str, extent: Extent, partition_bytes: int) -> list[Range]:
+        """Cut a collection into ranges of about equal size, complete over every BSON type of ``_id``.
+
+        The bounds come from the ids alone, mostly a sample: no documents are scanned, no special right is needed.
+
+        Args:
+            collection: Name of the collection.
+            extent: How much it holds.
+            partition_bytes: BSON bytes that a range should hold, about.
+        """
+        source = self.database[collection]
+        if (wanted := -(-extent.size // partition_bytes)) < 2:
+            return [Range()]
+        sampling: list[Document] = [
+            {"$sample": {"size": wanted * _SAMPLES_PER_PARTITION}},
+            {"$project": {ID: 1}},
+            {"$sort": {ID: 1}},
+        ]
+        with translated(self._shown):
+            raw = source.with_options(codec_options=RAW)
+            if wanted * _SAMPLES_PER_PARTITION < extent.documents * _SAMPLED_AT_RANDOM:
+                step, sample = _SAMPLES_PER_PARTITION, list(raw.aggregate(sampling, allowDiskUse=True))
+            else:  # few large documents: of them all, the ids alone are read, from their index
+                step, found = -(-extent.documents // wanted), raw.find({}, {ID: 1}, sort=[(ID, 1)], hint=[(ID, 1)])
+                sample = list(found)
+        cuts = [cut for document in sample[step::step] if (cut := _bound(document))]
+        distinct = [cut for number, cut in enumerate(cuts) if number == 0 or cut != cuts[number - 1]]
+        return [Range(lower, upper) for lower, upper in zip([None, *distinct], [*distinct, None], strict=True)]
+
+    def refused(self, entity: Entity, cluster_time: Timestamp, within: Range | Ids) -> Iterator[bytes]:
+        """Yield the BSON of each of some documents that the contract's gate refuses."""
+        condition = {"$nor": [{"$jsonSchema": gate(entity)}]}
+        source = self._at(entity.collection, cluster_time).with_options(codec_options=RAW)
+        with translated(self._shown):
+            for document in source.find(**within.find(condition)):
+                yield bytes(document.raw)
+
+    def admitted(self, entity: Entity, cluster_time: Timestamp, within: Range | Ids) -> Iterator[bytes]:
+        """Yield those of some documents that the contract's gate lets pass, as the server sends them.
+
+        Each item is the BSON of some documents, one after the other; a megabyte where they are about equally large.
+        """
+        source, rows = self._at(entity.collection, cluster_time), self._batch_rows(entity.collection)
+        with translated(self._shown):
+            # The server goes on to the next batch while we are at this one; older mongos can't.
+            kind = CursorType.NON_TAILABLE if self.client.is_mongos else CursorType.EXHAUST
+            query = within.find({"$jsonSchema": gate(entity)})
+            yield from source.find_raw_batches(**query, batch_size=rows, cursor_type=kind)
+
+    def in_order(self, collection: str, cluster_time: Timestamp, within: Range = _ALL) -> Iterator[bytes]:
+        """Yield documents as the server sends them, in the order of ``_id``: many documents' BSON at a time."""
+        rows = self._batch_rows(collection)
+        with translated(self._shown):
+            yield from self._at(collection, cluster_time).find_raw_batches(
+                within.match, sort=[(ID, 1)], hint=[(ID, 1)], batch_size=rows, **_BYTEWISE
+            )
+
+    def bounds(self, collection: str, cluster_time: Timestamp, places: Iterable[int]) -> Iterator[Document | None]:
+        """Yield the ``_id``s at places in the order of ``_id``, as bounds of ranges; None beyond the end.
+
+        The index alone is read, from the beginning to the last place.
+
+        Args:
+            collection: Name of the collection.
+            cluster_time: When it is read.
+            places: How many documents come before each, in ascending order.
+        """
+        source, is_collated = self._at(collection, cluster_time), self._is_collated(collection)
+        before, passed = None, 0
+        for place in places:
+            # Along the index the next place is counted from the last one; of another order all has to be sorted.
+            start: dict[str, Any] = {"min": before, **_BYTEWISE} if before and not is_collated else _BYTEWISE
+            skip = place - passed if "min" in start else place
+            query = {"sort": [(ID, 1)], "hint": [(ID, 1)], "skip": skip, "batch_size": 2, **start}
+            with translated(self._shown), source.with_options(codec_options=RAW).find({}, {ID: 1}, **query) as found:
+                # One that can't be decoded is no bound; the next one is as good.
+                bound = next((cut for one in found if (cut := _bound(one))), None)
+            yield bound
+            before, passed = (bound, place) if bound else (before, passed)
+
+    def touched(self, after: Mapping[str, Timestamp], upto: Timestamp) -> Iterator[tuple[str, bytes]]:
+        """Yield which documents were changed between cluster times, a document as often as it was changed.
+
+        Each comes as its collection, and its ``_id`` as the BSON element that the stored document begins with: type,
+        name and value.
+
+        Args:
+            after: By the collection's name; changes at this moment are left out.
+            upto: Changes at this moment are included.
+
+        Raises:
+            SnapshotError: The oplog no longer reaches back so far, or a collection was dropped or renamed.
+        """
+        names, first = {"$in": list(after)}, min(after.values())
+        theirs = [{"ns.coll": names}, {"to.coll": names}, {"operationType": {"$in": ["dropDatabase", "invalidate"]}}]
+        kept = {f"documentKey.{ID}": 1, "ns.coll": 1, "to.coll": 1, "clusterTime": 1}
+        source = self.database.with_options(codec_options=RAW)
+        with (
+            translated(self._shown),
+            source.watch(
+                [{"$match": {"$or": theirs}}, {"$project": kept}],
+                start_at_operation_time=Timestamp(first.time, first.inc + 1),
+                max_await_time_ms=_AWAIT_MS,
+                show_expanded_events=False,
+            ) as stream,
+        ):
+            event = None
+            # All changes of a transaction bear one moment, so the last one is through when no event follows it.
+            while event is not None or _moment_of(stream.resume_token) < upto:
+                event = stream.try_next()
+                if event is None:
+                    continue
+                if event["clusterTime"] > upto:
+                    return
+                concerned = [
+                    name for name in _concerned(event) or after if event["clusterTime"] > after.get(name, upto)
+                ]
+                if concerned and "documentKey" not in event:
+                    raise SnapshotError(f"the collection {concerned[0]} was dropped or renamed; run etl replicate")
+                if concerned:
+                    yield concerned[0], event["documentKey"].raw[_LENGTH:-1]
+
+    def _is_collated(self, collection: str) -> bool:
+        """Tell whether a collection orders texts in another way than by their bytes."""
+        with translated(self._shown):
+            named = self.database.list_collections(filter={"name": collection})
+            return any("collation" in one["options"] for one in named)
+
+    def _cluster_id(self) -> Any:
+        """Return the id of a sharded cluster, if this is one and tells us; that takes the right to read ``config``."""
+        try:
+            return (self.client.config.version.find_one() or {}).get("clusterId") if self.client.is_mongos else None
+        except OperationFailure:
+            return None
+
+    def _batch_rows(self, collection: str) -> int:
+        """Return how many documents make up a batch."""
+        extent = self.extent(collection)
+        return max(1, _BATCH_BYTES * extent.documents // max(1, extent.size))
+
+    def _at(self, collection: str, cluster_time: Timestamp) -> Collection[Document]:
+        return self.database[collection].with_options(read_concern=SnapshotReadConcern(cluster_time))
+
+
+def _bounds(uri: str, silence: float) -> dict[str, Any]:
+    """Return the driver's bounds that a URI does not name itself."""
+    # Thirty seconds, the driver's default, is long for a person who has mistyped a port.
+    bounds = {
+        "serverSelectionTimeoutMS": 10_000,
+        "connectTimeoutMS": 10_000,
+        "socketTimeoutMS": int(_PATIENCE * silence * 1000),
+    }
+    named = {name.lower() for name, _ in parse_qsl(uri.partition("?")[2])}
+    if "timeoutms" in named:  # which stands for all of them
+        return {}
+    return {name: value for name, value in bounds.items() if name.lower() not in named}
+
+
+def _listed(one: Mapping[str, Any]) -> Listed:
+    options = one.get("options", {})
+    if one["type"] == "view":
+        return Listed(None, f"a view of {options['viewOn']}")
+    if one["type"] == "timeseries":
+        return Listed(None, "a time series collection")
+    if options.get("capped"):
+        return Listed(None, "a capped collection")
+    return Listed(str(bson.Binary(one["info"]["uuid"], 4).as_uuid()))
+
+
+def _bound(document: RawBSONDocument) -> Document | None:
+    """Return an ``_id`` as a bound, or None if decoding fails or bends it: another one will do as well."""
+    try:
+        bound = bson.decode(document.raw, FAR_DATES)
+    except bson.errors.BSONError:
+        return None
+    return bound if bson.encode(bound) == document.raw else None
+
+
+def _concerned(event: RawBSONDocument) -> list[str]:
+    """Return the collections that an event of a change stream names: of a renaming both, of a dropped database none."""
+    return [event[side]["coll"] for side in ("ns", "to") if "coll" in event.get(side, {})]
+
+
+def _moment_of(resume_token: Any) -> Timestamp:
+    """Return how far a change stream has come: the token begins with the cluster time, after a byte for its type."""
+    data = str(resume_token["_data"]) if resume_token else "82" + "0" * 16
+    return Timestamp(int(data[2:10], 16), int(data[10:18], 16))
+
+
+def _client(uri: str, **options: Any) -> pymongo.MongoClient[Document]:
+    """Return a client; whatever is wrong with an option or a file that it names is one error."""
+    try:
+        with warnings.catch_warnings():
+            # Of an option that it doesn't know the driver only warns: a mistyped tls would be no TLS.
+            warnings.simplefilter("error", UserWarning)
+            return pymongo.MongoClient(uri, event_listeners=[HEARTBEATS], **options)
+    except PyMongoError:
+        raise
+    except OSError as error:
+        what = (
+            f"{error.filename}: {error.strerror}" if error.filename else f"a file of TLS can't be read as one: {error}"
+        )
+        raise ConfigurationError(what) from error
+    except (ValueError, UserWarning) as error:
+        raise ConfigurationError(str(error)) from error
+    except Exception as error:  # what the driver makes of an option of another type
+        raise ConfigurationError(
+            f"an option has no value that it can have ({type(error).__name__}: {error})"
+        ) from error

@@ -1,0 +1,1 @@
+"""PostgreSQL: a target, and where the control tables are."""

@@ -1,0 +1,107 @@
+"""A published table of PostgreSQL and the staging that it is to equal: what makes them equal, and what proves it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from contracts.schema.ddl import quoted, quoted_names
+from contracts.schema.entity import ID, Column, Table
+from contracts.schema.kinds import JSON, NUMBER
+from pipeline.stores.base import Staging
+
+
+@dataclass(frozen=True)
+class Merge:
+    """The statements that bring one published table to what staging has of it, and those that look whether they did.
+
+    Attributes:
+        staging: Where the new rows are.
+        table: Which table.
+        names: What the published table calls the contract's columns for now.
+    """
+
+    staging: Staging
+    table: Table
+    names: Mapping[str, str]
+
+    @property
+    def statements(self) -> tuple[str, str]:
+        """What deletes the rows that are gone, and what changes and adds the others."""
+        assignments = ", ".join(f"{quoted(self.names[one.name])} = s.{quoted(one.name)}" for one in self._values)
+        columns = quoted_names(self.names[name] for name in self.table.names)
+        given = ", ".join(f"s.{quoted(name)}" for name in self.table.names)
+        return (
+            f"DELETE FROM {self.target} t WHERE {self._is_extra}",
+            f"MERGE INTO {self.target} t USING {self.source} s ON {self._same_key} "
+            f"WHEN MATCHED AND ({self._changed}) THEN UPDATE SET {assignments} "
+            f"WHEN NOT MATCHED THEN INSERT ({columns}) VALUES ({given})",
+        )
+
+    @property
+    def published(self) -> str:
+        """A query that counts the published rows that the staging speaks for."""
+        return f"SELECT count(*) FROM {self.target} t WHERE true{self._spoken_for}"
+
+    @property
+    def staged(self) -> str:
+        """A query that counts the rows of staging."""
+        return f"SELECT count(*) FROM {self.source}"
+
+    @property
+    def unequal(self) -> str:
+        """A query that counts the rows that are not alike.
+
+        It returns how many rows of staging the published table lacks, how many it has otherwise, the key of one; and
+        how many rows it has and staging has not, with the key of one.
+        """
+        key = quoted(self.table.key[0])
+        return (
+            f"SELECT * FROM (SELECT count(*) FILTER (WHERE t.{key} IS NULL), count(t.{key}), min(s.{key}::text) "
+            f"FROM {self.source} s LEFT JOIN {self.target} t ON {self._same_key} "
+            f"WHERE t.{key} IS NULL OR {self._changed}) ours, "
+            f"(SELECT count(*), min(t.{key}::text) FROM {self.target} t WHERE {self._is_extra}) theirs"
+        )
+
+    @property
+    def target(self) -> str:
+        """The published table's name, quoted."""
+        return f"{quoted(self.staging.schema)}.{quoted(self.table.name)}"
+
+    @property
+    def source(self) -> str:
+        """The name of the table in staging, quoted."""
+        return f"{quoted(self.staging.name)}.{quoted(self.table.name)}"
+
+    @property
+    def _same_key(self) -> str:
+        return " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in self.table.key)
+
+    @property
+    def _values(self) -> list[Column]:
+        # Of doubles equal keys may have other bits: -0.0 equals 0.0.
+        return [one for one in self.table.columns if one.name not in self.table.key or one.kind is NUMBER]
+
+    @property
+    def _changed(self) -> str:
+        return " OR ".join(
+            f"{_identity(column, 't', self.names[column.name])} IS DISTINCT FROM {_identity(column, 's', column.name)}"
+            for column in self._values
+        )
+
+    @property
+    def _is_extra(self) -> str:
+        return f"NOT EXISTS (SELECT FROM {self.source} s WHERE {self._same_key}){self._spoken_for}"
+
+    @property
+    def _spoken_for(self) -> str:
+        if self.staging.whole:
+            return ""
+        documents = f"{quoted(self.staging.name)}.{self.staging.documents(self.table)}"
+        return f" AND t.{quoted(ID)} IN (SELECT {quoted(ID)} FROM {documents})"
+
+
+def _identity(column: Column, alias: str, called: str) -> str:
+    """Return an expression that differs whenever the value does; jsonb and doubles have equal but different values."""
+    name = f"{alias}.{quoted(called)}"
+    if column.kind is JSON:
+        return f"{name}::text"
+    return f"float8send({name})" if column.kind is NUMBER else name

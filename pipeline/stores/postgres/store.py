@@ -1,0 +1,624 @@
+"""The target PostgreSQL: bulk loads by ADBC, published in one transaction; it also keeps the books."""
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from hashlib import md5
+from typing import Any
+
+import adbc_driver_manager
+import polars as pl
+import pyarrow as pa
+
+from contracts.schema.ddl import (
+    postgres_comments,
+    postgres_foreign_key,
+    postgres_key,
+    postgres_keys,
+    postgres_table,
+    postgres_type,
+    quoted,
+)
+from contracts.schema.entity import ID, Column, Table
+from contracts.schema.kinds import BYTEWISE, JSON
+from pipeline.errors import DataError, EtlError, LostError, ServerError
+from pipeline.runtime.waits import SILENCE_S
+from pipeline.stores.base import LoadFrame, Sight, Staging
+from pipeline.stores.postgres.connection import Link
+from pipeline.stores.postgres.errors import LIBPQ, LockedError, translated
+from pipeline.stores.postgres.evolution import MADE, Change, Found, change, made_name, type_name
+from pipeline.stores.postgres.merge import Merge
+from pipeline.stores.postgres.renamed import released
+from pipeline.stores.postgres.triggers import Trigger, blamed, refuse_unprovable, triggers
+from pipeline.text.redaction import remember
+
+Row = tuple[Any, ...]
+_BUILDERS = 2  # connections that build indexes at the same time
+_TABLES, _INDEX = ("r", "p"), "i"  # kinds of relations: tables and partitioned ones
+_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence", "c": "a type"}
+_INDEX_MEMORY = "256MB"  # of the server, for each of them
+_BLINK = "100ms"  # how long we wait for those who read, for as long others wait behind us
+_PAUSE_S, _PATIENCE_S = 0.5, 600.0
+_IN_THE_WAY = (
+    "a table whose contract has changed was being read for ten minutes on end, so it could not be changed and nothing "
+    "was published; end the transactions that read it (pg_stat_activity) and run the command again"
+)
+JSONB_VERSION = "\x01"  # the first byte of jsonb's binary form
+
+
+class Postgres:
+    """One connection to PostgreSQL; whoever calls its methods decides where a transaction ends.
+
+    Args:
+        uri: Connection string.
+        wait: Seconds for which another one's lock is waited for.
+        silence: Seconds that the server may be silent before it is asked whether it is still at work.
+    """
+
+    name = "postgres"
+
+    def __init__(self, uri: str, wait: float = 600.0, silence: float = SILENCE_S) -> None:
+        self._uri, self._shown, self.wait, self._silence = uri, remember(uri), wait, silence
+        self._session: Row = ()
+        self._open()
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is undone."""
+        self.connection.close()
+
+    # What both targets do, in the same order --------------------------------------------------------------------
+
+    def stage(self, staging: Staging) -> None:
+        """Create the staging area, and the schema it will be published to."""
+        name = quoted(staging.name)
+        for table in staging.tables:
+            self._refuse_strangers(staging.schema, table)
+            self._refuse_columns(staging, table)
+        refuse_unprovable(self.rows, _quoted(staging))
+        self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(staging.schema)}", f"CREATE SCHEMA {name}")
+        for table in staging.tables:
+            self.execute(*postgres_table(staging.name, table))
+        self.execute(f"CREATE TABLE {name}._partitions (partition bigint PRIMARY KEY, loaded_by bigint NOT NULL)")
+        for root in () if staging.whole else staging.roots:
+            key = root.columns[0]
+            self.execute(f"CREATE TABLE {name}.{staging.documents(root)} ({quoted(key.name)} {postgres_type(key)})")
+
+    @contextmanager
+    def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> Iterator[LoadFrame]:
+        """Load one partition of some tables into staging, within the caller's transaction."""
+        # A row's xmin is the low half of the id of the transaction that wrote it: so each row tells its partition.
+        mine = "(pg_current_xact_id()::text::numeric % 4294967296)::bigint"
+        self.execute(f"INSERT INTO {quoted(staging.name)}._partitions VALUES ({partition}, {mine})")
+        yield lambda table, frame: self._copy(staging.name, table, frame)
+
+    def enlist(self, staging: Staging, root: Table, ids: pl.Series) -> None:
+        """Name documents that a staging area which is not whole speaks for, within the caller's transaction."""
+        rows = ids.to_frame(ID).to_arrow(compat_level=pl.CompatLevel.oldest())
+        self.append(staging.name, staging.documents(root), rows)
+
+    def enlisted(self, staging: Staging, root: Table) -> int:
+        """Count the documents that were named, each once."""
+        name = f"{quoted(staging.name)}.{staging.documents(root)}"
+        return int(self.rows(f"SELECT count(DISTINCT {quoted(root.columns[0].name)}) FROM {name}")[0][0])
+
+    def staged(self, staging: Staging, table: Table) -> dict[int, int]:
+        """Count the rows of a table in staging, by partition."""
+        name = quoted(staging.name)
+        rows = self.rows(
+            "SELECT partition, coalesce(n, 0)::bigint FROM "
+            f"(SELECT xmin::text::bigint AS loaded_by, count(*) AS n FROM {name}.{quoted(table.name)} GROUP BY 1) c "
+            f"RIGHT JOIN {name}._partitions USING (loaded_by)"
+        )
+        return {int(partition): int(count) for partition, count in rows}
+
+    def staged_ids(self, staging: Staging, table: Table, partition: int) -> Iterator[pa.RecordBatch]:
+        """Yield the first column of a table in staging, for one partition."""
+        name, column = quoted(staging.name), quoted(table.columns[0].name)
+        query = (
+            f"SELECT {column} FROM {name}.{quoted(table.name)} t JOIN {name}._partitions p "
+            f"ON t.xmin::text::bigint = p.loaded_by WHERE p.partition = {partition}"
+        )
+        yield from self._batches(query)
+
+    def prepare(self, staging: Staging) -> None:
+        """Add keys and indexes to the tables that are not published yet, and statistics to all."""
+        new = [table for table in staging.tables if not self._exists(staging.schema, table)]
+        missing = [table for table in new if not self._has_key(staging.name, table)]
+        self.commit()  # or the locks of this look would be in the others' way
+        # Each table on a connection of its own: PostgreSQL builds an index on one core.
+        with ThreadPoolExecutor(_BUILDERS, thread_name_prefix="keys") as pool:
+            building = [
+                pool.submit(self._build, [*keys, f"ANALYZE {quoted(staging.name)}.{quoted(table.name)}"])
+                for table in staging.tables
+                for keys in [postgres_keys(staging.name, table) if table in missing else []]
+            ]
+            if not staging.whole:
+                named = map(staging.documents, staging.roots)
+                building.append(pool.submit(self._build, [f"ANALYZE {quoted(staging.name)}.{name}" for name in named]))
+            for one in building:
+                one.result()
+        names = {table.name for table in new}
+        self._build([postgres_foreign_key(staging.name, table) for table in missing if table.parent in names])
+
+    def growth(self, staging: Staging) -> dict[str, int]:
+        """Count how many rows each table will have, or of an area that is not whole: how many more than now."""
+        found = {}
+        for table in staging.tables:
+            merge = Merge(staging, table, {})
+            found[table.name] = self._number(merge.staged) - (0 if staging.whole else self._number(merge.published))
+        return found
+
+    def publish(self, staging: Staging) -> None:
+        """Make the published tables equal to staging, within the caller's transaction.
+
+        A table keeps its identity: what differs is changed, what is gone deleted, so that views, grants and
+        references of users survive. A table that does not exist yet is moved in.
+        """
+        published = [table for table in staging.tables if self._exists(staging.schema, table)]
+        refuse_unprovable(self.rows, _quoted(staging))
+        changes = {table.name: self._change(staging, table) for table in published}
+        merges = {table.name: Merge(staging, table, changes[table.name].names) for table in published}
+        ahead = [statement for one in changes.values() for statement in one.ahead]
+        ahead += released(self.rows, staging, [table for table in staging.tables if table not in published])
+        self._at_moments(ahead)
+        forgotten = self._forgotten(staging) if staging.whole else []
+        # Emptied now, or their rows would hold on to parents' rows; dropped last, for that locks readers out.
+        self.execute(*(f"DELETE FROM {child}" for child in forgotten))
+        for table in staging.tables:
+            if table in published:
+                self.execute(*merges[table.name].statements)
+            else:
+                self._move_in(staging, table)
+        meddling = triggers(self.rows, _quoted(staging))
+        self._prove(merges.values(), meddling)
+        if any(one.waits for one in meddling):
+            self.execute("SET CONSTRAINTS ALL IMMEDIATE")  # they fire now, and no more after this
+            self._prove(merges.values(), meddling)
+        meanwhile = [statement for one in changes.values() for statement in one.meanwhile]
+        left = [*meanwhile, *self._lacking_keys(staging)]
+        last = [*(f"DROP TABLE {child}" for child in forgotten), *(one for c in changes.values() for one in c.last)]
+        if left or last:
+            # A table whose references wait for the end of the transaction can't be altered, so they are checked first.
+            self.execute("SET CONSTRAINTS ALL IMMEDIATE", *left)
+        if last:
+            self._lock_out_readers(
+                staging, [*(table.name for table in published if changes[table.name].last)], forgotten
+            )
+            self.execute(*last)
+        self.execute(*(one for table in published for one in postgres_comments(staging.schema, table)))
+
+    def discard(self, run_id: str) -> None:
+        """Drop the staging area of a run, if there is one, and what it added to published tables."""
+        self.execute(f"DROP SCHEMA IF EXISTS {quoted(f'staging_{run_id}')} CASCADE")
+        made = self.rows(
+            "SELECT attrelid::regclass::text, attname::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid "
+            "WHERE relkind IN ('r', 'p') AND attinhcount = 0 AND starts_with(attname, $1::text) AND NOT attisdropped",
+            made_name(run_id, ""),
+        )
+        checks = self.rows(
+            "SELECT conrelid::regclass::text, conname::text FROM pg_constraint "
+            "WHERE contype = 'c' AND coninhcount = 0 AND starts_with(conname, $1::text)",
+            made_name(run_id, ""),
+        )
+        self._at_moments(
+            f"ALTER TABLE {table} DROP {what} IF EXISTS {quoted(name)}"
+            for what, found in (("COLUMN", made), ("CONSTRAINT", checks))
+            for table, name in found
+        )
+
+    def leftovers(self) -> list[str]:
+        """Return the ids of the runs that have a staging area."""
+        found = self.rows("SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname, 'staging_') ORDER BY 1")
+        return [name.removeprefix("staging_") for (name,) in found]
+
+    def read(self, schema: str, table: Table, after: Any = None, upto: Any = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC."""
+        columns = ", ".join(_readable(column) for column in table.columns)
+        # Said here as well: a table that was made before all keys had this collation is ordered as its database is.
+        key = quoted(table.columns[0].name) + BYTEWISE * (table.columns[0].kind.frame == pl.String())
+        bounds = [(f"{key} {op}", value) for op, value in ((">", after), ("<=", upto))]
+        given = [(side, value) for side, value in bounds if value is not None]
+        conditions = " AND ".join(f"{side} ${number}" for number, (side, _) in enumerate(given, start=1))
+        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)}{' WHERE ' * bool(given)}{conditions}"
+        yield from self._batches(query, *(value for _, value in given))
+
+    def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:
+        """Look at published tables without reading rows; one that is gone, or is no table, is left out."""
+        names = {f"{quoted(schema)}.{quoted(table.name)}": table.name for table in tables}
+        # TRUNCATE gives a table another file, as does whatever else writes it anew; so does a table of the same name.
+        query = (
+            "WITH RECURSIVE ours AS (SELECT name, to_regclass(name)::oid AS oid FROM unnest($1::text[]) name "
+            "UNION SELECT name, inhrelid FROM pg_inherits JOIN ours ON inhparent = ours.oid) "
+            "SELECT name, string_agg(relfilenode::text, ' ' ORDER BY c.oid) FROM ours JOIN pg_class c USING (oid) "
+            "WHERE relkind IN ('r', 'p') GROUP BY name"
+        )
+        marks: dict[str, str] = dict(self.rows(query, list(names)))
+        empty = " UNION ALL ".join(
+            f"SELECT {place} WHERE NOT EXISTS (SELECT FROM {name})" for place, name in enumerate(marks)
+        )
+        nothing = {list(marks)[place] for (place,) in (self.rows(empty) if marks else [])}
+        return {names[name]: Sight(mark, 0 if name in nothing else None) for name, mark in marks.items()}
+
+    def count(self, schema: str, table: Table) -> int:
+        """Count the rows of a published table."""
+        return self._number(f"SELECT count(*) FROM {quoted(schema)}.{quoted(table.name)}")
+
+    def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
+        """Count the rows of a published table, no further than to a number; none where there is no such table."""
+        if not self._exists(schema, table):
+            return 0
+        rows = f"SELECT FROM {quoted(schema)}.{quoted(table.name)}{'' if most is None else f' LIMIT {most}'}"
+        # On a connection of its own: ours would keep a lock on the table that a changed contract waits for.
+        with closing(Postgres(self._uri)) as other:
+            return int(other.rows(f"SELECT count(*) FROM ({rows}) AS counted")[0][0])
+
+    def count_enlisted(self, staging: Staging, root: Table) -> int:
+        """Count the published documents among those that a staging area speaks for."""
+        if not self._exists(staging.schema, root):
+            return 0
+        published, named = f"{quoted(staging.schema)}.{quoted(root.name)}", staging.documents(root)
+        some = f"SELECT {quoted(ID)} FROM {quoted(staging.name)}.{named}"
+        with closing(Postgres(self._uri)) as other:  # as in count_published
+            return int(other.rows(f"SELECT count(*) FROM {published} WHERE {quoted(ID)} IN ({some})")[0][0])
+
+    def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
+        """Tell whether a published table has its contract's columns: these names and types, in any order."""
+        found, owned = self._columns(schema, table), table.names if ours is None else ours
+        there = {name: kind for name, kind in found.items() if name in owned}
+        return there == {column.name: (type_name(column), not column.nullable) for column in table.columns}
+
+    # What only PostgreSQL does ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what is done inside; undo it all if it raises."""
+        try:
+            with self._translated():
+                yield
+                self._link.commit()
+        except BaseException:
+            self.undo()
+            raise
+
+    def undo(self) -> None:
+        """Undo what was not committed, and end a transaction that has failed."""
+        with suppress(adbc_driver_manager.Error, ServerError):  # a server that is gone has undone it already
+            self._link.rollback()
+
+    def commit(self) -> None:
+        """Commit what was done."""
+        with self._translated():
+            self._link.commit()
+
+    def answers(self) -> bool:
+        """Tell whether the connection is alive; what was not committed is undone."""
+        self.undo()
+        try:
+            with self.transaction():
+                return bool(self.rows("SELECT true")[0][0])
+        except EtlError:
+            return False
+
+    def reconnect(self) -> None:
+        """Open a new connection in place of one that was lost; the lost one's locks and transaction are gone then.
+
+        Raises:
+            LostError: The server can't be reached, or the lost connection's session is at work there still.
+        """
+        lost, session = self.connection, self._session
+        self._open()
+        with suppress(adbc_driver_manager.Error):
+            lost.close()
+        # Where only the network was cut, the server may not know yet, and a commit of ours may be under way.
+        query = (
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE pid = $1::bigint AND backend_start = $2::text::timestamptz"
+        )
+        with self.transaction():
+            ended = self.rows(query, *session)
+        if ended and not ended[0][0]:
+            self._session = session  # the next try has to end it
+            self.connection.close()
+            raise LostError(f"PostgreSQL at {self._shown} is still at work for a connection that was lost")
+
+    def _open(self) -> None:
+        with self._translated():
+            self._link = Link(self._uri, f"PostgreSQL at {self._shown}", self._silence)
+        self.connection = self._link.connection
+        # Rows must read the same whatever the server's defaults are.
+        self.execute("SET TIME ZONE 'UTC'", "SET extra_float_digits = 1", f"SET lock_timeout = {self._lock_timeout}")
+        query = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        self._session = self.rows(query)[0]
+        self.commit()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all queries inside see one state of the database; what was not committed before is undone."""
+        self.undo()  # or a transaction that somebody has begun would go on
+        with self.transaction():
+            self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+
+    def execute(self, *statements: str, parameters: Sequence[Any] | None = None) -> None:
+        """Run statements, all with the same parameters (``$1``, ``$2``, ...)."""
+        with self._translated(), self.connection.cursor() as cursor:
+            for statement in statements:
+                with self._link.waiting():
+                    cursor.execute(statement, parameters)
+
+    def rows(self, query: str, *parameters: Any) -> list[Row]:
+        """Return the rows of a query."""
+        with self._translated(), self.connection.cursor() as cursor, self._link.waiting():
+            cursor.execute(query, parameters or None)
+            return cursor.fetchall()  # type: ignore[no-any-return]
+
+    def _number(self, query: str) -> int:
+        return int(self.rows(query)[0][0])
+
+    def append(self, schema: str, table: str, rows: pa.Table) -> None:
+        """Append rows to a table by COPY; its columns must have the rows' names and types."""
+        with self._translated(), self.connection.cursor() as cursor, self._link.waiting():
+            cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema)
+
+    def _batches(self, query: str, *parameters: Any) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a query as they come; only for the next ones is the server waited for."""
+        with self._translated(), self.connection.cursor() as cursor:
+            with self._link.waiting():
+                cursor.execute(query, parameters or None)
+                rows = cursor.fetch_record_batch()
+            while True:
+                with self._link.waiting():
+                    batch = next(rows, None)
+                if batch is None:
+                    return
+                yield batch
+
+    def _another(self) -> "Postgres":
+        """Open another connection to the same server."""
+        return Postgres(self._uri, self.wait, self._silence)
+
+    def _copy(self, schema: str, table: Table, frame: pl.DataFrame) -> None:
+        if frame.is_empty():
+            return
+        json = [column.name for column in table.columns if column.kind is JSON]
+        frame = frame.with_columns((pl.lit(JSONB_VERSION) + pl.col(name)).alias(name) for name in json)
+        self.append(schema, table.name, frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+    def _build(self, statements: Sequence[str]) -> None:
+        """Run statements in a transaction and on a connection of their own, with memory for indexes."""
+        with closing(self._another()) as other, other.transaction():
+            # Nobody else is at a staging area; whoever is must not hold us up for ever.
+            other.execute(
+                f"SET maintenance_work_mem = '{_INDEX_MEMORY}'",
+                "SET lock_timeout = '1min'",
+                # Or the server would go on building for a process that was killed, and hold its locks.
+                "SET client_connection_check_interval = '1s'",
+                *statements,
+            )
+
+    def _exists(self, schema: str, table: Table) -> bool:
+        return self._kind(schema, table.name) in _TABLES
+
+    def _kind(self, schema: str, name: str) -> str | None:
+        """Return what bears a name, as the catalog says it in one letter; None if nothing does."""
+        query = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1::text)"
+        return next((kind for (kind,) in self.rows(query, f"{quoted(schema)}.{quoted(name)}")), None)
+
+    def _refuse_strangers(self, schema: str, table: Table) -> None:
+        kind = self._kind(schema, table.name)
+        if kind is not None and kind not in (*_TABLES, _INDEX):  # an index gives way
+            raise EtlError(
+                f"{schema}.{table.name} in PostgreSQL is no table, but {_KINDS.get(kind, 'something else')}, in the "
+                "place of what is to be published; rename or drop it, and run the command again"
+            )
+
+    def _refuse_columns(self, staging: Staging, table: Table) -> None:
+        """Refuse columns of somebody's own with which rows could not be added, or that a contract names now.
+
+        Raises:
+            EtlError: With the first of them.
+        """
+        query = (
+            "SELECT attname::text, attnotnull AND NOT atthasdef AND attidentity = '' FROM pg_attribute "
+            "WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+        )
+        place = f"{staging.schema}.{table.name}"
+        for name, is_demanded in self.rows(query, f"{quoted(staging.schema)}.{quoted(table.name)}"):
+            if name in staging.owned(table) or name.startswith(MADE):
+                continue
+            if name in table.names:
+                raise EtlError(
+                    f"{place} in PostgreSQL has a column {name!r} that no contract made, and its contract declares one "
+                    "now; rename or drop it, and run the command again"
+                )
+            if is_demanded:
+                raise EtlError(
+                    f"{place} in PostgreSQL has a column {name!r} that its contract does not declare, and that "
+                    "must not be null and has no default, so no row could be added; give it a default, or let it be "
+                    "null, or drop it, and run the command again"
+                )
+
+    def _has_key(self, schema: str, table: Table) -> bool:
+        query = "SELECT count(*) FROM pg_index WHERE indisprimary AND indrelid = to_regclass($1::text)"
+        return bool(self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")[0][0])
+
+    def _has_reference(self, schema: str, table: Table) -> bool:
+        query = (
+            "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = to_regclass($1::text) "
+            "AND confrelid = to_regclass($2::text)"
+        )
+        assert table.parent is not None
+        names = (f"{quoted(schema)}.{quoted(name)}" for name in (table.name, table.parent))
+        return bool(self.rows(query, *names)[0][0])
+
+    def _forgotten(self, staging: Staging) -> list[str]:
+        """Return the tables of arrays that a contract no longer has: they go stale, and hold on to parents' rows."""
+        query = (
+            "SELECT conrelid::regclass::text, relname::text FROM pg_constraint JOIN pg_class c ON c.oid = conrelid "
+            "WHERE contype = 'f' AND confrelid = to_regclass($1::text) AND relnamespace = $2::regnamespace "
+            # A table that a user put here is not ours to drop; ours have these two columns for a key.
+            "AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = '_position') "
+            "AND EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indnkeyatts = 2)"
+        )
+        current = {table.name for table in staging.tables}
+        return [
+            shown
+            for parent in staging.tables
+            if parent.parent is None
+            for shown, child in self.rows(
+                query, f"{quoted(staging.schema)}.{quoted(parent.name)}", quoted(staging.schema)
+            )
+            if child not in current and child.startswith(f"{parent.name}_")
+            # Books of an older version know of none.
+            if child in staging.ours or parent.name not in staging.ours
+        ]
+
+    def _move_in(self, staging: Staging, table: Table) -> None:
+        """Make a table of staging a published one."""
+        if not self._has_key(staging.name, table):  # its place was taken when it was prepared
+            self.execute(*postgres_keys(staging.name, table))
+        self._make_way(staging, table)
+        self.execute(f"ALTER TABLE {quoted(staging.name)}.{quoted(table.name)} SET SCHEMA {quoted(staging.schema)}")
+
+    def _make_way(self, staging: Staging, table: Table) -> None:
+        """Rename the indexes whose names meet: PostgreSQL makes them of the names of tables and columns."""
+        meeting = self.rows(
+            "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class c ON c.oid = indexrelid "
+            "WHERE relnamespace = $2::text::regnamespace AND relname = $3::text "
+            "OR indrelid = to_regclass($1::text) AND EXISTS "
+            "(SELECT FROM pg_class WHERE relnamespace = $2::text::regnamespace AND relname = c.relname)",
+            f"{quoted(staging.name)}.{quoted(table.name)}",
+            quoted(staging.schema),
+            table.name,
+        )
+        for number, (index,) in enumerate(meeting):
+            free = md5(f"{staging.run_id} {table.name} {number}".encode(), usedforsecurity=False).hexdigest()
+            self.execute(f"ALTER INDEX {index} RENAME TO {quoted(MADE + free)}")
+
+    def _lacking_keys(self, staging: Staging) -> list[str]:
+        """Return the statements that add the keys which published tables lack: some go with a dropped parent."""
+        keys = [
+            postgres_key(staging.schema, table) for table in staging.tables if not self._has_key(staging.schema, table)
+        ]
+        references = [
+            postgres_foreign_key(staging.schema, table)
+            for table in staging.tables
+            if table.parent is not None and not self._has_reference(staging.schema, table)
+        ]
+        return [*keys, *references]
+
+    def _prove(self, merges: Iterable[Merge], meddling: Sequence[Trigger]) -> None:
+        """Count what has become of published tables; where a user's trigger was at it, compare every row.
+
+        Raises:
+            DataError: A table does not hold what was staged.
+        """
+        for merge in merges:
+            published, staged = self._number(merge.published), self._number(merge.staged)
+            if published == staged and not meddling:
+                continue
+            lacking, bent, key, extra, other_key = self.rows(merge.unequal)[0]
+            if lacking or bent or extra:
+                raise DataError(
+                    f"{merge.staging.schema}.{merge.table.name} in PostgreSQL did not become what was to be published: "
+                    f"of {staged:,} rows it lacks {lacking:,} and has {bent:,} otherwise, and {extra:,} others did not "
+                    f"go (such as {merge.table.key[0]} {key or other_key}); nothing was published; {blamed(meddling)}"
+                )
+
+    def _change(self, staging: Staging, table: Table) -> Change:
+        """Return what has to be done to a published table because its contract has changed."""
+        indexed = (
+            "SELECT attname::text FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] "
+            "WHERE indrelid = to_regclass($1::text) AND indnkeyatts = 1 AND indpred IS NULL"
+        )
+        checks = (
+            "SELECT conname::text FROM pg_constraint WHERE conrelid = to_regclass($1::text) AND contype = 'c' "
+            f"AND starts_with(conname, '{MADE}')"
+        )
+        name = f"{quoted(staging.schema)}.{quoted(table.name)}"
+        found = Found(
+            self._columns(staging.schema, table),
+            frozenset(one for (one,) in self.rows(indexed, name)),
+            tuple(one for (one,) in self.rows(checks, name)),
+            staging.owned(table),
+        )
+        return change(staging.schema, table, staging.run_id, found)
+
+    def _columns(self, schema: str, table: Table) -> dict[str, tuple[str, bool]]:
+        """Return the columns that a table has: their types, and whether they refuse null."""
+        query = (
+            "SELECT attname::text, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute "
+            "WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped"
+        )
+        found = self.rows(query, f"{quoted(schema)}.{quoted(table.name)}")
+        return {name: (kind, required) for name, kind, required in found}
+
+    def _at_moments(self, statements: Iterable[str]) -> None:
+        """Change published tables, each change in a transaction of its own, as soon as nobody is in the way."""
+        statements = tuple(statements)
+        if not statements:
+            return
+        with closing(self._another()) as other:
+            other.execute(f"SET lock_timeout = '{_BLINK}'")
+            other.commit()
+            for statement in statements:
+                other._as_soon_as_possible(statement)
+
+    def _as_soon_as_possible(self, statement: str) -> None:
+        for _ in _tries():
+            with suppress(LockedError), self.transaction():
+                self.execute(statement)
+                return
+        raise EtlError(_IN_THE_WAY)
+
+    def _lock_out_readers(self, staging: Staging, tables: Sequence[str], others: Sequence[str]) -> None:
+        """Have some published tables for ourselves, within the caller's transaction, as soon as nobody reads them.
+
+        Whoever comes to read while we wait for those who do queues up behind us, so we don't wait for long, but often.
+        """
+        names = ", ".join([*(f"{quoted(staging.schema)}.{quoted(name)}" for name in tables), *others])
+        patience = self._lock_timeout
+        self.execute(f"SET LOCAL lock_timeout = '{_BLINK}'", "SAVEPOINT waiting")
+        for _ in _tries():
+            with suppress(LockedError):
+                self.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE", f"SET LOCAL lock_timeout = {patience}")
+                return
+            self.execute("ROLLBACK TO SAVEPOINT waiting")
+        raise EtlError(_IN_THE_WAY)
+
+    @property
+    def _lock_timeout(self) -> int:
+        """Milliseconds for which the server waits for a lock; 0 would mean for ever, and few of them is no failure."""
+        return max(int(self.wait * 1000), 1_000)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except adbc_driver_manager.Error as error:
+            raise translated(error, self._shown) from error
+        except (OSError, pa.ArrowException) as error:  # in the middle of a stream, where Arrow asks the driver
+            if LIBPQ not in str(error):
+                raise
+            raise translated(error, self._shown) from error
+
+
+def _tries() -> Iterator[None]:
+    """Yield as often as one may try, with a pause before each but the first."""
+    give_up = time.monotonic() + _PATIENCE_S
+    yield
+    while time.monotonic() < give_up:
+        time.sleep(_PAUSE_S)
+        yield
+
+
+def _quoted(staging: Staging) -> list[str]:
+    """Return the names of the tables that are published."""
+    return [f"{quoted(staging.schema)}.{quoted(table.name)}" for table in staging.tables]
+
+
+def _readable(column: Column) -> str:
+    name = quoted(column.name)
+    as_text = column.kind is JSON or column.kind.postgres.startswith("numeric")
+    return f"{name}::text AS {name}" if as_text else name

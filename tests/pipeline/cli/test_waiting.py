@@ -1,0 +1,83 @@
+"""Of two commands at once one waits: it says for whom, not for ever, and can be interrupted."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from bson import Timestamp
+
+from pipeline import control as books
+from pipeline.cli import app as cli
+from pipeline.control import locks
+from pipeline.runs.publish import finish_what_was_cut_short
+from pipeline.stores.postgres.errors import LockedError
+
+
+@contextmanager
+def _publishing(lab: Any) -> Iterator[str]:
+    """Publish in another command, and never come to an end; yields its run."""
+    with lab.another() as other:
+        books.prepare(other.postgres)
+        with other.postgres.transaction():
+            run_id = books.open_run(other.postgres, "replicate", Timestamp(1, 1), ["postgres"], single_process=True)
+        with other.postgres.transaction():
+            books.lock_publishing(other.postgres)
+            yield run_id
+        books.leave(other.postgres, run_id)
+
+
+def test_who_is_waited_for_is_said_and_the_wait_ends(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(locks, "SAID_AFTER_S", 0.1)
+    with _publishing(lab) as run_id, lab.another(wait=0.5) as waiting:
+        with pytest.raises(LockedError, match=rf"run {run_id} is publishing since \d{{4}}-.* UTC .*; 0.5 s were"):
+            finish_what_was_cut_short(waiting)
+        (said,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert said.startswith(f"run {run_id} is publishing since 2") and said.endswith("at most 0.5 s")
+        assert waiting.postgres.rows("SELECT 1") == [(1,)]
+    with lab.another(wait=0.0) as patient:
+        finish_what_was_cut_short(patient)
+
+
+def test_the_wait_is_over_when_the_other_one_is(lab: Any) -> None:
+    with lab.another() as waiting:
+        done = threading.Thread(target=finish_what_was_cut_short, args=(waiting,))
+        with _publishing(lab):
+            done.start()
+            done.join(0.5)
+            assert done.is_alive()
+        done.join(60)
+        assert not done.is_alive()
+
+
+def test_ctrl_c_ends_the_wait(lab: Any) -> None:
+    with _publishing(lab), lab.another() as waiting:
+        threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            finish_what_was_cut_short(waiting)
+
+
+def test_no_lock_is_waited_for_without_an_end(lab: Any) -> None:
+    """Neither one of a table or a row."""
+    with lab.another() as other, lab.another(wait=1.0) as waiting:
+        other.postgres.execute("LOCK TABLE etl.published")
+        with pytest.raises(LockedError, match="--wait, ETL_WAIT"):
+            finish_what_was_cut_short(waiting)
+
+
+@pytest.mark.parametrize("command", [["sync"], ["replicate"], ["marts"], ["quarantine", "replay"]])
+def test_commands_say_for_whom_they_do_not_wait(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    for name, value in lab.settings:
+        if name.endswith("_uri"):
+            monkeypatch.setenv(f"ETL_{name.upper()}", value.get_secret_value())
+    monkeypatch.setenv("ETL_MONGO_DATABASE", lab.settings.mongo_database)
+    with _publishing(lab) as run_id:
+        assert cli.run([*command, "--wait", "0"]) == 2
+    assert f"error: run {run_id} is publishing since" in capsys.readouterr().err

@@ -1,0 +1,307 @@
+"""The books: who is alive, and what becomes of refused documents from run to run."""
+
+import hashlib
+import json
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import bson
+import pytest
+from bson import Decimal128, Int64, ObjectId, Timestamp
+from bson.raw_bson import RawBSONDocument
+
+from pipeline import control as books
+from pipeline.control import Account
+from pipeline.control.status import status
+from pipeline.replication import replicate
+
+AT = datetime(2024, 5, 1, 10, tzinfo=UTC)
+SEARCH = {
+    "query_id": "q",
+    "user_id": "u",
+    "query_text": "",
+    "timestamp": AT,
+    "filters": {},
+    "results_count": 0,
+}
+ODD_IDS: list[Any] = [
+    "text",
+    "nul\0inside",
+    "",
+    7,
+    2.5,
+    Int64(2**40),
+    float("nan"),
+    Decimal128("1.50"),
+    True,
+    None,
+    AT,
+    bson.DatetimeMS(568_971_820_800_000),
+    b"bytes",
+    bson.Binary(b"1" * 16, 4),
+    {"a": 1, "b": {"c": [1, "\0"]}},
+    bson.MinKey(),
+    bson.MaxKey(),
+    Timestamp(1, 2),
+    bson.Code("f()"),
+    bson.Code("f()", {"x": 1}),
+    bson.DBRef("X", 1),
+    ObjectId("665f00000000000000000001"),
+]
+
+
+def _far_dates() -> Any:
+    """Return options that decode far dates."""
+    return bson.CodecOptions(datetime_conversion=bson.codec_options.DatetimeConversion.DATETIME_MS)
+
+
+# --- Small things
+
+
+@pytest.mark.parametrize("moment", [Timestamp(0, 1), Timestamp(1_700_000_000, 1), Timestamp(2**32 - 1, 2**32 - 1)])
+def test_a_moment_is_one_number_and_back(moment: Timestamp) -> None:
+    assert books.as_timestamp(books.as_number(moment)) == moment
+
+
+def test_later_moments_are_greater_numbers() -> None:
+    moments = [Timestamp(1, 2**32 - 1), Timestamp(2, 1), Timestamp(2, 2), Timestamp(10, 0)]
+    numbers = [books.as_number(one) for one in moments]
+    assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize(("loaded", "quarantined", "closed"), [(8, 2, True), (8, 1, False), (10, 2, False)])
+def test_books_close_if_every_document_is_accounted_for(loaded: int, quarantined: int, *, closed: bool) -> None:
+    assert Account("X", "postgres", 10, loaded, quarantined, 0).closed is closed
+
+
+def test_two_commands_may_create_the_books_at_once(lab: Any) -> None:
+    errors: list[BaseException] = []
+
+    def prepare() -> None:
+        try:
+            with lab.another() as connections:
+                books.prepare(connections.postgres)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=prepare) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert lab.postgres("SELECT count(*) FROM etl.runs") == [(0,)]
+
+
+def test_books_of_an_older_version_get_what_they_lack(lab: Any) -> None:
+    lab.change_postgres("ALTER TABLE etl.ledger DROP COLUMN loaded_at", "COMMENT ON SCHEMA etl IS 'older'")
+    books.prepare(lab.connections.postgres)
+    assert lab.postgres("SELECT count(loaded_at) FROM etl.ledger") == [(0,)]
+    with lab.another() as other, lab.another() as reader:
+        reader.postgres.rows("SELECT count(*) FROM etl.ledger")  # and its transaction goes on, as a worker's does
+        other.postgres.execute("SET lock_timeout = '1s'", "COMMENT ON SCHEMA etl IS 'older'")
+        books.prepare(other.postgres)
+
+
+def test_a_run_lives_as_long_as_the_session_of_its_process(lab: Any) -> None:
+    postgres = lab.connections.postgres
+    with lab.another() as other:
+        with other.postgres.transaction():
+            run_id = books.open_run(other.postgres, "replicate", Timestamp(1, 1), ["postgres"], single_process=True)
+        assert books.is_alive(postgres, run_id)
+        assert books.statuses(postgres)[run_id] == "running"
+    assert not books.is_alive(postgres, run_id)
+    with postgres.transaction():
+        books.fail(postgres, run_id, "it's dead; " + "x" * 10_000)
+    assert books.statuses(postgres)[run_id] == "failed"
+    ((message,),) = lab.postgres("SELECT message FROM etl.runs WHERE run_id = $1::text", run_id)
+    assert message.startswith("it's dead; x")
+    assert not books.is_alive(postgres, "nobody's")
+
+
+def test_run_ids_sort_by_time_and_are_fit_for_names(lab: Any) -> None:
+    postgres = lab.connections.postgres
+    with postgres.transaction():
+        one = books.open_run(postgres, "marts", Timestamp(1, 1), [], single_process=False)
+    assert one.replace("_", "").isalnum()
+    assert one == one.lower()
+    assert len(f"staging_{one}") < 64
+
+
+def test_runs_that_are_over_are_not_read_again(lab: Any) -> None:
+    """Whatever is there of the past: only what runs, and what left something behind, is looked at."""
+    postgres = lab.connections.postgres
+    with postgres.transaction():
+        before = set(books.unsettled(postgres, []))
+        ids = [books.open_run(postgres, "sync", Timestamp(1, 1), [], single_process=True) for _ in range(3)]
+        books.fail(postgres, ids[0], "over")
+        books.fail(postgres, ids[1], "over")
+        assert set(books.unsettled(postgres, [])) - before == {ids[2]}
+        assert set(books.unsettled(postgres, [ids[0], "nobody's"])) - before == {ids[0], ids[2]}
+        assert [books.is_given_up(postgres, one) for one in (*ids, "nobody's")] == [True, True, False, True]
+        books.fail(postgres, ids[2], "over")
+    for one in ids:
+        books.leave(postgres, one)
+
+
+def test_books_of_this_version_are_left_alone_and_what_was_dropped_is_made_again(lab: Any) -> None:
+    made = lab.postgres("SELECT xmin::text FROM pg_description WHERE objoid = 'etl'::regnamespace")
+    books.prepare(lab.connections.postgres)
+    assert lab.postgres("SELECT xmin::text FROM pg_description WHERE objoid = 'etl'::regnamespace") == made
+    lab.change_postgres("DROP TABLE etl.receipts", "DROP VIEW etl.checkpoints")
+    books.prepare(lab.connections.postgres)
+    lab.postgres("SELECT count(*) FROM etl.receipts, etl.checkpoints")
+
+
+def test_a_moment_moves_on_only_where_the_run_is_shown_that_was_looked_at(lab: Any) -> None:
+    postgres = lab.connections.postgres
+    lab.fill(ProductPriceHistory=3)
+    replicate.replicate(lab.connections, ["ProductPriceHistory"])
+    shown = [one for one in books.publications(postgres) if one.name == "ProductPriceHistory"]
+    replicate.replicate(lab.connections, ["ProductPriceHistory"], ["postgres"])
+    later = Timestamp(2**31 - 1, 1)
+    with postgres.transaction():
+        books.advance(postgres, shown, later)
+        moments = {
+            one.target: one.cluster_time for one in books.publications(postgres) if one.name == "ProductPriceHistory"
+        }
+        assert moments["clickhouse"] == later > moments["postgres"]
+        lab.connections.postgres.connection.rollback()
+
+
+def test_the_status_is_that_of_one_moment(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.fill(ProductPriceHistory=3)
+    first, _ = replicate.replicate(lab.connections, ["ProductPriceHistory"])
+    accounts = books.accounts
+
+    def meanwhile(*arguments: Any) -> Any:
+        with lab.another() as other, monkeypatch.context() as patched:
+            patched.setattr(books, "accounts", accounts)
+            replicate.replicate(other, ["ProductPriceHistory"])
+        return accounts(*arguments)
+
+    monkeypatch.setattr(books, "accounts", meanwhile)
+    found = status(lab.connections.postgres)
+    assert {one.id for one in found.runs if one.kind == "replicate"} == {first.id}
+    assert {one.run_id for one in found.published if one.name == "ProductPriceHistory"} == {first.id}
+
+
+# --- Quarantine
+
+
+def _refuse_me(**changes: Any) -> dict[str, Any]:
+    return SEARCH | {"results_count": "many"} | changes
+
+
+def test_quarantine_keeps_documents_of_any_id_whole(lab: Any) -> None:
+    searches = lab.collection("SearchQueries")
+    for one in ODD_IDS:
+        searches.insert_one({"_id": one, **_refuse_me()})
+    invalid = bson.encode({"_id": "????", **SEARCH}).replace(b"????", b"\xff\xfe\xc3\x28")
+    searches.insert_one(RawBSONDocument(invalid))
+    run, accounts = replicate.replicate(lab.connections, ["SearchQueries"])
+    assert {(one.source, one.quarantined) for one in accounts} == {(len(ODD_IDS) + 1,) * 2}
+    rows = lab.quarantine("SearchQueries")
+    assert set(rows) == set(lab.raw_documents("SearchQueries"))  # byte for byte
+    for raw, row in rows.items():
+        assert row["run_id"] == run.id
+        assert row["resolved_at"] is None
+        assert row["first_seen_at"].tzinfo is not None
+        assert row["reasons"]
+        assert all(set(reason) == {"path", "rule", "value"} for reason in row["reasons"])
+        assert json.loads(row["_id"]) != {}
+        if raw != invalid:
+            alone = bson.encode({"_id": bson.decode(raw, _far_dates())["_id"]})
+            assert row["id_hash"] == hashlib.sha256(alone).hexdigest()
+    assert len({row["id_hash"] for row in rows.values()}) == len(rows)
+    assert {'"text"', '{"$oid":"665f00000000000000000001"}', '{"$numberInt":"7"}', '{"$maxKey":1}'} <= {
+        row["_id"] for row in rows.values()
+    }
+    assert json.loads(rows[invalid]["_id"]) == {"$bson": _only_id(invalid).hex()}
+
+
+def _only_id(raw: bytes) -> bytes:
+    length = 4 + 1 + 4 + 4 + int.from_bytes(raw[9:13], "little")
+    element = raw[4:length]
+    return (len(element) + 5).to_bytes(4, "little") + element + b"\0"
+
+
+def test_each_reason_names_path_rule_and_value(lab: Any) -> None:
+    lab.collection("SearchQueries").drop()
+    document = _refuse_me(user_id=None, filters=[1], query_id="")
+    lab.collection("SearchQueries").insert_one({"_id": ObjectId(), **document})
+    far = {"_id": ObjectId(), **SEARCH, "timestamp": bson.DatetimeMS(568_971_820_800_000), "query_text": "a\0b"}
+    lab.collection("SearchQueries").insert_one(far)
+    replicate.replicate(lab.connections, ["SearchQueries"])
+    rows = {bson.decode(raw, _far_dates())["query_id"]: row for raw, row in lab.quarantine("SearchQueries").items()}
+    first = {(reason["path"], reason["value"]) for reason in rows[""]["reasons"]}
+    assert {("/results_count", "many"), ("/user_id", None)} <= first
+    assert "/filters" in {path for path, _ in first}
+    second = {reason["path"]: reason["rule"] for reason in rows["q"]["reasons"]}
+    assert second.keys() == {"/timestamp", "/query_text"}
+
+
+def test_the_history_of_a_document_in_quarantine(lab: Any) -> None:
+    searches = lab.collection("SearchQueries")
+    searches.drop()
+    lab.change_postgres("DELETE FROM etl.quarantine")
+    mended, deleted, worse, back = (searches.insert_one(_refuse_me()).inserted_id for _ in range(4))
+    searches.insert_one(dict(SEARCH))
+
+    def history() -> dict[ObjectId, tuple[Any, ...]]:
+        replicate.replicate(lab.connections, ["SearchQueries"])
+        columns = "bson, run_id, first_seen_at, resolved_at"
+        found = lab.postgres(f"SELECT {columns} FROM etl.quarantine WHERE collection = 'SearchQueries'")
+        return {bson.decode(raw, _far_dates())["_id"]: (raw, *rest) for raw, *rest in found}
+
+    first = history()
+    assert {mended, deleted, worse, back} <= first.keys()
+    searches.replace_one({"_id": mended}, dict(SEARCH))
+    searches.replace_one({"_id": back}, dict(SEARCH))
+    searches.delete_one({"_id": deleted})
+    searches.replace_one({"_id": worse}, _refuse_me(query_id=7))
+    second = history()
+    assert deleted not in second  # what is gone from MongoDB does not live on here
+    for one in (mended, back):
+        raw, run_id, seen, resolved = second[one]
+        assert (raw, run_id, seen) == first[one][:3]
+        assert resolved > seen
+    raw, run_id, seen, resolved = second[worse]
+    assert raw != first[worse][0]
+    assert bson.decode(raw)["query_id"] == 7
+    assert run_id != first[worse][1]
+    assert (seen, resolved) == (first[worse][2], None)
+    searches.replace_one({"_id": back}, _refuse_me())
+    third = history()
+    assert third[back][2] == first[back][2]  # first seen when it was first seen
+    assert third[back][3] is None
+    assert third[mended][3] == second[mended][3]  # resolved when it was resolved
+    rows = lab.postgres(
+        "SELECT loaded, quarantined FROM etl.ledger JOIN etl.runs USING (run_id) ORDER BY started_at DESC LIMIT 1"
+    )
+    assert rows == [(2, 2)]
+
+
+def test_other_collections_keep_their_quarantine(lab: Any) -> None:
+    lab.fill(defects=0.5, EventLogs=20)
+    replicate.replicate(lab.connections, ["EventLogs"])
+    before = lab.quarantine("EventLogs")
+    assert before
+    replicate.replicate(lab.connections, ["SearchQueries"])
+    assert lab.quarantine("EventLogs") == before
+
+
+def test_a_run_that_fails_leaves_the_quarantine_alone(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = lab.quarantine("SearchQueries")
+    lab.collection("SearchQueries").insert_one(_refuse_me())
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(books, "enter_publication", fail)
+    with pytest.raises(KeyboardInterrupt):
+        replicate.replicate(lab.connections, ["SearchQueries"])
+    assert lab.quarantine("SearchQueries") == before
+    assert lab.postgres("SELECT count(*) FROM etl.refused") == [(0,)]
+    assert lab.leftovers() == []

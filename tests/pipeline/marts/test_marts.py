@@ -1,0 +1,494 @@
+"""Marts on real stores: the same numbers as independent SQL over the replica gives, in both of them."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from bson import ObjectId
+
+from contracts.schema.entity import ContractError
+from contracts.schema.registry import marts as known_marts
+from pipeline import control as books
+from pipeline.connections import Connections
+from pipeline.errors import BooksOpenError, DataError, EtlError, SnapshotError, UsageError
+from pipeline.marts import build as marts
+from pipeline.marts import spill
+from pipeline.replication import replicate
+from pipeline.replication.repair import repair
+from pipeline.replication.sync import sync
+from pipeline.replication.verify import verify
+from pipeline.stores.postgres.store import Postgres
+
+SQL = Path(__file__).parents[2] / "sql" / "marts"
+MARTS = sorted(known_marts())
+TARGETS = ("postgres", "clickhouse")
+SOURCES = ["ModerationQueue", "SearchQueries", "SupportTickets", "UserSessions"]
+FIRST_DAY = datetime(2024, 2, 28, tzinfo=UTC)
+
+
+def _world(seed: int, size: int) -> dict[str, list[dict[str, Any]]]:
+    """Return documents whose times, counts and names stand at the edges of what marts compute."""
+    draw = random.Random(seed)
+    users = [f"u{number}" for number in range(25)] + ["Ünï", "ü", "Z", "a", "B", "\U0001f600"]
+
+    def user() -> str:
+        return users[min(int(draw.expovariate(0.15)), len(users) - 1)]
+
+    def moment() -> datetime:
+        at = FIRST_DAY + timedelta(milliseconds=draw.randrange(9 * 86_400_000))
+        edges = {
+            1: at.replace(hour=0, minute=0, second=0, microsecond=0),
+            2: at.replace(hour=23, minute=59, second=59, microsecond=999_000),
+            3: datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC),
+            4: datetime(1900, 1, 1, 0, 0, 0, 1000, tzinfo=UTC),
+            5: datetime(2299, 12, 30, 1, 2, 3, 4000, tzinfo=UTC),
+        }
+        return edges.get(draw.randrange(30), at)
+
+    def milliseconds(*choices: int, below: int = 10**7) -> timedelta:
+        return timedelta(milliseconds=draw.choice([*choices, draw.randrange(below)]))
+
+    def session(number: int) -> dict[str, Any]:
+        start = moment()
+        return {
+            "session_id": f"s{number // 2}",
+            "user_id": user(),
+            "start_time": start,
+            "end_time": None if draw.random() < 0.1 else start + milliseconds(0, 1),
+            "pages_visited": [f"/{page}" for page in range(draw.choice([0, 1, 2, 7]))],
+            "device": {"type": draw.choice(["desktop", "mobile", "Watch", "ärm"]), "os": "x", "browser": "y"},
+            "actions": [
+                {"type": draw.choice(["view", "purchase", "add_to_cart", "teleport"]), "target": "", "at": moment()}
+                for _ in range(draw.choice([0, 0, 1, 2, 5]))
+            ],
+        }
+
+    def ticket(number: int) -> dict[str, Any]:
+        created = moment()
+        sent = [created + milliseconds(0, -1, 1) - milliseconds(0) for _ in range(draw.choice([0, 1, 1, 2, 6]))]
+        return {
+            "ticket_id": f"t{number // 2}",
+            "user_id": user(),
+            "status": draw.choice(["open", "waiting", "resolved", "closed", "closed", "Closed", "escalated", ""]),
+            "issue_type": draw.choice(["billing", "billing", "delivery", "", "é" * 600]),
+            "messages": [
+                {
+                    "sender": draw.choice(["user", "agent"]),
+                    "text": "",
+                    "sent_at": max(at, datetime(1900, 1, 1, tzinfo=UTC)),
+                }
+                for at in sent
+            ],
+            "created_at": created,
+            "updated_at": created + milliseconds(0, 1, below=10**8),
+        }
+
+    def search(number: int) -> dict[str, Any]:
+        about = {"query_id": f"q{number}", "user_id": user(), "query_text": "", "filters": {}}
+        return about | {"timestamp": moment(), "results_count": draw.choice([0, 0, 1, 50])}
+
+    def review(number: int) -> dict[str, Any]:
+        about = {"review_id": f"r{number}", "user_id": user(), "product_id": "p", "review_text": "", "rating": 3}
+        return about | {"moderation_status": "?", "flags": [], "submitted_at": moment()}
+
+    makers = {"UserSessions": session, "SupportTickets": ticket, "SearchQueries": search, "ModerationQueue": review}
+    return {name: [make(number) for number in range(size)] for name, make in makers.items()}
+
+
+def _copied_and_built(lab: Any) -> list[marts.BuiltMart]:
+    _, accounts = replicate.replicate(lab.connections, SOURCES)
+    assert {one.quarantined for one in accounts} == {0}
+    return marts.build(lab.connections)
+
+
+def in_pieces(connections: Connections) -> Connections:
+    """Return connections with next to no memory for what marts are computed from."""
+    return replace(connections, memory=spill._OF_LIBRARIES + 8_192)
+
+
+@contextmanager
+def computations() -> Iterator[Counter[str]]:
+    """Count how often each mart is computed; from nothing it is once, to find out what it reads."""
+    counted: Counter[str] = Counter()
+    honest = marts.compute
+
+    def counting(name: str) -> Any:
+        counted[name] += 1
+        return honest(name)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(marts, "compute", counting)
+        yield counted
+
+
+@pytest.fixture(scope="module", params=["generated", "edges", "edges in pieces"])
+def compared(request: pytest.FixtureRequest, lab: Any) -> None:
+    if request.param == "generated":
+        lab.fill(**dict.fromkeys(SOURCES, 400))
+    else:
+        for name, some in _world(1, 400).items():
+            lab.collection(name).drop()
+            lab.collection(name).insert_many(some)
+    _copied_and_built(lab)
+    if request.param == "edges in pieces":
+        for name in MARTS:  # or nothing would be changed, whatever comes of it
+            lab.change_postgres(f"TRUNCATE marts.{name}")
+            lab.change_clickhouse(f"TRUNCATE TABLE marts.{name}__data")
+        with computations() as counted:
+            marts.build(in_pieces(lab.connections))
+        assert {name for name in MARTS if counted[name] > 10} == set(MARTS)
+    elif request.param == "edges":
+        with computations() as counted:
+            marts.build(lab.connections)
+        assert counted == dict.fromkeys(MARTS, 2)
+
+
+@pytest.fixture(scope="module")
+def built(lab: Any) -> list[marts.BuiltMart]:
+    for name, some in _world(2, 60).items():
+        lab.collection(name).drop()
+        lab.collection(name).insert_many(some)
+    return _copied_and_built(lab)
+
+
+def _frame(lab: Any, target: str, query: str) -> pl.DataFrame:
+    if target == "clickhouse":
+        return pl.DataFrame(pl.from_arrow(lab.connections.clickhouse.client.query_arrow(query, use_strings=True)))
+    with lab.connections.postgres.transaction(), lab.connections.postgres.connection.cursor() as cursor:
+        cursor.execute(query)
+        return pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
+
+
+@pytest.mark.parametrize("name", MARTS)
+@pytest.mark.parametrize("oracle", TARGETS)
+def test_marts_say_what_sql_says_cell_by_cell(lab: Any, compared: None, name: str, oracle: str) -> None:
+    mart = known_marts()[name]
+    schema, key = mart.table.frame_schema, list(mart.key)
+    asked = _frame(lab, oracle, (SQL / f"{name}.{oracle}.sql").read_text())
+    assert sorted(asked.columns) == sorted(schema)
+    expected = asked.select(list(schema)).cast(schema).sort(key)  # type: ignore[arg-type]
+    assert not expected.is_empty()
+    for target in TARGETS:
+        found = lab.stored(target, mart.table, "marts")
+        assert found.height == expected.height
+        for column in schema:
+            wrong = found[column].ne_missing(expected[column])
+            assert not wrong.any(), (target, column, found.filter(wrong), expected.filter(wrong))
+
+
+def test_what_is_built_is_told(lab: Any, built: list[marts.BuiltMart]) -> None:
+    moments = {one.cluster_time for one in books.publications(lab.connections.postgres) if one.name in SOURCES}
+    assert len(moments) == 1
+    assert {one.name for one in built} == set(MARTS)
+    for one in built:
+        assert {one.cluster_time} == moments
+        for ask in (lab.postgres, lab.clickhouse):
+            assert ask(f"SELECT count(*) FROM marts.{one.name}") == [(one.rows,)]
+    shown = [one for one in books.publications(lab.connections.postgres) if one.name in MARTS]
+    assert len(shown) == 2 * len(MARTS)
+    assert {one.cluster_time for one in shown} == moments
+    assert all(one.finished for one in shown)
+    assert lab.leftovers() == []
+
+
+@pytest.mark.parametrize("name", MARTS)
+def test_the_catalogs_describe_the_marts(lab: Any, built: list[Any], name: str) -> None:
+    table = known_marts()[name].table
+    described = lab.postgres(
+        "SELECT attname::text, col_description(attrelid, attnum) FROM pg_attribute "
+        f"WHERE attrelid = 'marts.{name}'::regclass AND attnum > 0 ORDER BY attnum"
+    )
+    assert described == [(column.name, column.description) for column in table.columns]
+    columns = (
+        "SELECT name, comment FROM system.columns WHERE database = 'marts' AND table = {t:String} ORDER BY position"
+    )
+    assert lab.clickhouse(columns, t=name) == described
+    about = "SELECT comment FROM system.tables WHERE database = 'marts' AND name = {t:String}"
+    assert lab.clickhouse(about, t=name) == [(table.description,)]
+    assert lab.postgres(f"SELECT obj_description('marts.{name}'::regclass)") == [(table.description,)]
+    keys = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'p' AND conrelid = '{}'::regclass"
+    assert lab.postgres(keys.format(f"marts.{name}")) == [(f"PRIMARY KEY ({', '.join(table.key)})",)]
+
+
+def test_building_again_changes_nothing(lab: Any, built: list[Any]) -> None:
+    rows = {name: f"SELECT xmin::text, ctid::text, m::text FROM marts.{name} m ORDER BY m::text" for name in MARTS}
+    before = {name: lab.postgres(query) for name, query in rows.items()}
+    marts.build(lab.connections)
+    assert {name: lab.postgres(query) for name, query in rows.items()} == before
+
+
+# --- Some of them, in some stores, from some stores
+
+
+@pytest.fixture
+def lab_of_tickets(lab: Any, built: list[Any]) -> Iterator[Any]:
+    """Yield the lab to a test that publishes part of the replica: the next one finds it whole again."""
+    yield lab
+    replicate.replicate(lab.connections, SOURCES)
+
+
+def test_a_named_mart_brings_those_that_it_reads(lab_of_tickets: Any) -> None:
+    lab = lab_of_tickets
+    lab.collection("UserSessions").delete_many({"user_id": "u0"})
+    replicate.replicate(lab.connections, SOURCES)
+    told: list[tuple[str, int]] = []
+    some = marts.build(lab.connections, ["user_activity"], progress=lambda *one: told.append(one))
+    assert [one.name for one in some] == ["user_activity_daily", "user_activity"]
+    assert told == [(one.name, one.rows) for one in some]
+    runs = {one.name: one.run_id for one in books.publications(lab.connections.postgres)}
+    assert runs["user_activity"] == runs["user_activity_daily"] != runs["ticket_resolution"]
+    zero = "SELECT session_count FROM marts.user_activity WHERE user_id = 'u0'"
+    assert lab.postgres(zero) == lab.clickhouse(zero)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_one_store_alone(lab_of_tickets: Any, target: str) -> None:
+    """Where only one store has the replica of a moment, the marts are read from it."""
+    lab = lab_of_tickets
+    lab.collection("SupportTickets").update_many({}, {"$set": {"user_id": f"by {target}"}})
+    run, _ = replicate.replicate(lab.connections, ["SupportTickets"], [target])
+    marts.build(lab.connections, ["ticket_resolution"], ["postgres"])
+    users = "SELECT DISTINCT user_id FROM marts.ticket_resolution"
+    newest = {
+        one.target: one.cluster_time
+        for one in books.publications(lab.connections.postgres)
+        if one.name == "SupportTickets"
+    }
+    assert newest[target] == run.cluster_time
+    if target == "postgres":  # asked first
+        assert lab.postgres(users) == [("by postgres",)]
+    assert lab.clickhouse(users) != [(f"by {target}",)]
+
+
+def test_sources_of_different_moments_are_refused(lab_of_tickets: Any) -> None:
+    lab = lab_of_tickets
+    lab.collection("SearchQueries").insert_one({"a": 1})
+    replicate.replicate(lab.connections, ["SearchQueries"])
+    marts.build(lab.connections, ["ticket_resolution"])  # reads tickets alone
+    with pytest.raises(UsageError, match="show different moments; run etl sync"):
+        marts.build(lab.connections, ["user_activity"])
+    assert lab.leftovers() == []
+
+
+def test_what_is_missing_is_named(lab_of_tickets: Any) -> None:
+    lab = lab_of_tickets
+    with pytest.raises(UsageError, match=r"no mart 'nothing'; there are .*user_activity"):
+        marts.build(lab.connections, ["nothing"])
+    lab.change_postgres("DELETE FROM etl.published WHERE collection = 'SupportTickets'")
+    with pytest.raises(UsageError, match=r"SupportTickets.* not all replicated; run etl replicate"):
+        marts.build(lab.connections, ["ticket_resolution"])
+
+
+def test_a_replica_that_clickhouse_has_not_reached_is_not_read(
+    lab_of_tickets: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_of_tickets
+    lab.change_postgres("DELETE FROM etl.published WHERE collection = 'SupportTickets'")
+    replicate.replicate(lab.connections, ["SupportTickets"], ["clickhouse"])
+    monkeypatch.setattr(marts, "finish_what_was_cut_short", lambda *_: {})
+    lab.change_postgres("UPDATE etl.published SET published_at = NULL WHERE collection = 'SupportTickets'")
+    with pytest.raises(UsageError, match=r"SupportTickets.* not all replicated"):
+        marts.build(lab.connections, ["ticket_resolution"])
+
+
+def test_a_publish_meanwhile_is_noticed(lab_of_tickets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = lab_of_tickets
+    before = lab.stored("postgres", known_marts()["ticket_resolution"].table, "marts")
+    read = Postgres.read
+
+    def meddle(self: Postgres, *arguments: Any) -> Any:
+        if self is lab.connections.postgres:
+            with lab.another() as other:
+                lab.collection("SupportTickets").insert_one({"later": True})
+                replicate.replicate(other, ["SupportTickets"])
+        return read(self, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Postgres, "read", meddle)
+        with pytest.raises(SnapshotError, match="published anew"):
+            marts.build(lab.connections, ["ticket_resolution"])
+    assert lab.stored("postgres", known_marts()["ticket_resolution"].table, "marts").equals(before)
+    assert lab.leftovers() == []
+
+
+@pytest.mark.parametrize("repaired", [False, True])
+def test_marts_are_of_what_one_run_published_whatever_its_moment(
+    lab_of_tickets: Any, monkeypatch: pytest.MonkeyPatch, *, repaired: bool
+) -> None:
+    """A moment may move on while the replica is read; rows that are put right at the same moment are other rows."""
+    lab = lab_of_tickets
+    replicate.replicate(lab.connections)
+    lab.change_postgres("UPDATE replica.support_tickets SET user_id = 'bent'")
+    found = verify(lab.connections, ["SupportTickets"])
+    read, seen = Postgres.read, list[bool]()
+
+    def meddle(self: Postgres, *arguments: Any) -> Any:
+        if self is lab.connections.postgres and not seen:
+            seen.append(True)
+            lab.collection("NotOurs").insert_one({})
+            with lab.another() as other:
+                repair(other, found) if repaired else sync(other)
+        return read(self, *arguments)
+
+    moment = found[0].cluster_time
+    with monkeypatch.context() as patched:
+        patched.setattr(Postgres, "read", meddle)
+        if repaired:
+            with pytest.raises(SnapshotError, match="published anew"):
+                marts.build(lab.connections, ["ticket_resolution"])
+        else:
+            (built,) = marts.build(lab.connections, ["ticket_resolution"])
+            assert built.cluster_time == moment
+    replicate.replicate(lab.connections)
+
+
+def test_a_mart_that_breaks_its_contract_publishes_nothing(
+    lab_of_tickets: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_of_tickets
+    tables = {name: known_marts()[name].table for name in MARTS}
+    before = {
+        (name, target): lab.stored(target, table, "marts") for name, table in tables.items() for target in TARGETS
+    }
+    shown = books.publications(lab.connections.postgres)
+    lab.collection("SupportTickets").delete_many({"status": "open"})
+    replicate.replicate(lab.connections, SOURCES)
+    wrong = marts.compute
+
+    def bent(name: str) -> Any:
+        one = wrong(name)
+        if name != "ticket_resolution":
+            return one
+        return lambda **tables: one(**tables).with_columns(message_count=pl.col("message_count") + 1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(marts, "compute", bent)
+        with pytest.raises(
+            DataError, match=r"ticket_resolution breaks its contract.*messages_add_up.*nothing was"
+        ) as error:
+            marts.build(lab.connections)
+    assert error.value.exit_code == 1
+    assert "\n" not in str(error.value)
+    for (name, target), frame in before.items():
+        assert lab.stored(target, tables[name], "marts").equals(frame, null_equal=True)
+    after = [one for one in books.publications(lab.connections.postgres) if one.name in MARTS]
+    assert after == [one for one in shown if one.name in MARTS]
+    assert lab.leftovers() == []
+
+
+# --- In pieces
+
+
+@pytest.fixture
+def rows_before(lab: Any, built: list[Any]) -> Iterator[None]:
+    """Hold what is published after a test against what was before it."""
+    tables = {(name, target): known_marts()[name].table for name in MARTS for target in TARGETS}
+    before = {one: lab.stored(one[1], table, "marts") for one, table in tables.items()}
+    yield
+    for one, table in tables.items():
+        assert lab.stored(one[1], table, "marts").equals(before[one], null_equal=True)
+    assert lab.leftovers() == []
+
+
+def _declared(monkeypatch: pytest.MonkeyPatch, name: str, by: pl.Expr) -> None:
+    monkeypatch.setattr(marts, "marts", lambda: known_marts() | {name: replace(known_marts()[name], by=by)})
+
+
+@pytest.mark.usefixtures("rows_before")
+def test_a_piece_that_breaks_the_contract_publishes_nothing(
+    lab: Any, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, pieces = marts.compute, []
+
+    def bent(name: str) -> Any:
+        pieces.append(name)
+        if pieces.count("ticket_resolution") < 5:
+            return honest(name)
+        return lambda **tables: honest(name)(**tables).with_columns(message_count=pl.col("message_count") + 1)
+
+    monkeypatch.setattr(marts, "compute", bent)
+    with pytest.raises(DataError, match=r"ticket_resolution breaks its contract.*messages_add_up.*nothing was"):
+        marts.build(in_pieces(lab.connections), ["ticket_resolution"])
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.usefixtures("rows_before")
+@pytest.mark.parametrize("targets", [TARGETS, ["postgres"]])
+def test_a_mart_that_can_not_be_computed_apart_as_declared_is_refused(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, targets: list[str]
+) -> None:
+    _declared(monkeypatch, "support_efficiency_daily", pl.col("_id").alias("issue_type"))
+    with pytest.raises(DataError, match=r"support_efficiency_daily can't be computed apart by .*_id.*nothing was"):
+        marts.build(in_pieces(lab.connections), ["support_efficiency_daily"], targets)
+
+
+@pytest.mark.usefixtures("rows_before")
+def test_keys_that_come_out_twice_are_found_by_the_stores_too(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _declared(monkeypatch, "support_efficiency_daily", pl.col("_id").alias("issue_type"))
+    monkeypatch.setattr(marts, "_refuse_rows_of_other_buckets", lambda *_: None)
+    with pytest.raises(BooksOpenError, match=r"support_efficiency_daily has .* rows, of which clickhouse holds"):
+        marts.build(in_pieces(lab.connections), ["support_efficiency_daily"])
+
+
+@pytest.mark.usefixtures("rows_before")
+def test_a_table_that_can_not_be_cut_is_named(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _declared(monkeypatch, "user_activity_daily", pl.col("session_id").alias("user_id"))
+    with pytest.raises(ContractError, match=r"user_activity_daily: .*session_id.* search_queries"):
+        marts.build(lab.connections, ["user_activity_daily"])
+
+
+@pytest.mark.usefixtures("rows_before")
+def test_a_full_disk_publishes_nothing(lab: Any, temporary: Path, room_for: Callable[[int], Any]) -> None:
+    with pytest.raises(EtlError, match=f"{temporary}, has no room") as error, room_for(1_000):
+        marts.build(lab.connections)
+    assert error.value.exit_code == 2
+    assert list(temporary.iterdir()) == []
+
+
+# --- Whatever the replica holds
+
+
+def test_nothing_gives_empty_marts(lab_of_tickets: Any) -> None:
+    lab = lab_of_tickets
+    for name in SOURCES:
+        lab.collection(name).delete_many({})
+    replicate.replicate(lab.connections, SOURCES)
+    assert {one.rows for one in marts.build(lab.connections)} == {0}
+    for name in MARTS:
+        for ask in (lab.postgres, lab.clickhouse):
+            assert ask(f"SELECT count(*) FROM marts.{name}") == [(0,)]
+    for name, some in _world(2, 60).items():
+        lab.collection(name).insert_many(some)
+
+
+def test_texts_longer_than_an_index_entry_are_no_hindrance(lab_of_tickets: Any) -> None:
+    """Whatever the replica holds, marts must be able to show."""
+    lab = lab_of_tickets
+    draw = random.Random(1)
+    long = "".join(chr(draw.randrange(0x4E00, 0x9FFF)) for _ in range(4000))
+    for ticket in _world(3, 5)["SupportTickets"]:
+        lab.collection("SupportTickets").insert_one(ticket | {"_id": ObjectId(), "issue_type": long, "status": long})
+    _, accounts = replicate.replicate(lab.connections, SOURCES)
+    assert accounts
+    assert {one.name for one in marts.build(lab.connections)} == set(MARTS)
+    lab.collection("SupportTickets").delete_many({"issue_type": long})
+
+
+def test_a_mart_of_a_users_objects_survives(lab_of_tickets: Any) -> None:
+    lab = lab_of_tickets
+    lab.change_postgres("CREATE VIEW public.answered AS SELECT count(*) AS n FROM marts.ticket_resolution")
+    lab.change_clickhouse("CREATE VIEW default.answered AS SELECT count() AS n FROM marts.ticket_resolution")
+    lab.collection("SupportTickets").delete_one({})
+    replicate.replicate(lab.connections, SOURCES)
+    (one,) = marts.build(lab.connections, ["ticket_resolution"])
+    assert lab.postgres("SELECT n FROM public.answered") == [(one.rows,)]
+    assert lab.clickhouse("SELECT n FROM default.answered") == [(one.rows,)]
+    lab.change_postgres("DROP VIEW public.answered")
+    lab.change_clickhouse("DROP VIEW default.answered")

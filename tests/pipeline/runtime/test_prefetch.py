@@ -1,0 +1,201 @@
+"""Working ahead in a thread: in order, not far, and never longer than somebody wants the items."""
+
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pipeline.runtime.prefetch import prefetched
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+class Source:
+    """Yields numbers and notes what is done with it, and by which thread."""
+
+    def __init__(self, length: int, error: BaseException | None = None) -> None:
+        self.length, self.error = length, error
+        self.made = 0
+        self.ended_by: list[threading.Thread] = []
+
+    def items(self) -> Iterator[int]:
+        try:
+            for number in range(self.length):
+                self.made += 1
+                yield number
+            if self.error:
+                raise self.error
+        finally:
+            self.ended_by.append(threading.current_thread())
+
+
+def _until(condition: Any) -> None:
+    deadline = time.monotonic() + 5
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert condition()
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 1000])
+def test_all_items_come_in_order(length: int) -> None:
+    assert list(prefetched(range(length))) == list(range(length))
+    assert list(prefetched(Source(length).items())) == list(range(length))
+
+
+def test_it_works_ahead_but_not_far() -> None:
+    source = Source(100)
+    with closing(prefetched(source.items())) as ahead:  # type: ignore[type-var]
+        assert source.made == 0  # nothing is done before it is wanted
+        for taken in range(1, 20):
+            next(ahead)
+            _until(lambda: source.made >= taken + 1)  # noqa: B023 - called here
+            time.sleep(0.01)
+            # One is used, one waits, one is made.
+            assert source.made <= taken + 2
+
+
+def test_it_works_beside_the_consumer() -> None:
+    """Ten items take as long as the slower side needs for them, not as long as both together."""
+
+    def slow() -> Iterator[int]:
+        for number in range(10):
+            time.sleep(0.05)
+            yield number
+
+    began = time.monotonic()
+    for _ in prefetched(slow()):
+        time.sleep(0.05)
+    assert time.monotonic() - began < 0.9
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_error_comes_after_the_items_before_it(kind: type[BaseException]) -> None:
+    error = kind("told as it was")
+    source = Source(3, error)
+    seen: list[int] = []
+    with pytest.raises(kind) as caught:
+        seen.extend(prefetched(source.items()))
+    assert seen == [0, 1, 2]
+    assert caught.value is error
+    assert len(source.ended_by) == 1
+
+
+def test_an_error_of_the_consumer_ends_the_producer() -> None:
+    source = Source(10**9)
+
+    def consume() -> None:
+        for number in prefetched(source.items()):
+            if number == 3:
+                raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough") as caught:
+        consume()
+    assert caught.traceback  # which refers to the frame of the loop
+    assert len(source.ended_by) == 1
+    assert source.made < 10
+
+
+def test_who_stops_early_leaves_nothing_behind() -> None:
+    source = Source(10**9)
+    for number in prefetched(source.items()):
+        if number == 2:
+            break
+    gc.collect()
+    assert len(source.ended_by) == 1
+    assert source.made < 10
+    # Closed by the thread that drove it: a generator that runs in another thread can't be closed.
+    assert source.ended_by != [threading.current_thread()]
+
+
+def test_what_was_never_begun_is_never_asked() -> None:
+    source = Source(3)
+    ahead = prefetched(source.items())
+    del ahead
+    assert source.made == 0
+
+
+def test_two_in_a_row_both_end() -> None:
+    source = Source(10**9)
+    inner = prefetched(source.items())
+    with closing(prefetched(number * 2 for number in inner)) as outer:  # type: ignore[type-var]
+        assert [next(outer) for _ in range(5)] == [0, 2, 4, 6, 8]
+    del inner
+    assert len(source.ended_by) == 1
+
+
+def test_an_error_while_closing_is_no_stray_one() -> None:
+    """The consumer has gone: whom should it trouble? Not the interpreter's hook for threads."""
+
+    def clumsy() -> Iterator[int]:
+        try:
+            yield from range(100)
+        finally:
+            raise ValueError("in the way out")
+
+    with closing(prefetched(clumsy())) as ahead:  # type: ignore[type-var]
+        next(ahead)
+
+
+def test_beside_a_heavy_item_no_other_is_made() -> None:
+    source = Source(6)
+    with closing(prefetched(source.items(), lambda number: number == 2)) as ahead:  # type: ignore[type-var]
+        assert [next(ahead), next(ahead), next(ahead)] == [0, 1, 2]
+        time.sleep(0.1)
+        assert source.made == 3
+        assert next(ahead) == 3
+        _until(lambda: source.made >= 5)
+        assert list(ahead) == [4, 5]
+
+
+def test_one_who_leaves_at_a_heavy_item_is_not_waited_for() -> None:
+    source = Source(6)
+    with closing(prefetched(source.items(), lambda _: True)) as ahead:  # type: ignore[type-var]
+        assert next(ahead) == 0
+    assert source.made == 1
+    assert len(source.ended_by) == 1
+
+
+def test_an_item_lives_no_longer_than_it_is_used() -> None:
+    class Thing:
+        pass
+
+    living: weakref.WeakSet[Thing] = weakref.WeakSet()
+
+    def things() -> Iterator[Thing]:
+        for _ in range(5):
+            thing = Thing()
+            living.add(thing)
+            yield thing
+            del thing
+
+    for _ in prefetched(things(), lambda _: True):
+        assert len(living) == 1
+
+
+def test_who_leaves_does_not_wait_for_what_takes_long() -> None:
+    released, ended = threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        try:
+            yield 1
+            released.wait(60)  # as a document that takes its time
+        finally:
+            ended.set()
+
+    ahead = prefetched(items())
+    assert next(ahead) == 1
+    with closing(ahead):  # type: ignore[type-var]
+        pass
+    assert not ended.is_set()
+    released.set()
+    _until(lambda: ended.is_set() and not any("_work" in one.name for one in threading.enumerate()))

@@ -1,0 +1,115 @@
+"""A ClickHouse that can't do what it is asked, or says that it did: nothing is lost, and the next command goes on."""
+
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import polars as pl
+import psutil
+import pytest
+
+from contracts.schema.entity import Table
+from pipeline import control as books
+from pipeline.errors import BooksOpenError, EtlError
+from pipeline.replication import repair as amend
+from pipeline.replication import replicate, verify
+from pipeline.replication.sync import sync
+from pipeline.stores.base import Staging
+from pipeline.stores.clickhouse.store import ClickHouse
+from pipeline.stores.postgres.store import Postgres
+
+NAMES = ("UserSessions", "SupportTickets")
+
+
+@pytest.fixture(scope="module")
+def copied(lab: Any) -> Any:
+    lab.fill(defects=0.2, **dict.fromkeys(NAMES, 60))
+    replicate.replicate(lab.connections, NAMES)
+    return lab
+
+
+@pytest.fixture
+def full_disk(lab: Any) -> Callable[[], Any]:
+    """Return a context in which ClickHouse can't write a byte."""
+    port = str(urlsplit(lab.settings.clickhouse_uri.get_secret_value()).port)
+    arguments = {one.pid: one.info["cmdline"] or [] for one in psutil.process_iter(["cmdline"])}
+    server = next(pid for pid, given in arguments.items() if port in given and "pipeline.engines.chdb_server" in given)
+
+    @contextmanager
+    def full_disk() -> Iterator[None]:
+        before = resource.prlimit(server, resource.RLIMIT_FSIZE)
+        resource.prlimit(server, resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(server, resource.RLIMIT_FSIZE, before)
+
+    return full_disk
+
+
+def _delete_and_change(lab: Any) -> None:
+    for name in NAMES:
+        ids = [one["_id"] for one in lab.collection(name).find({}, {"_id": 1}).limit(20)]
+        lab.collection(name).delete_many({"_id": {"$in": ids[:10]}})
+        lab.collection(name).update_many({"_id": {"$in": ids[10:]}}, {"$set": {"undeclared": 1}})
+
+
+@pytest.mark.parametrize("store", [Postgres, ClickHouse])
+def test_a_list_of_changed_documents_that_a_store_lost_publishes_nothing(
+    copied: Any, store: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _delete_and_change(copied)
+    before, enlist = copied.everything(NAMES), store.enlist
+
+    def losing(self: Any, staging: Staging, root: Table, ids: pl.Series) -> None:
+        enlist(self, staging, root, ids.head(7))  # and the server says OK
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "enlist", losing)
+        with pytest.raises(BooksOpenError, match=rf"in {store.name} are open: 20 documents .* has 7; nothing was"):
+            sync(copied.connections, NAMES)
+    assert all(copied.everything(NAMES)[name].equals(frame) for name, frame in before.items())
+    assert {one.changed for one in sync(copied.connections, NAMES)} == {20}
+    copied.assert_replicated(NAMES)
+
+
+def test_a_repair_whose_list_was_lost_publishes_nothing(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied.change_postgres("UPDATE replica.user_sessions SET user_id = 'bent'")
+    found = verify.verify(copied.connections, ["UserSessions"])
+    with monkeypatch.context() as patched:
+        patched.setattr(Postgres, "enlist", lambda *_: None)
+        with pytest.raises(BooksOpenError, match="the list of them that the store was given has 0"):
+            amend.repair(copied.connections, found)
+    amend.repair(copied.connections, found)
+    copied.assert_replicated(NAMES)
+
+
+def test_a_sync_on_a_full_disk_loses_no_deletion(copied: Any, full_disk: Callable[[], Any]) -> None:
+    _delete_and_change(copied)
+    with full_disk(), pytest.raises(EtlError, match=r"File too large|Cannot write|can't|NOT_ENOUGH|No space"):
+        sync(copied.connections, NAMES)
+    assert {one.changed for one in sync(copied.connections, NAMES)} == {20}
+    copied.assert_replicated(NAMES)
+
+
+def test_a_deletion_that_can_not_end_is_given_up_and_done_later(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _delete_and_change(copied)
+    said = r"could not delete from replica\.\w+: in 0.5 s nothing got done .*merges"
+    pending = "SELECT count() FROM system.mutations WHERE database = 'replica' AND NOT is_done AND NOT is_killed"
+    copied.change_clickhouse("SYSTEM STOP MERGES")
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(ClickHouse, "patience", 0.5)
+            for _ in range(2):
+                with pytest.raises(EtlError, match=said):
+                    sync(copied.connections, NAMES)
+                with copied.another() as other, other.postgres.transaction():
+                    other.postgres.execute("SET LOCAL lock_timeout = '1s'")
+                    books.lock_publishing(other.postgres)
+                assert copied.clickhouse(pending) == [(0,)]
+    finally:
+        copied.change_clickhouse("SYSTEM START MERGES")
+    sync(copied.connections, NAMES)
+    copied.assert_replicated(NAMES)

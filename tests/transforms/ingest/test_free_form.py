@@ -1,0 +1,392 @@
+"""Free-form documents as JSON: each value comes back as what it was, from jsonb too, or is refused by name."""
+
+import json
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import bson
+import orjson
+import pytest
+from bson import (
+    Binary,
+    Code,
+    DatetimeMS,
+    Decimal128,
+    Int64,
+    MaxKey,
+    MinKey,
+    ObjectId,
+    Regex,
+    Timestamp,
+    json_util,
+)
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from contracts.schema.entity import Column
+from contracts.schema.kinds import JSON
+from transforms.bson.documents import changed_by_decoding, decode_document
+from transforms.bson.extended_json import UnrepresentableError, json_text
+from transforms.ingest.free_form import json_texts
+
+OID = ObjectId("5f5f5f5f5f5f5f5f5f5f5f5f")
+
+
+def column(*path: str, nullable: bool = False) -> Column:
+    return Column("_".join(path), JSON, "", nullable, path)
+
+
+def alone(raw: bytes) -> str:
+    """Write the field v of a document by itself."""
+    return json_text(decode_document(raw)["v"], "/v")
+
+
+def together(raw: bytes, **kind: bool) -> str:
+    """Write the field v of a document together with those of others, and the neighbours as they always are."""
+    neighbour = bson.encode({"v": {"n": None, "t": "null", "x": 0.5}})
+    texts, refused = json_texts(neighbour + raw + neighbour, [column("v", **kind)])
+    assert texts["v"][0] == texts["v"][2] == '{"n":null,"t":"null","x":0.5}'
+    if refused:
+        assert refused.keys() == {1}
+        raise UnrepresentableError(refused[1])
+    assert isinstance(texts["v"][1], str)
+    return texts["v"][1]
+
+
+# Two roads for each value, and one for fields that may be missing: they must meet.
+WRITERS: dict[str, Callable[[bytes], str]] = {
+    "alone": alone,
+    "together": together,
+    "in whole documents": partial(together, nullable=True),
+}
+every_writer = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+a_writer = st.sampled_from(sorted(WRITERS)).map(WRITERS.__getitem__)
+
+
+def stored(value: Any) -> bytes:
+    """Return a document that has the value in its field v."""
+    return bson.encode({"v": value})
+
+
+def parsed(text: str) -> Any:
+    """Read JSON as jsonb would: numbers digit by digit, names only once, no NUL."""
+
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in found]
+        assert len(set(names)) == len(names)
+        assert not any("\0" in name for name in names)
+        return dict(found)
+
+    def double(token: str) -> float:
+        # jsonb keeps the digits but no exponent: without a point the number would come back as an integer.
+        assert "e" not in token.lower()
+        assert format(Decimal(token), "f") == token
+        assert token.lstrip("-").strip("0.") or not token.startswith("-")
+        return float(token)
+
+    def constant(token: str) -> None:
+        pytest.fail(f"{token} is no JSON")
+
+    found = json.loads(text, object_pairs_hook=pairs, parse_float=double, parse_constant=constant)
+    assert "\\u0000" not in text.replace("\\\\", "")
+    return found
+
+
+def same(left: Any, right: Any) -> bool:
+    """Compare parsed JSON: doubles by bits, and never equal to integers."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, list):
+        return len(left) == len(right) and all(same(*both) for both in zip(left, right, strict=True))
+    if isinstance(left, float):
+        return left.hex() == right.hex()
+    return bool(left == right)
+
+
+def extended(value: Any) -> Any:
+    """Return what json_util makes of a value; another writer of the same format, in Python only."""
+    return json.loads(json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS))
+
+
+def unholdable(value: Any) -> bool:
+    """Tell, by walking it, whether a value holds what jsonb can't or what would be read as another type."""
+    if isinstance(value, dict):
+        return any(name.startswith("$") or unholdable(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return any(unholdable(item) for item in value)
+    if isinstance(value, Code):
+        return "\0" in value or unholdable(value.scope)
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, float):
+        return value == 0 and math.copysign(1, value) < 0
+    return False
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.data(), a_writer)
+def test_any_value_is_exact_or_refused(anything: Any, data: st.DataObject, write: Callable[[bytes], str]) -> None:
+    raw = stored(data.draw(st.dictionaries(st.text(max_size=3).filter(_is_key), anything, max_size=3)))
+    value = decode_document(raw)["v"]
+    if unholdable(value):
+        with pytest.raises(UnrepresentableError) as caught:
+            write(raw)
+        assert caught.value.reason.path.startswith("/v")
+        return
+    text = write(raw)
+    assert same(parsed(text), extended(value))
+    assert same(orjson.loads(text), parsed(text))
+
+
+def _is_key(name: str) -> bool:
+    return "\0" not in name and not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+@settings(deadline=None, max_examples=400)
+@given(a_writer, st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70).map(float))
+@example(together, 0.1)
+@example(together, 1e15)
+@example(together, 1e16)
+@example(together, 9007199254740993.0)
+@example(together, 1e17)
+@example(together, 123456789012345680.0)
+@example(together, 1e21)
+@example(together, 1e22)
+@example(together, 1e23)
+@example(together, -1e300)
+@example(together, 1.7976931348623157e308)
+@example(together, 5e-324)
+@example(together, 2.2250738585072014e-308)
+@example(together, 1e-5)
+@example(together, 1e-7)
+def test_doubles_stay_doubles_to_the_last_bit(write: Callable[[bytes], str], number: float) -> None:
+    if number == 0 and math.copysign(1, number) < 0:
+        return
+    for around in ({"x": number}, {"x": [number]}, {"x": [None, number]}, {"a": "e+", "x": number}):
+        text = write(stored(around))
+        assert same(parsed(text), around)
+        assert same(orjson.loads(text), around)
+        # Digit by digit as PostgreSQL prints its numerics.
+        assert "." in text
+
+
+@pytest.mark.parametrize("name", ["Infinity", "-Infinity", "NaN"])
+@pytest.mark.parametrize("others", [{}, {"n": None}, {"t": "null"}, {"d": DatetimeMS(0)}, {"b": b"x"}, {"z": 1e17}])
+@every_writer
+def test_numbers_that_are_none_never_become_null(
+    name: str, others: dict[str, Any], write: Callable[[bytes], str]
+) -> None:
+    found = parsed(write(stored({**others, "x": float(name), "y": [float(name)]})))
+    assert found["x"] == {"$numberDouble": name}
+    assert found["y"] == [{"$numberDouble": name}]
+    assert set(found) == {*others, "x", "y"}
+
+
+@every_writer
+def test_no_nan_with_a_payload_becomes_null(write: Callable[[bytes], str], raw: SimpleNamespace) -> None:
+    for tail in (b"\xf0\x7f", b"\xff\x7f", b"\xf8\xff", b"\xf0\xff"):
+        inner = raw.document(b"\x01x\0" + b"\x01\0\0\0\0\0" + tail)
+        assert write(raw.document(raw.inside("v", inner))) == '{"x":{"$numberDouble":"NaN"}}'
+
+
+EXACT: list[tuple[Any, str]] = [
+    (None, "null"),
+    (True, "true"),
+    (1, "1"),
+    (Int64(1), "1"),
+    (1.0, "1.0"),
+    (2**63 - 1, "9223372036854775807"),
+    (-(2**63), "-9223372036854775808"),
+    (2**53 + 1, "9007199254740993"),
+    (1e17, "100000000000000000.0"),
+    (1.5e-7, "0.00000015"),
+    ("", '""'),
+    ("\\u0000", '"\\\\u0000"'),
+    ('"$', '"\\"$"'),
+    ("$5", '"$5"'),
+    ("-0.0", '"-0.0"'),
+    ("null", '"null"'),
+    ("[1e+5", '"[1e+5"'),
+    ("\x01\x1f\x7f\u2028 ä👍", '"\\u0001\\u001f\x7f\u2028 ä👍"'),
+    (DatetimeMS(0), '{"$date":"1970-01-01T00:00:00Z"}'),
+    (DatetimeMS(1), '{"$date":"1970-01-01T00:00:00.001Z"}'),
+    (DatetimeMS(-1), '{"$date":{"$numberLong":"-1"}}'),
+    (DatetimeMS(253402300799999), '{"$date":"9999-12-31T23:59:59.999Z"}'),
+    (DatetimeMS(253402300800000), '{"$date":{"$numberLong":"253402300800000"}}'),
+    (DatetimeMS(2**63 - 1), '{"$date":{"$numberLong":"9223372036854775807"}}'),
+    (OID, '{"$oid":"5f5f5f5f5f5f5f5f5f5f5f5f"}'),
+    (Decimal128("1.10"), '{"$numberDecimal":"1.10"}'),
+    (Decimal128("-0E+3"), '{"$numberDecimal":"-0E+3"}'),
+    (Decimal128("NaN"), '{"$numberDecimal":"NaN"}'),
+    (b"\0\xff", '{"$binary":{"base64":"AP8=","subType":"00"}}'),
+    (Binary(b"ab", 2), '{"$binary":{"base64":"YWI=","subType":"02"}}'),
+    (Binary(bytes(16), 3), '{"$binary":{"base64":"AAAAAAAAAAAAAAAAAAAAAA==","subType":"03"}}'),
+    (Binary(bytes(16), 4), '{"$binary":{"base64":"AAAAAAAAAAAAAAAAAAAAAA==","subType":"04"}}'),
+    (Binary(b"", 255), '{"$binary":{"base64":"","subType":"ff"}}'),
+    (Regex("^a/b$", "imsx"), '{"$regularExpression":{"pattern":"^a/b$","options":"imsx"}}'),
+    (Regex("", "lu"), '{"$regularExpression":{"pattern":"","options":"lu"}}'),
+    (Code("f()"), '{"$code":"f()"}'),
+    (Code("f()", {}), '{"$code":"f()","$scope":{}}'),
+    (Code("f()", {"x": 1e17}), '{"$code":"f()","$scope":{"x":100000000000000000.0}}'),
+    (Timestamp(4294967295, 1), '{"$timestamp":{"t":4294967295,"i":1}}'),
+    (MinKey(), '{"$minKey":1}'),
+    (MaxKey(), '{"$maxKey":1}'),
+    ({"": {"a/b": {"~": {"a.b": 1}}}}, '{"":{"a/b":{"~":{"a.b":1}}}}'),
+    ({"x": [], "y": {}}, '{"x":[],"y":{}}'),
+    ({"a$b": 1, "é": 2}, '{"a$b":1,"é":2}'),
+]
+
+
+@pytest.mark.parametrize(("value", "text"), EXACT, ids=[repr(value)[:40] for value, _ in EXACT])
+@pytest.mark.parametrize(
+    "others", [{}, {"n": None}, {"x": math.nan}, {"r": MinKey()}], ids=["fast", "null", "nan", "slow"]
+)
+@every_writer
+def test_each_type_has_one_form_on_every_way(
+    write: Callable[[bytes], str], value: Any, text: str, others: dict[str, Any]
+) -> None:
+    assert write(stored({**others, "v": value})).endswith(f'"v":{text}}}')
+
+
+REFUSED: list[tuple[Any, str]] = [
+    ({"a": "x\0y"}, "/a"),
+    ({"a": [1, {"b": "\0"}]}, "/a/1/b"),
+    ({"a": -0.0}, "/a"),
+    ({"a": [1, -0.0]}, "/a/1"),
+    ({"$a": 1}, "/$a"),
+    ({"a": {"$date": "today"}}, "/a/$date"),
+    ({"a": [{"b": {"$numberLong": "1"}}]}, "/a/0/b/$numberLong"),
+    ({"a/b": {"~c": {"$x": 1}}}, "/a~1b/~0c/$x"),
+    ({"a": {"$ref": "c", "$id": 1}}, "/a/$ref"),
+    ({"a": {"$id": OID, "$db": "d", "more": 1, "$ref": "c"}}, "/a/$id"),
+    ({"a": {"$ref": 5, "$id": 1}}, "/a/$ref"),
+    ({"a": {"$id": 1}}, "/a/$id"),
+    ({"a": Code("\0")}, "/a"),
+    ({"a": Code("f", {"$x": 1})}, "/a/$x"),
+    ({"a": Code("f", {"x": -0.0})}, "/a/x"),
+    ({"d": DatetimeMS(0), "a": {"$date": 0}}, "/a/$date"),
+    ({"d": [OID, DatetimeMS(0)], "a": {"$oid": str(OID)}}, "/a/$oid"),
+]
+
+
+@pytest.mark.parametrize(("value", "path"), REFUSED, ids=[repr(value)[:40] for value, _ in REFUSED])
+@every_writer
+def test_what_a_store_would_change_is_refused_with_its_place(
+    write: Callable[[bytes], str], value: Any, path: str
+) -> None:
+    with pytest.raises(UnrepresentableError) as caught:
+        write(stored(value))
+    assert caught.value.reason.path == f"/v{path}"
+    assert json.dumps(caught.value.reason.as_json())
+
+
+@every_writer
+@pytest.mark.parametrize("leaf", [1, math.nan, DatetimeMS(-1)])
+def test_a_hundred_levels(write: Callable[[bytes], str], leaf: Any) -> None:
+    value: Any = {"v": leaf}
+    for level in range(99):
+        value = {"v": value} if level % 2 else {"v": [value]}
+    assert same(parsed(write(stored(value))), extended(value))
+
+
+# --- Whole documents
+
+
+def test_texts_stand_in_the_order_of_the_documents(raw: SimpleNamespace) -> None:
+    made = [
+        bson.encode({"_id": 1, "d": {"a": 1}, "s": {"d": {}}}),
+        bson.encode({"_id": 2, "d": None, "s": None}),
+        bson.encode({"_id": 3}),
+        bson.encode({"_id": 4, "d": {"a": "\0"}, "s": {"d": {"a": 1}}}),
+        raw.document(raw.element("_id", 5), raw.inside("d", b"\x05\0\0\0\0"), raw.element("d", {"x": 1})),
+        raw.document(raw.element("_id", 6), b"\x02d\0\x03\0\0\0\xff\xfe\0"),
+        bson.encode({"_id": 7, "s": {"x": 1}}),
+    ]
+    texts, refused = json_texts(b"".join(made), [column("d", nullable=True), column("s", "d", nullable=True)])
+    assert texts["d"].to_list() == ['{"a":1}', None, None, "{}", "{}", "{}", None]
+    assert texts["s_d"].to_list() == ["{}", None, None, "{}", "{}", "{}", None]
+    assert {place: (reason.path, reason.rule.split(":")[0]) for place, reason in refused.items()} == {
+        3: ("/d/a", "NUL character"),
+        4: ("", "duplicate field names"),
+        5: ("", "undecodable BSON"),
+    }
+
+
+def test_the_place_of_a_field_is_a_json_pointer() -> None:
+    _, refused = json_texts(bson.encode({"a/b": {"c~d": {"x": "\0"}}}), [column("a/b", "c~d")])
+    assert refused[0].path == "/a~1b/c~0d/x"
+
+
+LOSSY = {
+    "twice at the top": lambda r: r.document(r.element("a", 1), r.element("a", 2)),
+    "twice inside": lambda r: r.document(r.inside("a", r.document(r.element("b", 1), r.element("b", 1)))),
+    "twice in an item": lambda r: r.document(
+        r.inside("a", r.document(r.inside("0", r.document(r.element("b", 1), r.element("b", 1)))), b"\x04")
+    ),
+    "twice, one a document": lambda r: r.document(r.element("a", {"x": 1}), r.element("a", None)),
+    "symbol": lambda r: r.document(b"\x0ea\0\x02\0\0\0s\0"),
+    "undefined": lambda r: r.document(b"\x06a\0"),
+    "pointer": lambda r: r.document(b"\x0ca\0\x02\0\0\0s\0" + bytes(12)),
+    "regex letters in disorder": lambda r: r.document(b"\x0ba\0x\0xi\0"),
+    "unknown regex letter": lambda r: r.document(b"\x0ba\0x\0q\0"),
+    "array with other names": lambda r: r.document(r.inside("a", r.document(b"\x0a7\0", b"\x0a7\0"), b"\x04")),
+    # Its own names make up for the field that is lost.
+    "a loss that something longer hides": lambda r: r.document(
+        r.inside("a", r.document(b"\x0a\0", b"\x0a\0", b"\x0a\0"), b"\x04"), b"\x0a\0", b"\x0a\0"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LOSSY)
+def test_bytes_that_python_objects_do_not_hold_are_noticed(case: str, raw: SimpleNamespace) -> None:
+    bytes_ = LOSSY[case](raw)
+    assert changed_by_decoding(decode_document(bytes_), bytes_)
+    whole = raw.document(raw.inside("d", bytes_))
+    for nullable in (False, True):
+        texts, refused = json_texts(whole, [column("d", nullable=nullable)])
+        assert list(refused) == [0]
+        assert texts["d"].to_list() == ["{}"]
+
+
+def test_documents_that_are_many_are_told_apart_by_their_place() -> None:
+    many = [{"v": {"n": number, "s": "\0" if number % 1999 == 7 else "x" * (number % 5)}} for number in range(4100)]
+    texts, refused = json_texts(b"".join(map(bson.encode, many)), [column("v")])
+    assert list(refused) == [7, 2006, 4005]
+    for number, text in enumerate(texts["v"]):
+        assert text == "{}" if number in refused else json.loads(text) == many[number]["v"]
+
+
+def test_a_text_that_looks_like_the_field_is_not_taken_for_it() -> None:
+    decoy = bson.encode({"v": {"not": "it"}})[4:-1].decode("latin-1")
+    made = [{"_id": 1, "t": decoy, "v": {"a": 1}}, {"_id": 2, "t": "", "v": {"t": decoy}}]
+    texts, refused = json_texts(b"".join(map(bson.encode, made)), [column("v")])
+    assert texts["v"][0] == '{"a":1}'
+    assert list(refused) == [1]  # for the NUL in it
+
+
+def test_a_field_that_stands_twice_is_noticed_whatever_its_types(raw: SimpleNamespace) -> None:
+    for second in (1, {"a": 1}, None, "text", [1]):
+        twice = raw.document(raw.element("_id", 1), raw.element("v", {}), raw.element("v", second))
+        _, refused = json_texts(twice, [column("v")])
+        assert refused[0].rule == "duplicate field names"
+
+
+def test_nothing_gives_nothing() -> None:
+    texts, refused = json_texts(b"", [column("v")])
+    assert texts["v"].to_list() == [] and refused == {}
+    assert json_texts(bson.encode({}), []) == ({}, {})
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_what_pymongo_writes_is_never_taken_for_changed(anything: Any, data: st.DataObject) -> None:
+    value = data.draw(st.dictionaries(st.sampled_from(["b", "_id", "a", ""]), anything, max_size=4))
+    bytes_ = bson.encode({"": value})[6:-1]  # with its fields in this order
+    decoded = decode_document(bytes_)
+    assert changed_by_decoding(decoded, bytes_) is None

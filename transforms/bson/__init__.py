@@ -1,0 +1,1 @@
+"""Bytes and values of BSON; nothing here knows a contract's meaning."""

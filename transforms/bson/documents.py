@@ -1,0 +1,163 @@
+"""BSON documents: cut from a batch, decoded to Python values, and held against what those values hold of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
+from typing import Any
+
+import bson
+from bson import CodecOptions
+from bson.codec_options import DatetimeConversion
+
+from transforms.violations import Reason
+
+Document = dict[str, Any]
+# Far dates must not stop the decoder; a subclass of dict that minds duplicates would be three times slower.
+DECODING: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+_REFERENCE = b"$ref\0"  # the name without which pymongo takes no document for a DBRef
+# Decoded in one call, which saves half of the time; more at once would only take memory.
+TOGETHER = 2_000
+_SHORTEST = 5  # bytes of a document: its length and its end
+_ITEMS = [b"\x03%d\0" % number for number in range(TOGETHER)]
+
+
+class _Unlinked(dict[str, Any]):
+    """A dict in which pymongo's decoder does not find the name that would make it a DBRef.
+
+    No option of the codec says so. A DBRef has lost the order of its fields, and a ``$db`` that is null.
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "$ref":
+            raise KeyError(name)
+        return super().__getitem__(name)
+
+
+_UNLINKED: CodecOptions[Document] = DECODING.with_options(document_class=_Unlinked)
+
+
+def decode_document(raw: bytes) -> Document:
+    """Decode a document to Python values; one within it is a dict, also where pymongo would make a DBRef of it.
+
+    Args:
+        raw: Its BSON.
+
+    Raises:
+        Exception: It can't be decoded; pymongo knows many ways.
+    """
+    if _REFERENCE not in raw:
+        return bson.decode(raw, DECODING)
+    return {name: _plain(value) for name, value in bson.decode(raw, _UNLINKED).items()}
+
+
+def document_of(*elements: bytes) -> bytes:
+    """Return the BSON of a document that holds some elements, each its type, its name and its value."""
+    body = b"".join(elements)
+    return (len(body) + _SHORTEST).to_bytes(4, "little") + body + b"\0"
+
+
+def documents(batch: bytes) -> list[bytes]:
+    """Cut a batch into its documents; each begins with its length."""
+    return [batch[start:end] for start, end in pairwise([*starts(batch), len(batch)])]
+
+
+def starts(batch: bytes) -> list[int]:
+    """Return where the documents of a batch begin; what follows a length that can't be is all one."""
+    found, start = [], 0
+    while start < len(batch):
+        found.append(start)
+        length = int.from_bytes(batch[start : start + 4], "little")
+        start = start + length if length >= _SHORTEST else len(batch)  # by 0 it would go on for ever
+    return found
+
+
+def resized(batches: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Join and cut batches, between documents, so that each has about some bytes; a larger document stands alone.
+
+    Args:
+        batches: BSON documents, one after the other.
+        size: Bytes that a batch should have, and has at most.
+    """
+    waiting: list[bytes] = []
+    for batch in batches:
+        if waiting and sum(map(len, waiting)) + len(batch) > size:
+            yield b"".join(waiting)
+            waiting.clear()
+        if len(batch) <= size:
+            waiting.append(batch)
+        else:
+            yield from _cut(batch, size)
+    if waiting:
+        yield b"".join(waiting)
+
+
+def _cut(batch: bytes, size: int) -> Iterator[bytes]:
+    begin = 0
+    for start, end in pairwise([*starts(batch), len(batch)]):
+        if end - begin > size and start > begin:
+            yield batch[begin:start]
+            begin = start
+    yield batch[begin:]
+
+
+def as_python(raws: Sequence[bytes]) -> tuple[list[Document | None], dict[int, Reason]]:
+    """Decode documents to Python values, ``TOGETHER`` of them at most.
+
+    Args:
+        raws: Each document's BSON.
+
+    Returns:
+        The values of each, or None where these don't hold all of it; and by its place the reason for that.
+    """
+    if (values := _decoded_together(raws)) is not None:
+        return values, {}
+    found = [_decoded_alone(raw) for raw in raws]
+    reasons = {number: one for number, one in enumerate(found) if isinstance(one, Reason)}
+    return [None if isinstance(one, Reason) else one for one in found], reasons
+
+
+def changed_by_decoding(document: Document, raw: bytes) -> Reason | None:
+    """Return why a decoded document is not all of what its bytes say, or None if it is.
+
+    Args:
+        document: What :func:`decode_document` makes of the bytes.
+        raw: The bytes.
+    """
+    encoded = bson.encode({"": document})[6:-1]  # at the top level pymongo would put _id first
+    if encoded == raw:
+        return None
+    if len(encoded) != len(raw):
+        return Reason("", "duplicate field names", None)
+    # A symbol becomes a string, undefined null, and an array's items get the names that they should have.
+    return Reason("", "a BSON type or form that can't be kept, such as symbol or undefined", None)
+
+
+def _decoded_together(raws: Sequence[bytes]) -> list[Document | None] | None:
+    """Decode documents as the items of one array; None if the decoding fails or changes one of them."""
+    heads = _ITEMS[: len(raws)]
+    length = sum(map(len, heads)) + sum(map(len, raws)) + 5
+    begin = (length + 7).to_bytes(4, "little") + b"\x04\0" + length.to_bytes(4, "little")
+    array = b"".join((begin, *chain.from_iterable(zip(heads, raws, strict=True)), b"\0\0"))
+    try:
+        values: list[Document | None] = decode_document(array)[""]
+        return values if bson.encode({"": values}) == array else None
+    except Exception:  # whatever the decoder makes of damaged bytes: each is then looked at alone
+        return None
+
+
+def _decoded_alone(raw: bytes) -> Document | Reason:
+    try:
+        document = decode_document(raw)
+    except Exception as error:
+        return Reason("", "undecodable BSON", str(error))
+    return changed_by_decoding(document, raw) or document
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with dicts in place of what stood in for them."""
+    if isinstance(value, _Unlinked):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, bson.Code) and value.scope is not None:
+        return bson.Code(str(value), _plain(value.scope))
+    return value

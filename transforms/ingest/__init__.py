@@ -1,0 +1,1 @@
+"""What the copy makes of documents: decoded, normalised, validated, in batches."""

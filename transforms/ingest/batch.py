@@ -1,0 +1,164 @@
+"""One batch of BSON on its whole way: decoded, normalised, judged."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from contracts.schema.entity import ID, Entity
+from contracts.schema.kinds import JSON
+from transforms.bson.documents import changed_by_decoding, decode_document, documents
+from transforms.ingest.decode import decode
+from transforms.ingest.departures import explain
+from transforms.ingest.drift import Drift, new_values
+from transforms.ingest.free_form import json_texts
+from transforms.ingest.nan import with_nan
+from transforms.ingest.normalise import normalise
+from transforms.ingest.validate import broken_rules, id_texts, without
+from transforms.violations import Reason, kept
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A document that can't be loaded.
+
+    Attributes:
+        raw: Its BSON as stored.
+        reasons: Every rule that it broke.
+    """
+
+    raw: bytes
+    reasons: list[Reason]
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What has become of a batch.
+
+    Attributes:
+        documents: How many there were.
+        frames: The rows to load, by the table's name.
+        refused: The documents that must not be loaded.
+        size: Bytes of BSON.
+        drift: In what the loaded documents go beyond their contract.
+    """
+
+    documents: int
+    frames: dict[str, pl.DataFrame]
+    refused: list[Refused]
+    size: int
+    drift: list[Drift]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A batch as the typed reader sees it, and beside it the free-form fields, which the reader has no type for.
+
+    Attributes:
+        batch: The BSON of the documents that it can decode, one after the other.
+        table: Those documents.
+        texts: Their free-form fields as JSON, by column.
+        unheld: By a document's place the first reason why its free-form fields can't be held exactly.
+        refused: The documents that can't be decoded.
+        size: Bytes of BSON of all of them.
+    """
+
+    batch: bytes
+    table: pa.Table
+    texts: dict[str, pl.Series]
+    unheld: dict[int, Reason]
+    refused: list[Refused]
+    size: int
+
+
+def digest(batch: bytes, entity: Entity) -> Digest:
+    """Turn a batch of documents that passed the gate into rows, and set apart those that can't be.
+
+    Args:
+        batch: BSON documents, one after the other.
+        entity: Their contract.
+    """
+    return judged(decoded(batch, entity), entity)
+
+
+def decoded(batch: bytes, entity: Entity) -> Decoded:
+    """Do the first half of a digest: decode the documents, and find those that can't be.
+
+    Args:
+        batch: BSON documents, one after the other.
+        entity: Their contract.
+    """
+    pieces, culprits = [], []
+    for piece, table in _decoded(batch, entity):
+        if table is None:
+            culprits.append(Refused(piece, [_culprit(piece)]))
+        else:
+            pieces.append((piece, table))
+    if len(pieces) == 1:
+        ((whole, table),) = pieces
+    else:
+        whole = b"".join(piece for piece, _ in pieces)
+        table = pa.concat_tables([decode(b"", entity), *(table for _, table in pieces)])
+    free_form = [column for column in entity.root.columns if column.kind is JSON and column.field is not None]
+    return Decoded(whole, table, *json_texts(whole, free_form), culprits, len(batch))
+
+
+def judged(found: Decoded, entity: Entity) -> Digest:
+    """Do the second half of a digest: normalise the documents, and refuse those that break a rule.
+
+    Args:
+        found: The documents, decoded.
+        entity: Their contract.
+    """
+    frames, refused = _judged(found, entity)
+    refused += found.refused
+    made = len(frames[entity.root.name]) + len(refused)
+    return Digest(made, frames, refused, found.size, new_values(frames, entity.tables))
+
+
+def _decoded(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | None]]:
+    """Yield the batch decoded or, if that fails, its halves, down to the documents that can't be decoded."""
+    try:
+        table = decode(batch, entity)
+    except Exception:  # whatever a document holds, it must not take its neighbours down
+        raws = documents(batch)
+        if len(raws) == 1:
+            yield batch, None
+            return
+        for half in (raws[: len(raws) // 2], raws[len(raws) // 2 :]):
+            yield from _decoded(b"".join(half), entity)
+    else:
+        yield batch, table
+
+
+def _judged(found: Decoded, entity: Entity) -> tuple[dict[str, pl.DataFrame], list[Refused]]:
+    """Normalise decoded documents, and set apart those whose values break a rule or can't be held exactly."""
+    frames = with_nan(normalise(found.table, entity, found.texts), found.batch, entity)
+    ids = id_texts(frames[entity.root.name][ID])
+    reasons = broken_rules(frames, entity)
+    if not (reasons or found.unheld):
+        return frames, []
+    raws = documents(found.batch)
+    for row, first in found.unheld.items():
+        reasons.setdefault(ids[row], []).extend(_every(raws[row], first, entity))
+    refused = [Refused(raw, kept(reasons[key])) for raw, key in zip(raws, ids, strict=True) if key in reasons]
+    return without(frames, set(reasons)), refused
+
+
+def _every(raw: bytes, first: Reason, entity: Entity) -> list[Reason]:
+    """Return every reason why the free-form fields of a document can't be held; the first is known."""
+    if not first.path:
+        return [first]
+    document: dict[str, Any] = decode_document(raw)
+    return explain(document, entity)
+
+
+def _culprit(raw: bytes) -> Reason:
+    """Return why a document that passed the gate can't be decoded: no schema sees names that stand twice."""
+    try:
+        document = decode_document(raw)
+    except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
+        return Reason("", "undecodable BSON", str(error))
+    return changed_by_decoding(document, raw) or Reason("", "the typed reader can't decode it", None)

@@ -1,0 +1,124 @@
+"""Where a document departs from its contract, field by field."""
+
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Context
+from math import isnan
+from typing import Any
+
+import bson
+from bson import DatetimeMS
+
+from contracts.schema.entity import ID, Entity, Field
+from contracts.schema.kinds import INT64_MAX, INT64_MIN, JSON, NUMBER, Kind
+from transforms.bson.extended_json import unrepresentable
+from transforms.violations import Reason, escaped, kept
+
+_NAMES: dict[type, str] = {
+    type(None): "null",
+    bool: "bool",
+    int: "int",
+    bson.Int64: "long",
+    float: "double",
+    str: "string",
+    bytes: "binData",
+    bson.Binary: "binData",
+    dict: "object",
+    list: "array",
+    bson.ObjectId: "objectId",
+    DatetimeMS: "date",
+    bson.Decimal128: "decimal",
+    re.Pattern: "regex",
+    bson.Regex: "regex",
+    bson.Code: "javascript",
+    bson.Timestamp: "timestamp",
+    bson.MinKey: "minKey",
+    bson.MaxKey: "maxKey",
+}
+# Wide enough for every decimal within the widest bounds (38 digits) at the smallest step.
+_WIDE = Context(prec=80)
+
+
+def explain(document: Mapping[str, Any], entity: Entity) -> list[Reason]:
+    """Return the places where a document's values can't be what the contract declares; of many the first ones.
+
+    Undeclared fields are no such place: they are kept beside the declared ones.
+
+    Args:
+        document: What :func:`transforms.bson.documents.decode_document` made of it.
+        entity: Its contract.
+    """
+    return kept(departures(document, entity))
+
+
+def departures(document: Mapping[str, Any], entity: Entity) -> Iterator[Reason]:
+    """Yield every place where a document's values can't be what the contract declares, however many there are.
+
+    Args:
+        document: As for :func:`explain`.
+        entity: Its contract.
+    """
+    key = document.get(ID)
+    if entity.id_kind is NUMBER and isinstance(key, float) and isnan(key):
+        yield Reason(f"/{ID}", "NaN is no key: each store would place it elsewhere among the numbers", key)
+    yield from _in_object(document, (entity.id_field, *entity.fields), "")
+
+
+def _in_object(document: Mapping[str, Any], fields: tuple[Field, ...], at: str) -> Iterator[Reason]:
+    for field in fields:
+        pointer = f"{at}/{escaped(field.name)}"
+        if field.name in document:
+            yield from _in_field(document[field.name], field, pointer)
+        elif not field.nullable:
+            yield Reason(pointer, "required field is missing", None)
+
+
+def _in_field(value: Any, field: Field, at: str) -> Iterator[Reason]:
+    if value is None and field.nullable:
+        return
+    if field.kind is not None:
+        yield from _in_value(value, field.kind, at)
+    elif field.repeated:
+        if not isinstance(value, list):
+            yield Reason(at, f"expected array, found {_bson_type(value)}", value)
+            return
+        for number, item in enumerate(value):
+            yield from _in_subdocument(item, field, f"{at}/{number}")
+    else:
+        yield from _in_subdocument(value, field, at)
+
+
+def _in_subdocument(value: Any, field: Field, at: str) -> Iterator[Reason]:
+    if isinstance(value, dict):
+        yield from _in_object(value, field.fields, at)
+    else:
+        yield Reason(at, f"expected object, found {_bson_type(value)}", value)
+
+
+def _in_value(value: Any, kind: Kind, at: str) -> Iterator[Reason]:
+    expected = kind.gate["bsonType"]
+    expected = [expected] if isinstance(expected, str) else expected
+    if (found := _bson_type(value)) not in expected:
+        yield Reason(at, f"expected {' or '.join(expected)}, found {found}", value)
+    elif kind is JSON:
+        yield from unrepresentable(value, at)
+    elif kind.item is not None:
+        for number, item in enumerate(value):
+            yield from _in_value(item, kind.item, f"{at}/{number}")
+    elif "multipleOf" in kind.gate and not _fits(value, kind):
+        yield Reason(at, f"not exact as {kind.name}", value)
+
+
+def _fits(value: Any, kind: Kind) -> bool:
+    """Judge a number by the gate's bounds and step."""
+    if isinstance(value, float):
+        return value.is_integer() and INT64_MIN <= value < INT64_MAX
+    if isinstance(value, bson.Decimal128):
+        number, step = value.to_decimal(), kind.gate["multipleOf"].to_decimal()
+        low, high = kind.gate["minimum"].to_decimal(), kind.gate["maximum"].to_decimal()
+        return number.is_finite() and low <= number <= high and number == _WIDE.quantize(number, step)
+    return True
+
+
+def _bson_type(value: Any) -> str:
+    return _NAMES.get(type(value), type(value).__name__)

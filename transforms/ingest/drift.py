@@ -1,0 +1,104 @@
+"""What the application does that its contract does not know yet: it is loaded, and told."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from contracts.schema.entity import ID, Column, Table
+from transforms.violations import VALUE_CHARACTERS, escaped, shortened
+
+UNDECLARED, NEW_VALUE = "undeclared field", "new value"
+# New values of one field, and undeclared fields of one parent; of more than that, none is an oversight of the contract.
+_SHOWN = 50
+_POSITION = re.compile(r"/\d+(?=/)")
+
+
+_Key = tuple[str, str, str | None]  # path, kind and value
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One way in which documents go beyond their contract.
+
+    Attributes:
+        path: JSON Pointer; ``*`` stands for any position in an array, and as its end for all other undeclared fields.
+        kind: ``undeclared field`` or ``new value``.
+        value: The new value of a category, shortened; None for a field, and for all other new values.
+        count: How often it was seen.
+        first_id: ``_id`` of the first document that has it, as the stores have it.
+    """
+
+    path: str
+    kind: str
+    value: str | None
+    count: int
+    first_id: str
+
+
+def undeclared(pointers: Iterable[str], document_id: str) -> Iterator[Drift]:
+    """Yield the drift of one document that has undeclared fields at these places."""
+    return (Drift(shortened(_POSITION.sub("/*", one)), UNDECLARED, None, 1, document_id) for one in pointers)
+
+
+def new_values(frames: Mapping[str, pl.DataFrame], tables: Iterable[Table]) -> list[Drift]:
+    """Return the values of categories that their vocabularies don't have.
+
+    Args:
+        frames: Rows by table.
+        tables: The tables, with their vocabularies.
+    """
+    return [
+        drift
+        for table in tables
+        for column in table.columns
+        if column.field is not None and column.field.vocabulary and not column.field.closed
+        for drift in _new_values(frames[table.name], table, column)
+    ]
+
+
+def merged(drifts: Iterable[Drift]) -> list[Drift]:
+    """Add up what is the same; beyond the first values of a field, or fields of a parent, the others are one sum.
+
+    So memory is bounded by the contract, whatever the documents have.
+    """
+    found: dict[_Key, Drift] = {}
+    shown: Counter[_Key] = Counter()
+    for one in drifts:
+        key, others = (one.path, one.kind, one.value), _others(one)
+        if key not in found and key != others and one.kind in (NEW_VALUE, UNDECLARED):
+            if shown[others] < _SHOWN:
+                shown[others] += 1
+            else:
+                key = others
+        earlier = found.get(key)
+        count = one.count + (earlier.count if earlier else 0)
+        # The careful lane comes before the fast one, so what was seen first need not be first.
+        first_id = min(earlier.first_id, one.first_id) if earlier else one.first_id
+        found[key] = Drift(*key, count, first_id)
+    return list(found.values())
+
+
+def _others(one: Drift) -> _Key:
+    """Return under what a drift is counted where too many are like it."""
+    path = f"{one.path.rpartition('/')[0]}/*" if one.kind == UNDECLARED else one.path
+    return path, one.kind, None
+
+
+def _new_values(frame: pl.DataFrame, table: Table, column: Column) -> list[Drift]:
+    assert column.field is not None
+    rows = frame.select(ID, pl.col(column.name).alias("value"))
+    if column.kind.is_array:
+        rows = rows.explode("value")
+    unknown = rows.filter(~pl.col("value").is_in(column.field.vocabulary))  # null is neither in nor out
+    if unknown.is_empty():
+        return []
+    array = ("*",) if column.kind.is_array else ()
+    item = (*table.path, "*") if table.parent is not None else ()
+    path = "".join(f"/{step if step == '*' else escaped(step)}" for step in (*item, *column.path, *array))
+    if (unknown["value"].str.len_chars() > VALUE_CHARACTERS).any():  # a text may have 16 MB
+        unknown = unknown.with_columns(pl.Series("value", map(shortened, unknown["value"]), pl.String))
+    counted = unknown.group_by("value", maintain_order=True).agg(pl.len(), pl.col(ID).first().cast(pl.String))
+    return [Drift(path, NEW_VALUE, value, count, first) for value, count, first in counted.iter_rows()]

@@ -1,0 +1,85 @@
+"""Every reason against documents whose types are wrong already: what else of them breaks a rule."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import bson
+import polars as pl
+
+from contracts.schema.entity import ID, Entity, Field
+from contracts.schema.kinds import INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
+from transforms.bson.documents import Document
+from transforms.ingest.decode import decode
+from transforms.ingest.normalise import normalise
+from transforms.ingest.validate import broken_rules, id_texts
+from transforms.violations import Reason, escaped
+
+
+def further_reasons(suspects: Sequence[tuple[Document, list[Reason]]], entity: Entity) -> list[list[Reason]]:
+    """Return the rules that documents break beside what is wrong with their types, one list per document.
+
+    What is wrong is left out of each document, and the rest is read and judged as all others are.
+
+    Args:
+        suspects: Documents, decoded, with the reasons that are known.
+        entity: Their contract.
+    """
+    fields = (entity.id_field, *entity.fields)
+    bad = [{reason.path for reason in reasons} for _, reasons in suspects]
+    rests = [_rest(document, fields, "", wrong) for (document, _), wrong in zip(suspects, bad, strict=True)]
+    for number, rest in enumerate(rests):
+        if ID not in rest:
+            rest[ID] = _stand_in(entity.id_kind, number)
+    try:
+        read = decode(b"".join(map(bson.encode, rests)), entity)
+        frames = normalise(read, entity, _empty_documents(entity, len(rests)))
+        found = broken_rules(frames, entity)
+    except Exception:  # these documents are refused already: no further reason is worth a run
+        return [[] for _ in suspects]
+    ids = id_texts(frames[entity.root.name][ID])
+    return [
+        [reason for reason in found.get(key, ()) if not _within(reason.path, wrong)]
+        for key, wrong in zip(ids, bad, strict=True)
+    ]
+
+
+def _rest(document: Document, fields: tuple[Field, ...], at: str, wrong: set[str]) -> Document:
+    """Return the declared fields of a document without those at the places that are wrong."""
+    rest: Document = {}
+    for field in fields:
+        pointer, value = f"{at}/{escaped(field.name)}", document.get(field.name)
+        if value is None or pointer in wrong or field.kind is JSON:
+            continue
+        if field.repeated:
+            # An item that is no document leaves its place, so that the others keep theirs.
+            items = [item if f"{pointer}/{number}" not in wrong else {} for number, item in enumerate(value)]
+            value = [_rest(item, field.fields, f"{pointer}/{number}", wrong) for number, item in enumerate(items)]
+        elif field.fields:
+            value = _rest(value, field.fields, pointer, wrong)
+        elif isinstance(value, list):
+            value = [item for number, item in enumerate(value) if f"{pointer}/{number}" not in wrong]
+        rest[field.name] = value
+    return rest
+
+
+def _stand_in(kind: Kind, number: int) -> Any:
+    """Return an ``_id`` that no other document has, in place of one that is of the wrong type."""
+    if kind is OBJECT_ID:
+        return bson.ObjectId(number.to_bytes(12, "big"))
+    if kind is TIMESTAMP:
+        return bson.DatetimeMS(number - 2**62)
+    if kind is NUMBER:
+        return -1e300 * (1 + number / 2**20)
+    return bson.Int64(number - 2**63) if kind is INTEGER else f"\uf8ff{number}"
+
+
+def _empty_documents(entity: Entity, rows: int) -> dict[str, pl.Series]:
+    """Return free-form columns that break no rule: what is wrong with free-form documents is known."""
+    free_form = [column.name for column in entity.root.columns if column.kind is JSON and column.field is not None]
+    return {name: pl.Series(name, ["{}"] * rows, pl.String) for name in free_form}
+
+
+def _within(path: str, places: set[str]) -> bool:
+    """Tell whether a place is one of some, or inside one: it has few ancestors, whatever their number."""
+    steps = path.split("/")
+    return any("/".join(steps[:number]) in places for number in range(2, len(steps) + 1))

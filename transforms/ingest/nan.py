@@ -1,0 +1,74 @@
+"""Doubles that are no number: the typed reader takes every NaN for null, so they are put back from the raw BSON."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from math import isnan
+from typing import Any
+
+import polars as pl
+
+from contracts.schema.entity import Column, Entity, Table
+from contracts.schema.kinds import NUMBER
+from transforms.bson.documents import decode_document, documents
+
+
+def with_nan(frames: Mapping[str, pl.DataFrame], batch: bytes, entity: Entity) -> dict[str, pl.DataFrame]:
+    """Return the rows of some documents with null replaced by NaN wherever the documents have that.
+
+    Args:
+        frames: The rows by table, in the documents' order.
+        batch: BSON documents, one after the other.
+        entity: Their contract.
+    """
+    tables = {table.name: numbers for table in entity.tables if (numbers := _numbers(table))}
+    look_alike = _look_alike(entity) if tables else None
+    if look_alike is None or not look_alike.search(batch):
+        return dict(frames)
+    raws = enumerate(documents(batch))
+    found = [(number, decode_document(raw)) for number, raw in raws if look_alike.search(raw)]
+    ids = frames[entity.root.name][entity.root.key[0]]
+    patched = dict(frames)
+    for table in entity.tables:
+        for column in tables.get(table.name, ()):
+            rows = [
+                (*key, value) for number, one in found for key, value in _with_keys(one, table, column, ids[number])
+            ]
+            if rows:
+                schema = {name: frames[table.name].schema[name] for name in (*table.key, column.name)}
+                patch = pl.DataFrame(rows, schema, orient="row")
+                patched[table.name] = patched[table.name].update(patch, on=list(table.key), how="left")
+    return patched
+
+
+def _numbers(table: Table) -> list[Column]:
+    return [one for one in table.columns if (one.kind.item or one.kind) is NUMBER and one.name not in table.key]
+
+
+@cache
+def _look_alike(entity: Entity) -> re.Pattern[bytes]:
+    """Return a pattern that is found in every document with a NaN in a declared field, and in few others.
+
+    A double with all bits of its exponent set is a NaN or an infinity; within arrays a server keeps any name.
+    """
+    columns = [column for table in entity.tables for column in _numbers(table)]
+    names = {rb"[^\0]*" if column.kind.is_array else re.escape(column.path[-1].encode()) for column in columns}
+    return re.compile(rb"\x01(?:" + b"|".join(sorted(names)) + rb")\0.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
+
+
+def _with_keys(document: Any, table: Table, column: Column, key: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield the values of a column that are NaN or hold one, each with the key of its row."""
+    if table.parent is None:
+        owners: list[tuple[tuple[Any, ...], Any]] = [((key,), document)]
+    else:
+        owners = [((key, position), item) for position, item in enumerate(_at(document, table.path) or [])]
+    for place, owner in owners:
+        value = _at(owner, column.path)
+        if any(isinstance(one, float) and isnan(one) for one in (value if isinstance(value, list) else [value])):
+            yield place, [float(one) for one in value] if isinstance(value, list) else value
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

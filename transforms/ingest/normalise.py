@@ -1,0 +1,104 @@
+"""From Arrow as the reader yields it to the frames of a contract's tables."""
+
+from collections.abc import Mapping
+
+import polars as pl
+import pyarrow as pa
+
+from contracts.schema.entity import ID, POSITION, Column, Entity, Field, Table
+from contracts.schema.kinds import JSON, OBJECT_ID, TIMESTAMP
+from transforms.bson.decimals import decimal128_array
+
+
+def normalise(batch: pa.Table, entity: Entity, free_form: Mapping[str, pl.Series]) -> dict[str, pl.DataFrame]:
+    """Turn one batch of documents into the rows of the contract's tables.
+
+    Args:
+        batch: The documents, one row each, typed as :func:`contracts.schema.mongo.read_schema` says.
+        entity: Their contract.
+        free_form: JSON texts of the free-form fields by column name, one per document.
+
+    Returns:
+        One frame per table of the contract, keyed by the table's name, with exactly its columns in order.
+    """
+    fields = {field.name: field for field in (entity.id_field, *entity.fields)}
+    arrays = {name: _plain(batch[name].combine_chunks(), fields[name]) for name in batch.column_names}
+    documents = pl.DataFrame(pl.from_arrow(pa.table(arrays))).with_columns(
+        *(series.alias(_beside(name)) for name, series in free_form.items())
+    )
+    frames = {entity.root.name: documents.select(_expression(column, entity.root) for column in entity.root.columns)}
+    for child in entity.children:
+        frames[child.name] = _child_rows(documents, entity.root.column(ID), child)
+    return frames
+
+
+def _child_rows(documents: pl.DataFrame, id_column: Column, child: Table) -> pl.DataFrame:
+    """Return one row per item of the array at ``child.path``."""
+    items = _value(child.path)
+    return (
+        documents.lazy()
+        .select(_expression(id_column, child), items.alias("item"))
+        .filter(pl.col("item").list.len() > 0)
+        .with_columns(pl.int_ranges(pl.col("item").list.len(), dtype=pl.Int64).alias(POSITION))
+        .explode("item", POSITION)
+        .select(
+            ID,
+            POSITION,
+            *(_expression(column, child, "item") for column in child.columns if column.name not in (ID, POSITION)),
+        )
+        .collect()
+    )
+
+
+def _expression(column: Column, table: Table, *inside: str) -> pl.Expr:
+    """Return the expression that computes a column from the documents (or from the items, ``inside`` a struct)."""
+    if column.kind is JSON:
+        value = pl.col(_beside(column.name)) if column.field is not None else pl.lit(None, pl.String)
+    else:
+        value = _value((*inside, *column.path))
+    if column.counts:
+        value = value.list.len().cast(pl.Int64)
+    elif column.kind is OBJECT_ID:
+        value = value.bin.encode("hex")
+    elif column.kind is TIMESTAMP:
+        value = value.dt.replace_time_zone("UTC")
+    return value.alias(column.name)
+
+
+def _beside(name: str) -> str:
+    """Return what a free-form column is called among the fields: as none of them, for a_b may be one beside a.b."""
+    return f"\0{name}"
+
+
+def _value(path: tuple[str, ...]) -> pl.Expr:
+    value = pl.col(path[0])
+    for name in path[1:]:
+        value = value.struct.field(name)
+    return value
+
+
+def _plain(array: pa.Array, field: Field) -> pa.Array:
+    """Replace the reader's extension types, at any depth, by types that Polars knows."""
+    from pymongoarrow.types import Decimal128Type, ObjectIdType  # heavy, as in transforms.decode
+
+    if isinstance(array.type, ObjectIdType):
+        return array.storage.cast(pa.binary())
+    if isinstance(array.type, Decimal128Type):
+        assert field.kind is not None and isinstance(field.kind.frame, pl.Decimal)
+        return decimal128_array(array.storage, field.kind.frame.precision, field.kind.frame.scale)
+    if isinstance(array, pa.ListArray) and field.fields:
+        return pa.ListArray.from_arrays(array.offsets, _plain_struct(array.values, field), mask=_mask(array))
+    if isinstance(array, pa.StructArray):
+        return _plain_struct(array, field)
+    return array
+
+
+def _plain_struct(array: pa.StructArray, field: Field) -> pa.StructArray:
+    # Free-form fields were not read: they come beside, as text.
+    fields = [child for child in field.fields if array.type.get_field_index(child.name) >= 0]
+    parts = [_plain(array.field(child.name), child) for child in fields]
+    return pa.StructArray.from_arrays(parts, names=[child.name for child in fields], mask=_mask(array))
+
+
+def _mask(array: pa.Array) -> pa.Array | None:
+    return array.is_null() if array.null_count else None

@@ -1,0 +1,128 @@
+"""The careful lane: documents that the gate refused, one by one.
+
+What can be held exactly is mended: undeclared fields, at any level, move into ``_extra`` by their JSON Pointer, and the
+rest of the document takes the same way as all others. Everything else is refused whole, with every reason.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import bson
+import polars as pl
+
+from contracts.schema.entity import EXTRA, ID, Entity, Field
+from transforms.bson.documents import Document, changed_by_decoding, decode_document
+from transforms.bson.extended_json import UnrepresentableError, json_text, unrepresentable
+from transforms.gc_pause import uncollected
+from transforms.ingest.batch import Digest, Refused, digest
+from transforms.ingest.departures import departures
+from transforms.ingest.drift import merged, undeclared
+from transforms.ingest.further_violations import further_reasons
+from transforms.violations import KEPT, Reason, escaped, kept
+
+
+@dataclass(frozen=True)
+class _Mended:
+    """A document whose undeclared fields were set aside.
+
+    Attributes:
+        raw: Its BSON as stored.
+        declared: The BSON of its declared part.
+        id: Its ``_id`` as the stores have it.
+        extra: The undeclared part as JSON.
+        undeclared: Where the undeclared fields stand.
+    """
+
+    raw: bytes
+    declared: bytes
+    id: str
+    extra: str | None
+    undeclared: list[str]
+
+
+@uncollected()
+def careful(raws: Sequence[bytes], entity: Entity, *, gated: bool = True) -> Digest:
+    """Mend what can be mended of some documents, and refuse the others.
+
+    Args:
+        raws: The BSON of each, as stored.
+        entity: Their contract.
+        gated: Whether the gate refused them: then each must have a reason for that.
+    """
+    mended: dict[bytes, _Mended] = {}
+    refused: list[Refused] = []
+    suspects: list[tuple[Document, list[Reason]]] = []
+    for raw in raws:
+        outcome = _examined(raw, entity, gated=gated)
+        if isinstance(outcome, _Mended):
+            mended[outcome.declared] = outcome
+            continue
+        document, reasons = outcome
+        refused.append(Refused(raw, reasons))
+        if document is not None and len(reasons) < KEPT:  # else nobody would see what else is wrong
+            suspects.append((document, reasons))
+    for (_, reasons), further in zip(suspects, further_reasons(suspects, entity), strict=True):
+        reasons[:] = kept([*reasons, *further])
+    lawful = digest(b"".join(mended), entity)
+    # The quarantine keeps what the source has, not what became of it here.
+    refused += [Refused(mended.pop(one.raw).raw, one.reasons) for one in lawful.refused]
+    root = _with_extras(lawful.frames[entity.root.name], mended.values())
+    drift = (drift for one in mended.values() for drift in undeclared(one.undeclared, one.id))
+    return Digest(
+        len(raws),
+        {**lawful.frames, entity.root.name: root},
+        refused,
+        sum(map(len, raws)),
+        merged(chain(lawful.drift, drift)),
+    )
+
+
+def _examined(raw: bytes, entity: Entity, *, gated: bool) -> _Mended | tuple[Document | None, list[Reason]]:
+    """Return a document mended, or the reasons against it, and what it is if its bytes can be trusted."""
+    try:
+        document = decode_document(raw)
+    except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
+        return None, [Reason("", "undecodable BSON", str(error))]
+    reasons: Iterable[Reason] = departures(document, entity)
+    if changed := changed_by_decoding(document, raw):
+        return None, kept([changed, *kept(reasons)])
+    aside: Document = {}
+    declared = _declared_part(document, (entity.id_field, *entity.fields), "", aside)
+    extra = None
+    try:
+        extra = json_text(aside) if aside else None
+    except UnrepresentableError:
+        reasons = chain(reasons, (one for place, value in aside.items() for one in unrepresentable(value, place)))
+    found = kept(reasons)
+    if gated and not found and not aside:
+        found.append(Reason("", "refused by the gate for a reason that the contract does not tell", None))
+    if found:
+        return document, found
+    return _Mended(raw, bson.encode(declared), str(document[ID]), extra, list(aside))
+
+
+def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside: Document) -> Document:
+    """Return the declared fields of a document; the others are added to ``aside``, by their JSON Pointer."""
+    known = {field.name: field for field in fields}
+    declared: Document = {}
+    for name, value in document.items():
+        pointer = f"{at}/{escaped(name)}"
+        field = known.get(name)
+        if field is None:
+            aside[pointer] = value
+        elif isinstance(value, dict) and field.fields:
+            declared[name] = _declared_part(value, field.fields, pointer, aside)
+        elif isinstance(value, list) and field.repeated:
+            declared[name] = [
+                _declared_part(item, field.fields, f"{pointer}/{number}", aside) if isinstance(item, dict) else item
+                for number, item in enumerate(value)
+            ]
+        else:
+            declared[name] = value
+    return declared
+
+
+def _with_extras(root: pl.DataFrame, mended: Iterable[_Mended]) -> pl.DataFrame:
+    # By place, not by id: a digest keeps the order of what it does not refuse, and 1.0 may be the id of row 1.
+    return root.with_columns(pl.Series(EXTRA, [one.extra for one in mended], pl.String))

@@ -1,0 +1,100 @@
+"""The contract's word on values: rows that break a rule are set apart with the rule's name."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+import polars as pl
+
+from contracts.schema.entity import ID, POSITION, Entity, Table
+from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, pandera_schema
+from contracts.schema.kinds import TIMESTAMP
+from transforms.violations import FURTHER, KEPT, Reason, escaped
+
+
+def broken_rules(frames: Mapping[str, pl.DataFrame], entity: Entity) -> dict[str, list[Reason]]:
+    """Return the reasons against each document that breaks a rule of its contract.
+
+    Args:
+        frames: The rows of the contract's tables, by the table's name.
+        entity: The contract.
+
+    Returns:
+        Every reason, not only the first (of very many their number), by ``_id`` as :func:`id_texts` tells it. Empty
+        if all is well.
+
+    Raises:
+        SchemaErrors: A frame hasn't the contract's columns or dtypes at all, which no document can be blamed for.
+    """
+    reasons: dict[str, list[Reason]] = defaultdict(list)
+    further: Counter[str] = Counter()
+    for table in entity.tables:
+        frame, far = _within_python(frames[table.name], table)
+        ids = id_texts(frames[table.name][ID])
+        for row, column, check, value in chain(far, _failures(frame, table)):
+            if len(known := reasons[ids[row]]) < KEPT:
+                known.append(Reason(_pointer(table, frame, row, column), check, value))
+            else:
+                further[ids[row]] += 1
+    return {
+        key: [*known, Reason("", FURTHER, further[key])] if further[key] else known for key, known in reasons.items()
+    }
+
+
+def id_texts(ids: pl.Series) -> pl.Series:
+    """Return ``_id``s as texts: unequal ones where the ids are unequal, and of any, however far a moment is."""
+    # Polars dies of printing a moment that has no place in its calendar.
+    return (ids.to_physical() if ids.dtype == pl.Datetime else ids).cast(pl.String)
+
+
+def _failures(frame: pl.DataFrame, table: Table) -> Iterator[tuple[int, str, str, Any]]:
+    """Yield row, column (empty for a rule over several), check and value of whatever Pandera refuses."""
+    from pandera.errors import SchemaErrors  # as in contracts.schema.frame: only where there are rows
+
+    try:
+        pandera_schema(table).validate(frame, lazy=True)
+    except SchemaErrors as error:
+        if error.failure_cases["index"].null_count():
+            raise
+        cases = error.failure_cases.select("index", "schema_context", "column", "check", "failure_case")
+        for row, context, column, check, value in cases.iter_rows():
+            if check == "not_nullable" and value is not None:
+                continue  # Pandera takes NaN for null
+            if context == "Column":
+                cell = frame[column][row]
+                yield row, column, check, cell if isinstance(cell, int) else value  # Pandera makes a text of it
+            else:
+                yield row, "", check, None
+
+
+def _within_python(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, list[tuple[int, str, str, Any]]]:
+    """Bring timestamps that Python has no type for into range, and tell which they were.
+
+    Pandera makes Python objects of what it refuses, and dies of the year 20000.
+    """
+    far: list[tuple[int, str, str, Any]] = []
+    for column in table.columns:
+        if column.kind is not TIMESTAMP:
+            continue
+        values = frame[column.name]
+        outside = ~values.is_between(FIRST_MOMENT, LAST_MOMENT).fill_null(True)
+        milliseconds = values.dt.timestamp("ms")
+        rule = f"{column.name}_in_clickhouse_range"
+        far += [(row, column.name, rule, f"{milliseconds[row]} ms since 1970") for row in outside.arg_true()]
+    names = {name for _, name, _, _ in far}
+    return frame.with_columns(pl.col(name).clip(FIRST_MOMENT, LAST_MOMENT) for name in names), far
+
+
+def without(frames: Mapping[str, pl.DataFrame], refused: set[str]) -> dict[str, pl.DataFrame]:
+    """Return the frames without every row of the documents whose ``_id``, as :func:`id_texts` tells it, is refused."""
+    if not refused:
+        return dict(frames)
+    ids = pl.Series(list(refused), dtype=pl.String)
+    return {name: frame.filter(~id_texts(frame[ID]).is_in(ids.implode())) for name, frame in frames.items()}
+
+
+def _pointer(table: Table, frame: pl.DataFrame, row: int, column: str) -> str:
+    position = (str(frame[POSITION][row]),) if table.parent is not None else ()
+    path = table.column(column).path if column else ()
+    return "".join(f"/{escaped(step)}" for step in (*table.path, *position, *path))

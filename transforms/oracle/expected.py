@@ -1,0 +1,332 @@
+"""What the stores must hold, worked out from raw BSON by another road than the copy takes.
+
+The copy reads with PyMongoArrow (libbson) and normalises in Polars. This module decodes with pymongo's own decoder
+and looks at the Python objects, field by field, so that a bend in the copy does not look equal. It is slower, and
+shares nothing with the copy but the contract.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from itertools import chain, islice, repeat
+from math import isfinite, isnan
+from operator import itemgetter
+from types import NoneType
+from typing import Any
+
+import bson
+import bsonjs
+import orjson
+import polars as pl
+import pyarrow as pa
+from bson import CodecOptions, DatetimeMS, json_util
+from bson.codec_options import DatetimeConversion
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
+
+from contracts.schema.entity import EXTRA, ID, Column, Entity, Field, Table
+from contracts.schema.frame import conditions
+from contracts.schema.kinds import BOOLEAN, INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
+from transforms.bson.identity import decoded_id
+
+Document = dict[str, Any]
+_OPTIONS: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+_AS_BYTES: CodecOptions[RawBSONDocument] = DEFAULT_RAW_BSON_OPTIONS.with_options(
+    datetime_conversion=DatetimeConversion.DATETIME_MS
+)
+_REFERENCE = b"$ref\0"  # of a document that has this name, the decoder may make a DBRef, which has lost a part of it
+_SORTED = orjson.OPT_SORT_KEYS
+_EXPONENT, _LONG_INTEGER = orjson.dumps(1e20)[1:-2], re.compile(r"(?<![\d.])\d{20,}(?![\d.])")
+_PLAIN = _SORTED | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
+
+
+class UnexpectedValueError(ValueError):
+    """A document holds what its contract has no place for, so no store can equal it."""
+
+
+def expected_frames(documents: Iterable[bytes], entity: Entity) -> tuple[dict[str, pl.DataFrame], list[bytes]]:
+    """Return the rows that the stores must hold for some documents.
+
+    Args:
+        documents: The BSON of each.
+        entity: Their contract.
+
+    Returns:
+        One frame per table, by its name, with JSON in :func:`canonical_json` form; and the documents that the
+        contract has no place for.
+    """
+    found: list[dict[str, pl.DataFrame]] = [_frames((), entity)]
+    unexpected: list[bytes] = []
+    for raws, frames in _halved(list(documents), entity):
+        if frames is None:
+            unexpected += raws
+        else:
+            found.append(frames)
+    return {table.name: pl.concat(frames[table.name] for frames in found) for table in entity.tables}, unexpected
+
+
+def expected_id(value: Any, entity: Entity) -> Any:
+    """Return an ``_id`` as the stores have it, or None if no store has ids of that type."""
+    try:
+        return _scalars([value], entity.id_kind)[0]
+    except UnexpectedValueError:
+        return None
+
+
+def stored_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
+    """Return the ``_id``s of documents as the stores have them, without those that no store can have.
+
+    Args:
+        raws: The BSON of each; of its ``_id`` alone is enough.
+        entity: Their contract.
+    """
+    found = (expected_id(value, entity) for raw in raws for value in decoded_id(raw))
+    ids = pl.Series(ID, [value for value in found if value is not None], entity.id_kind.frame)
+    return ids.to_frame().filter(*conditions(entity.root.column(ID)).values()).to_series()
+
+
+def source_ids(ids: Iterable[Any], entity: Entity) -> list[Any]:
+    """Return the ``_id``s that documents of these stored ones may bear in MongoDB.
+
+    Args:
+        ids: As the stores have them. Those that no document can bear are left out: a column of text holds any.
+        entity: Their contract.
+    """
+    if entity.id_kind is OBJECT_ID:
+        return [bson.ObjectId(one) for one in ids if bson.ObjectId.is_valid(one) and one == one.lower()]
+    if isinstance(entity.id_kind.frame, pl.Decimal):
+        return [bson.Decimal128(one) for one in ids]
+    return list(ids)
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON that is the same text if and only if the values are: keys sorted, doubles as doubles.
+
+    Args:
+        value: A decoded BSON value.
+    """
+    try:
+        text = orjson.dumps(value, default=_extended, option=_PLAIN)
+        if b"null" not in text or not _holds_nan(value):  # orjson would write NaN so
+            return text.decode()
+    except TypeError:
+        pass
+    relaxed = json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS)
+    return orjson.dumps(orjson.loads(relaxed), option=_SORTED).decode()
+
+
+def canonical_text(text: str | None) -> str | None:
+    """Return JSON text as a store gives it in the form of :func:`canonical_json`."""
+    if text is None:
+        return None
+    try:
+        canonical = orjson.dumps(orjson.loads(text), option=_SORTED)
+    except orjson.JSONDecodeError:  # only a String column can hold this: equal to no JSON, but no reason to stop
+        return text
+    # orjson reads integers that no 64 bits hold as doubles; MongoDB has none, so the text stays what it is.
+    return text if _EXPONENT in canonical and _LONG_INTEGER.search(text) else canonical.decode()
+
+
+def _extended(value: Any) -> Any:
+    return int(value) if type(value) is bson.Int64 else json_util.default(value, json_util.RELAXED_JSON_OPTIONS)
+
+
+def _holds_nan(value: Any) -> bool:
+    """Tell whether a double that is no number, or infinite, is anywhere in a value."""
+    if isinstance(value, dict | list):
+        return any(map(_holds_nan, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and not isfinite(value)
+
+
+def _says_the_same(encoded: bytes, raw: bytes) -> bool:
+    """Tell whether a document is what was decoded from it: no name stands twice, no type lacks a Python counterpart.
+
+    The names within an array say nothing, and bytes may hold any; libbson, which prints canonical JSON, passes over
+    them as all decoders do.
+    """
+    return encoded == raw or bsonjs.dumps(encoded, mode=bsonjs.CANONICAL) == bsonjs.dumps(raw, mode=bsonjs.CANONICAL)
+
+
+def _halved(raws: Sequence[bytes], entity: Entity) -> Iterator[tuple[Sequence[bytes], dict[str, pl.DataFrame] | None]]:
+    """Yield documents with their rows or, if these can't be told, halve them until those to blame stand alone."""
+    try:
+        frames = _frames(raws, entity)
+    except (ValueError, ArithmeticError, bson.errors.BSONError):
+        if len(raws) == 1:
+            yield raws, None
+            return
+        for half in (raws[: len(raws) // 2], raws[len(raws) // 2 :]):
+            yield from _halved(half, entity)
+    else:
+        yield raws, frames
+
+
+def _frames(raws: Sequence[bytes], entity: Entity) -> dict[str, pl.DataFrame]:
+    documents = _decoded(raws)
+    for document, raw in zip(documents, raws, strict=True):
+        if not _says_the_same(bson.encode({"": document})[6:-1], raw):
+            raise UnexpectedValueError("bytes that Python objects do not hold")
+    return {table.name: pl.DataFrame(_columns(documents, table, entity)) for table in entity.tables}
+
+
+def _decoded(raws: Sequence[bytes]) -> list[Document]:
+    if any(_REFERENCE in raw for raw in raws):
+        return [_inflated(bson.decode(raw, _AS_BYTES)) for raw in raws]
+    return bson.decode_all(b"".join(raws), _OPTIONS)
+
+
+def _inflated(value: Any) -> Any:
+    """Return a value whose documents, at any depth, are left as bytes with dicts in their places."""
+    if isinstance(value, RawBSONDocument):
+        fields = dict(value)
+        del value  # of a deep document the bytes would be there once more at each level
+        return {name: _inflated(fields.pop(name)) for name in list(fields)}
+    if isinstance(value, list):
+        return [_inflated(item) for item in value]
+    if isinstance(value, bson.Code) and value.scope is not None:
+        return bson.Code(str(value), _inflated(value.scope))
+    return value
+
+
+def _columns(documents: Sequence[Document], table: Table, entity: Entity) -> list[pl.Series]:
+    """Return the columns of one table that documents become."""
+    if table.parent is None:
+        columns = [_column(documents, column) for column in table.columns if column.name != EXTRA]
+        return [*columns, pl.Series(EXTRA, _extras(documents, (entity.id_field, *entity.fields)), pl.String)]
+    arrays = _of_types(_at(documents, table.path), list)
+    counts = [len(items or ()) for items in arrays]
+    ids = chain.from_iterable(repeat(one[ID], count) for one, count in zip(documents, counts, strict=True))
+    places = list(chain.from_iterable(map(range, counts)))
+    items = _of_types(list(chain.from_iterable(items or () for items in arrays)), dict)
+    key, position, *rest = table.columns
+    first = [_series(key, _scalars(list(ids), key.kind)), pl.Series(position.name, places, position.kind.frame)]
+    return [*first, *(_column(items, column) for column in rest)]
+
+
+def _extras(documents: Sequence[Document], fields: tuple[Field, ...]) -> list[str | None]:
+    if _are_declared(documents, fields):  # as most are; to walk each takes a third of the time
+        return [None] * len(documents)
+    found = (_undeclared(document, fields, "") for document in documents)
+    return [canonical_json(extra) if extra else None for extra in found]
+
+
+def _are_declared(owners: Sequence[Any], fields: tuple[Field, ...]) -> bool:
+    """Tell whether documents have declared fields only, at every level."""
+    names = {field.name for field in fields}
+    if not names.issuperset(chain.from_iterable(owners)):
+        return False
+    for field in fields:
+        if field.fields:
+            values = [value for one in owners if (value := one.get(field.name)) is not None]
+            inner = list(chain.from_iterable(values)) if field.repeated else values
+            if not _are_declared([one for one in inner if isinstance(one, dict)], field.fields):
+                return False
+    return True
+
+
+def _undeclared(value: Any, fields: tuple[Field, ...], at: str) -> dict[str, Any]:
+    """Return the fields that no contract knows, by JSON Pointer."""
+    if isinstance(value, list):
+        return {k: v for n, item in enumerate(value) for k, v in _undeclared(item, fields, f"{at}/{n}").items()}
+    if not isinstance(value, dict):
+        return {}
+    known = {field.name: field.fields for field in fields}
+    found: dict[str, Any] = {}
+    for name, inner in value.items():
+        pointer = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
+        if name not in known:
+            found[pointer] = inner
+        elif known[name]:
+            found |= _undeclared(inner, known[name], pointer)
+    return found
+
+
+def _column(owners: Sequence[Any], column: Column) -> pl.Series:
+    """Return a column of documents, or of the items of an array of documents."""
+    values = _at(owners, column.path)
+    if column.counts or column.kind.is_array:
+        values = _of_types(values, list)
+    if not column.nullable and NoneType in set(map(type, values)):
+        raise UnexpectedValueError(column.name)
+    if column.counts:
+        return _series(column, [None if value is None else len(value) for value in values])
+    if column.name == ID and column.kind is NUMBER and any(map(isnan, values)):
+        raise UnexpectedValueError("NaN is no key")
+    if (item := column.kind.item) is None:
+        return _series(column, _scalars(values, column.kind))
+    scalars = iter(_scalars([one for value in values if value for one in value], item))
+    return _series(column, [None if value is None else list(islice(scalars, len(value))) for value in values])
+
+
+def _at(owners: Sequence[Any], path: tuple[str, ...]) -> Sequence[Any]:
+    """Return what stands at a path of each document; None where it is null or missing."""
+    for name in path:
+        try:
+            owners = list(map(itemgetter(name), _of_types(owners, dict)))
+        except (KeyError, TypeError):  # it is missing somewhere, or that which would have it is null
+            owners = [None if one is None else one.get(name) for one in owners]
+    return owners
+
+
+def _of_types(values: Sequence[Any], *types: type) -> Sequence[Any]:
+    """Return the values if each is None or exactly of one of the types: a subclass is another BSON type."""
+    if others := set(map(type, values)) - {NoneType, *types}:
+        raise UnexpectedValueError(str(others))
+    return values
+
+
+def _scalars(values: Sequence[Any], kind: Kind) -> Sequence[Any]:
+    """Return values as the stores have them; None stays None."""
+    if kind is TIMESTAMP:
+        return _each(int, _of_types(values, DatetimeMS))
+    if kind is OBJECT_ID:
+        return _each(str, _of_types(values, bson.ObjectId))
+    if kind is JSON:
+        return _each(canonical_json, _of_types(values, dict))
+    if kind is INTEGER:
+        return _each(_integer, _of_types(values, int, bson.Int64, float))
+    if kind is NUMBER:
+        return _each(float, _of_types(values, int, float))  # a long may have bits that no double holds
+    if isinstance(kind.frame, pl.Decimal):
+        frame = kind.frame
+        return _each(lambda value: _exact(value.to_decimal(), frame), _of_types(values, bson.Decimal128))
+    if kind is BOOLEAN:
+        return _of_types(values, bool)
+    if kind.frame == pl.String():
+        return _of_types(values, str)
+    raise UnexpectedValueError(kind.name)
+
+
+def _each(convert: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
+    return [None if value is None else convert(value) for value in values]
+
+
+def _integer(value: float) -> int:
+    if type(value) is float and not value.is_integer():
+        raise UnexpectedValueError(str(value))
+    return _within_64_bits(int(value))
+
+
+def _within_64_bits(number: int) -> int:
+    if not -(2**63) <= number < 2**63:
+        raise UnexpectedValueError(str(number))
+    return number
+
+
+def _exact(number: Decimal, frame: pl.Decimal) -> Decimal:
+    """Return a number that a decimal column holds as it is; Polars would round it."""
+    unscaled = Fraction(number) * 10**frame.scale if number.is_finite() else Fraction(1, 2)
+    if unscaled.denominator != 1 or abs(unscaled) >= 10 ** (frame.precision or 0):
+        raise UnexpectedValueError(str(number))
+    # At the column's own scale: Polars panics at the exponent of 0E-6176.
+    digits = tuple(map(int, str(abs(unscaled.numerator))))
+    return Decimal((int(unscaled < 0), digits, -frame.scale))
+
+
+def _series(column: Column, values: Sequence[Any]) -> pl.Series:
+    if column.kind.is_array:  # Polars would take ten times as long to make lists of Python objects
+        arrow = pl.Series([], dtype=column.kind.frame).to_arrow(compat_level=pl.CompatLevel.oldest())
+        return pl.Series(column.name, pa.array(values, arrow.type)).cast(column.kind.frame)
+    if column.kind.frame == TIMESTAMP.frame:
+        return pl.Series(column.name, values, pl.Int64, strict=True).cast(pl.Datetime("ms", "UTC"))
+    return pl.Series(column.name, values, column.kind.frame, strict=True)
