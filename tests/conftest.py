@@ -8,21 +8,29 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import clickhouse_connect
+import hypothesis
 import pytest
 from adbc_driver_postgresql import dbapi
 from pydantic import SecretStr
 
 from pipeline.connections import Connections, connect
 from pipeline.engines.embedded import Uris, engines
+from pipeline.engines.engine import Engine
 from pipeline.settings import Settings
 
+ENGINE_FIXTURES = {"engine_uris", "starts_engines"}  # whatever uses one of them, by whatever way, is marked
 CONTRACTS = os.environ.get("ETL_CONTRACTS", "")
+# A change is judged by the same examples each time; `make test-random` looks for new ones, and tells how to repeat one.
+hypothesis.settings.register_profile("ci", derandomize=True, database=None, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("random", max_examples=1_000, deadline=None, print_blob=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 for _name in [name for name in os.environ if name.startswith("ETL_")]:
     del os.environ[_name]
 
@@ -35,6 +43,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[Path(folder) for folder in CONTRACTS.split(os.pathsep) if folder],
         help="folders of contracts that are to be guarded as well (default: those of ETL_CONTRACTS)",
     )
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by -m
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test that uses engines, itself or by other fixtures, as ``engine``."""
+    for item in items:
+        if ENGINE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.engine)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let no test start an engine unmarked."""
+    with pytest.MonkeyPatch.context() as patched:
+        if item.get_closest_marker("engine") is None:
+            patched.setattr(Engine, "start", _refuse_to_start)
+        return (yield)
+
+
+def _refuse_to_start(engine: Engine) -> int:
+    raise AssertionError(f"this test starts {engine.title}: let it, or the fixture that does, use `starts_engines`")
+
+
+@pytest.fixture(scope="session")
+def starts_engines() -> None:
+    """Say that a test or a fixture starts servers of its own: the marker ``engine`` follows from it."""
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,9 @@ PASSWORD = secrets.token_hex(8)
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[str]:
+def address(
+    starts_engines: None, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[str]:
     """Start a replica set of one that asks for passwords, with the users of the script, and return its address."""
     here = f"127.0.0.1:{free_port()}"
     with _mongod(tmp_path_factory.mktemp("mongo"), here):

@@ -17,14 +17,14 @@ from tests.fire.servers import servers
 SECONDS = 30.0  # the round that is under way then is finished
 
 
-def test_nothing_is_lost_or_bent_under_fire(tmp_path: Path) -> None:
+def test_nothing_is_lost_or_bent_under_fire(starts_engines: None, tmp_path: Path) -> None:
     told: list[str] = []
     report = fire(SECONDS, seed=7, folder=tmp_path, tell=told.append)
     assert not report.wrong, (report.wrong, told)
     assert report.rounds and report.written and report.compared and report.looks
 
 
-def test_the_oracle_finds_what_is_lost_bent_or_invented(tmp_path: Path) -> None:
+def test_the_oracle_finds_what_is_lost_bent_or_invented(starts_engines: None, tmp_path: Path) -> None:
     with servers(tmp_path) as quiet:
         for words in (("generate", "--scale", "0.005"), ("replicate",)):
             assert commands.run(quiet, *words).code == 0

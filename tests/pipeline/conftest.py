@@ -200,7 +200,9 @@ class _Debian(embedded.Postgres):
 
 
 @pytest.fixture(scope="session")
-def debian_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], SecretStr]]:
+def debian_postgres(
+    starts_engines: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], SecretStr]]:
     """Return a function that makes a database ordered by ``bytes``, ``libc`` or ``icu``, and returns its URI."""
     if not (Path(DEBIAN).is_dir() and shutil.which("localedef")):
         assert not os.environ.get("CI"), "the Debian packages postgresql-15 and locales are missing"

@@ -21,7 +21,7 @@ RAW = bson.CodecOptions(document_class=RawBSONDocument)
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoClient]:
+def client(starts_engines: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoClient]:
     home = tmp_path_factory.mktemp("generate")
     uris = embedded.up(home, ["mongo"])
     try:

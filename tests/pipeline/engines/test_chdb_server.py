@@ -35,7 +35,7 @@ NEW_YEAR = datetime(2024, 1, 1, 12, 30, 15, 123000, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+def engine(starts_engines: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
     engine = ClickHouse(tmp_path_factory.mktemp("a home"))
     engine.folder.mkdir()
     engine.password_file.write_text(PASSWORD)
@@ -430,7 +430,7 @@ def test_replacing_merge_tree_keeps_the_last_version(client: Client) -> None:
 # ---------------------------------------------------------------- the process
 
 
-def test_sigterm_lets_a_running_statement_finish(tmp_path: Path) -> None:
+def test_sigterm_lets_a_running_statement_finish(starts_engines: None, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [

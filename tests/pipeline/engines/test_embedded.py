@@ -26,6 +26,7 @@ from pipeline.engines.embedded import ClickHouse, Mongo, Postgres, Uris
 from pipeline.errors import EngineError
 from pipeline.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("starts_engines")
 ALL = ("mongo", "postgres", "clickhouse")
 ROOT = Path(embedded.__file__).parents[2]
 

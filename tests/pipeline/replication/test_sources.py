@@ -41,7 +41,7 @@ def _broken(there: Connections) -> Comparison:
 
 
 @pytest.fixture(scope="module")
-def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecretStr]:
+def other_server(starts_engines: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecretStr]:
     """Start a second MongoDB, whose replica set has the same name, and return its URI."""
     given = Settings.load(home=tmp_path_factory.mktemp("other"), postgres_uri=None)
     unneeded = {"postgres_uri": SecretStr(""), "clickhouse_uri": SecretStr("")}

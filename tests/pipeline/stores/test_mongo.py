@@ -344,7 +344,7 @@ def _alone(home: Path) -> tuple[subprocess.Popen[bytes], int]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL), port
 
 
-def test_a_server_that_is_no_replica_set_is_told(tmp_path: Path) -> None:
+def test_a_server_that_is_no_replica_set_is_told(starts_engines: None, tmp_path: Path) -> None:
     """The message says how to make it one."""
     process, port = _alone(tmp_path)
     try:

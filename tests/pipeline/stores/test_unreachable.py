@@ -31,7 +31,7 @@ LIBRARIES = re.compile(
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(starts_engines: None, tmp_path: Path) -> Path:
     return tmp_path.resolve()
 
 
