@@ -190,7 +190,7 @@ def _values(kind: Kind, field: Field) -> Strategy:
     if isinstance(kind.frame, pl.Decimal):
         amounts = _decimals(kind.frame.precision or 0, kind.frame.scale)
         low = field.minimum
-        return amounts if low is None else amounts.map(lambda m: Decimal128(abs(m.to_decimal())))
+        return amounts if low is None else amounts.map(lambda m: Decimal128(m.to_decimal().copy_abs()))
     if field.vocabulary and field.closed:
         return st.sampled_from(field.vocabulary)
     return _texts(field.min_length or 0, field.max_length)

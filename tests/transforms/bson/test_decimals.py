@@ -33,7 +33,7 @@ def expected(value: bytes, precision: int, scale: int) -> Decimal | None:
     if not number.is_finite():
         return None
     unscaled = WIDE.scaleb(number, scale)
-    if unscaled != unscaled.to_integral_value(context=WIDE) or abs(unscaled) >= 10**precision:
+    if unscaled != unscaled.to_integral_value(context=WIDE) or unscaled.copy_abs() >= 10**precision:
         return None
     return number
 
