@@ -15,6 +15,7 @@ from contracts.schema.entity import Column, Table
 from contracts.schema.kinds import TEXT
 from pipeline.engines import embedded
 from pipeline.engines.embedded import engines
+from pipeline.engines.engine import Engine
 from pipeline.errors import EtlError, ServerError
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.store import ClickHouse
@@ -35,7 +36,7 @@ def home(starts_engines: None, tmp_path: Path) -> Path:
     return tmp_path.resolve()
 
 
-def _engine(home: Path, kind: type[embedded.engine.Engine]) -> psutil.Process:
+def _engine(home: Path, kind: type[Engine]) -> psutil.Process:
     process = kind(home).find()
     assert process is not None
     return process
