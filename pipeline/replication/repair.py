@@ -34,8 +34,8 @@ from pipeline.runs.reconcile import prove_list
 from pipeline.runs.shrinking import refuse_loss
 from pipeline.stores.base import Staging
 from transforms.bson.identity import decoded_id
+from transforms.ingest.ids import source_ids, stored_ids
 from transforms.ingest.slow_path import careful
-from transforms.oracle.expected import source_ids, stored_ids
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from pipeline.text.redaction import redacted
 from transforms.bson.documents import document_of, resized
 from transforms.ingest.batch import Decoded, Digest, decoded, judged
 from transforms.ingest.drift import Drift, merged
+from transforms.ingest.ids import stored_ids
 from transforms.ingest.slow_path import careful
-from transforms.oracle.expected import stored_ids
 
 PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 # Measured: at work on a piece of BSON and the next ones the process takes some twenty times its size.

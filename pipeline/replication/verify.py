@@ -29,7 +29,7 @@ from transforms.bson.documents import document_of, documents, resized
 from transforms.bson.identity import identity
 from transforms.gc_pause import uncollected
 from transforms.oracle.compare import SHOWN, Difference, Findings, as_stored, compare
-from transforms.oracle.expected import expected_frames, stored_ids
+from transforms.oracle.expected import expected_frames, expected_ids
 
 BROKEN = 10_000  # where more documents are broken, a full copy is the better repair
 TRIES = 3  # of a collection that is published anew while it is compared
@@ -207,7 +207,7 @@ def _compared(
 ) -> list[Comparison]:
     """Compare a collection with what targets hold that show one moment of it."""
     moment, touched = _readable_moment(connections, entity, published[0].cluster_time)
-    hidden = set(stored_ids(map(document_of, touched), entity))
+    hidden = set(expected_ids(map(document_of, touched), entity))
     quarantine = books.quarantined(connections.postgres, entity.collection)
     documents, wanted, ranges = _extent(connections, entity, moment, sample)
     targets = connections.targets(one.target for one in published)
@@ -298,7 +298,7 @@ def _chunks(
 def _begun(raws: list[bytes], entity: Entity) -> tuple[Any, list[bytes]]:
     """Return the first ``_id`` that the stores can have, and the documents after it; None if there is no such one."""
     for place, raw in enumerate(raws, start=1):
-        for one in stored_ids([raw], entity):
+        for one in expected_ids([raw], entity):
             return one, raws[place:]
     return None, []
 

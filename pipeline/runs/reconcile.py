@@ -14,8 +14,8 @@ from pipeline.runs.shrinking import refuse_loss
 from pipeline.stores.base import Staging, Target
 from pipeline.stores.selection import Ids, Range
 from transforms.bson.documents import document_of
-from transforms.bson.identity import decoded_id, identity
-from transforms.oracle.expected import expected_id, stored_ids
+from transforms.bson.identity import identity
+from transforms.ingest.ids import stored_ids
 
 _NAMED = 5
 _LIMIT = re.compile(r"\d+|\d+(\.\d+)?%")
@@ -181,7 +181,7 @@ def _unaccounted(connections: Connections, run: Run, entity: Entity, target: Tar
         within = selected(connections, run, partition)
         for raw in connections.mongo.ids(entity.collection, run.cluster_time, within):
             hashed, text = identity(raw)
-            stored = {str(expected_id(value, entity)) for value in decoded_id(raw)}
+            stored = set(map(str, stored_ids([raw], entity)))
             if hashed not in refused and not stored & staged:
                 found.append(text)
             staged -= stored

@@ -65,38 +65,16 @@ def expected_frames(documents: Iterable[bytes], entity: Entity) -> tuple[dict[st
     return {table.name: pl.concat(frames[table.name] for frames in found) for table in entity.tables}, unexpected
 
 
-def expected_id(value: Any, entity: Entity) -> Any:
-    """Return an ``_id`` as the stores have it, or None if no store has ids of that type."""
-    try:
-        return _scalars([value], entity.id_kind)[0]
-    except UnexpectedValueError:
-        return None
-
-
-def stored_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
+def expected_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
     """Return the ``_id``s of documents as the stores have them, without those that no store can have.
 
     Args:
         raws: The BSON of each; of its ``_id`` alone is enough.
         entity: Their contract.
     """
-    found = (expected_id(value, entity) for raw in raws for value in decoded_id(raw))
+    found = (_expected_id(value, entity) for raw in raws for value in decoded_id(raw))
     ids = pl.Series(ID, [value for value in found if value is not None], entity.id_kind.frame)
     return ids.to_frame().filter(*conditions(entity.root.column(ID)).values()).to_series()
-
-
-def source_ids(ids: Iterable[Any], entity: Entity) -> list[Any]:
-    """Return the ``_id``s that documents of these stored ones may bear in MongoDB.
-
-    Args:
-        ids: As the stores have them. Those that no document can bear are left out: a column of text holds any.
-        entity: Their contract.
-    """
-    if entity.id_kind is OBJECT_ID:
-        return [bson.ObjectId(one) for one in ids if bson.ObjectId.is_valid(one) and one == one.lower()]
-    if isinstance(entity.id_kind.frame, pl.Decimal):
-        return [bson.Decimal128(one) for one in ids]
-    return list(ids)
 
 
 def canonical_json(value: Any) -> str:
@@ -125,6 +103,14 @@ def canonical_text(text: str | None) -> str | None:
         return text
     # orjson reads integers that no 64 bits hold as doubles; MongoDB has none, so the text stays what it is.
     return text if _EXPONENT in canonical and _LONG_INTEGER.search(text) else canonical.decode()
+
+
+def _expected_id(value: Any, entity: Entity) -> Any:
+    """Return an ``_id`` as the stores have it, or None if no store has ids of that type."""
+    try:
+        return _scalars([value], entity.id_kind)[0]
+    except UnexpectedValueError:
+        return None
 
 
 def _extended(value: Any) -> Any:

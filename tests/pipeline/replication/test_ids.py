@@ -29,7 +29,8 @@ from pipeline.replication.sample import Sample
 from pipeline.stores.mongo import store as mongo
 from pipeline.stores.mongo.store import FAR_DATES
 from transforms.bson.identity import only_id
-from transforms.oracle.expected import expected_frames, stored_ids
+from transforms.ingest.ids import stored_ids
+from transforms.oracle.expected import expected_frames
 
 CONTRACT = """
     '''Things whose ids are {name}.'''

@@ -1,0 +1,47 @@
+"""The ``_id``s of documents as the stores have them, found out in the way that the copy takes with whole documents."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import bson
+import polars as pl
+
+from contracts.schema.entity import ID, Entity
+from contracts.schema.kinds import OBJECT_ID
+from transforms.bson.identity import decoded_id, only_id
+from transforms.ingest.batch import digest
+from transforms.ingest.departures import departures
+
+
+def stored_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
+    """Return the ``_id``s of documents as the stores have them, without those that no store can have.
+
+    Args:
+        raws: The BSON of each; of its ``_id`` alone is enough.
+        entity: Their contract.
+    """
+    bare = replace(entity, fields=(), key=ID, rules=(), indexes=())
+    return digest(b"".join(_lawful(raws, bare)), bare).frames[bare.root.name][ID]
+
+
+def source_ids(ids: Iterable[Any], entity: Entity) -> list[Any]:
+    """Return the ``_id``s that documents of these stored ones may bear in MongoDB.
+
+    Args:
+        ids: As the stores have them. Those that no document can bear are left out: a column of text holds any.
+        entity: Their contract.
+    """
+    if entity.id_kind is OBJECT_ID:
+        return [bson.ObjectId(one) for one in ids if bson.ObjectId.is_valid(one) and one == one.lower()]
+    if isinstance(entity.id_kind.frame, pl.Decimal):
+        return [bson.Decimal128(one) for one in ids]
+    return list(ids)
+
+
+def _lawful(raws: Iterable[bytes], bare: Entity) -> Iterator[bytes]:
+    """Yield a document of its ``_id`` alone for each ``_id`` that is of the declared kind."""
+    for raw in raws:
+        for value in decoded_id(raw):
+            if next(departures({ID: value}, bare), None) is None:
+                yield only_id(raw)
