@@ -21,7 +21,7 @@ from pipeline.engines.embedded import Uris
 from pipeline.generate import generate
 
 LIBRARIES = ("pymongo", "pymongoarrow", "pyarrow", "polars", "pandera", "adbc-driver-postgresql", "clickhouse-connect")
-ENGINES = {"MongoDB": "6.0.5", "PostgreSQL": "16.2"}  # what the pinned wheels hold
+ENGINES = {"MongoDB": "6.0.5", "PostgreSQL": "18.6"}  # what the pinned wheels hold
 
 
 @contextmanager

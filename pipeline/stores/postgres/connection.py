@@ -57,7 +57,7 @@ class Link:
         self.silence, self._name, self._uri = patience, name, bounded(uri)
         self._pid = 0
         with _connecting:
-            self._sockets, before = {}, silence.sockets()
+            self._sockets, before = dict[int | str, int](), silence.sockets()
             opening = _Opening(before, _connect_timeout(self._uri))
             with self._told(opening):
                 self.connection = dbapi.connect(self._uri)
@@ -130,12 +130,12 @@ class Link:
 class _Opening:
     """A connection that is being opened: there is nothing yet that another one could ask about."""
 
-    def __init__(self, before: dict[int, int], patience: float) -> None:
+    def __init__(self, before: dict[int | str, int], patience: float) -> None:
         self.silence, self._before = patience, before
 
-    def new(self) -> dict[int, int]:
+    def new(self) -> dict[int | str, int]:
         """Return the sockets that were opened since."""
-        return {inode: number for inode, number in silence.sockets().items() if inode not in self._before}
+        return {identity: number for identity, number in silence.sockets().items() if identity not in self._before}
 
     def is_at_work(self) -> bool:
         """Return False: longer than this no server takes."""

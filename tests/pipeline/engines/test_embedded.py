@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import socket
 import socketserver
@@ -21,7 +22,7 @@ from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from pipeline.engines import embedded, postgres
+from pipeline.engines import embedded, engine, postgres
 from pipeline.engines.embedded import ClickHouse, Mongo, Postgres, Uris
 from pipeline.errors import EngineError
 from pipeline.settings import Settings
@@ -83,7 +84,7 @@ def _command(home: Path, body: str) -> "subprocess.Popen[str]":
     code = f"""
 import sys, time
 from pathlib import Path
-from pipeline import embedded
+from pipeline.engines import embedded
 from pipeline.settings import Settings
 home = Path({str(home)!r})
 settings = Settings.load(home=home, mongo_uri=None, postgres_uri=None, clickhouse_uri=None)
@@ -215,6 +216,34 @@ def test_a_lock_that_a_stranger_holds_is_told(home: Path) -> None:
         stranger.kill()
 
 
+def test_a_lock_whose_holder_is_not_known_is_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was let go of a moment ago, or nothing tells: only Linux does."""
+    home.mkdir()
+    monkeypatch.setattr(embedded, "_SECONDS_TO_TELL", 0.1)
+    monkeypatch.setattr(embedded, "_holder", lambda _: None)
+    with subprocess.Popen(["flock", str(home / "lock"), "sleep", "1"]):
+        time.sleep(0.3)
+        embedded.up(home, [])
+
+
+@pytest.mark.parametrize(
+    ("allowed", "hard", "files"), [(65_536, -1, 65_536), (65_536, 4_096, 4_096), (10_240, -1, 10_240), (0, -1, 256)]
+)
+def test_as_many_files_as_the_system_allows(
+    allowed: int, hard: int, files: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hard limit is no promise: macOS may refuse more than 10,240 although it says "unlimited"."""
+
+    def limit(_: int, wanted: tuple[int, int]) -> None:
+        if wanted[0] > allowed:
+            raise ValueError("current limit exceeds maximum limit")
+
+    assert resource.RLIM_INFINITY == -1
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, hard))
+    monkeypatch.setattr(resource, "setrlimit", limit)
+    assert engine._files() == files
+
+
 @pytest.mark.parametrize("marked", [False, True])
 def test_who_only_names_our_folder_is_not_stopped(home: Path, marked: bool) -> None:
     embedded.up(home, ["postgres"])
@@ -328,7 +357,12 @@ def test_two_commands_may_start_at_once(home: Path) -> None:
     assert set(_pids(home)) == set(ALL)
 
 
-def test_down_does_not_wait_for_another_process_to_reap(home: Path) -> None:
+@pytest.mark.parametrize("system", ["Linux", "macOS"])
+def test_down_does_not_wait_for_another_process_to_reap(
+    home: Path, system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if system == "macOS":
+        monkeypatch.delattr(os, "pidfd_open")
     parent = _command(home, "print(embedded.up(home, ['postgres']), flush=True); time.sleep(60)")
     _line(parent)
     began = time.monotonic()
@@ -399,17 +433,20 @@ def test_a_data_folder_that_is_a_file_is_named(home: Path) -> None:
     assert _pids(home) == {}
 
 
-@pytest.mark.parametrize("stray", ["nothing of PostgreSQL", "PG_VERSION"])
-def test_a_foreign_cluster_is_named(home: Path, stray: str) -> None:
-    embedded.up(home, ["postgres"])
-    embedded.down(home)
-    version = home / "postgres" / "data" / "PG_VERSION"
-    version.write_text("15\n")
-    if stray != "PG_VERSION":
-        version.rename(version.with_name(stray))
-    with pytest.raises(EngineError, match=r"Embedded PostgreSQL does not start: .*ETL_POSTGRES_URI") as caught:
+@pytest.mark.parametrize(
+    ("stray", "told"),
+    [
+        ("nothing of PostgreSQL", "holds no cluster"),
+        ("PG_VERSION", r"data are of PostgreSQL 16, and this one is \d\d; set ETL_HOME to a new .* etl replicate"),
+    ],
+)
+def test_a_foreign_cluster_is_named(home: Path, stray: str, told: str) -> None:
+    data = home / "postgres" / "data"
+    data.mkdir(parents=True)
+    (data / stray).write_text("16\n")
+    with pytest.raises(EngineError, match=rf"Embedded PostgreSQL does not start: .*{told}.*ETL_POSTGRES_URI"):
         embedded.up(home, ["postgres"])
-    assert ("not compatible" if stray == "PG_VERSION" else "holds no cluster") in str(caught.value)
+    assert [file.name for file in data.iterdir()] == [stray], "it is as it was"
 
 
 def test_damaged_mongodb_data_are_named(home: Path) -> None:
@@ -452,6 +489,10 @@ def test_root_without_user_namespaces_becomes_nobody(home: Path, monkeypatch: py
         assert psutil.Process(_pids(home)["postgres"]).uids().real == postgres._nobody()
         assert _postgres(uris.postgres, "SELECT 1") == (1,)
         embedded.down(home)
+        monkeypatch.setattr(postgres, "_works", lambda _: False)
+        postgres._as_another_user.cache_clear()
+        with pytest.raises(EngineError, match="refuses root, whom neither unshare nor setpriv turns"):
+            embedded.up(home, ["postgres"])
     finally:
         postgres._as_another_user.cache_clear()
     monkeypatch.undo()

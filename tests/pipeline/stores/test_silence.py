@@ -1,9 +1,11 @@
 """Servers that accept and stay silent: every wait ends, and what takes long but is at work goes on."""
 
+import os
 import re
+import socket
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,6 +15,7 @@ import pytest
 
 from pipeline.engines.embedded import Uris
 from pipeline.errors import ServerError
+from pipeline.runtime import waits as silence
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.mongo.errors import translated
 from pipeline.stores.mongo.store import Mongo
@@ -27,6 +30,25 @@ def _through(proxy: Any, uri: str) -> str:
     parts = urlsplit(uri)
     user, at, _ = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}"))
+
+
+def test_sockets_without_inodes_are_told_by_their_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As macOS has them: the one that is shut down is the one that was meant."""
+    real = os.fstat
+    monkeypatch.setattr(os, "fstat", lambda number: os.stat_result((real(number)[0], 0, *real(number)[2:])))
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as clients:
+        ends = []
+        for _ in range(2):
+            before = silence.sockets()
+            clients.enter_context(socket.create_connection(server.getsockname()))
+            opened = {identity: number for identity, number in silence.sockets().items() if identity not in before}
+            ends.append(clients.enter_context(server.accept()[0]))
+            assert len(opened) == 1
+        silence.shut_down(opened)
+        assert ends[1].recv(1) == b"", "the second one is over"
+        ends[0].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            ends[0].recv(1)
 
 
 # --- PostgreSQL
