@@ -21,7 +21,7 @@ from pipeline.text.printable import visible, visible_json
 
 if TYPE_CHECKING:
     from pipeline.control.quarantine import Quarantined
-    from pipeline.stores.postgres.store import Postgres
+    from pipeline.stores.postgres.session import Session
 
 app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
 
@@ -120,7 +120,7 @@ def replay(collections: Collections = None, wait: Wait = None, as_json: AsJson =
 
 
 @contextmanager
-def _books(collections: Sequence[str] | None = None) -> Iterator[tuple["Postgres", list[str]]]:
+def _books(collections: Sequence[str] | None = None) -> Iterator[tuple["Session", list[str]]]:
     """Open the books, and tell which collections are meant."""
     from contracts.schema.registry import entities
     from pipeline.control.quarantine import chosen

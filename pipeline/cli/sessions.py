@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # heavy, and etl --help needs none of it
     from pipeline.connections import Connections
     from pipeline.settings import Settings
     from pipeline.stores.mongo.store import Mongo
-    from pipeline.stores.postgres.store import Postgres
+    from pipeline.stores.postgres.session import Session
 
 
 _FEWEST_FILES = 64  # with fewer the libraries end without a sentence, some of them on import
@@ -56,11 +56,11 @@ def source() -> Iterator[tuple["Mongo", dict[str, "Entity"]]]:
 
 
 @contextmanager
-def bookkeeper() -> Iterator["Postgres | None"]:
+def bookkeeper() -> Iterator["Session | None"]:
     """Open the connection to PostgreSQL alone; there is none where no engine was ever started."""
     _refuse_few_files()
     from pipeline.settings import Settings
-    from pipeline.stores.postgres.store import Postgres
+    from pipeline.stores.postgres.session import Session
 
     settings = Settings.load()
     untouched = not settings.home.exists() or (settings.home.is_dir() and not (settings.home / "postgres").exists())
@@ -70,7 +70,7 @@ def bookkeeper() -> Iterator["Postgres | None"]:
     with _served(settings, needed=["postgres"]) as complete:
         assert complete.postgres_uri is not None
         uri = complete.postgres_uri.get_secret_value()
-        with closing(Postgres(uri, settings.wait, settings.silence)) as postgres:
+        with closing(Session(uri, settings.wait, settings.silence)) as postgres:
             yield postgres
 
 

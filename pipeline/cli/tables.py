@@ -108,11 +108,14 @@ def books(run: "Run", accounts: Iterable["Account"]) -> Table:
 
 def accounts_table(title: str, accounts: Iterable["Account"]) -> Table:
     """Show accounts: every document of the source is loaded or in quarantine."""
-    rows = [
-        (one.collection, one.target, one.source, one.loaded, one.quarantined, verdict(one.closed, "closed", "OPEN"))
-        for one in accounts
-    ]
+    rows = [(one.collection, one.target, *_amounts(one)) for one in accounts]
     return table(title, ("collection", "target", "source", "= loaded", "+ quarantined", "books"), rows)
+
+
+def _amounts(one: "Account") -> tuple[Any, ...]:
+    if one.uncounted:  # the run is under way, or ended before its books could be closed
+        return None, None, None, Text("unfinished", style=_BAD)
+    return one.source, one.loaded, one.quarantined, verdict(one.closed, "closed", "OPEN")
 
 
 def synced(found: Sequence["Synced"]) -> Table:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.stores.postgres.store import Postgres
+from pipeline.stores.postgres.session import Session
 from transforms.bson.documents import document_of
 from transforms.bson.identity import hashed, place
 
@@ -31,7 +31,7 @@ class Page:
     ids: int
 
 
-def touch(postgres: Postgres, run_id: str, changes: Iterable[tuple[str, bytes]]) -> None:
+def touch(postgres: Session, run_id: str, changes: Iterable[tuple[str, bytes]]) -> None:
     """Note that documents were changed; noted twice, they count once.
 
     Args:
@@ -50,7 +50,7 @@ def touch(postgres: Postgres, run_id: str, changes: Iterable[tuple[str, bytes]])
     postgres.append("etl", "touched", pa.table(rows))
 
 
-def pages(postgres: Postgres, run_id: str) -> list[Page]:
+def pages(postgres: Session, run_id: str) -> list[Page]:
     """Return what a run has noted, a piece of work at a time."""
     distinct = "SELECT DISTINCT collection, place, element FROM etl.touched WHERE run_id = $1::text"
     size = f"sum(octet_length(element) + {_BYTES_PER_ID}) OVER (PARTITION BY collection ORDER BY place)"
@@ -66,7 +66,7 @@ def pages(postgres: Postgres, run_id: str) -> list[Page]:
     return found
 
 
-def touched(postgres: Postgres, run_id: str, collection: str, after: int, upto: int) -> tuple[bytes, ...]:
+def touched(postgres: Session, run_id: str, collection: str, after: int, upto: int) -> tuple[bytes, ...]:
     """Return the BSON elements of the ``_id``s on a page."""
     query = (
         "SELECT DISTINCT element FROM etl.touched WHERE run_id = $1::text AND collection = $2::text "

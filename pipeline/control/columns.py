@@ -2,12 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from contracts.schema.entity import Table
-from pipeline.stores.postgres.store import Postgres
+from pipeline.stores.postgres.session import Session
+
+if TYPE_CHECKING:
+    from contracts.schema.entity import Table
 
 
-def enter_columns(postgres: Postgres, target: str, schema: str, tables: Iterable[Table]) -> None:
+def enter_columns(postgres: Session, target: str, schema: str, tables: Iterable["Table"]) -> None:
     """Enter the columns of tables that are published now, in the place of those that they had.
 
     Args:
@@ -29,7 +32,7 @@ def enter_columns(postgres: Postgres, target: str, schema: str, tables: Iterable
         )
 
 
-def columns_made(postgres: Postgres, target: str, schema: str) -> dict[str, frozenset[str]]:
+def columns_made(postgres: Session, target: str, schema: str) -> dict[str, frozenset[str]]:
     """Return the columns that contracts have made, by table; books of an older version know of none.
 
     Args:

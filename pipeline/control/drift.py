@@ -3,11 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipeline.stores.postgres.store import Postgres
-from transforms.ingest.drift import Drift, merged
+from pipeline.stores.postgres.session import Session
+
+if TYPE_CHECKING:
+    from transforms.ingest.drift import Drift
 
 _ROWS = pa.schema(
     [
@@ -44,7 +47,7 @@ class CollectionDrift:
     first_id: str
 
 
-def enter_drift(postgres: Postgres, run_id: str, collection: str, partition: int, found: Iterable[Drift]) -> None:
+def enter_drift(postgres: Session, run_id: str, collection: str, partition: int, found: Iterable["Drift"]) -> None:
     """Enter what a partition's documents have that their contract does not know."""
     if not (rows := [asdict(one) for one in found]):
         return
@@ -52,13 +55,15 @@ def enter_drift(postgres: Postgres, run_id: str, collection: str, partition: int
     postgres.append("etl", "drift", pa.Table.from_pylist([about | row for row in rows], _ROWS))
 
 
-def forget_drift(postgres: Postgres, run_id: str, kind: str) -> None:
+def forget_drift(postgres: Session, run_id: str, kind: str) -> None:
     """Take back what was entered for a run of one kind, so that it can be entered again."""
     postgres.execute("DELETE FROM etl.drift WHERE run_id = $1::text AND kind = $2::text", parameters=(run_id, kind))
 
 
-def drift(postgres: Postgres, run_id: str) -> list[CollectionDrift]:
+def drift(postgres: Session, run_id: str) -> list[CollectionDrift]:
     """Return the drift that a run has seen, over all partitions."""
+    from transforms.ingest.drift import Drift, merged
+
     query = (
         "SELECT collection, path, kind, value, sum(count)::bigint, "
         "(array_agg(first_id ORDER BY partition))[1] FROM etl.drift WHERE run_id = $1::text "
@@ -75,5 +80,5 @@ def drift(postgres: Postgres, run_id: str) -> list[CollectionDrift]:
     ]
 
 
-def _order(one: Drift) -> tuple[str, str, bool, int, str]:
+def _order(one: "Drift") -> tuple[str, str, bool, int, str]:
     return one.path, one.kind, one.value is None, -one.count, one.value or ""

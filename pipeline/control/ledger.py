@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from pipeline.control.locks import lock
-from pipeline.stores.postgres.store import Postgres
+from pipeline.stores.postgres.session import Session
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Account:
         loaded: Rows in the target's staging, counted by the target.
         quarantined: Documents refused.
         bytes: BSON read.
+        uncounted: Partitions whose documents nobody has loaded, or counted in the target: the numbers lack them.
     """
 
     collection: str
@@ -29,14 +30,15 @@ class Account:
     loaded: int
     quarantined: int
     bytes: int
+    uncounted: int = 0
 
     @property
     def closed(self) -> bool:
         """Whether every document is accounted for."""
-        return self.source == self.loaded + self.quarantined
+        return not self.uncounted and self.source == self.loaded + self.quarantined
 
 
-def plan(postgres: Postgres, run_id: str, partitions: Sequence[Mapping[str, Any]], targets: Sequence[str]) -> None:
+def plan(postgres: Session, run_id: str, partitions: Sequence[Mapping[str, Any]], targets: Sequence[str]) -> None:
     """Keep a run's plan, and open an account for each of its partitions and targets.
 
     Args:
@@ -58,25 +60,25 @@ def plan(postgres: Postgres, run_id: str, partitions: Sequence[Mapping[str, Any]
             )
 
 
-def plan_of(postgres: Postgres, run_id: str) -> list[dict[str, Any]] | None:
+def plan_of(postgres: Session, run_id: str) -> list[dict[str, Any]] | None:
     """Return the plan of a run, as :func:`plan` kept it; None if it has none yet."""
     found = postgres.rows("SELECT plan::text FROM etl.runs WHERE run_id = $1::text", run_id)
     return orjson.loads(found[0][0]) if found and found[0][0] else None
 
 
-def lock_partition(postgres: Postgres, run_id: str, partition: int) -> None:
+def lock_partition(postgres: Session, run_id: str, partition: int) -> None:
     """Let one process at a time load a partition, until the transaction ends."""
     lock(postgres, f"{run_id}/{partition}", f"loading partition {partition} of run {run_id}")
 
 
-def is_loaded(postgres: Postgres, run_id: str, partition: int) -> bool:
+def is_loaded(postgres: Session, run_id: str, partition: int) -> bool:
     """Tell whether a partition was loaded into all targets; raise nothing if the run is unknown."""
     query = "SELECT count(*) FROM etl.ledger WHERE run_id = $1::text AND partition = $2::bigint AND source IS NOT NULL"
     return bool(postgres.rows(query, run_id, partition)[0][0])
 
 
 def record(
-    postgres: Postgres, run_id: str, partition: int, *, source: int, quarantined: int, size: int, seconds: float
+    postgres: Session, run_id: str, partition: int, *, source: int, quarantined: int, size: int, seconds: float
 ) -> None:
     """Enter what became of a partition; with the commit, it is loaded."""
     postgres.execute(
@@ -86,7 +88,7 @@ def record(
     )
 
 
-def enter_loaded(postgres: Postgres, run_id: str, collection: str, target: str, loaded: Mapping[int, int]) -> None:
+def enter_loaded(postgres: Session, run_id: str, collection: str, target: str, loaded: Mapping[int, int]) -> None:
     """Enter how many rows of a collection's root table a target counted in its staging, by partition."""
     for partition, rows in loaded.items():
         postgres.execute(
@@ -96,17 +98,19 @@ def enter_loaded(postgres: Postgres, run_id: str, collection: str, target: str, 
         )
 
 
-def accounts(postgres: Postgres, run_id: str) -> list[Account]:
+def accounts(postgres: Session, run_id: str) -> list[Account]:
     """Return the books of a run, one account per collection and target."""
     query = (
         "SELECT collection, target, coalesce(sum(source), 0)::bigint, coalesce(sum(loaded), 0)::bigint, "
-        "coalesce(sum(quarantined), 0)::bigint, coalesce(sum(bytes), 0)::bigint FROM etl.ledger "
+        "coalesce(sum(quarantined), 0)::bigint, coalesce(sum(bytes), 0)::bigint, "
+        # Where a target was never asked, all are lacking; where it was, one that it does not know has lost its rows.
+        "CASE count(loaded) WHEN 0 THEN count(*) ELSE count(*) FILTER (WHERE source IS NULL) END FROM etl.ledger "
         "WHERE run_id = $1::text GROUP BY 1, 2 ORDER BY 1, 2 DESC"
     )
     return [Account(*row) for row in postgres.rows(query, run_id)]
 
 
-def seconds(postgres: Postgres, run_id: str) -> dict[str, float]:
+def seconds(postgres: Session, run_id: str) -> dict[str, float]:
     """Return how long each collection or mart of a run took, its partitions together."""
     query = (
         "SELECT collection, sum(seconds)::float8 FROM (SELECT DISTINCT collection, partition, seconds FROM etl.ledger "
@@ -115,13 +119,13 @@ def seconds(postgres: Postgres, run_id: str) -> dict[str, float]:
     return {collection: took or 0.0 for collection, took in postgres.rows(query, run_id)}
 
 
-def unloaded(postgres: Postgres, run_id: str) -> list[int]:
+def unloaded(postgres: Session, run_id: str) -> list[int]:
     """Return the partitions of a run that nobody has loaded."""
     query = "SELECT DISTINCT partition FROM etl.ledger WHERE run_id = $1::text AND source IS NULL ORDER BY 1"
     return [int(number) for (number,) in postgres.rows(query, run_id)]
 
 
-def bytes_per_second(postgres: Postgres) -> float | None:
+def bytes_per_second(postgres: Session) -> float | None:
     """Return how fast the latest published copy read, in bytes of BSON; None if there was none of any size.
 
     A copy of few bytes tells nothing: most of its time went into beginning and ending.

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 from pipeline.stores.postgres.errors import LockedError
-from pipeline.stores.postgres.store import Postgres
+from pipeline.stores.postgres.session import Session
 
 LOCK = 7_305_101_001  # an arbitrary number that stands for the books among PostgreSQL's advisory locks
 SAID_AFTER_S = 3.0
@@ -25,7 +25,7 @@ _RUN_OF = (
 log = logging.getLogger(__name__)
 
 
-def lock_publishing(postgres: Postgres) -> None:
+def lock_publishing(postgres: Session) -> None:
     """Let one publish at a time pass, until the transaction ends.
 
     Raises:
@@ -34,7 +34,7 @@ def lock_publishing(postgres: Postgres) -> None:
     lock(postgres, LOCK, "publishing")
 
 
-def lock(postgres: Postgres, key: int | str, doing: str) -> None:
+def lock(postgres: Session, key: int | str, doing: str) -> None:
     """Take an advisory lock until the transaction ends.
 
     PostgreSQL is asked again and again: while it waits itself it can't tell for whom, and Python can't be interrupted.
@@ -76,7 +76,7 @@ def _pauses() -> Iterator[float]:
         pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
-def _holder(postgres: Postgres, number: int, doing: str) -> str:
+def _holder(postgres: Session, number: int, doing: str) -> str:
     """Return who holds a lock, at what, and since when, as far as we are told."""
     found = postgres.rows(_HOLDER, number)
     if not found:  # it has let go just now

@@ -7,7 +7,7 @@ import orjson
 from bson import Timestamp
 
 from pipeline.control.cluster_time import as_number, as_timestamp
-from pipeline.stores.postgres.store import Postgres
+from pipeline.stores.postgres.session import Session
 from pipeline.stores.source import Source
 
 
@@ -50,7 +50,7 @@ class Publication:
 
 
 def enter_publication(
-    postgres: Postgres, run_id: str, names: Iterable[str], targets: Iterable[str], *, moment_stays: bool = False
+    postgres: Session, run_id: str, names: Iterable[str], targets: Iterable[str], *, moment_stays: bool = False
 ) -> None:
     """Enter what a run publishes; in targets other than PostgreSQL it is an intent until :func:`finish`.
 
@@ -77,7 +77,7 @@ def enter_publication(
     )
 
 
-def enter_source(postgres: Postgres, name: str, targets: Iterable[str], source: Source) -> None:
+def enter_source(postgres: Session, name: str, targets: Iterable[str], source: Source) -> None:
     """Enter what a published collection was copied from."""
     for target in targets:
         postgres.execute(
@@ -86,7 +86,7 @@ def enter_source(postgres: Postgres, name: str, targets: Iterable[str], source: 
         )
 
 
-def enter_held(postgres: Postgres, name: str, target: str, held: Mapping[str, Held]) -> None:
+def enter_held(postgres: Session, name: str, target: str, held: Mapping[str, Held]) -> None:
     """Enter what the tables of a published collection or mart hold; nothing if that has to be counted anew."""
     told = orjson.dumps({table: asdict(one) for table, one in held.items()}).decode() if held else None
     postgres.execute(
@@ -95,7 +95,7 @@ def enter_held(postgres: Postgres, name: str, target: str, held: Mapping[str, He
     )
 
 
-def advance(postgres: Postgres, shown: Iterable[Publication], cluster_time: Timestamp) -> None:
+def advance(postgres: Session, shown: Iterable[Publication], cluster_time: Timestamp) -> None:
     """Enter that collections of which nothing was changed show a later moment as well.
 
     Args:
@@ -113,7 +113,7 @@ def advance(postgres: Postgres, shown: Iterable[Publication], cluster_time: Time
         )
 
 
-def finish(postgres: Postgres, run_id: str, name: str, target: str) -> None:
+def finish(postgres: Session, run_id: str, name: str, target: str) -> None:
     """Enter that a target has followed the publish of a collection or mart."""
     postgres.execute(
         "UPDATE etl.published SET published_at = now(), marked = true "
@@ -122,7 +122,7 @@ def finish(postgres: Postgres, run_id: str, name: str, target: str) -> None:
     )
 
 
-def publications(postgres: Postgres) -> list[Publication]:
+def publications(postgres: Session) -> list[Publication]:
     """Return what every collection and mart shows, in each target."""
     # Where only the books are looked at, they may be of a version that lacks these columns.
     query = (

@@ -10,7 +10,7 @@ import orjson
 
 from contracts.schema.entity import Entity
 from pipeline.errors import UsageError
-from pipeline.stores.postgres.store import Postgres
+from pipeline.stores.postgres.session import Session
 
 _EXPORT_ROWS = 100
 _ONE = "SELECT collection, _id, bson, reasons::text, run_id, first_seen_at, resolved_at FROM etl.quarantine"
@@ -63,13 +63,13 @@ class Quarantined:
         return _extended_json(self.raw)
 
 
-def size(postgres: Postgres, collection: str) -> int:
+def size(postgres: Session, collection: str) -> int:
     """Count the documents of a collection that are in quarantine."""
     query = "SELECT count(*) FROM etl.quarantine WHERE collection = $1::text AND resolved_at IS NULL"
     return int(postgres.rows(query, collection)[0][0]) if _exists(postgres) else 0
 
 
-def chosen(postgres: Postgres, entities: Iterable[Entity], names: Iterable[str] = ()) -> list[str]:
+def chosen(postgres: Session, entities: Iterable[Entity], names: Iterable[str] = ()) -> list[str]:
     """Return the names of the collections that names of collections or tables stand for; none if none is named.
 
     Args:
@@ -88,7 +88,7 @@ def chosen(postgres: Postgres, entities: Iterable[Entity], names: Iterable[str] 
     return [known[name] for name in names]
 
 
-def counts(postgres: Postgres, collections: Sequence[str] = ()) -> list[RuleCount]:
+def counts(postgres: Session, collections: Sequence[str] = ()) -> list[RuleCount]:
     """Count the documents in quarantine by collection and rule; one that breaks several counts for each.
 
     Args:
@@ -105,7 +105,7 @@ def counts(postgres: Postgres, collections: Sequence[str] = ()) -> list[RuleCoun
     return [RuleCount(*row) for row in rows if not collections or row[0] in collections]
 
 
-def find(postgres: Postgres, identity: str) -> list[Quarantined]:
+def find(postgres: Session, identity: str) -> list[Quarantined]:
     """Return the documents of one ``_id``, of any collection, those that were resolved included.
 
     Args:
@@ -123,7 +123,7 @@ def find(postgres: Postgres, identity: str) -> list[Quarantined]:
     return found
 
 
-def export(postgres: Postgres, collections: Sequence[str] = ()) -> Iterator[Quarantined]:
+def export(postgres: Session, collections: Sequence[str] = ()) -> Iterator[Quarantined]:
     """Yield every document that is in quarantine, a few at a time.
 
     Args:
@@ -154,7 +154,7 @@ def _quarantined(row: Sequence[Any]) -> Quarantined:
     return Quarantined(collection, identity, raw, orjson.loads(reasons), *rest)
 
 
-def _exists(postgres: Postgres) -> bool:
+def _exists(postgres: Session) -> bool:
     return bool(postgres.rows("SELECT to_regclass('etl.quarantine') IS NOT NULL")[0][0])
 
 

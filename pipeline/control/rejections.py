@@ -7,7 +7,7 @@ import orjson
 import pyarrow as pa
 
 from pipeline.control.runs import forget_notes
-from pipeline.stores.postgres.store import JSONB_VERSION, Postgres
+from pipeline.stores.postgres.session import JSONB_VERSION, Session
 from transforms.bson.identity import hashed, identity, only_id
 from transforms.violations import FURTHER
 
@@ -25,7 +25,7 @@ _ID_BYTES = 128  # of a document, which hold most ids; of a longer one all of th
 _PREFIX = 4  # bytes of a document before the element of its _id
 
 
-def refuse(postgres: Postgres, run_id: str, collection: str, partition: int, refused: "Sequence[Refused]") -> None:
+def refuse(postgres: Session, run_id: str, collection: str, partition: int, refused: "Sequence[Refused]") -> None:
     """Keep refused documents, whole and with their reasons, until the run is published."""
     if not refused:
         return
@@ -43,7 +43,7 @@ def refuse(postgres: Postgres, run_id: str, collection: str, partition: int, ref
     postgres.append("etl", "refused", pa.table(rows))
 
 
-def settle_quarantine(postgres: Postgres, run_id: str, collections: Iterable[str], *, whole: bool = True) -> None:
+def settle_quarantine(postgres: Session, run_id: str, collections: Iterable[str], *, whole: bool = True) -> None:
     """Take a run's refusals over into the quarantine, resolve what it no longer refused, and drop what it had noted.
 
     Args:
@@ -69,7 +69,7 @@ def settle_quarantine(postgres: Postgres, run_id: str, collections: Iterable[str
     forget_notes(postgres, run_id)
 
 
-def unrefused(postgres: Postgres, run_id: str, collection: str, after: bytes, *, whole: bool) -> dict[bytes, bytes]:
+def unrefused(postgres: Session, run_id: str, collection: str, after: bytes, *, whole: bool) -> dict[bytes, bytes]:
     """Return some documents of the quarantine, resolved ones included, that a run speaks for and has not refused.
 
     Args:
@@ -101,7 +101,7 @@ def unrefused(postgres: Postgres, run_id: str, collection: str, after: bytes, *,
     return found
 
 
-def forget(postgres: Postgres, collection: str, hashes: Sequence[bytes]) -> None:
+def forget(postgres: Session, collection: str, hashes: Sequence[bytes]) -> None:
     """Delete documents from the quarantine, bytes and reasons, because they are no more.
 
     Args:
@@ -118,29 +118,29 @@ def forget(postgres: Postgres, collection: str, hashes: Sequence[bytes]) -> None
         )
 
 
-def quarantined(postgres: Postgres, collection: str) -> set[bytes]:
+def quarantined(postgres: Session, collection: str) -> set[bytes]:
     """Return the SHA-256 of each document of a collection that is in quarantine."""
     query = "SELECT sha256(bson) FROM etl.quarantine WHERE collection = $1::text AND resolved_at IS NULL"
     return {digest for (digest,) in postgres.rows(query, collection)}
 
 
-def refused_hashes(postgres: Postgres, run_id: str, collection: str) -> set[bytes]:
+def refused_hashes(postgres: Session, run_id: str, collection: str) -> set[bytes]:
     """Return the hash of the ``_id`` of each document that a run which is not published yet has refused."""
     query = "SELECT id_hash FROM etl.refused WHERE run_id = $1::text AND collection = $2::text"
     return {hashed for (hashed,) in postgres.rows(query, run_id, collection)}
 
 
-def _document(postgres: Postgres, collection: str, id_hash: bytes) -> bytes:
+def _document(postgres: Session, collection: str, id_hash: bytes) -> bytes:
     query = "SELECT bson FROM etl.quarantine WHERE collection = $1::text AND id_hash = $2::bytea"
     return bytes(postgres.rows(query, collection, id_hash)[0][0])
 
 
-def newly_refused(postgres: Postgres, run_id: str) -> dict[str, int]:
+def newly_refused(postgres: Session, run_id: str) -> dict[str, int]:
     """Return how many documents a run has refused, by collection, that are not in quarantine yet."""
     return dict(postgres.rows(f"SELECT collection, count(*) FROM etl.refused r WHERE {_NEW} GROUP BY 1", run_id))
 
 
-def reasons(postgres: Postgres, run_id: str, collection: str) -> list[tuple[str, str, int, str]]:
+def reasons(postgres: Session, run_id: str, collection: str) -> list[tuple[str, str, int, str]]:
     """Return why a run refuses documents that are not in quarantine yet, the most frequent reason first.
 
     Returns:

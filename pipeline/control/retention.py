@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pipeline.control.locks import LOCK, lock
 from pipeline.settings import Retention
-from pipeline.stores.postgres.store import Postgres, Row
+from pipeline.stores.postgres.session import Row, Session
 
 _LOCK = LOCK + 1
 # What `etl status` shows, and so every table, whatever its age.
@@ -60,7 +60,7 @@ class _Rule:
         return f"WITH gone AS ({change} WHERE {self.condition} RETURNING 1) SELECT count(*) FROM gone"
 
 
-def prune(postgres: Postgres, retention: Retention) -> list[Pruned]:
+def prune(postgres: Session, retention: Retention) -> list[Pruned]:
     """Remove what is older than it has to be kept, within the caller's transaction; others go on with their work.
 
     Args:
@@ -71,7 +71,7 @@ def prune(postgres: Postgres, retention: Retention) -> list[Pruned]:
     return [_pruned(rule, postgres.rows(rule.removal)) for rule in _rules(retention)]
 
 
-def prunable(postgres: Postgres, retention: Retention) -> list[Pruned]:
+def prunable(postgres: Session, retention: Retention) -> list[Pruned]:
     """Count what :func:`prune` would remove, and remove nothing.
 
     Args:
@@ -82,7 +82,7 @@ def prunable(postgres: Postgres, retention: Retention) -> list[Pruned]:
     return [_pruned(rule, postgres.rows(query.format(rule.table, rule.condition))) for rule in _rules(retention)]
 
 
-def is_pruned(postgres: Postgres, run_id: str) -> bool:
+def is_pruned(postgres: Session, run_id: str) -> bool:
     """Tell whether a run is published and its plan is gone, so that nothing of it can be done again."""
     query = "SELECT status = 'published' AND plan IS NULL FROM etl.runs WHERE run_id = $1::text"
     return any(gone for (gone,) in postgres.rows(query, run_id))

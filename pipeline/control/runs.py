@@ -11,7 +11,7 @@ from bson import Timestamp
 from pipeline.control.cluster_time import as_number
 from pipeline.control.locks import lock_publishing
 from pipeline.errors import EtlError
-from pipeline.stores.postgres.store import Postgres
+from pipeline.stores.postgres.session import Session
 from pipeline.text.printable import visible
 from pipeline.text.redaction import redacted
 
@@ -23,7 +23,7 @@ _HELD = (
 
 
 def open_run(
-    postgres: Postgres, kind: str, cluster_time: Timestamp, targets: Sequence[str], *, single_process: bool
+    postgres: Session, kind: str, cluster_time: Timestamp, targets: Sequence[str], *, single_process: bool
 ) -> str:
     """Open a run and return its id, which sorts by time.
 
@@ -47,7 +47,7 @@ def open_run(
     return run_id
 
 
-def rejoin(postgres: Postgres, run_id: str) -> None:
+def rejoin(postgres: Session, run_id: str) -> None:
     """Take the lock of a run again that went with a lost session, if this process does all of the run.
 
     Raises:
@@ -62,7 +62,7 @@ def rejoin(postgres: Postgres, run_id: str) -> None:
             postgres.rows(f"SELECT pg_advisory_lock({_LOCK_OF_RUN})::text", run_id)
 
 
-def _is_ours(postgres: Postgres, run_id: str) -> bool:
+def _is_ours(postgres: Session, run_id: str) -> bool:
     """Tell whether this session holds the lock of a run, or several processes are at it."""
     query = f"SELECT single_process, status <> 'failed', EXISTS (SELECT {_HELD}) FROM etl.runs WHERE run_id = $1::text"
     found = postgres.rows(query, run_id)
@@ -74,21 +74,21 @@ def _is_ours(postgres: Postgres, run_id: str) -> bool:
     return not found[0][0] or bool(found[0][2])
 
 
-def targets_of(postgres: Postgres, run_id: str) -> list[str]:
+def targets_of(postgres: Session, run_id: str) -> list[str]:
     """Return the names of the stores that a run loads."""
     with postgres.transaction():
         query = "SELECT unnest(targets) FROM etl.runs WHERE run_id = $1::text"
         return [name for (name,) in postgres.rows(query, run_id)]
 
 
-def leave(postgres: Postgres, run_id: str) -> None:
+def leave(postgres: Session, run_id: str) -> None:
     """Let go of a run that this process has opened and done all of; twice does no harm."""
     with suppress(EtlError), postgres.transaction():  # a server that is gone has let go of it already
         postgres.rows(f"SELECT pg_advisory_unlock({_LOCK_OF_RUN}) {_HELD}", run_id)
 
 
 @contextmanager
-def attending(postgres: Postgres, run_id: str) -> Iterator[None]:
+def attending(postgres: Session, run_id: str) -> Iterator[None]:
     """Show that this process is at work on a run, which several may be, for as long as the context or the session."""
     # Held by the session: it falls when the process does. A server has room for some ten thousand locks in all.
     postgres.rows(f"SELECT pg_advisory_lock_shared({_LOCK_OF_RUN})::text", run_id)
@@ -102,7 +102,7 @@ def attending(postgres: Postgres, run_id: str) -> Iterator[None]:
             postgres.rows(f"SELECT pg_advisory_unlock_shared({_LOCK_OF_RUN})", run_id)
 
 
-def fail(postgres: Postgres, run_id: str, message: str) -> None:
+def fail(postgres: Session, run_id: str, message: str) -> None:
     """Enter that a run failed, and why."""
     forget_notes(postgres, run_id)
     postgres.execute(
@@ -112,18 +112,18 @@ def fail(postgres: Postgres, run_id: str, message: str) -> None:
     )
 
 
-def forget_notes(postgres: Postgres, run_id: str) -> None:
+def forget_notes(postgres: Session, run_id: str) -> None:
     """Drop what a run has refused and found changed so far, since it is over."""
     for table in ("refused", "touched"):
         postgres.execute(f"DELETE FROM etl.{table} WHERE run_id = $1::text", parameters=(run_id,))
 
 
-def statuses(postgres: Postgres) -> dict[str, str]:
+def statuses(postgres: Session) -> dict[str, str]:
     """Return every run with its status: running, published or failed."""
     return dict(postgres.rows("SELECT run_id, status FROM etl.runs ORDER BY started_at"))
 
 
-def unsettled(postgres: Postgres, leftovers: Iterable[str]) -> list[str]:
+def unsettled(postgres: Session, leftovers: Iterable[str]) -> list[str]:
     """Return the runs that say that they are running, and those of some others that are in the books at all.
 
     Args:
@@ -139,14 +139,14 @@ def unsettled(postgres: Postgres, leftovers: Iterable[str]) -> list[str]:
     return [run_id for (run_id,) in rows]
 
 
-def is_given_up(postgres: Postgres, run_id: str) -> bool:
+def is_given_up(postgres: Session, run_id: str) -> bool:
     """Tell whether a run has failed, or is not in the books."""
     query = "SELECT status IN ('running', 'published') FROM etl.runs WHERE run_id = $1::text"
     found = postgres.rows(query, run_id)
     return not (found and found[0][0])
 
 
-def is_alive(postgres: Postgres, run_id: str) -> bool:
+def is_alive(postgres: Session, run_id: str) -> bool:
     """Tell whether a run may still go on.
 
     A run lives as long as a process at work on it holds its lock. One of many processes, of which none may be at work
@@ -161,22 +161,22 @@ def is_alive(postgres: Postgres, run_id: str) -> bool:
     return bool(found) and (bool(found[0][0]) or _is_attended(postgres, run_id))
 
 
-def _is_attended(postgres: Postgres, run_id: str) -> bool:
+def _is_attended(postgres: Session, run_id: str) -> bool:
     """Tell whether the session of any other process holds a run's lock."""
     free = f"CASE WHEN pg_try_advisory_lock({_LOCK_OF_RUN}) THEN pg_advisory_unlock({_LOCK_OF_RUN}) ELSE false END"
     return not postgres.rows(f"SELECT {free}", run_id)[0][0]
 
 
-def is_published(postgres: Postgres, run_id: str) -> bool:
+def is_published(postgres: Session, run_id: str) -> bool:
     """Tell whether a run is published already."""
     return bool(postgres.rows("SELECT status = 'published' FROM etl.runs WHERE run_id = $1::text", run_id)[0][0])
 
 
-def kind_of(postgres: Postgres, run_id: str) -> str:
+def kind_of(postgres: Session, run_id: str) -> str:
     """Return what a run does: ``replicate``, ``sync``, ``marts``, ``replay`` or ``repair``."""
     return str(postgres.rows("SELECT kind FROM etl.runs WHERE run_id = $1::text", run_id)[0][0])
 
 
-def moment_of(postgres: Postgres, run_id: str) -> int:
+def moment_of(postgres: Session, run_id: str) -> int:
     """Return the cluster time that a run read at, as a number: its rows bear it, whatever is published moves on to."""
     return int(postgres.rows("SELECT cluster_time FROM etl.runs WHERE run_id = $1::text", run_id)[0][0])

@@ -4,7 +4,7 @@ import re
 from hashlib import md5
 
 from pipeline.control.locks import lock_publishing
-from pipeline.stores.postgres.store import Postgres
+from pipeline.stores.postgres.session import Session
 
 _QUARANTINE = (
     "collection text NOT NULL, id_hash bytea NOT NULL, _id text NOT NULL, bson bytea NOT NULL, reasons jsonb NOT NULL"
@@ -78,7 +78,7 @@ _HASH = md5(repr((_TABLES, _CHECKPOINTS, _ADDED, _INDEXED)).encode(), usedforsec
 _LAYOUT = f"The books of the pipeline; their layout is {_HASH}."
 
 
-def prepare(postgres: Postgres) -> None:
+def prepare(postgres: Session) -> None:
     """Create the books if they do not exist; those of this version tell so themselves, and are left alone."""
     with postgres.transaction():
         if _is_there(postgres):
@@ -97,7 +97,7 @@ def prepare(postgres: Postgres) -> None:
         postgres.execute(f"COMMENT ON SCHEMA etl IS '{_LAYOUT}'")
 
 
-def _is_there(postgres: Postgres) -> bool:
+def _is_there(postgres: Session) -> bool:
     """Tell whether the books are as this version makes them; a table that somebody has dropped is made again."""
     query = (
         "SELECT obj_description(to_regnamespace('etl'), 'pg_namespace'), (SELECT count(*) FROM pg_class "
@@ -106,6 +106,6 @@ def _is_there(postgres: Postgres) -> bool:
     return postgres.rows(query, ",".join(_NAMES)) == [(_LAYOUT, len(_NAMES))]
 
 
-def _has(postgres: Postgres, table: str, column: str) -> bool:
+def _has(postgres: Session, table: str, column: str) -> bool:
     query = "SELECT count(*) FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname = $2::text"
     return bool(postgres.rows(query, table, column)[0][0])

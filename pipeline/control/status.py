@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pipeline import control as books
 from pipeline.control import Account, Publication
-from pipeline.stores.postgres.store import Postgres
+from pipeline.stores.postgres.session import Session
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Status:
     quarantined: dict[str, int] | None = None
 
 
-def status(postgres: Postgres) -> Status:
+def status(postgres: Session) -> Status:
     """Read the books; they are empty where nothing was ever replicated.
 
     Args:
@@ -58,7 +58,7 @@ def status(postgres: Postgres) -> Status:
         return _status(postgres)
 
 
-def _status(postgres: Postgres) -> Status:
+def _status(postgres: Session) -> Status:
     if not postgres.rows("SELECT to_regclass('etl.refused') IS NOT NULL")[0][0]:
         return Status()
     last = tuple(LastRun(*row) for row in postgres.rows(_LAST_RUNS))

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
-from pipeline.stores.postgres.store import Postgres
+from pipeline.stores.postgres.session import Session
 
 _RETRY = "waiting to retry"  # a stage; one row for each time
 
 
-def enter_receipt(postgres: Postgres, run_id: str, seconds: Mapping[str, float]) -> None:
+def enter_receipt(postgres: Session, run_id: str, seconds: Mapping[str, float]) -> None:
     """Add the seconds of stages to a run's receipt.
 
     Args:
@@ -22,19 +22,19 @@ def enter_receipt(postgres: Postgres, run_id: str, seconds: Mapping[str, float])
         )
 
 
-def enter_retries(postgres: Postgres, run_id: str, waits: Iterable[float]) -> None:
+def enter_retries(postgres: Session, run_id: str, waits: Iterable[float]) -> None:
     """Add retries to a run's receipt: for how many seconds each was waited."""
     for seconds in waits:
         enter_receipt(postgres, run_id, {_RETRY: seconds})
 
 
-def retries(postgres: Postgres, run_id: str) -> int:
+def retries(postgres: Session, run_id: str) -> int:
     """Return how often a part of a run was tried again."""
     query = "SELECT count(*) FROM etl.receipts WHERE run_id = $1::text AND stage = $2::text"
     return int(postgres.rows(query, run_id, _RETRY)[0][0])
 
 
-def receipt(postgres: Postgres, run_id: str) -> dict[str, float]:
+def receipt(postgres: Session, run_id: str) -> dict[str, float]:
     """Return how many seconds each stage of a run was at work, in all its processes, the longest first."""
     query = "SELECT stage, sum(seconds) FROM etl.receipts WHERE run_id = $1::text GROUP BY 1 ORDER BY 2 DESC, 1"
     return dict(postgres.rows(query, run_id))

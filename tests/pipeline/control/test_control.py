@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -12,8 +13,11 @@ from bson import Decimal128, Int64, ObjectId, Timestamp
 from bson.raw_bson import RawBSONDocument
 
 from pipeline import control as books
+from pipeline.cli import tables
+from pipeline.cli.outcome import show
 from pipeline.control import Account
 from pipeline.control.status import status
+from pipeline.errors import EtlError
 from pipeline.replication import replicate
 
 AT = datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -73,6 +77,32 @@ def test_later_moments_are_greater_numbers() -> None:
 @pytest.mark.parametrize(("loaded", "quarantined", "closed"), [(8, 2, True), (8, 1, False), (10, 2, False)])
 def test_books_close_if_every_document_is_accounted_for(loaded: int, quarantined: int, *, closed: bool) -> None:
     assert Account("X", "postgres", 10, loaded, quarantined, 0).closed is closed
+
+
+def test_the_books_of_a_copy_that_was_not_finished_are_not_closed(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.fill(SearchQueries=4)
+
+    def shown() -> tuple[bool, str]:
+        found = status(lab.connections.postgres)
+        show({}, *tables.state(found), as_json=False)
+        books_shown = re.search(r"SearchQueries +postgres .*", capsys.readouterr().out)
+        return all(one.closed for one in found.ledger), books_shown[0].rstrip() if books_shown else ""
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise EtlError("broken")
+
+    for step in ("load", "publish"):  # before anything was loaded, and before it was counted in the stores
+        with monkeypatch.context() as patched:
+            patched.setattr(replicate, step, broken)
+            with pytest.raises(EtlError, match="broken"):
+                replicate.replicate(lab.connections, ["SearchQueries"])
+        is_closed, line = shown()
+        assert (is_closed, line.split()) == (False, ["SearchQueries", "postgres", "-", "-", "-", "unfinished"])
+    replicate.replicate(lab.connections, ["SearchQueries"])
+    is_closed, line = shown()
+    assert (is_closed, line.split()) == (True, ["SearchQueries", "postgres", "4", "4", "0", "closed"])
 
 
 def test_two_commands_may_create_the_books_at_once(lab: Any) -> None:

@@ -1,0 +1,163 @@
+"""A session with PostgreSQL: statements, rows and transactions; the books need no more than this.
+
+Whoever only reads the books, as ``etl status`` does, loads neither Polars nor the contracts by it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Self
+
+import adbc_driver_manager
+import pyarrow as pa
+
+from pipeline.errors import EtlError, LostError, ServerError
+from pipeline.runtime.waits import SILENCE_S
+from pipeline.stores.postgres.connection import Link
+from pipeline.stores.postgres.errors import LIBPQ, translated
+from pipeline.text.redaction import remember
+
+Row = tuple[Any, ...]
+JSONB_VERSION = "\x01"  # the first byte of jsonb's binary form
+
+
+class Session:
+    """One connection to PostgreSQL; whoever calls its methods decides where a transaction ends.
+
+    Args:
+        uri: Connection string.
+        wait: Seconds for which another one's lock is waited for.
+        silence: Seconds that the server may be silent before it is asked whether it is still at work.
+    """
+
+    def __init__(self, uri: str, wait: float = 600.0, silence: float = SILENCE_S) -> None:
+        self._uri, self._shown, self.wait, self._silence = uri, remember(uri), wait, silence
+        self._session: Row = ()
+        self._open()
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is undone."""
+        self.connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what is done inside; undo it all if it raises."""
+        try:
+            with self._translated():
+                yield
+                self._link.commit()
+        except BaseException:
+            self.undo()
+            raise
+
+    def undo(self) -> None:
+        """Undo what was not committed, and end a transaction that has failed."""
+        with suppress(adbc_driver_manager.Error, ServerError):  # a server that is gone has undone it already
+            self._link.rollback()
+
+    def commit(self) -> None:
+        """Commit what was done."""
+        with self._translated():
+            self._link.commit()
+
+    def answers(self) -> bool:
+        """Tell whether the connection is alive; what was not committed is undone."""
+        self.undo()
+        try:
+            with self.transaction():
+                return bool(self.rows("SELECT true")[0][0])
+        except EtlError:
+            return False
+
+    def reconnect(self) -> None:
+        """Open a new connection in place of one that was lost; the lost one's locks and transaction are gone then.
+
+        Raises:
+            LostError: The server can't be reached, or the lost connection's session is at work there still.
+        """
+        lost, session = self.connection, self._session
+        self._open()
+        with suppress(adbc_driver_manager.Error):
+            lost.close()
+        # Where only the network was cut, the server may not know yet, and a commit of ours may be under way.
+        query = (
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE pid = $1::bigint AND backend_start = $2::text::timestamptz"
+        )
+        with self.transaction():
+            ended = self.rows(query, *session)
+        if ended and not ended[0][0]:
+            self._session = session  # the next try has to end it
+            self.connection.close()
+            raise LostError(f"PostgreSQL at {self._shown} is still at work for a connection that was lost")
+
+    def _open(self) -> None:
+        with self._translated():
+            self._link = Link(self._uri, f"PostgreSQL at {self._shown}", self._silence)
+        self.connection = self._link.connection
+        # Rows must read the same whatever the server's defaults are.
+        self.execute("SET TIME ZONE 'UTC'", "SET extra_float_digits = 1", f"SET lock_timeout = {self._lock_timeout}")
+        query = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        self._session = self.rows(query)[0]
+        self.commit()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all queries inside see one state of the database; what was not committed before is undone."""
+        self.undo()  # or a transaction that somebody has begun would go on
+        with self.transaction():
+            self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+
+    def execute(self, *statements: str, parameters: Sequence[Any] | None = None) -> None:
+        """Run statements, all with the same parameters (``$1``, ``$2``, ...)."""
+        with self._translated(), self.connection.cursor() as cursor:
+            for statement in statements:
+                with self._link.waiting():
+                    cursor.execute(statement, parameters)
+
+    def rows(self, query: str, *parameters: Any) -> list[Row]:
+        """Return the rows of a query."""
+        with self._translated(), self.connection.cursor() as cursor, self._link.waiting():
+            cursor.execute(query, parameters or None)
+            return cursor.fetchall()  # type: ignore[no-any-return]
+
+    def _number(self, query: str) -> int:
+        return int(self.rows(query)[0][0])
+
+    def append(self, schema: str, table: str, rows: pa.Table) -> None:
+        """Append rows to a table by COPY; its columns must have the rows' names and types."""
+        with self._translated(), self.connection.cursor() as cursor, self._link.waiting():
+            cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema)
+
+    def _batches(self, query: str, *parameters: Any) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a query as they come; only for the next ones is the server waited for."""
+        with self._translated(), self.connection.cursor() as cursor:
+            with self._link.waiting():
+                cursor.execute(query, parameters or None)
+                rows = cursor.fetch_record_batch()
+            while True:
+                with self._link.waiting():
+                    batch = next(rows, None)
+                if batch is None:
+                    return
+                yield batch
+
+    def _another(self) -> Self:
+        """Open another connection to the same server."""
+        return type(self)(self._uri, self.wait, self._silence)
+
+    @property
+    def _lock_timeout(self) -> int:
+        """Milliseconds for which the server waits for a lock; 0 would mean for ever, and few of them is no failure."""
+        return max(int(self.wait * 1000), 1_000)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except adbc_driver_manager.Error as error:
+            raise translated(error, self._shown) from error
+        except (OSError, pa.ArrowException) as error:  # in the middle of a stream, where Arrow asks the driver
+            if LIBPQ not in str(error):
+                raise
+            raise translated(error, self._shown) from error
