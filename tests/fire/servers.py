@@ -22,6 +22,7 @@ from pipeline.engines.postgres import Postgres
 from tests.fire.proxy import Proxy
 
 _DISK = "2g"  # of each store, in memory
+_KEEP = 'mount -t tmpfs -o "size=$1,mode=0700" tmpfs "$2" && echo mounted && cat && umount --lazy "$2"'
 _ROOM = 2**20  # what is left of it when it is full
 DATABASE = "fire"
 
@@ -193,15 +194,26 @@ def servers(folder: Path) -> Iterator[Servers]:
 
 @contextmanager
 def _disk(folder: Path) -> Iterator[bool]:
-    """Put a file system of its own at a folder, where that is allowed."""
+    """Put a file system of its own at a folder, where that is allowed.
+
+    A process of its own takes it away again as soon as its input ends: at the end of this, or with our death.
+    """
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK},mode=0700", "tmpfs", str(folder)]
-    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    try:
+    if os.geteuid() != 0:
+        yield False
+        return
+    keeper = subprocess.Popen(
+        ["sh", "-c", _KEEP, "sh", _DISK, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with keeper:
+        assert keeper.stdout is not None
+        mounted = keeper.stdout.readline() == b"mounted\n"
         yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    assert keeper.returncode == 0 or not mounted
 
 
 def _free_port() -> int:

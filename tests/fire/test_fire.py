@@ -1,8 +1,12 @@
 """A short fire in every run of the tests, and that the oracle finds what is wrong."""
 
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from tests.fire.proxy import Proxy
 from tests.fire.rounds import fire
 from tests.fire.servers import servers
 
+ROOT = Path(__file__).parents[2]
 SECONDS = 30.0  # the round that is under way then is finished
 
 
@@ -49,6 +54,26 @@ def test_the_oracle_finds_what_is_lost_bent_or_invented(starts_engines: None, tm
         ("invented", "user_recommendations"),
         ("lost", "event_logs"),
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts as root only")
+def test_a_disk_goes_with_the_process_that_wanted_it(tmp_path: Path) -> None:
+    code = (
+        "import sys, time, pathlib; from tests.fire.servers import _disk\n"
+        "with _disk(pathlib.Path(sys.argv[1])) as mounted: print(mounted, flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "disk")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as burning:
+        assert burning.stdout is not None
+        if burning.stdout.readline() == "False\n":
+            burning.kill()
+            pytest.skip("mounting is not allowed here")
+        assert (tmp_path / "disk").is_mount()
+        burning.kill()
+    give_up = time.monotonic() + 10
+    while (tmp_path / "disk").is_mount():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("fault", ["silent", "reset"])
