@@ -7,7 +7,7 @@ from pipeline.airflow.lines import collection_lines, comparison_lines, line
 from pipeline.airflow.sessions import connected, skip
 from pipeline.errors import VerificationError
 from pipeline.replication.sample import Sample
-from pipeline.replication.verify import left_out
+from pipeline.replication.verify import PartlyVerifiedError, left_out
 from pipeline.replication.verify import verify as compare
 
 
@@ -27,7 +27,11 @@ def verify(collections: Iterable[str], targets: Iterable[str], sample: str | Non
         books.prepare(connections.postgres)
         if not any(one.name in connections.entities for one in books.publications(connections.postgres)):
             skip("nothing is replicated yet")
-        found = compare(connections, collections, targets, collection_lines("compared"), drawn)
+        try:
+            found = compare(connections, collections, targets, collection_lines("compared"), drawn)
+        except PartlyVerifiedError as error:
+            comparison_lines(error.found)
+            raise
         unproven = left_out(connections, collections, targets, found)
     comparison_lines(found)
     if drawn:

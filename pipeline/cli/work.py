@@ -28,8 +28,9 @@ from pipeline.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
     from pipeline.connections import Connections
+    from pipeline.replication.sample import Sample
     from pipeline.replication.sync import Synced
-    from pipeline.replication.verify import Comparison
+    from pipeline.replication.verify import Comparison, PartlyVerifiedError, Progress
 
 
 def generate(
@@ -187,21 +188,23 @@ def verify(
     from pipeline.replication.repair import repair as mend
     from pipeline.replication.sample import Sample
     from pipeline.replication.verify import left_out
-    from pipeline.replication.verify import verify as compare
 
     if seed is not None and sample is None:
         raise UsageError("--seed chooses a sample, so it goes with --sample")
     drawn = None if sample is None else Sample.drawn(sample, seed)
     with connected(wait=wait) as connections, comparison_bars() as progress:
-        found = compare(connections, collections or (), target or TARGETS, progress, drawn)
+        found, error = _compared(connections, collections or (), target or TARGETS, progress, drawn)
         mended = mend(connections, found) if repair else []
         if mended:
             say(f"{sum(len(one.broken) for one in mended):,} documents were read again; verifying once more")
-            found = compare(connections, collections or (), target or TARGETS, progress, drawn)
+            found, error = _compared(connections, collections or (), target or TARGETS, progress, drawn)
         unproven = left_out(connections, collections or (), target or TARGETS, found)
     shown = values.verified(found, drawn) | {"left_out": unproven}
+    if error:
+        unproven = [name for name in unproven if name not in error.names]
+        shown |= {"left_out": unproven, "proven": False, "error": str(error)}
     show(shown, *tables.verification(found, drawn), as_json=as_json)
-    end_by(found, unproven)
+    end_by(found, unproven, error)
 
 
 def marts(
@@ -228,15 +231,46 @@ def marts(
     show(values.marts(built), tables.marts(built), as_json=as_json)
 
 
-def end_by(found: Sequence["Comparison"], left_out: Sequence[str] = ()) -> None:
-    """End with exit code 1 unless everything is proven, and nothing that is published was left out."""
+def _compared(
+    connections: "Connections",
+    collections: Sequence[str],
+    targets: Sequence[str],
+    progress: "Progress",
+    sample: "Sample | None",
+) -> tuple[Sequence["Comparison"], "PartlyVerifiedError | None"]:
+    """Return what was found, and why of some collections nothing was, while of others something was."""
+    from pipeline.replication.verify import PartlyVerifiedError
+    from pipeline.replication.verify import verify as compare
+
+    try:
+        return compare(connections, collections, targets, progress, sample), None
+    except PartlyVerifiedError as error:
+        if not error.found:
+            raise
+        return error.found, error
+
+
+def end_by(
+    found: Sequence["Comparison"], left_out: Sequence[str] = (), error: "PartlyVerifiedError | None" = None
+) -> None:
+    """End with exit code 1 unless everything is proven, and nothing that is published was left out.
+
+    Args:
+        found: What was compared.
+        left_out: The published collections that were not.
+        error: Why others could not be; by itself it means exit code 2.
+    """
     if broken := [one for one in found if not one.proven]:
         pairs = ", ".join(f"{one.collection} in {one.target}" for one in broken)
         say_error(f"not proven: {pairs}; etl verify --repair or etl replicate mends it")
     if left_out:
         say_error(f"not proven: {', '.join(left_out)}, left out since MongoDB has no such collection any more")
+    if error:
+        say_error(str(error))
     if broken or left_out:
         raise typer.Exit(VerificationError.exit_code)
+    if error:
+        raise typer.Exit(error.exit_code)
 
 
 def _followed(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -81,6 +81,19 @@ class Comparison:
         return self.source == self.equal + self.quarantined and not (self.missing or self.extra or self.different)
 
 
+class PartlyVerifiedError(SnapshotError):
+    """Of some collections nothing can be said; what was found of the others is not lost.
+
+    Attributes:
+        names: The collections.
+        found: One comparison per target and collection that could be compared.
+    """
+
+    def __init__(self, failures: Mapping[str, SnapshotError], found: Sequence[Comparison]) -> None:
+        super().__init__("; ".join(map(str, failures.values())))
+        self.names, self.found = tuple(failures), found
+
+
 @dataclass(frozen=True)
 class _Chunk:
     """Some documents that follow each other by ``_id``, and the range of ids that they and nothing else fill.
@@ -129,8 +142,8 @@ def verify(
         DataError: A table or its view is gone from a store.
         UsageError: Nothing of it is published, or it was copied from another server or database, or is by now a view, a
             time series or a capped collection; where none is named those are left out.
-        SnapshotError: Neither the moment nor the changes since can be read any more, or a collection was published
-            anew each time that it was compared.
+        PartlyVerifiedError: Of a collection neither the moment nor the changes since can be read any more, or it was
+            published anew each time that it was compared.
     """
     targets, asked = connections.named(targets), tuple(collections)
     chosen = [entity.collection for entity in connections.chosen(asked)]
@@ -141,16 +154,16 @@ def verify(
     names = [name for name in names if name not in left_out]
     refuse_elsewhere(connections, names, targets)
     refuse(lost(connections, names, targets, rows=False))
-    return [
-        comparison
-        for name in names
-        for comparison in again(
-            connections,
-            None,
-            f"verify {name}",
-            partial(_verify_collection, connections, connections.entities[name], targets, progress, sample),
-        )
-    ]
+    found, failures = list[Comparison](), dict[str, SnapshotError]()
+    for name in names:
+        work = partial(_verify_collection, connections, connections.entities[name], targets, progress, sample)
+        try:
+            found += again(connections, None, f"verify {name}", work)
+        except SnapshotError as error:
+            failures[name] = error
+    if failures:
+        raise PartlyVerifiedError(failures, found)
+    return found
 
 
 def left_out(

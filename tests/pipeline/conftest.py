@@ -28,6 +28,7 @@ from pydantic import SecretStr
 from pymongo.collection import Collection
 
 from contracts.schema.entity import Table
+from pipeline.cli import app as cli
 from pipeline.connections import TARGETS, Connections, connect
 from pipeline.engines import embedded
 from pipeline.generate import generate
@@ -36,6 +37,7 @@ from transforms.oracle.compare import as_stored
 from transforms.oracle.expected import expected_frames
 
 DEBIAN = "/usr/lib/postgresql/15/bin"
+Etl = Callable[..., tuple[int, str, str]]  # gives the exit code, stdout and stderr
 CUT_SHORT = Path(__file__).with_name("cut_short.py")
 
 
@@ -137,6 +139,22 @@ class Lab:
 @pytest.fixture(scope="module")
 def lab(connections: Connections, settings: Settings) -> Lab:
     return Lab(connections, settings)
+
+
+@pytest.fixture
+def etl(lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Etl:
+    """Return a function that runs ``etl`` in this process, on the lab's servers."""
+    for name, value in lab.settings:
+        if name.endswith(("_uri", "_database", "home")):
+            text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            monkeypatch.setenv(f"ETL_{name.upper()}", text)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = cli.run(list(arguments))
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture

@@ -344,9 +344,18 @@ class Mongo:
                     name for name in _concerned(event) or after if event["clusterTime"] > after.get(name, upto)
                 ]
                 if concerned and "documentKey" not in event:
-                    raise SnapshotError(f"the collection {concerned[0]} was dropped or renamed; run etl replicate")
+                    raise SnapshotError(self._gone(concerned[0]))
                 if concerned:
                     yield concerned[0], event["documentKey"].raw[_LENGTH:-1]
+
+    def _gone(self, collection: str) -> str:
+        """Say what to do about a collection that was dropped or renamed: a full copy refuses one that is not there."""
+        if collection in self.uuids():
+            return f"the collection {collection} was dropped or renamed; run etl replicate"
+        return (
+            f"the collection {collection} was dropped or renamed; run etl replicate {collection} --allow-missing to "
+            "copy it as empty, or bring it back"
+        )
 
     def _is_collated(self, collection: str) -> bool:
         """Tell whether a collection orders texts in another way than by their bytes."""

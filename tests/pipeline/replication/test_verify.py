@@ -1,7 +1,10 @@
 """Verification on real engines: whatever is changed in a store behind our back is found, named and counted."""
 
+import json
+import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +24,7 @@ from pipeline.replication.verify import Comparison
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.selection import Range
 
+Etl = Callable[..., tuple[int, str, str]]
 AT = datetime(2024, 5, 1, 10, 0, 0, 123000, tzinfo=UTC)
 LATER = AT.replace(microsecond=124000)
 ID = ObjectId("665f00000000000000000001")
@@ -473,6 +477,38 @@ def test_a_collection_that_is_published_anew_each_time_is_told(lab: Any, copied:
     with pytest.raises(SnapshotError, match=r"SearchQueries was published anew during each of 3 .* etl verify Search"):
         verify.verify(lab.connections, ["SearchQueries"], progress=meddle)
     assert len(starts) == 2 * verify.TRIES  # each time a chunk, and what is left
+
+
+def test_what_others_have_is_told_though_one_collection_is_published_anew_each_time(
+    lab: Any, copied: None, monkeypatch: pytest.MonkeyPatch, etl: Etl
+) -> None:
+    lab.fill(SearchQueries=20)
+    names = ["EventLogs", "SearchQueries", "UserSessions"]
+    replicate.replicate(lab.connections, names)
+
+    @contextmanager
+    def meddling() -> Iterator[verify.Progress]:
+        def meddle(collection: str, _total: int, _through: int) -> None:
+            if collection == "SearchQueries":
+                with lab.another() as other:
+                    replicate.replicate(other, [collection])
+
+        yield meddle
+
+    monkeypatch.setattr(verify, "TRIES", 1)
+    monkeypatch.setattr("pipeline.cli.work.comparison_bars", meddling)
+    code, out, told = etl("verify", *names, "--json")
+    found = json.loads(out)
+    assert {one["collection"] for one in found["comparisons"] if one["proven"]} == {"EventLogs", "UserSessions"}
+    assert (code, found["proven"], found["left_out"]) == (2, False, [])
+    assert "SearchQueries was published anew" in found["error"]
+    assert found["error"] in told
+    lab.change_postgres("DELETE FROM replica.event_logs WHERE _id = (SELECT min(_id) FROM replica.event_logs)")
+    code, out, told = etl("verify", *names)
+    assert code == 1, "what is known to be wrong weighs more"
+    assert re.search(r"EventLogs +postgres .* NO(?s:.*)UserSessions +postgres .* yes", out)
+    assert re.search(r"not proven: EventLogs in postgres(?s:.*)SearchQueries was published anew", told)
+    replicate.replicate(lab.connections, names)
 
 
 def test_clickhouse_follows_before_it_is_compared(lab: Any, mended: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
