@@ -79,32 +79,6 @@ def test_books_close_if_every_document_is_accounted_for(loaded: int, quarantined
     assert Account("X", "postgres", 10, loaded, quarantined, 0).closed is closed
 
 
-def test_the_books_of_a_copy_that_was_not_finished_are_not_closed(
-    lab: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lab.fill(SearchQueries=4)
-
-    def shown() -> tuple[bool, str]:
-        found = status(lab.connections.postgres)
-        show({}, *tables.state(found), as_json=False)
-        books_shown = re.search(r"SearchQueries +postgres .*", capsys.readouterr().out)
-        return all(one.closed for one in found.ledger), books_shown[0].rstrip() if books_shown else ""
-
-    def broken(*_: Any, **__: Any) -> None:
-        raise EtlError("broken")
-
-    for step in ("load", "publish"):  # before anything was loaded, and before it was counted in the stores
-        with monkeypatch.context() as patched:
-            patched.setattr(replicate, step, broken)
-            with pytest.raises(EtlError, match="broken"):
-                replicate.replicate(lab.connections, ["SearchQueries"])
-        is_closed, line = shown()
-        assert (is_closed, line.split()) == (False, ["SearchQueries", "postgres", "-", "-", "-", "unfinished"])
-    replicate.replicate(lab.connections, ["SearchQueries"])
-    is_closed, line = shown()
-    assert (is_closed, line.split()) == (True, ["SearchQueries", "postgres", "4", "4", "0", "closed"])
-
-
 def test_two_commands_may_create_the_books_at_once(lab: Any) -> None:
     errors: list[BaseException] = []
 
@@ -335,3 +309,29 @@ def test_a_run_that_fails_leaves_the_quarantine_alone(lab: Any, monkeypatch: pyt
     assert lab.quarantine("SearchQueries") == before
     assert lab.postgres("SELECT count(*) FROM etl.refused") == [(0,)]
     assert lab.leftovers() == []
+
+
+def test_the_books_of_a_copy_that_was_not_finished_are_not_closed(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.fill(SearchQueries=4)
+
+    def shown() -> tuple[bool, str]:
+        found = status(lab.connections.postgres)
+        show({}, *tables.state(found), as_json=False)
+        books_shown = re.search(r"SearchQueries +postgres .*", capsys.readouterr().out)
+        return all(one.closed for one in found.ledger), books_shown[0].rstrip() if books_shown else ""
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise EtlError("broken")
+
+    for step in ("load", "publish"):  # before anything was loaded, and before it was counted in the stores
+        with monkeypatch.context() as patched:
+            patched.setattr(replicate, step, broken)
+            with pytest.raises(EtlError, match="broken"):
+                replicate.replicate(lab.connections, ["SearchQueries"])
+        is_closed, line = shown()
+        assert (is_closed, line.split()) == (False, ["SearchQueries", "postgres", "-", "-", "-", "unfinished"])
+    replicate.replicate(lab.connections, ["SearchQueries"])
+    is_closed, line = shown()
+    assert (is_closed, line.split()) == (True, ["SearchQueries", "postgres", "4", "4", "0", "closed"])
