@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from contracts.schema.entity import Entity, Table
 from pipeline.airflow.connections import settings
-from pipeline.runs.publish import REPLICA
+from pipeline.runs.published import REPLICA
 from pipeline.settings import Settings
 
 _SCHEMES = {"mongo": "mongodb", "postgres": "postgres", "clickhouse": "clickhouse"}

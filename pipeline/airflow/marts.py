@@ -11,7 +11,8 @@ from pipeline.airflow.sessions import connected, moment, part_of, still_shown
 from pipeline.connections import Connections
 from pipeline.marts import build as use_case
 from pipeline.marts.build import BuiltMart, MartRun
-from pipeline.runs.publish import MARTS, REPLICA, finish_what_was_cut_short
+from pipeline.runs.published import MARTS, REPLICA
+from pipeline.runs.recovery import recover
 from transforms.marts import sources
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def open_run(names: Iterable[str]) -> dict[str, Any]:
         The run, ``marts`` among its values.
     """
     with connected() as connections:
-        finish_what_was_cut_short(connections)
+        recover(connections)
         run = use_case.open_run(connections, names, single_process=False)
     at = run.cluster_time.as_datetime().isoformat()
     log.info("run %s: %s marts from the replica in %s as of %s", run.id, len(run.marts), run.source, at)

@@ -11,8 +11,8 @@ from pipeline.airflow.sessions import connected, moment, part_of, still_shown
 from pipeline.connections import Connections
 from pipeline.control import Account
 from pipeline.replication import replicate as use_case
-from pipeline.runs.publish import finish_what_was_cut_short
 from pipeline.runs.reconcile import balance
+from pipeline.runs.recovery import recover
 from pipeline.runs.run import Partition, Run
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def open_run(
         The run.
     """
     with connected() as connections:
-        finish_what_was_cut_short(connections, targets)
+        recover(connections, targets)
         run = use_case.open_run(
             connections,
             collections,

@@ -15,7 +15,7 @@ from pipeline.connections import Connections, connect
 from pipeline.engines.embedded import engines
 from pipeline.errors import DataError, EtlError, SnapshotError, UsageError
 from pipeline.marts.build import MartRun
-from pipeline.runs.publish import abandon
+from pipeline.runs.lifecycle import abandon
 from pipeline.runs.run import Run
 from pipeline.settings import Settings
 from pipeline.text.redaction import known_secrets, remember

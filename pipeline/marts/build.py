@@ -8,8 +8,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import polars as pl
 from bson import Timestamp
@@ -24,10 +23,14 @@ from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication, as_number
 from pipeline.errors import BooksOpenError, DataError, SnapshotError, UsageError
 from pipeline.marts.spill import Spill, Spilled, bucket_of, has_columns, spilling
+from pipeline.runs import lifecycle
 from pipeline.runs import publish as publishing
+from pipeline.runs.lifecycle import attended, running
 from pipeline.runs.lost_tables import lost, refuse
-from pipeline.runs.publish import MARTS, REPLICA, attended, finish_what_was_cut_short, refuse_stuck, running
+from pipeline.runs.published import MARTS, REPLICA
+from pipeline.runs.recovery import recover, refuse_stuck
 from pipeline.runs.resume import retried
+from pipeline.runs.run import ClusterTime, Portable
 from pipeline.runtime.memory import give_back
 from pipeline.stores.base import Staging
 from transforms.marts import compute, in_order, sources
@@ -36,7 +39,7 @@ Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)
-class MartRun:
+class MartRun(Portable):
     """Some marts, from the moment that they show to their publish.
 
     Attributes:
@@ -49,22 +52,11 @@ class MartRun:
     """
 
     id: str
-    cluster_time: Timestamp
+    cluster_time: ClusterTime
     source: str
     shows: dict[str, str]
     marts: tuple[str, ...]
     targets: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values, to hand to another process."""
-        moment = [self.cluster_time.time, self.cluster_time.inc]
-        return asdict(self) | {"cluster_time": moment, "marts": list(self.marts), "targets": list(self.targets)}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "MartRun":
-        """Return the run that :meth:`as_json` described."""
-        given = {"marts": tuple(values["marts"]), "targets": tuple(values["targets"])}
-        return cls(values["id"], Timestamp(*values["cluster_time"]), values["source"], values["shows"], **given)
 
 
 @dataclass(frozen=True)
@@ -102,7 +94,7 @@ def build(
         UsageError: There is no such mart, or its sources are not replicated or show different moments.
         DataError: A mart breaks its contract; nothing was published.
     """
-    finish_what_was_cut_short(connections, connections.named(targets))
+    recover(connections, connections.named(targets))
     run = open_run(connections, names, targets)
     with running(connections, run.id, run.targets):
         load(connections, run, run.marts, progress)
@@ -137,7 +129,7 @@ def open_run(
         plan = [{"collection": mart.name, "number": number} for number, mart in enumerate(wanted)]
         books.plan(postgres, run_id, plan, chosen)
     run = MartRun(run_id, moment, source, shows, tuple(mart.name for mart in wanted), chosen)
-    publishing.open_staging(connections, _staging_of(run), chosen)
+    lifecycle.open_staging(connections, _staging_of(run), chosen)
     return run
 
 
@@ -195,7 +187,7 @@ def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
         if not books.is_published(postgres, run.id):
             _prove(connections, run)
             publishing.publish(connections, staging, run.marts, run.targets)
-    refuse_stuck(finish_what_was_cut_short(connections, run.targets), run.marts)
+    refuse_stuck(recover(connections, run.targets), run.marts)
     rows = {account.collection: account.source for account in books.accounts(postgres, run.id)}
     seconds = books.seconds(postgres, run.id)
     return [BuiltMart(name, rows[name], seconds[name], run.cluster_time) for name in run.marts]

@@ -4,7 +4,7 @@ from typing import Any
 
 from contracts.schema.ddl import quoted, quoted_names
 from contracts.schema.mart import Mart
-from pipeline.runs.publish import MARTS
+from pipeline.runs.published import MARTS
 from pipeline.stores.postgres.store import Postgres
 
 

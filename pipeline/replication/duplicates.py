@@ -8,7 +8,7 @@ from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import BOOLEAN
 from pipeline import control as books
 from pipeline.connections import Connections
-from pipeline.runs.publish import REPLICA
+from pipeline.runs.published import REPLICA
 from pipeline.runs.run import Run
 from transforms.ingest.drift import Drift
 from transforms.violations import escaped, shortened

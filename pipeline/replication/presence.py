@@ -7,7 +7,7 @@ from pipeline import control as books
 from pipeline.connections import Connections
 from pipeline.control import Publication
 from pipeline.errors import UsageError
-from pipeline.runs.publish import REPLICA
+from pipeline.runs.published import REPLICA
 from pipeline.stores.source import Source
 
 log = logging.getLogger(__name__)

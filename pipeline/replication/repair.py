@@ -17,20 +17,12 @@ from pipeline.errors import BooksOpenError, UsageError
 from pipeline.replication.replicate import in_chunks
 from pipeline.replication.sources import refuse_elsewhere
 from pipeline.replication.verify import BROKEN, Comparison
+from pipeline.runs.lifecycle import started
 from pipeline.runs.lost_tables import lost, refuse
-from pipeline.runs.publish import (
-    REPLICA,
-    finish_what_was_cut_short,
-    prepare,
-    publish,
-    published_in,
-    refuse_another_run,
-    refuse_other_columns,
-    refuse_stuck,
-    running,
-    stage,
-)
+from pipeline.runs.publish import prepare, publish, stage
+from pipeline.runs.published import REPLICA, published_in, refuse_another_run, refuse_other_columns
 from pipeline.runs.reconcile import prove_list
+from pipeline.runs.recovery import recover, refuse_stuck
 from pipeline.runs.shrinking import refuse_loss
 from pipeline.stores.base import Staging
 from transforms.bson.identity import decoded_id
@@ -100,7 +92,7 @@ def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Re
     """
     entities = connections.chosen(collections)
     stores = published_in(connections, [entity.collection for entity in entities])
-    stuck, found = finish_what_was_cut_short(connections, stores), []
+    stuck, found = recover(connections, stores), []
     refuse_elsewhere(connections, [entity.collection for entity in entities])
     refuse(lost(connections, [entity.collection for entity in entities], rows=False))
     for entity in entities:
@@ -157,10 +149,8 @@ def repair(connections: Connections, found: Iterable[Comparison]) -> list[Compar
 def _amend(connections: Connections, what: _Amendment) -> str:
     """Stage some documents, prove the books over them, apply them to what is published, and return the run's id."""
     postgres, entity = connections.postgres, what.entity
-    with postgres.transaction():
-        run_id = books.open_run(postgres, what.kind, what.moment, what.targets, single_process=True)
-    staging = Staging(run_id, REPLICA, entity.tables, as_number(what.moment), whole=False)
-    with running(connections, run_id, what.targets):
+    with started(connections, what.kind, what.moment, what.targets) as run_id:
+        staging = Staging(run_id, REPLICA, entity.tables, as_number(what.moment), whole=False)
         with postgres.transaction():
             _stage(connections, what, staging)
         prepare(connections, staging, what.targets)
@@ -179,7 +169,7 @@ def _amend(connections: Connections, what: _Amendment) -> str:
             # A replay speaks for all that was refused; a repair does not touch what it did not read.
             books.settle_quarantine(postgres, run_id, [entity.collection] if what.kind == "replay" else [])
             publish(connections, staging, [entity.collection], what.targets, amends=True)
-    refuse_stuck(finish_what_was_cut_short(connections, what.targets), [entity.collection])
+    refuse_stuck(recover(connections, what.targets), [entity.collection])
     return run_id
 
 

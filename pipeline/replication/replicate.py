@@ -16,9 +16,11 @@ from pipeline.replication.duplicates import enter_duplicates
 from pipeline.replication.presence import special, to_be_copied
 from pipeline.replication.snapshot_window import outlives_history
 from pipeline.replication.sources import refuse_other_source, sources
+from pipeline.runs import lifecycle
 from pipeline.runs import publish as publishing
-from pipeline.runs.publish import attended, finish_what_was_cut_short, refuse_stuck, running
+from pipeline.runs.lifecycle import attended, running
 from pipeline.runs.reconcile import allowed, counted, prove
+from pipeline.runs.recovery import recover, refuse_stuck
 from pipeline.runs.resume import again, retried
 from pipeline.runs.run import Partition, Run, selected, staging_of
 from pipeline.runtime.memory import give_back
@@ -78,7 +80,7 @@ def replicate(
     if max_quarantined is not None:
         allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
     targets = connections.named(targets)
-    finish_what_was_cut_short(connections, targets)
+    recover(connections, targets)
     run = open_run(
         connections,
         collections,
@@ -136,7 +138,7 @@ def open_run(
         run_id = books.open_run(connections.postgres, "replicate", cluster_time, names, single_process=single_process)
     uuids = {name: found[name].uuid for name in copied}
     run = Run(run_id, cluster_time, uuids, names, new_source=new_source, allow_shrink=allow_shrink)
-    publishing.open_staging(connections, staging_of(connections, run), names)
+    lifecycle.open_staging(connections, staging_of(connections, run), names)
     return run
 
 
@@ -261,7 +263,7 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
                     books.forget(postgres, collection, hashes)
                 publishing.publish(connections, staging, run.uuids, run.targets, sources=now)
             books.enter_receipt(postgres, run.id, watch.seconds)
-    refuse_stuck(finish_what_was_cut_short(connections, run.targets), run.uuids)
+    refuse_stuck(recover(connections, run.targets), run.uuids)
     if run.whole:
         enter_duplicates(connections, run)
         _prune(connections)

@@ -20,18 +20,12 @@ from pipeline.errors import EtlError
 from pipeline.replication.presence import special
 from pipeline.replication.replicate import Progress, load, publish
 from pipeline.replication.sources import refuse_elsewhere
+from pipeline.runs.lifecycle import started
 from pipeline.runs.lost_tables import lost, refuse
-from pipeline.runs.publish import (
-    finish_what_was_cut_short,
-    published_in,
-    refuse_other_columns,
-    refuse_stuck,
-    refuse_what_was_restored,
-    running,
-    shown,
-    stage,
-)
+from pipeline.runs.publish import stage
+from pipeline.runs.published import published_in, refuse_other_columns, refuse_what_was_restored, shown
 from pipeline.runs.reconcile import allowed
+from pipeline.runs.recovery import recover, refuse_stuck
 from pipeline.runs.resume import again
 from pipeline.runs.run import Partition, Places, Run, staging_of
 from pipeline.stores.postgres.store import Postgres
@@ -116,7 +110,7 @@ def _synced(
     if max_quarantined is not None:
         allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
     asked = tuple(entity.collection for entity in connections.chosen(names)) if (names := tuple(collections)) else ()
-    stuck = finish_what_was_cut_short(connections, published_in(connections, asked or connections.entities))
+    stuck = recover(connections, published_in(connections, asked or connections.entities))
     refuse_stuck(stuck, asked)
     groups = _groups(connections, asked, stuck)
     stuck |= special(connections, [name for since in groups.values() for name in since], named=bool(asked))
@@ -221,9 +215,7 @@ def _taken_over(
 ) -> list[Synced]:
     """Do a run of the collections that were changed, from noting the changes to the publish."""
     postgres, moment, targets = connections.postgres, wanted.cluster_time, wanted.targets
-    with postgres.transaction():
-        run_id = books.open_run(postgres, "sync", moment, targets, single_process=True)
-    with running(connections, run_id, targets):
+    with started(connections, "sync", moment, targets) as run_id:
         # What is noted twice counts once, so a reading that broke off is begun anew.
         readings = chain([changes], (connections.mongo.touched(since, moment) for _ in count()))
         again(connections, run_id, "to note the changes", lambda: _note(postgres, run_id, next(readings)))

@@ -19,7 +19,8 @@ from pipeline.replication.presence import special
 from pipeline.replication.sample import Sample
 from pipeline.replication.sources import refuse_elsewhere
 from pipeline.runs.lost_tables import lost, refuse
-from pipeline.runs.publish import REPLICA, finish_what_was_cut_short, published_in, shown
+from pipeline.runs.published import REPLICA, published_in, shown
+from pipeline.runs.recovery import recover
 from pipeline.runs.resume import again
 from pipeline.runtime.memory import give_back
 from pipeline.runtime.prefetch import prefetched
@@ -147,7 +148,7 @@ def verify(
     """
     targets, asked = connections.named(targets), tuple(collections)
     chosen = [entity.collection for entity in connections.chosen(asked)]
-    finish_what_was_cut_short(connections, published_in(connections, chosen) & set(targets))
+    recover(connections, published_in(connections, chosen) & set(targets))
     with connections.postgres.transaction():
         names = list(shown(connections, asked, targets))
     left_out = special(connections, names, named=bool(asked))
@@ -186,7 +187,7 @@ def _verify_collection(
                 groups[one.cluster_time].append(one)
         is_followed = all(one.finished for group in groups.values() for one in group)
         # Somebody has just published, and ClickHouse is following; where it can't, that is what is to be told.
-        if not is_followed and entity.collection not in finish_what_was_cut_short(connections, targets):
+        if not is_followed and entity.collection not in recover(connections, targets):
             continue
         with connections.postgres.transaction():  # ended each time, or its locks would hold up changes of tables
             found = [

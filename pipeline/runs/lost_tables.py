@@ -7,7 +7,7 @@ from pipeline import control as books
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Held, Publication
 from pipeline.errors import DataError
-from pipeline.runs.publish import REPLICA
+from pipeline.runs.published import REPLICA
 from pipeline.stores.base import Target
 
 

@@ -3,7 +3,7 @@
 from pipeline import control as books
 from pipeline.connections import Connections
 from pipeline.control import Pruned
-from pipeline.runs.publish import finish_what_was_cut_short
+from pipeline.runs.recovery import recover
 
 
 def prune(connections: Connections, *, dry_run: bool = False) -> list[Pruned]:
@@ -18,7 +18,7 @@ def prune(connections: Connections, *, dry_run: bool = False) -> list[Pruned]:
     """
     postgres = connections.postgres
     if not dry_run:
-        finish_what_was_cut_short(connections)
+        recover(connections)
     with postgres.transaction():
         if not postgres.rows("SELECT to_regclass('etl.receipts') IS NOT NULL")[0][0]:
             return []  # nothing was ever replicated

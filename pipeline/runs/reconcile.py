@@ -8,7 +8,7 @@ from pipeline import control as books
 from pipeline.connections import Connections
 from pipeline.control import Account
 from pipeline.errors import BooksOpenError, QuarantineLimitError, UsageError
-from pipeline.runs.publish import attended
+from pipeline.runs.lifecycle import attended
 from pipeline.runs.run import Partition, Run, selected, staging_of
 from pipeline.runs.shrinking import refuse_loss
 from pipeline.stores.base import Staging, Target

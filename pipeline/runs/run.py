@@ -1,23 +1,52 @@
 """What a copy is, from the moment it reads to its publish, and the pieces it is done in."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Self
 
 from bson import Timestamp, json_util
 from bson.codec_options import DatetimeConversion
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter
 
 from pipeline import control as books
 from pipeline.connections import Connections
 from pipeline.control import as_number
-from pipeline.runs.publish import REPLICA, tables_of
+from pipeline.runs.published import REPLICA, tables_of
 from pipeline.stores.base import Staging
 from pipeline.stores.selection import Ids, Range
 
 _EXACT = json_util.CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_MS)
+ClusterTime = Annotated[
+    Timestamp,
+    BeforeValidator(lambda moment: moment if isinstance(moment, Timestamp) else Timestamp(*moment)),
+    PlainSerializer(lambda moment: [moment.time, moment.inc]),
+]
+
+
+class Portable:
+    """What one process hands to another as plain JSON values: a dataclass whose fields pydantic knows."""
+
+    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
+
+    @classmethod
+    @cache  # making one takes longer than all of its work
+    def _adapter(cls) -> TypeAdapter[Any]:
+        return TypeAdapter(cls)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        values: dict[str, Any] = self._adapter().dump_python(self, mode="json")
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Return what :meth:`as_json` described."""
+        found: Self = cls._adapter().validate_python(values)
+        return found
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Portable):
     """One copy, from the moment it reads to its publish.
 
     Attributes:
@@ -31,24 +60,12 @@ class Run:
     """
 
     id: str
-    cluster_time: Timestamp
+    cluster_time: ClusterTime
     uuids: dict[str, str | None]
     targets: tuple[str, ...]
     whole: bool = True
     new_source: bool = False
     allow_shrink: bool = False
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values, to hand to another process."""
-        moment = [self.cluster_time.time, self.cluster_time.inc]
-        return asdict(self) | {"cluster_time": moment, "targets": list(self.targets)}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Run":
-        """Return the run that :meth:`as_json` described."""
-        moment, targets = Timestamp(*values["cluster_time"]), tuple(values["targets"])
-        flags = {name: values[name] for name in ("whole", "new_source", "allow_shrink")}
-        return cls(values["id"], moment, values["uuids"], targets, **flags)
 
 
 @dataclass(frozen=True)
@@ -64,8 +81,22 @@ class Places:
     upto: int
 
 
+def _told(within: Range | Places) -> dict[str, Any]:
+    if isinstance(within, Places):
+        return {"places": [within.after, within.upto]}
+    return {"bounds": [json_util.dumps(bound, json_options=_EXACT) for bound in (within.lower, within.upper)]}
+
+
+def _heard(within: Any) -> Range | Places:
+    if not isinstance(within, dict):
+        return within  # type: ignore[no-any-return]
+    if "places" in within:
+        return Places(*within["places"])
+    return Range(*(json_util.loads(bound, json_options=_EXACT) for bound in within["bounds"]))
+
+
 @dataclass(frozen=True)
-class Partition:
+class Partition(Portable):
     """A piece of a run that any process can load, once or more often.
 
     Attributes:
@@ -77,26 +108,8 @@ class Partition:
 
     collection: str
     number: int
-    within: Range | Places
+    within: Annotated[Range | Places, BeforeValidator(_heard), PlainSerializer(_told)]
     label: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values, to hand to another process."""
-        values: dict[str, Any] = {"collection": self.collection, "number": self.number, "label": self.label}
-        if isinstance(self.within, Places):
-            return values | {"places": [self.within.after, self.within.upto]}
-        bounds = [json_util.dumps(bound, json_options=_EXACT) for bound in (self.within.lower, self.within.upper)]
-        return values | {"bounds": bounds}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Partition":
-        """Return the partition that :meth:`as_json` described."""
-        within: Range | Places
-        if "places" in values:
-            within = Places(*values["places"])
-        else:
-            within = Range(*(json_util.loads(bound, json_options=_EXACT) for bound in values["bounds"]))
-        return cls(values["collection"], values["number"], within, values["label"])
 
 
 def selected(connections: Connections, run: Run, partition: Partition) -> Range | Ids:

@@ -8,7 +8,7 @@ from pipeline import control as books
 from pipeline.connections import Connections
 from pipeline.control import Account
 from pipeline.errors import QuarantineLimitError, ShrinkError
-from pipeline.runs.publish import REPLICA
+from pipeline.runs.published import REPLICA
 from pipeline.stores.base import Staging
 from transforms.violations import shortened
 

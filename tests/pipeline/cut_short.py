@@ -13,7 +13,7 @@ from pipeline.errors import EtlError
 from pipeline.marts import build as marts
 from pipeline.replication import replicate, sync
 from pipeline.replication.replicate import Partition, Run
-from pipeline.runs import publish as publishing
+from pipeline.runs import recovery
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.postgres.store import Postgres
@@ -74,7 +74,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "before the second exchange": lambda: die_at_statement("EXCHANGE", 2),
     "between an exchange and its view": lambda: die_at_statement("CREATE OR REPLACE VIEW", 2),
     "before the intent is finished": lambda: die_before(books, "finish"),
-    "before the sweep": lambda: die_before(publishing, "_sweep", 2),  # the first is the one at the beginning
+    "before the sweep": lambda: die_before(recovery, "_clean_up_stale_runs", 2),  # the first: at the beginning
 }
 
 

@@ -16,7 +16,7 @@ from contracts.schema.kinds import INTEGER, KEY_TEXT
 from pipeline.connections import connect
 from pipeline.errors import EtlError
 from pipeline.replication import replicate, verify
-from pipeline.runs.publish import finish_what_was_cut_short
+from pipeline.runs.recovery import recover
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)
 TARGETS = ("postgres", "clickhouse")
@@ -167,11 +167,11 @@ def test_commands_without_the_folder_leave_its_tables_alone(
     lab_of_visits.collection("WarehouseVisits").drop()
     lab_of_visits.collection("WarehouseVisits").insert_one({"_id": "new", "visit_id": "new"})
     with monkeypatch.context() as patched:
-        patched.setattr(replicate, "finish_what_was_cut_short", lambda *_: {})
+        patched.setattr(replicate, "recover", lambda *_: {})
         replicate.replicate(lab_of_visits.connections, ["WarehouseVisits"])
     replicate.replicate(lab.connections, ["UserSessions"])
     assert all(one.proven for one in verify.verify(lab.connections, ["UserSessions"]))
-    finish_what_was_cut_short(lab_of_visits.connections)
+    recover(lab_of_visits.connections)
     lab_of_visits.assert_replicated(["WarehouseVisits"])
     assert lab.leftovers() == []
 

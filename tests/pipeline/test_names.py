@@ -13,7 +13,7 @@ from contracts.schema.names import DATA
 from pipeline.errors import EtlError
 from pipeline.replication import replicate, sync
 from pipeline.replication.verify import verify
-from pipeline.runs import publish as publishing
+from pipeline.runs.recovery import recover
 
 ODD = ['a"b', "a'b", "a`b", "a\\", "\\n", "a\nb", "a b", "$x", '"a"', "{a:String}", "%s", "a?b", "a#b", "é" * 31, "?"]
 
@@ -93,7 +93,7 @@ def _stuck(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a", "b"):
         lab.collection(name).insert_one({"key": "new"})
     with monkeypatch.context() as patched:
-        patched.setattr(replicate, "finish_what_was_cut_short", lambda *_: {})
+        patched.setattr(replicate, "recover", lambda *_: {})
         replicate.replicate(lab.connections)
     lab.change_clickhouse(f"DROP TABLE replica.a{DATA} SYNC", f"CREATE VIEW replica.a{DATA} AS SELECT 1")
 
@@ -104,7 +104,7 @@ def test_an_unfinished_publish_blocks_no_other_and_tells_the_way_out(
     lab = lab_of(_things("a"), _things("b"))
     _stuck(lab, monkeypatch)
     with caplog.at_level(logging.WARNING):
-        stuck = publishing.finish_what_was_cut_short(lab.connections)
+        stuck = recover(lab.connections)
     assert list(stuck) == ["a"]
     assert caplog.messages == [str(stuck["a"])]
     assert "make it anew by etl replicate a" in str(stuck["a"])
@@ -129,7 +129,7 @@ def test_a_full_copy_is_the_way_out_where_nothing_else_is(lab_of: Any, monkeypat
     lab.change_clickhouse(f"DROP VIEW replica.a{DATA}")
     for run in lab.leftovers():
         lab.change_clickhouse(f"DROP DATABASE IF EXISTS staging_{run} SYNC")
-    assert list(publishing.finish_what_was_cut_short(lab.connections)) == ["a", "b"]
+    assert list(recover(lab.connections)) == ["a", "b"]
     replicate.replicate(lab.connections, ["a"])
     lab.assert_replicated(["a"])
-    assert list(publishing.finish_what_was_cut_short(lab.connections)) == ["b"]
+    assert list(recover(lab.connections)) == ["b"]

@@ -21,7 +21,7 @@ from pipeline.marts.spill import spilling
 from pipeline.replication.replicate import replicate
 from pipeline.replication.sync import sync
 from pipeline.runs import unrecorded as unsaid
-from pipeline.runs.publish import abandon
+from pipeline.runs.lifecycle import abandon
 from pipeline.settings import Settings
 
 NAME = "SearchQueries"

@@ -13,7 +13,7 @@ from bson import Timestamp
 from pipeline import control as books
 from pipeline.cli import app as cli
 from pipeline.control import locks
-from pipeline.runs.publish import finish_what_was_cut_short
+from pipeline.runs.recovery import recover
 from pipeline.stores.postgres.errors import LockedError
 
 
@@ -36,17 +36,17 @@ def test_who_is_waited_for_is_said_and_the_wait_ends(
     monkeypatch.setattr(locks, "SAID_AFTER_S", 0.1)
     with _publishing(lab) as run_id, lab.another(wait=0.5) as waiting:
         with pytest.raises(LockedError, match=rf"run {run_id} is publishing since \d{{4}}-.* UTC .*; 0.5 s were"):
-            finish_what_was_cut_short(waiting)
+            recover(waiting)
         (said,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
         assert said.startswith(f"run {run_id} is publishing since 2") and said.endswith("at most 0.5 s")
         assert waiting.postgres.rows("SELECT 1") == [(1,)]
     with lab.another(wait=0.0) as patient:
-        finish_what_was_cut_short(patient)
+        recover(patient)
 
 
 def test_the_wait_is_over_when_the_other_one_is(lab: Any) -> None:
     with lab.another() as waiting:
-        done = threading.Thread(target=finish_what_was_cut_short, args=(waiting,))
+        done = threading.Thread(target=recover, args=(waiting,))
         with _publishing(lab):
             done.start()
             done.join(0.5)
@@ -59,7 +59,7 @@ def test_ctrl_c_ends_the_wait(lab: Any) -> None:
     with _publishing(lab), lab.another() as waiting:
         threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
         with pytest.raises(KeyboardInterrupt):
-            finish_what_was_cut_short(waiting)
+            recover(waiting)
 
 
 def test_no_lock_is_waited_for_without_an_end(lab: Any) -> None:
@@ -67,7 +67,7 @@ def test_no_lock_is_waited_for_without_an_end(lab: Any) -> None:
     with lab.another() as other, lab.another(wait=1.0) as waiting:
         other.postgres.execute("LOCK TABLE etl.published")
         with pytest.raises(LockedError, match="--wait, ETL_WAIT"):
-            finish_what_was_cut_short(waiting)
+            recover(waiting)
 
 
 @pytest.mark.parametrize("command", [["sync"], ["replicate"], ["marts"], ["quarantine", "replay"]])

@@ -292,7 +292,7 @@ def test_a_replica_that_clickhouse_has_not_reached_is_not_read(
     lab = lab_of_tickets
     lab.change_postgres("DELETE FROM etl.published WHERE collection = 'SupportTickets'")
     replicate.replicate(lab.connections, ["SupportTickets"], ["clickhouse"])
-    monkeypatch.setattr(marts, "finish_what_was_cut_short", lambda *_: {})
+    monkeypatch.setattr(marts, "recover", lambda *_: {})
     lab.change_postgres("UPDATE etl.published SET published_at = NULL WHERE collection = 'SupportTickets'")
     with pytest.raises(UsageError, match=r"SupportTickets.* not all replicated"):
         marts.build(lab.connections, ["ticket_resolution"])

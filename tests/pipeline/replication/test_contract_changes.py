@@ -17,8 +17,8 @@ from pipeline.connections import TARGETS
 from pipeline.errors import EtlError, UsageError
 from pipeline.replication import repair as amend
 from pipeline.replication import replicate, verify
-from pipeline.runs import publish as publishing
-from pipeline.runs.publish import finish_what_was_cut_short
+from pipeline.runs import lifecycle
+from pipeline.runs.recovery import recover
 from pipeline.stores.postgres import store
 from pipeline.stores.postgres.store import Postgres
 
@@ -342,12 +342,12 @@ def test_what_a_killed_publish_began_is_cleared_away(
 
     with things.lab.another() as killed, monkeypatch.context() as patched:
         patched.setattr(Postgres, "_lacking_keys", die)
-        patched.setattr(publishing, "abandon", lambda *_: None)
+        patched.setattr(lifecycle, "abandon", lambda *_: None)
         with pytest.raises(KeyboardInterrupt):
             replicate.replicate(things.by(CHANGES["a column of another type"], killed))
     assert len(things.in_the_making()) == 2
     assert all(one.proven for one in verify.verify(things.by(BEFORE)) if not one.changed_since)
-    finish_what_was_cut_short(things.by(by))
+    recover(things.by(by))
     assert things.in_the_making() == []
     assert things.lab.leftovers() == []
     assert things.lab.postgres("SELECT DISTINCT name FROM replica.things") == [("old",)]
@@ -382,7 +382,7 @@ def test_a_publish_that_was_cut_short_and_whose_run_is_alive(
         things.collection.update_many({}, {"$set": {"note": None}})
         things.copy(before)
         assert things.lab.postgres("SELECT DISTINCT note FROM replica.things") == [(None,)]
-        publishing.abandon(connections, run.id, run.targets, "nobody goes on with it")
+        lifecycle.abandon(connections, run.id, run.targets, "nobody goes on with it")
         things.assert_whole(before)
 
 

@@ -17,7 +17,8 @@ from pipeline.replication.replicate import open_run, plan, replicate
 from pipeline.replication.replicate import publish as publish_run
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import Comparison, verify
-from pipeline.runs import publish as publishing
+from pipeline.runs import lifecycle
+from pipeline.runs.recovery import recover
 from pipeline.stores.clickhouse.store import ClickHouse
 
 SEARCHES, DATA, ROWS = "SearchQueries", "replica.search_queries__data", 12
@@ -217,8 +218,8 @@ def test_a_run_that_somebody_publishes_as_it_is_given_up_stays(copied: Any, monk
 
     with monkeypatch.context() as patched:
         patched.setattr(books, "fail", meanwhile)
-        publishing.abandon(lab.connections, run.id, run.targets, "no retry mends it")
-    publishing.finish_what_was_cut_short(lab.connections)
+        lifecycle.abandon(lab.connections, run.id, run.targets, "no retry mends it")
+    recover(lab.connections)
     _assert_proven(lab)
 
 

@@ -22,7 +22,7 @@ from pipeline import control as books
 from pipeline.errors import BooksOpenError, SnapshotError, UsageError
 from pipeline.replication import replicate
 from pipeline.replication.replicate import Partition, Run
-from pipeline.runs import publish as publishing
+from pipeline.runs import lifecycle
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.postgres.store import Postgres
 
@@ -452,7 +452,7 @@ def test_a_partition_that_nobody_loaded_opens_the_books(lab: Any, copied: Any) -
     replicate.plan(lab.connections, run)
     with pytest.raises(BooksOpenError, match=r"1 partition.* of run"):
         replicate.publish(lab.connections, run)
-    publishing.abandon(lab.connections, run.id, run.targets, "gave up")
+    lifecycle.abandon(lab.connections, run.id, run.targets, "gave up")
     assert lab.leftovers() == []
 
 
@@ -544,7 +544,7 @@ def test_a_plan_asks_mongodb_once_for_the_size_of_each_collection(lab: Any, copi
     asked = [one["ns"] for one in database["system.profile"].find({"command.pipeline.0.$collStats": {"$exists": True}})]
     database["system.profile"].drop()
     assert sorted(asked) == [f"{database.name}.EventLogs", f"{database.name}.UserSessions"]
-    publishing.abandon(lab.connections, run.id, run.targets, "only planned")
+    lifecycle.abandon(lab.connections, run.id, run.targets, "only planned")
 
 
 @pytest.mark.parametrize("targets", [TARGETS, ("clickhouse",)])

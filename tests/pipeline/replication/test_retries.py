@@ -26,6 +26,7 @@ from pipeline.replication import replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
 from pipeline.runs import publish as publishing
+from pipeline.runs.recovery import recover
 from pipeline.runtime import retries
 from pipeline.settings import Settings
 
@@ -172,7 +173,7 @@ def test_a_run_that_another_command_gave_up_is_not_gone_on_with(mortal: Any) -> 
             pid = mortal.connections.postgres.rows("SELECT pg_backend_pid()")[0][0]
             with other.postgres.transaction():
                 other.postgres.rows("SELECT pg_terminate_backend($1::bigint::int, 5000)", pid)
-            publishing.finish_what_was_cut_short(other)
+            recover(other)
 
         with pytest.raises(EtlError, match=r"was given up by another command .* nothing of it was published"):
             replicate.replicate(mortal.connections, NAMES, progress=_once(lose, _in_the_middle))

@@ -16,9 +16,10 @@ from pipeline.connections import Connections
 from pipeline.errors import EtlError, ServerError, SnapshotError
 from pipeline.marts import build as marts
 from pipeline.replication import replicate
+from pipeline.runs import lifecycle
 from pipeline.runs import publish as publishing
 from pipeline.runs import reconcile as proof
-from pipeline.runs.publish import finish_what_was_cut_short
+from pipeline.runs.recovery import recover
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.postgres.store import Postgres
@@ -83,7 +84,7 @@ def test_a_run_killed_anywhere_is_mended_by_the_next_command(
     committed = moment in AFTER_THE_COMMIT
     assert _same(in_postgres, old_in_postgres) != committed
 
-    finish_what_was_cut_short(lab.connections)
+    recover(lab.connections)
     assert lab.leftovers() == []
     assert lab.postgres("SELECT count(*) FROM etl.runs WHERE status = 'running'") == [(0,)]
     assert lab.postgres("SELECT count(*) FROM etl.refused") == [(0,)]
@@ -124,7 +125,7 @@ def test_marts_that_were_killed_are_finished(lab: Any, copied: None, cut_short: 
     users = "SELECT DISTINCT user_id FROM marts.ticket_resolution"
     assert lab.postgres(users) == [("somebody",)]
     assert lab.clickhouse(users) != [("somebody",)]
-    finish_what_was_cut_short(lab.connections)
+    recover(lab.connections)
     assert lab.clickhouse(users) == [("somebody",)]
     assert lab.leftovers() == []
 
@@ -140,7 +141,7 @@ def test_what_fails_after_the_commit_is_finished_later(lab: Any, copied: None, m
         with pytest.raises(EtlError, match="away"):
             replicate.replicate(lab.connections, NAMES)
     assert lab.postgres("SELECT status FROM etl.runs ORDER BY started_at DESC LIMIT 1") == [("published",)]
-    finish_what_was_cut_short(lab.connections)
+    recover(lab.connections)
     lab.assert_replicated(NAMES)
     assert lab.leftovers() == []
 
@@ -153,7 +154,7 @@ def test_a_publish_done_again_finishes_what_was_cut_short(
     for partition in replicate.plan(lab.connections, run):
         replicate.load(lab.connections, run, partition)
     with monkeypatch.context() as patched:
-        patched.setattr(replicate, "finish_what_was_cut_short", lambda *_: {})
+        patched.setattr(replicate, "recover", lambda *_: {})
         replicate.publish(lab.connections, run)
     assert not all(one.finished for one in books.publications(lab.connections.postgres))
     replicate.publish(lab.connections, run)
@@ -201,7 +202,7 @@ def test_a_run_killed_while_keys_are_built_is_harmless(
     keys = _keys(lab)
     lab.change_postgres("DROP TABLE replica.product_price_history, replica.product_price_history_price_changes")
     assert cut_short("replicate", moment, collections=[name]) == -9
-    finish_what_was_cut_short(lab.connections)
+    recover(lab.connections)
     assert lab.leftovers() == []
     replicate.replicate(lab.connections, [name])
     lab.assert_replicated([name])
@@ -227,20 +228,20 @@ def test_two_commands_do_not_finish_one_publish_twice(lab: Any, copied: None, mo
     """A table that is exchanged twice shows the old rows again."""
     _next_round(lab, "twice")
     with monkeypatch.context() as patched:
-        patched.setattr(replicate, "finish_what_was_cut_short", lambda *_: {})
+        patched.setattr(replicate, "recover", lambda *_: {})
         replicate.replicate(lab.connections, NAMES)
     execute, threads = lab.connections.clickhouse.execute, []
     with lab.another() as other:
 
         def while_another_finishes(*statements: str) -> None:
             if not threads and statements[0].startswith("EXCHANGE"):
-                threads.append(threading.Thread(target=finish_what_was_cut_short, args=(other,)))
+                threads.append(threading.Thread(target=recover, args=(other,)))
                 threads[0].start()
                 threads[0].join(timeout=0.5)
             execute(*statements)
 
         monkeypatch.setattr(lab.connections.clickhouse, "execute", while_another_finishes)
-        finish_what_was_cut_short(lab.connections)
+        recover(lab.connections)
         threads[0].join()
     lab.assert_replicated(NAMES)
     assert lab.leftovers() == []
@@ -263,11 +264,11 @@ def test_a_living_run_is_left_alone(lab: Any, copied: None) -> None:
     with lab.another() as other:
         run = replicate.open_run(other, NAMES, ("postgres", "clickhouse"))
         partitions = replicate.plan(other, run)
-        finish_what_was_cut_short(lab.connections)
+        recover(lab.connections)
         assert set(lab.leftovers()) == {run.id}
         for partition in partitions:
             replicate.load(other, run, partition)
-        finish_what_was_cut_short(lab.connections)
+        recover(lab.connections)
         assert all(one.closed for one in replicate.publish(other, run))
     assert lab.leftovers() == []
 
@@ -279,7 +280,7 @@ def test_a_run_of_many_processes_lives_a_day_from_its_last_sign_of_life(
         lab.change_postgres(f"UPDATE etl.{table} SET {column} = now() - interval '25 hours' WHERE run_id = '{run.id}'")
 
     def is_swept() -> bool:
-        finish_what_was_cut_short(lab.connections)
+        recover(lab.connections)
         return run.id not in lab.leftovers()
 
     with lab.another() as other:
@@ -322,7 +323,7 @@ def test_an_older_moment_is_not_published_over_a_later_one(lab: Any, copied: Non
     with pytest.raises(SnapshotError, match=f"later moment already .*{old.id} was not published"):
         replicate.publish(lab.connections, old)
     lab.assert_replicated(NAMES)
-    publishing.abandon(lab.connections, old.id, old.targets, "too old")
+    lifecycle.abandon(lab.connections, old.id, old.targets, "too old")
     assert lab.leftovers() == []
 
 

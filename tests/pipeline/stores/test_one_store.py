@@ -11,7 +11,7 @@ from pipeline.cli import app as cli
 from pipeline.errors import ServerError
 from pipeline.replication import replicate
 from pipeline.replication.verify import verify
-from pipeline.runs import publish as publishing
+from pipeline.runs.recovery import recover
 
 AWAY = SecretStr("http://127.0.0.1:9/default")
 NAMES = ["SupportTickets", "UserSessions"]
@@ -68,21 +68,21 @@ def test_what_clickhouse_has_still_to_follow_waits_for_it(
     filled: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(replicate, "finish_what_was_cut_short", lambda *_: {})
+        patched.setattr(replicate, "recover", lambda *_: {})
         patched.setattr(replicate, "enter_duplicates", lambda *_: None)
         run, _ = replicate.replicate(filled.connections, ["UserSessions"])
     filled.collection("UserSessions").update_many({}, {"$set": {"user_id": "later"}})
     with filled.another(clickhouse_uri=AWAY) as alone:
         replicate.replicate(alone, ["UserSessions"], ["postgres"])
         with pytest.raises(ServerError, match="ClickHouse at"):
-            publishing.finish_what_was_cut_short(alone)
+            recover(alone)
     said = {record.getMessage() for record in caplog.records if record.levelno == logging.WARNING}
     assert (
         f"UserSessions is published in PostgreSQL, and ClickHouse has still to follow (run {run.id}), in the next "
         in (" ".join(said))
     )
     filled.assert_replicated(["UserSessions"], ["postgres"])
-    publishing.finish_what_was_cut_short(filled.connections)
+    recover(filled.connections)
     assert filled.leftovers() == []
     assert all(one.proven for one in verify(filled.connections, ["UserSessions"]))
     replicate.replicate(filled.connections, ["UserSessions"])
@@ -95,5 +95,5 @@ def test_what_a_dead_run_left_in_clickhouse_goes_when_it_is_back(filled: Any, cu
         replicate.replicate(alone, ["UserSessions"], ["postgres"])
     assert filled.connections.postgres.leftovers() == []
     filled.connections.postgres.undo()
-    publishing.finish_what_was_cut_short(filled.connections)
+    recover(filled.connections)
     assert filled.leftovers() == []

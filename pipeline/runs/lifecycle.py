@@ -1,0 +1,105 @@
+"""The life of a run: opened, known to be alive, given up if it fails, and let go of."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from bson import Timestamp
+
+from pipeline import control as books
+from pipeline.connections import Connections
+from pipeline.engines import embedded
+from pipeline.errors import EtlError, reason_of
+from pipeline.runs import unrecorded as unsaid
+from pipeline.runs.publish import stage
+from pipeline.stores.base import Staging
+from pipeline.text.redaction import redacted
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str:
+        """The run's name in the books."""
+
+
+_R = TypeVar("_R", bound=_HasId)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@contextmanager
+def started(connections: Connections, kind: str, moment: Timestamp, targets: Iterable[str]) -> Iterator[str]:
+    """Open a run that this process does from its beginning to its end; yields its name.
+
+    Args:
+        connections: The open connections.
+        kind: What it does: ``sync``, ``replay`` or ``repair``.
+        moment: The moment that it reads at.
+        targets: Names of the stores.
+    """
+    targets = tuple(targets)
+    with connections.postgres.transaction():
+        run_id = books.open_run(connections.postgres, kind, moment, targets, single_process=True)
+    with running(connections, run_id, targets):
+        yield run_id
+
+
+@contextmanager
+def running(connections: Connections, run_id: str, targets: Iterable[str]) -> Iterator[None]:
+    """Do all of a run that this process has opened: if it fails it is given up, and it is let go of in any case."""
+    try:
+        yield
+    except BaseException as error:
+        abandon(connections, run_id, targets, reason_of(error))
+        raise
+    finally:
+        books.leave(connections.postgres, run_id)
+
+
+def attended(
+    function: Callable[Concatenate[Connections, _R, _P], _T],
+) -> Callable[Concatenate[Connections, _R, _P], _T]:
+    """Return a part of the work on a run that shows, as long as it goes on, that the run is alive."""
+
+    @wraps(function)
+    def attending(connections: Connections, run: _R, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
+        with books.attending(connections.postgres, run.id):
+            return function(connections, run, *arguments, **options)
+
+    return attending
+
+
+def open_staging(connections: Connections, staging: Staging, targets: Iterable[str]) -> None:
+    """Create the staging areas of a run that was opened; if that fails the run is given up."""
+    postgres, names = connections.postgres, tuple(targets)
+    try:
+        with postgres.transaction():
+            books.lock_publishing(postgres)  # of two runs at once only one may create the schema
+            stage(connections, staging, names)
+    except BaseException as error:
+        abandon(connections, staging.run_id, names, reason_of(error))
+        raise
+
+
+def abandon(connections: Connections, run_id: str, targets: Iterable[str], message: str) -> None:
+    """Give a run up: nothing of it is published, its staging is removed, and this process lets go of it.
+
+    A run that PostgreSQL has committed stays as it is: ClickHouse still has to follow, and needs the staging for it.
+    What a server that is gone or full keeps us from doing here, the next command does; so the reason is kept for it.
+    """
+    postgres, is_told = connections.postgres, False
+    postgres.undo()  # in a transaction that has failed nothing could be entered
+    with suppress(EtlError), postgres.transaction():
+        books.fail(postgres, run_id, message)
+        # Asked afterwards: somebody else may be about to publish it, and then we waited for the commit.
+        if books.is_published(postgres, run_id):
+            return
+        is_told = True
+    for target in connections.targets(targets):
+        with suppress(EtlError), postgres.transaction():
+            target.discard(run_id)
+    if not is_told:
+        reason = "; ".join(filter(None, (message, embedded.full_disk(connections.home))))
+        unsaid.keep(connections.home, run_id, redacted(reason))
+    books.leave(postgres, run_id)

@@ -1,0 +1,124 @@
+"""What is published, and whether part of it may be changed."""
+
+from collections.abc import Iterable, Mapping
+
+from contracts.schema.entity import Entity, Table
+from contracts.schema.registry import marts
+from pipeline import control as books
+from pipeline.connections import TARGETS, Connections
+from pipeline.control import Publication
+from pipeline.errors import DataError, SnapshotError, UsageError
+from pipeline.stores.clickhouse.store import ClickHouse
+
+REPLICA, MARTS = "replica", "marts"
+
+
+def tables_of(connections: Connections, names: Iterable[str]) -> tuple[Table, ...]:
+    """Return the tables of collections or marts."""
+    known = known_tables(connections)
+    return tuple(table for name in names for table in known[name])
+
+
+def known_tables(connections: Connections) -> dict[str, tuple[Table, ...]]:
+    """Return the tables of every collection and mart that has a contract, by its name."""
+    known = {collection: entity.tables for collection, entity in connections.entities.items()}
+    return known | {mart.name: (mart.table,) for mart in marts().values()}
+
+
+def published_in(connections: Connections, names: Iterable[str]) -> set[str]:
+    """Return the targets that any of some collections or marts is published in: whoever is at them needs no other."""
+    wanted = set(names)
+    books.prepare(connections.postgres)
+    with connections.postgres.transaction():
+        return {one.target for one in books.publications(connections.postgres) if one.name in wanted}
+
+
+def shown(
+    connections: Connections, collections: Iterable[str] = (), targets: Iterable[str] = TARGETS
+) -> dict[str, list[Publication]]:
+    """Return what collections show, by collection.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections; all that are published if none is named.
+        targets: Names of the targets.
+
+    Raises:
+        UsageError: A named collection is not published, or none is.
+    """
+    asked, wanted = tuple(collections), set(connections.named(targets))
+    found: dict[str, list[Publication]] = {entity.collection: [] for entity in connections.chosen(asked)}
+    for one in books.publications(connections.postgres):
+        if one.name in found and one.target in wanted:
+            found[one.name].append(one)
+    missing = [name for name, publications in found.items() if not publications]
+    if missing and (asked or len(missing) == len(found)):
+        raise UsageError(f"{', '.join(missing)}: not replicated yet; run etl replicate")
+    return {name: publications for name, publications in found.items() if publications}
+
+
+def unfinished(connections: Connections) -> list[Publication]:
+    """Return what was committed and not yet followed by ClickHouse."""
+    return [publication for publication in books.publications(connections.postgres) if not publication.finished]
+
+
+def refuse_other_columns(connections: Connections, entity: Entity, targets: Iterable[str]) -> None:
+    """Refuse to change some rows of tables whose columns are not the contract's: all other rows would lose values.
+
+    Raises:
+        UsageError: A table has other columns, or of other types; only a full copy can change them.
+    """
+    for target in connections.targets(targets):
+        ours = books.columns_made(connections.postgres, target.name, REPLICA)
+        for table in entity.tables:
+            if not target.fits(REPLICA, table, ours.get(table.name)):
+                raise UsageError(
+                    f"the contract of {entity.collection} declares other columns than {table.name} in {target.name} "
+                    "has; run etl replicate"
+                )
+
+
+def refuse_another_run(connections: Connections, name: str, runs: Mapping[str, str]) -> None:
+    """Refuse to put right part of what was published anew since it was read; the moment alone may have moved on.
+
+    Args:
+        connections: The open connections; within a transaction that holds the lock of publishing.
+        name: The collection.
+        runs: The run that each target showed when it was read.
+
+    Raises:
+        SnapshotError: A target shows another run.
+    """
+    shows = {one.target: one.run_id for one in books.publications(connections.postgres) if one.name == name}
+    for target, run_id in runs.items():
+        if (now := shows.get(target)) != run_id:
+            raise SnapshotError(
+                f"{name} in {target} shows run {now} by now, and no longer run {run_id}, of which part was to be put "
+                "right; nothing was changed; run the command again"
+            )
+
+
+def refuse_what_was_restored(connections: Connections, collections: Iterable[str]) -> None:
+    """Refuse to change a part of tables in ClickHouse that show another run than the books say.
+
+    What was changed between the two would never be made up for: deleted documents would be there for good.
+
+    Args:
+        connections: The open connections.
+        collections: Names of the collections.
+
+    Raises:
+        DataError: One of them was restored from a backup, and the other was not.
+    """
+    wanted = set(collections)
+    with connections.postgres.transaction():
+        books.lock_publishing(connections.postgres)  # while a publish goes on the two may differ
+        for one in books.publications(connections.postgres):
+            if one.name in wanted and one.target == ClickHouse.name and one.finished and one.marked:
+                found = connections.clickhouse.run_of(REPLICA, connections.entities[one.name].root)
+                if found != one.run_id:
+                    raise DataError(
+                        f"{one.name} in ClickHouse shows {f'run {found}' if found else 'nothing'}, and the books in "
+                        f"PostgreSQL say run {one.run_id}: one of the two was restored or changed without the other; "
+                        f"run etl replicate {one.name}"
+                    )
