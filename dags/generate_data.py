@@ -7,12 +7,12 @@ Only collections that were generated before are replaced. If there are others of
 them alone, unless `replace` is set: then they are **dropped**.
 """
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, dag, task
 
 from pipeline.airflow.defaults import about, defaults
+from pipeline.airflow.limits import COPY, reading_mongo
 
 
 @dag(
@@ -30,7 +30,7 @@ from pipeline.airflow.defaults import about, defaults
         "seed": Param(0, type="integer", minimum=0, description="Decides every value."),
         "replace": Param(False, type="boolean", description="Also drop collections that were not generated."),
     },
-    **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=2)),
+    **defaults(),
 )
 def generate_data() -> None:
     """Fill MongoDB with made-up documents."""
@@ -42,7 +42,7 @@ def generate_data() -> None:
 
         return generate(params)
 
-    generate()
+    reading_mongo(generate, COPY)()
 
 
 generate_data()

@@ -8,19 +8,19 @@ it, as `sql_alchemy_conn` does. It is safe beside everything else, and done twic
 nothing more.
 """
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, dag, task
 
 from pipeline.airflow.defaults import about, defaults
+from pipeline.airflow.limits import PARTITION, in_stores
 
 
 @dag(
     schedule="33 2 * * *",
     **about(__doc__, "housekeeping"),
     params={"dry_run": Param(False, type="boolean", description="Only log what would be removed.")},
-    **defaults(late_after=timedelta(hours=1), task_takes_at_most=timedelta(hours=2)),
+    **defaults(),
 )
 def maintenance() -> None:
     """Keep what is noted of each run from growing without end."""
@@ -47,7 +47,7 @@ def maintenance() -> None:
         prune_logs(dry_run=params["dry_run"])
 
     for removes in (prune, prune_airflow, prune_logs):
-        removes()
+        in_stores(removes, PARTITION)()
 
 
 maintenance()

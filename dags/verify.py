@@ -11,6 +11,7 @@ from typing import Any
 from airflow.sdk import dag, task
 
 from pipeline.airflow.defaults import SAMPLE, about, choice, defaults
+from pipeline.airflow.limits import PROOF, reading_mongo
 
 
 # `sync` starts at multiples of five minutes, and then waits for this to end.
@@ -18,7 +19,7 @@ from pipeline.airflow.defaults import SAMPLE, about, choice, defaults
     schedule="3 3 * * *",
     **about(__doc__, "replica", "proof"),
     params=choice() | {"sample": SAMPLE},
-    **defaults(late_after=timedelta(hours=6), task_takes_at_most=timedelta(hours=24)),
+    **defaults(late_after=timedelta(hours=6)),
 )
 def verify() -> None:
     """Prove that the stores are exact copies."""
@@ -30,7 +31,7 @@ def verify() -> None:
 
         verify(params["collections"], params["targets"], params["sample"])
 
-    verify()
+    reading_mongo(verify, PROOF)()
 
 
 verify()

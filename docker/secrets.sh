@@ -11,8 +11,8 @@ umask 077
 # What was written under these can't be read under others: the users of MongoDB, and the passwords that Airflow keeps.
 LASTING="MONGO_ROOT_PASSWORD AIRFLOW_FERNET_KEY"
 CHANGEABLE="MONGO_PASSWORD MONGO_WRITER_PASSWORD MONGO_KEY POSTGRES_ROOT_PASSWORD POSTGRES_PASSWORD ANALYST_PASSWORD
-    AIRFLOW_DATABASE_PASSWORD CLICKHOUSE_PASSWORD REDIS_PASSWORD JUPYTER_TOKEN AIRFLOW_ADMIN_PASSWORD AIRFLOW_JWT_SECRET
-    AIRFLOW_SECRET_KEY"
+    AIRFLOW_DATABASE_PASSWORD CLICKHOUSE_PASSWORD REDIS_PASSWORD JUPYTER_TOKEN AIRFLOW_ADMIN_PASSWORD AIRFLOW_VIEWER_PASSWORD
+    AIRFLOW_JWT_SECRET AIRFLOW_SECRET_KEY"
 
 # Who reads what: a folder below SHARES, the number of the user that the image's program runs as, the secrets.
 READERS="
@@ -21,7 +21,7 @@ postgres 999 postgres_root_password postgres_password analyst_password airflow_d
 clickhouse 101 clickhouse_password analyst_password
 redis 999 redis_password
 airflow 50000 airflow_database_password airflow_fernet_key airflow_jwt_secret airflow_secret_key redis_password
-apiserver 50000 airflow_database_password airflow_fernet_key airflow_jwt_secret airflow_secret_key redis_password airflow_admin_password
+apiserver 50000 airflow_database_password airflow_fernet_key airflow_jwt_secret airflow_secret_key redis_password airflow_admin_password airflow_viewer_password
 tasks 50000 airflow_database_password airflow_fernet_key airflow_jwt_secret airflow_secret_key redis_password mongo_password mongo_writer_password postgres_password clickhouse_password
 etl 50000 mongo_writer_password postgres_password clickhouse_password
 jupyter 1000 analyst_password jupyter_token

@@ -328,7 +328,8 @@ def test_placeholders_become_secrets_before_the_program_starts(secrets_folder: P
     done = subprocess.run(program, env=given, capture_output=True, text=True, check=True)
     made = _read(secrets_folder)
     assert done.stdout == f"x://u:{made['mongo_password']}@h?a={made['mongo_key']} an argument\n"
-    assert json.loads(passwords.read_text()) == {"admin": made["airflow_admin_password"]}
+    users = {"admin": made["airflow_admin_password"], "viewer": made["airflow_viewer_password"]}
+    assert json.loads(passwords.read_text()) == users
     assert passwords.stat().st_mode & 0o777 == 0o600
     given["URI"] = "<secret:unheard_of>"
     assert subprocess.run(program, env=given, capture_output=True, check=False).returncode != 0

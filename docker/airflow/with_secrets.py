@@ -26,7 +26,8 @@ def filled(environment: dict[str, str]) -> dict[str, str]:
 def write_passwords(path: Path) -> None:
     """Write the file that Airflow's simple auth manager checks passwords against, for its owner's eyes only."""
     path.touch(mode=0o600)
-    path.write_text(json.dumps({"admin": secret("airflow_admin_password")}))
+    users = {"admin": secret("airflow_admin_password"), "viewer": secret("airflow_viewer_password")}
+    path.write_text(json.dumps(users))
 
 
 def main() -> None:

@@ -1,6 +1,9 @@
 """The Assets: one per replicated collection and per mart, the same for whatever task updates it."""
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetAlias
+
+# Which collections and marts a run publishes, only the run knows.
+REPLICA, MARTS = AssetAlias("replica"), AssetAlias("marts")
 
 
 def replica(table: str) -> Asset:

@@ -1,12 +1,15 @@
 """What all DAGs have in common."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule
 
 from pipeline.airflow.callbacks import LATE_AFTER, note_failure, run_failed, run_failed_anew, run_succeeded
-from pipeline.airflow.params import TARGETS, check_params, collections
+from pipeline.airflow.catalog import collections
+from pipeline.airflow.limits import COPY, at_most
+from pipeline.airflow.params import TARGETS, check_params
 
 # What no retry mends: a wrong name or contract, a moment that is gone, data that are not as promised. By name, since
 # a DAG file that imports an error's module only for this would be read more slowly.
@@ -25,29 +28,41 @@ def about(text: str, *purposes: str) -> dict[str, Any]:
     return {"doc_md": text, "description": text.partition("\n")[0], "tags": ["etl", *purposes]}
 
 
-def defaults(late_after: timedelta, task_takes_at_most: timedelta, *, often: bool = False) -> dict[str, Any]:
+def defaults(
+    late_after: timedelta = timedelta(hours=1), task_takes_at_most: timedelta = COPY, *, often: bool = False
+) -> dict[str, Any]:
     """Return what each DAG is given: one run at a time, retries for what passes, alerts for what fails or is late.
 
     Args:
         late_after: How long after it was started, or cleared, a run that isn't over is late.
-        task_takes_at_most: How long one try of a task may take; then it fails, and is tried again.
+        task_takes_at_most: How long one try of a task may take that says nothing else; then it fails, and is tried
+            again. `pipeline.airflow.limits` makes it longer or shorter as the environment says.
         often: Whether it runs so often that a failure is told only when it is another than the last, or is over.
     """
     alerts = {"on_failure_callback": run_failed_anew, "on_success_callback": run_succeeded}
+    ours = {"pre_execute": check_params, "on_failure_callback": note_failure}
     return {
         "catchup": False,
         "max_active_runs": 1,
         "is_paused_upon_creation": False,
         "user_defined_macros": {LATE_AFTER: late_after},
-        "default_args": {
-            "retries": 2,
-            "retry_delay": timedelta(seconds=20),
-            "retry_policy": ExceptionRetryPolicy([RetryRule(_LASTING, action=RetryAction.FAIL)]),
-            "pre_execute": check_params,
-            "on_failure_callback": note_failure,
-            "execution_timeout": task_takes_at_most,
-        },
+        "default_args": task_defaults({"execution_timeout": at_most(task_takes_at_most), **ours}),
         **(alerts if often else {"on_failure_callback": run_failed}),
+    }
+
+
+def task_defaults(given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the options that all our tasks have, also in DAGs of others.
+
+    Args:
+        given: Options that go before them.
+    """
+    return {
+        "retries": 2,
+        "retry_delay": timedelta(seconds=20),
+        "retry_policy": ExceptionRetryPolicy([RetryRule(_LASTING, action=RetryAction.FAIL)]),
+        "weight_rule": "absolute",  # or what has much after it would go before what publishes
+        **(given or {}),
     }
 
 

@@ -8,32 +8,26 @@ import base64
 import json
 import os
 import secrets
-import signal
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import urlopen
 
-import psutil
 import typer
 from adbc_driver_postgresql import dbapi
 from pydantic import SecretStr
 
+from pipeline.airflow.components import Components
 from pipeline.airflow.connections import AIRFLOW_DATABASE
+from pipeline.airflow.limits import slots
 from pipeline.engines.embedded import engines
-from pipeline.errors import ServerError, UsageError
+from pipeline.errors import UsageError
 from pipeline.settings import Settings
 
-COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+USERS = {"admin": "password", "viewer": "viewer_password"}  # by name, which is also their role: their secrets
 _DATABASE = "airflow"
-_SECONDS_TO_START = 180.0
-_SECONDS_TO_STOP = 15.0  # a component ends within ten; what a task has not committed is undone
 # What goes before Airflow's own defaults, and after what the environment says.
 _DEFAULTS = {
     "AIRFLOW__API__HOST": "127.0.0.1",
@@ -42,10 +36,13 @@ _DEFAULTS = {
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__PARALLELISM": "4",  # the default, 32, forks as many workers at once
-    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{user}" for user in USERS),
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",  # the default, 300, leaves them lying after a restart
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # the default, 5, keeps a slot for seconds after its task
 }
+# As many as there are workers: no limit of its own until somebody sets one.
+_SLOTS = {"ETL_MONGO_SLOTS": "4", "ETL_POSTGRES_SLOTS": "4"}
 
 
 def serve(dags: Path) -> None:
@@ -55,13 +52,14 @@ def serve(dags: Path) -> None:
         dags: Folder of the DAGs.
 
     Raises:
-        UsageError: There is no such folder, Airflow is not installed, or its port is taken.
+        UsageError: There is no such folder, its port is taken, or the size of a pool is none.
         ServerError: A component does not start, or ends by itself.
     """
     if not dags.is_dir():
         raise UsageError(f"there is no folder {dags}: start it where the project is")
     settings = Settings.load()
     _refuse_taken_port(_chosen())
+    slots()
     # Its own PostgreSQL in any case: what Airflow remembers is no business of a server that the settings name.
     with engines(settings.model_copy(update={"postgres_uri": None})) as complete:
         assert complete.postgres_uri is not None
@@ -71,12 +69,13 @@ def serve(dags: Path) -> None:
         home.mkdir(mode=0o700, exist_ok=True)
         _write_local_settings(home)
         environment = _environment(home, dags.resolve(), metadata, targets)
-        _say("preparing Airflow's database")
-        _migrate(environment, home)
-        with _components(environment, home) as processes:
-            _await_healthy(environment, processes, home)
-            _say(f"Airflow: {_url(environment)}\nlogin: admin password: {_kept(home)['password']}\nCtrl-C stops it")
-            _await_end(processes, home)
+        components = Components(environment, complete.home.resolve() / "log")
+        typer.echo("preparing Airflow's database")
+        components.prepare()
+        typer.echo("starting Airflow")
+        with components.running():
+            typer.echo(f"Airflow: {environment['AIRFLOW__API__BASE_URL']}\n{_logins(home)}\nCtrl-C stops it")
+            components.watch()
 
 
 def _database(uri: str) -> str:
@@ -91,7 +90,7 @@ def _database(uri: str) -> str:
 def _environment(home: Path, dags: Path, metadata: str, settings: Settings) -> dict[str, str]:
     kept = _kept(home)
     passwords = home / "passwords.json"
-    _write(passwords, {"admin": kept["password"]})
+    _write(passwords, {user: kept[secret] for user, secret in USERS.items()})
     given = _chosen()
     database = metadata.replace("postgresql://", "postgresql+psycopg2://")
     url = f"http://{given['AIRFLOW__API__HOST']}:{given['AIRFLOW__API__PORT']}"
@@ -113,6 +112,7 @@ def _environment(home: Path, dags: Path, metadata: str, settings: Settings) -> d
     }
     uris = {f"ETL_{name.upper()}": value.get_secret_value() for name, value in settings if isinstance(value, SecretStr)}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    given |= {name: os.environ.get(name) or size for name, size in _SLOTS.items()}
     return {**os.environ, **chosen, **given, **uris, "ETL_HOME": str(settings.home.resolve()), "PATH": path}
 
 
@@ -124,12 +124,18 @@ def _chosen() -> dict[str, str]:
 def _kept(home: Path) -> dict[str, str]:
     """Return the secrets of this home; made once, so that a login stays good."""
     file = home / "secrets.json"
-    if not file.exists():
-        made = {name: secrets.token_urlsafe(32) for name in ("secret_key", "jwt_secret")}
-        fernet = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-        _write(file, made | {"fernet_key": fernet, "password": secrets.token_urlsafe(12)})
-    found: dict[str, str] = json.loads(file.read_text())
+    found: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    made = {name: secrets.token_urlsafe(32) for name in ("secret_key", "jwt_secret")}
+    made |= {name: secrets.token_urlsafe(12) for name in USERS.values()}
+    made["fernet_key"] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    if made.keys() - found.keys():
+        _write(file, found := made | found)
     return found
+
+
+def _logins(home: Path) -> str:
+    """Return who may log in; the viewer sees all and changes nothing."""
+    return "\n".join(f"login: {user} password: {_kept(home)[secret]}" for user, secret in USERS.items())
 
 
 def _write_local_settings(home: Path) -> None:
@@ -155,122 +161,7 @@ def _refuse_taken_port(environment: Mapping[str, str]) -> None:
             raise UsageError(f"port {port} is taken: stop what uses it, or set AIRFLOW__API__PORT") from None
 
 
-def _migrate(environment: Mapping[str, str], home: Path) -> None:
-    log = _log_file(home, "db-migrate")
-    with log.open("wb") as output:
-        command = [sys.executable, "-m", "airflow", "db", "migrate"]
-        done = subprocess.run(command, env=environment, stdout=output, stderr=output, check=False)
-    if done.returncode:
-        raise _failure("its database can't be prepared", log)
-
-
-@contextmanager
-def _components(environment: Mapping[str, str], home: Path) -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
-    """Start the components, each in a session of its own; whatever happens, none of their processes is left."""
-    processes: dict[str, subprocess.Popen[bytes]] = {}
-    try:
-        for name in COMPONENTS:
-            with _log_file(home, name).open("wb") as output:
-                processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "airflow", name],
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                )
-        yield processes
-    finally:
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-        _stop(processes)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _stop(processes: Mapping[str, "subprocess.Popen[bytes]"]) -> None:
-    _say("stopping")
-    family = [member for process in processes.values() for member in _family(process.pid)]
-    for process in processes.values():
-        process.terminate()
-    give_up = time.monotonic() + _SECONDS_TO_STOP
-    for process in processes.values():
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.1, give_up - time.monotonic()))
-    sessions = {process.pid for process in processes.values()}
-    for member in {*family, *(one for one in psutil.process_iter() if _session(one.pid) in sessions)}:
-        with suppress(psutil.NoSuchProcess):
-            member.kill()
-    psutil.wait_procs(family, timeout=_SECONDS_TO_STOP)
-    for process in processes.values():
-        process.wait()
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _session(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except OSError:
-        return None
-
-
-def _await_healthy(
-    environment: Mapping[str, str], processes: Mapping[str, "subprocess.Popen[bytes]"], home: Path
-) -> None:
-    _say("starting Airflow")
-    give_up = time.monotonic() + _SECONDS_TO_START
-    while not _healthy(environment):
-        _refuse_dead(processes, home)
-        if time.monotonic() > give_up:
-            raise _failure(f"it is not healthy after {_SECONDS_TO_START:.0f} s", _log_file(home, "scheduler"))
-        time.sleep(0.5)
-
-
-def _healthy(environment: Mapping[str, str]) -> bool:
-    address = f"{environment['AIRFLOW__API__HOST']}:{environment['AIRFLOW__API__PORT']}"
-    try:
-        with urlopen(f"http://{address}/api/v2/monitor/health", timeout=5) as answer:
-            found = json.load(answer)
-    except (URLError, OSError, ValueError):
-        return False
-    return all(part["status"] == "healthy" for part in found.values())
-
-
-def _await_end(processes: Mapping[str, "subprocess.Popen[bytes]"], home: Path) -> None:
-    while True:
-        _refuse_dead(processes, home)
-        time.sleep(0.5)
-
-
-def _refuse_dead(processes: Mapping[str, "subprocess.Popen[bytes]"], home: Path) -> None:
-    for name, process in processes.items():
-        if process.poll() is not None:
-            raise _failure(f"its {name} ended with {process.returncode}", _log_file(home, name))
-
-
-def _failure(reason: str, log: Path) -> ServerError:
-    said = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return ServerError(f"Airflow: {reason} ({said[-1].strip()[:300] if said else 'it said nothing'}; see {log})")
-
-
-def _log_file(home: Path, name: str) -> Path:
-    return home.parent / "log" / f"airflow-{name}.log"
-
-
-def _url(environment: Mapping[str, str]) -> str:
-    return environment["AIRFLOW__API__BASE_URL"]
-
-
 def _free_port() -> int:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         return int(server.getsockname()[1])
-
-
-def _say(text: str) -> None:
-    typer.echo(text)

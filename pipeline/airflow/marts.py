@@ -7,7 +7,7 @@ from typing import Any
 from contracts.schema.registry import marts as known_marts
 from pipeline.airflow import lineage
 from pipeline.airflow.lines import mart_lines
-from pipeline.airflow.sessions import connected, moment, part_of, still_shown
+from pipeline.airflow.sessions import connected, moment, part_of, skip, still_shown
 from pipeline.connections import Connections
 from pipeline.marts import build as use_case
 from pipeline.marts.build import BuiltMart, MartRun
@@ -36,7 +36,9 @@ def open_run(names: Iterable[str]) -> dict[str, Any]:
 
 
 def load(run: dict[str, Any], mart: str) -> None:
-    """Compute one mart of a run, check it and stage it; one that is loaded is left alone."""
+    """Compute one mart of a run, check it and stage it; one that is loaded is left alone, one of others skipped."""
+    if mart not in run["marts"]:
+        skip(f"{mart} is not among the marts of this run: {', '.join(run['marts'])}")
     with part_of(opened := MartRun.from_json(run)) as connections:
         use_case.load(connections, opened, [mart], mart_lines())
 

@@ -11,6 +11,7 @@ from contracts.schema.entity import ContractError
 from pipeline import control as books
 from pipeline.airflow.callbacks import told_when_late
 from pipeline.airflow.connections import settings
+from pipeline.airflow.expected import in_one_line
 from pipeline.connections import Connections, connect
 from pipeline.engines.embedded import engines
 from pipeline.errors import DataError, EtlError, SnapshotError, UsageError
@@ -34,6 +35,7 @@ def connected(*, writing: bool = False) -> Iterator[Connections]:
         UsageError: A Connection or a contract is wrong.
         ServerError: A server can't be reached or refuses.
     """
+    in_one_line()
     try:
         with told_when_late(), engines(settings(writing=writing)) as complete:
             _hide_in_logs(complete)
@@ -105,7 +107,8 @@ def _hide_in_logs(complete: Settings) -> None:
 
 def _refuse_what_was_given_up(connections: Connections, run: Run | MartRun) -> None:
     if books.is_given_up(connections.postgres, run.id):
-        raise SnapshotError(f"run {run.id} was given up: {_way_out(run)}")
+        reason = books.why_failed(connections.postgres, run.id)
+        raise SnapshotError(f"run {run.id} was given up{f' ({reason})' if reason else ''}: {_way_out(run)}")
     if books.is_pruned(connections.postgres, run.id):
         raise SnapshotError(f"run {run.id} was published so long ago that its plan was pruned: {_way_out(run)}")
 

@@ -1,6 +1,7 @@
 """The task of the DAG ``sync``."""
 
 import logging
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,17 +16,20 @@ from pipeline.replication.sync import Synced
 # A later moment that is published meanwhile ends them: a copy that comes late is refused, and what reads the stores
 # can't tell any more what it has read.
 HELD_UP = ("replicate", "marts", "verify")
+HELD_UP_TOO = "ETL_SYNC_WAITS_FOR"  # names people's own DAGs that copy, or compute marts
 
 log = logging.getLogger(__name__)
 
 
-def give_way(count_runs: Callable[..., int]) -> None:
+def give_way(count_runs: Callable[..., int], own: str = "sync") -> None:
     """Skip the task while another DAG needs the stores to stay at one moment; the next sync takes over the changes.
 
     Args:
         count_runs: Returns how many runs of a DAG are in some states, as a task instance of Airflow does.
+        own: The DAG of the task.
     """
-    for dag_id in HELD_UP:
+    others = os.environ.get(HELD_UP_TOO, "").replace(",", " ").split()
+    for dag_id in (one for one in (*HELD_UP, *others) if one != own):
         if count_runs(dag_id, states=["running"]):
             skip(f"{dag_id} is running; what was changed is left to the next sync")
 

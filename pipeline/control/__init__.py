@@ -53,6 +53,7 @@ from pipeline.control.runs import (
     statuses,
     targets_of,
     unsettled,
+    why_failed,
 )
 from pipeline.control.schema import prepare
 from pipeline.control.timings import enter_receipt, enter_retries, receipt, retries
@@ -121,4 +122,5 @@ __all__ = [
     "unloaded",
     "unrefused",
     "unsettled",
+    "why_failed",
 ]

@@ -146,6 +146,12 @@ def is_given_up(postgres: Session, run_id: str) -> bool:
     return not (found and found[0][0])
 
 
+def why_failed(postgres: Session, run_id: str) -> str:
+    """Return why a run was given up; nothing if it was not, or the books do not say."""
+    found = postgres.rows("SELECT coalesce(message, '') FROM etl.runs WHERE run_id = $1::text", run_id)
+    return str(found[0][0]) if found else ""
+
+
 def is_alive(postgres: Session, run_id: str) -> bool:
     """Tell whether a run may still go on.
 

@@ -47,12 +47,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Client:
     """Airflow's REST API, as a user with a password has it."""
 
-    def __init__(self, url: str, password: str) -> None:
+    def __init__(self, url: str, password: str, user: str = "admin") -> None:
         import httpx
 
         self.password = password
         self._http = httpx.Client(base_url=url, timeout=60)
-        login = self._http.post("/auth/token", json={"username": "admin", "password": password}).raise_for_status()
+        login = self._http.post("/auth/token", json={"username": user, "password": password}).raise_for_status()
         self._http.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
 
     def close(self) -> None:
@@ -62,6 +62,10 @@ class Client:
     def get(self, path: str, **params: Any) -> Any:
         """Return what is at a path."""
         return self._http.get(f"/api/v2/{path}", params=params).raise_for_status().json()
+
+    def refused(self, path: str) -> int:
+        """Return with which status a POST is refused."""
+        return int(self._http.post(f"/api/v2/{path}", json={"logical_date": None}).status_code)
 
     def trigger(self, dag_id: str, **conf: Any) -> str:
         """Start a run, once its DAG is known, and return its id."""
@@ -118,7 +122,7 @@ class Client:
 
 
 @pytest.fixture(scope="session")
-def client() -> Callable[[str, str], Client]:
+def client() -> Callable[..., Client]:
     """Return a function that logs in."""
     return Client
 

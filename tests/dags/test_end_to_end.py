@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,46 +48,69 @@ def home(starts_engines: None, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def dags(home: Path) -> Path:
-    """Copy the DAGs; two of them are late after a second, and none follows the changes unasked."""
+    """Copy the DAGs; two of them are late after a second."""
     folder = home / "dags"
     shutil.copytree(ROOT / "dags", folder)
     for name in LATE:
         file = folder / f"{name}.py"
-        file.write_text(file.read_text().replace("late_after=timedelta(hours=1)", "late_after=timedelta(seconds=1)"))
-    file = folder / "sync.py"
-    file.write_text(file.read_text().replace('schedule="*/5 * * * *"', "schedule=None"))
+        soon = "**defaults(late_after=__import__('datetime').timedelta(seconds=1))"
+        text = file.read_text()
+        assert "**defaults()" in text
+        file.write_text(text.replace("**defaults()", soon))
     return folder
 
 
 @pytest.fixture(scope="module")
-def airflow(
-    home: Path, dags: Path, webhook: Any, client: Callable[..., Any], free_port: Callable[[], int]
-) -> Iterator[Any]:
-    """Start what ``make airflow`` starts, and stop it as Ctrl-C does; no process is left."""
+def environment(home: Path, dags: Path, webhook: Any, free_port: Callable[[], int]) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "COV"))}
-    environment |= {"ETL_HOME": str(home), "AIRFLOW__API__PORT": str(free_port())}
+    environment |= {"ETL_HOME": str(home), "AIRFLOW__API__PORT": str(free_port()), "ETL_SYNC_SCHEDULE": "none"}
     transport = {"type": "file", "log_file_path": str(home / "lineage.jsonl"), "append": True}
     environment |= {"AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport), "AIRFLOW__OPENLINEAGE__NAMESPACE": "etl"}
-    environment |= {"AIRFLOW__CORE__DAGS_FOLDER": str(dags), "AIRFLOW_CONN_ETL_ALERTS": webhook.url}
-    command = [sys.executable, "-m", "pipeline.airflow"]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            said = ""
-            while "Ctrl-C" not in said:
-                line = process.stdout.readline()
-                assert line, f"it ended: {said}"
-                said += line
-            url, password = re.search(r"(http://\S+)\nlogin: admin password: (\S+)\n", said).groups()  # type: ignore[union-attr]
-            with closing(client(url, password)) as airflow:
-                yield airflow
-        finally:
-            process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0
-    left = [
+    return environment | {"AIRFLOW__CORE__DAGS_FOLDER": str(dags), "AIRFLOW_CONN_ETL_ALERTS": webhook.url}
+
+
+@pytest.fixture(scope="module")
+def start(
+    home: Path, environment: dict[str, str], client: Callable[..., Any]
+) -> Callable[[], AbstractContextManager[Any]]:
+    """Return what starts what ``make airflow`` starts, and stops it as Ctrl-C does; no process is left."""
+
+    @contextmanager
+    def start() -> Iterator[Any]:
+        command = [sys.executable, "-m", "pipeline.airflow"]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:  # type: ignore[call-overload]
+            try:
+                said = ""
+                while "Ctrl-C" not in said:
+                    line = process.stdout.readline()
+                    assert line, f"it ended: {said}"
+                    said += line
+                (url,) = re.findall(r"Airflow: (http://\S+)\n", said)
+                logins = dict(re.findall(r"login: (\w+) password: (\S+)\n", said))
+                with closing(client(url, logins["admin"])) as airflow:
+                    airflow.process, airflow.url, airflow.logins = process, url, logins
+                    yield airflow
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+                    assert process.wait(60) == 0
+        assert _left(home) == []
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def airflow(start: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+    with start() as airflow:
+        yield airflow
+
+
+def _left(home: Path) -> list[dict[str, Any]]:
+    """Return the processes that have to do with a home."""
+    return [
         one.info for one in psutil.process_iter(["pid", "cmdline"]) if str(home) in " ".join(one.info["cmdline"] or ())
     ]
-    assert left == []
 
 
 @pytest.fixture
@@ -128,7 +151,10 @@ def test_everything_is_green_and_the_stores_are_exact(airflow: Any, first: dict[
         assert states == {"success"}, dag_id
     labels = {one["rendered_map_index"] for one in airflow.tasks("replicate", first["replicate"], "load")}
     assert "SupportTickets 1/1" in labels and len(labels) == 7
-    assert len(airflow.tasks("marts", first["marts"], "load")) == 4
+    marts = {one["task_id"] for one in airflow.tasks("marts", first["marts"])} - {"open_run", "publish"}
+    assert "load.ticket_resolution" in marts and len(marts) == 4
+    pools = {one["task_id"]: one["pool"] for one in airflow.tasks("replicate", first["replicate"])}
+    assert pools == dict.fromkeys(pools, "etl_mongo") | {"publish": "etl_postgres"}
     assert airflow.get(f"dags/marts/dagRuns/{first['marts']}")["run_type"] == "asset_triggered"
     assert _proven(settings)
 
@@ -192,7 +218,9 @@ def _blocked_load(airflow: Any, run_id: str, cursor: Any) -> dict[str, Any]:
     raise AssertionError("no load came to the middle")
 
 
-def test_people_are_told_of_what_fails_and_what_is_late(airflow: Any, first: dict[str, str], webhook: Any) -> None:
+def test_people_are_told_of_what_fails_and_what_is_late(
+    airflow: Any, first: dict[str, str], webhook: Any, home: Path
+) -> None:
     run_id = airflow.trigger("replicate", collections=["Nonsense"])
     assert airflow.wait("replicate", run_id) == "failed"
     assert [one["try_number"] for one in airflow.tasks("replicate", run_id, "snapshot")] == [1]
@@ -200,12 +228,22 @@ def test_people_are_told_of_what_fails_and_what_is_late(airflow: Any, first: dic
     assert (failed["task"], failed["kind"], failed["failures"]) == ("snapshot", "UsageError", 1)
     assert failed["message"].startswith("there is no contract of 'Nonsense'")
     assert failed["url"].startswith("http://localhost:")
+    (line,) = _errors(home, run_id)
+    assert line["event"].startswith("UsageError: there is no contract of 'Nonsense'")
+    assert not line.get("error_detail")
     for name in LATE:
         late = _told(webhook, "late", first[name])
         assert (late["dag_id"], late["message"]) == (name, "not over 0.0166667 minutes after it was started")
     told = [(one["event"], one["run_id"]) for one in webhook.bodies(0)]
     assert len(told) == len(set(told))
     assert not [one for one in webhook.bodies(0) if one["event"] == "late" and one["dag_id"] not in LATE]
+
+
+def _errors(home: Path, run_id: str) -> list[dict[str, Any]]:
+    """Return the errors in the logs of a run's tasks."""
+    files = (home / "airflow" / "logs").glob(f"dag_id=*/run_id={run_id}/**/*.log")
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return [line for line in lines if line["level"] in ("error", "critical")]
 
 
 def _told(webhook: Any, event: str, run_id: str) -> dict[str, Any]:
@@ -299,3 +337,43 @@ def test_the_password_is_in_no_log_and_stays_the_same(airflow: Any, home: Path) 
     for log in (home / "log").glob("airflow-*.log"):
         assert airflow.password not in log.read_text(errors="replace"), log.name
     assert (home / "airflow" / "passwords.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_viewer_may_look_and_no_more(airflow: Any, first: dict[str, str], client: Callable[..., Any]) -> None:
+    with closing(client(airflow.url, airflow.logins["viewer"], "viewer")) as viewer:
+        assert viewer.tasks("replicate", first["replicate"])
+        assert viewer.refused("dags/replicate/dagRuns") == 403
+
+
+def test_a_copy_whose_scheduler_is_killed_is_taken_up_and_given_up_with_the_true_reason(
+    airflow: Any, first: dict[str, str], start: Callable[[], AbstractContextManager[Any]], home: Path
+) -> None:
+    """The last test: it ends the Airflow of all others."""
+    with engines(Settings.load(home=home)) as settings:
+        uri = settings.postgres_uri.get_secret_value()  # type: ignore[union-attr]
+        with closing(dbapi.connect(uri, autocommit=True)) as other, other.cursor() as cursor:
+            for statement in (*WAIT_IN_THE_MIDDLE, f"SELECT pg_advisory_lock({LOCK})::text"):
+                cursor.execute(statement)
+            run_id = airflow.trigger("replicate")
+            _blocked_load(airflow, run_id, cursor)
+            with connect(settings) as connections:  # what changes later is what a new server can't tell from before
+                connections.mongo.database["SearchQueries"].delete_one({})
+            (scheduler,) = [
+                one for one in psutil.Process(airflow.process.pid).children() if "scheduler" in one.cmdline()
+            ]
+            scheduler.kill()
+    assert airflow.process.wait(60) == 2
+    said = airflow.process.stderr.read()
+    assert re.match(
+        r"error: Airflow: its scheduler was killed by SIGKILL; it said last: .*airflow-scheduler\.log\)$", said
+    )
+    with start() as again:
+        assert again.wait("replicate", run_id) == "failed"
+        load = [
+            one for one in again.tasks("replicate", run_id, "load") if one["rendered_map_index"] == "SupportTickets 1/1"
+        ]
+        assert [one["state"] for one in load] == ["failed"]
+        assert any("MongoDB was started anew at " in one["event"] for one in _errors(home, run_id))
+        with engines(Settings.load(home=home)) as settings, connect(settings) as connections:
+            assert connections.postgres.leftovers() == connections.clickhouse.leftovers() == []
+        again.run("replicate")

@@ -8,6 +8,13 @@ from pathlib import Path
 
 import pytest
 
+OWN = "2026-11-28T21:18:20.334921Z [info     ] DagRun Finished: dag_id=sync [airflow.jobs.scheduler_job_runner] loc=x"
+ERROR = "2026-11-28T21:18:20.334921Z [error    ] no database [airflow.jobs.scheduler_job_runner] loc=x"
+TASKS = """2026-11-28 21:19:24.368785+00:00 [error    ] Worker startup parse failed [task] dag_id=sync
+2026-11-28T21:21:46.603201Z [warning  ] Starting call, this is the 4th time [airflow.sdk.api.client] loc=before.py:36
+2026-11-28T21:21:46.603201Z [error    ] Task finished [supervisor] loc=supervisor.py:36
+"""
+
 
 def _run(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "pipeline.airflow"]
@@ -25,6 +32,30 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: port {port} is taken: stop what uses it, or set AIRFLOW__API__PORT\n"
     assert not (tmp_path / "home").exists()
+
+
+def test_the_size_of_a_pool_is_checked_before_anything_is_started(tmp_path: Path) -> None:
+    (tmp_path / "dags").mkdir()
+    done = _run(tmp_path, ETL_MONGO_SLOTS="many")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: ETL_MONGO_SLOTS is 'many'; it must be a whole number above zero, such as 4\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "killed", "quoted"),
+    [
+        (f"{OWN}\n{TASKS}", True, OWN),
+        (f"{OWN}\nTraceback (most recent call last):\n  File x\nOSError: taken\n{TASKS}", False, "OSError: taken"),
+        (f"{ERROR}\n{OWN}\n{TASKS}", False, ERROR),
+        (f"{ERROR}\n{OWN}\n{TASKS}", True, OWN),
+        (f"{OWN}\n\x1b[31mplain words\x1b[0m\n", True, "plain words"),
+        (TASKS, True, ""),
+    ],
+)
+def test_the_end_of_a_component_is_told_in_its_own_words(said: str, killed: bool, quoted: str) -> None:
+    from pipeline.airflow.components import last_words
+
+    assert last_words(said, killed=killed) == quoted
 
 
 def test_without_dags_there_is_nothing_to_serve(tmp_path: Path) -> None:

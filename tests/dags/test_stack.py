@@ -227,9 +227,22 @@ def test_each_user_may_do_its_work_and_no_more(done: dict[str, str], uris: dict[
             _ask(uris["analyst"], f"SET default_transaction_read_only = off; {statement}")
 
 
+def test_pools_are_made_and_used_and_the_viewer_only_looks(
+    stack: Any, done: dict[str, str], secrets: Path, client: Callable[..., Any], ports: dict[str, str]
+) -> None:
+    pools = {one["name"]: one["slots"] for one in stack.get("pools")["pools"]}
+    assert pools == {"default_pool": 128, "etl_mongo": 4, "etl_postgres": 4}
+    used = {one["task_id"]: one["pool"] for one in stack.tasks("replicate", done["replicate"])}
+    assert used == dict.fromkeys(used, "etl_mongo") | {"publish": "etl_postgres"}
+    password = (secrets / "airflow_viewer_password").read_text()
+    with closing(client(f"http://{ports['airflow-apiserver:8080']}", password, "viewer")) as viewer:
+        assert viewer.tasks("replicate", done["replicate"])
+        assert viewer.refused("dags/replicate/dagRuns") == 403
+
+
 def test_no_password_is_in_a_log(done: dict[str, str], secrets: Path, logs: Path) -> None:
     said = "".join(path.read_text(errors="replace") for path in logs.iterdir())
-    for secret in ("postgres_password", "redis_password", "airflow_admin_password", "airflow_jwt_secret"):
+    for secret in ("postgres_password", "redis_password", "airflow_admin_password", "airflow_viewer_password"):
         assert (secrets / secret).read_text() not in said, secret
 
 
@@ -291,7 +304,8 @@ def _check(
 def _command(service: str) -> list[str]:
     """Return what the image's entrypoint would run: the command, with the secrets in its environment."""
     secret = [sys.executable, str(ROOT / "docker/airflow/with_secrets.py")]
-    return [*secret, sys.executable, "-m", "airflow", *SERVICES[service]["command"]]
+    words = SERVICES[service]["command"]  # a program, or a command of Airflow's
+    return [*secret, sys.executable, *(words[1:] if words[0] == "python" else ["-m", "airflow", *words])]
 
 
 def _start(command: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":

@@ -53,7 +53,6 @@ def test_each_file_holds_one_dag_of_its_name_and_explains_it(dags: dict[str, Any
 CHAINS = {
     "generate_data": ["generate"],
     "replicate": ["snapshot", "plan", "load", "prove", "publish", "verify"],
-    "marts": ["open_run", "plan", "load", "publish"],
     "sync": ["sync"],
     "verify": ["verify"],
 }
@@ -63,6 +62,20 @@ def test_what_is_pruned_is_pruned_whatever_becomes_of_the_rest(dags: dict[str, A
     dag = dags["maintenance"]
     assert {task.task_id for task in dag.tasks} == {"prune", "prune_airflow", "prune_logs"}
     assert not any(task.downstream_task_ids for task in dag.tasks)
+
+
+def test_each_mart_is_a_task_of_its_name_after_those_that_it_reads(dags: dict[str, Any]) -> None:
+    dag = dags["marts"]
+    (group,) = [one for name, one in dag.task_group_dict.items() if name]
+    assert group.group_id == "load"
+    read = {name: {one for one in sources(name) if one in marts()} for name in marts()}
+    assert any(read.values())
+    before = {
+        name: {one.removeprefix("load.") for one in dag.get_task(f"load.{name}").upstream_task_ids} for name in read
+    }
+    assert before == {name: {"open_run", *others} for name, others in read.items()}
+    assert dag.get_task("publish").upstream_task_ids == {"open_run", *(f"load.{name}" for name in read)}
+    assert len(dag.tasks) == len(read) + 2
 
 
 @pytest.mark.parametrize("dag_id", CHAINS)
@@ -81,7 +94,7 @@ def test_what_passes_is_retried_and_failures_are_told(dags: dict[str, Any]) -> N
         for task in dag.tasks:
             options = task.partial_kwargs if task.is_mapped else vars(task)
             assert options["retries"] == 2
-            assert timedelta(hours=1) < options["execution_timeout"] <= timedelta(days=1)
+            assert timedelta(hours=1) <= options["execution_timeout"] <= timedelta(days=1)
             assert _names(options["on_failure_callback"]) == ["note_failure"]
         told = ["run_failed_anew"] if dag.dag_id == "sync" else ["run_failed"]
         assert _names(dag.on_failure_callback) == told
@@ -185,7 +198,7 @@ def test_what_a_dag_does_not_know_fails_its_first_task_at_once(
 ) -> None:
     run = load_dags()[dag_id].test(run_conf=params)
     states = {one.task_id: (one.state, one.try_number) for one in run.get_task_instances()}
-    assert states[CHAINS.get(dag_id, ["prune"])[0]] == ("failed", 1)
+    assert states[{"marts": "open_run", "maintenance": "prune"}.get(dag_id) or CHAINS[dag_id][0]] == ("failed", 1)
     assert {state for state, _ in states.values()} <= {"failed", "upstream_failed"}
     (alert,) = [said for _, _, said in caplog.record_tuples if said.startswith("[etl]")]
     assert reason in alert

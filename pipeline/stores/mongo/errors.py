@@ -1,7 +1,7 @@
 """What MongoDB and its driver say of an error, as one sentence: what it is about and what to do."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +22,7 @@ _SNAPSHOT_GONE = {NAMESPACE_NOT_FOUND, 239, 246}  # and SnapshotTooOld, Snapshot
 # Host unreachable or not found, network timeout, shutdown, primary stepped down, time limit, socket, election, and
 # cursors that went with them.
 _STEPPED_DOWN = {6, 7, 43, 89, 91, 175, 189, 237, 262, 9001, 10107, 11600, 11602, 13435, 13436}
+_MOMENT = re.compile(r"(?:Read|Snapshot) timestamp (?:is )?Timestamp\((\d+),")  # what could not be read
 _OPLOG_GONE = {286}  # ChangeStreamHistoryLost
 _SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
 _AUTHENTICATION_FAILED = 18
@@ -56,8 +57,13 @@ _NODE = re.compile(r"ServerDescription \('([^']+)', (\d+)\)")
 
 
 @contextmanager
-def translated(shown: str) -> Iterator[None]:
-    """Turn the driver's errors into one sentence each; ``shown`` is the server's URI without its password."""
+def translated(shown: str, began: Callable[[], datetime | None] = lambda: None) -> Iterator[None]:
+    """Turn the driver's errors into one sentence each.
+
+    Args:
+        shown: The server's URI without its password.
+        began: Returns since when the server runs, if that is known.
+    """
     try:
         yield
     except NetworkTimeout as error:
@@ -81,10 +87,7 @@ def translated(shown: str) -> Iterator[None]:
                 f"MongoDB at {shown} can't read a capped collection at one moment in time; name the collections to copy"
             ) from error
         if error.code in _SNAPSHOT_GONE:
-            raise SnapshotError(
-                "the run's cluster time has left MongoDB's history window, or a collection was dropped meanwhile; "
-                "start again, or raise minSnapshotHistoryWindowInSeconds"
-            ) from error
+            raise SnapshotError(_why_gone(error, began())) from error
         if error.code in _STEPPED_DOWN:
             raise LostError(f"MongoDB at {shown} gave up, as in an election: {first_line(error)}") from error
         if error.code in _OPLOG_GONE:
@@ -103,6 +106,20 @@ def translated(shown: str) -> Iterator[None]:
 def first_line(error: Exception) -> str:
     """Return what an error says, without what the driver adds to it."""
     return shortened(str(error).partition(", Timeout:")[0].partition(", full error:")[0])
+
+
+def _why_gone(error: OperationFailure, began: datetime | None) -> str:
+    """Return why a cluster time can't be read: one that was started since has lost its history."""
+    moment = _MOMENT.search(str(error))
+    if began and moment and began.timestamp() >= int(moment[1]):
+        return (
+            f"MongoDB was started anew at {began:%Y-%m-%d %H:%M:%S} UTC, after the run's cluster time, and can't read "
+            "that moment any more; start again"
+        )
+    return (
+        "the run's cluster time has left MongoDB's history window, or a collection was dropped meanwhile; "
+        "start again, or raise minSnapshotHistoryWindowInSeconds"
+    )
 
 
 def _why_unreachable(error: Exception) -> str:

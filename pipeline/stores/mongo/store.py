@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -135,7 +137,7 @@ class Mongo:
         Raises:
             ServerError: The server can't be reached, refuses, or is no member of a replica set.
         """
-        with translated(self._shown):
+        with self._translated():
             answer = self.client.admin.command("hello")
             self.client.admin.command("listDatabases", nameOnly=True)  # refused credentials show here, not later
             if "setName" not in answer and answer.get("msg") != "isdbgrid":
@@ -153,12 +155,12 @@ class Mongo:
 
     def listed(self) -> dict[str, Listed]:
         """Return everything that the database has by a name, views and special collections as well."""
-        with translated(self._shown):
+        with self._translated():
             return {one["name"]: _listed(one) for one in self.database.list_collections()}
 
     def source(self) -> Source:
         """Return where this database is, as far as whoever may read it is told; of no collection yet."""
-        with translated(self._shown):
+        with self._translated():
             # The replica set's id takes a right that people who only read lack, but it comes along with any answer
             # that is asked for what the members of a set tell each other.
             answer = self.client.admin.command({"hello": 1, "$replData": 1})
@@ -171,14 +173,14 @@ class Mongo:
     def count(self, collection: str, cluster_time: Timestamp, within: Range | Ids) -> int:
         """Count documents, by the server, at a cluster time."""
         stages: list[Document] = [{"$match": within.match}, {"$count": "documents"}]
-        with translated(self._shown):
+        with self._translated():
             found = list(self._at(collection, cluster_time).aggregate(stages, hint={ID: 1}))
         return int(found[0]["documents"]) if found else 0
 
     def ids(self, collection: str, cluster_time: Timestamp, within: Range | Ids) -> Iterator[bytes]:
         """Yield the BSON of ``{"_id": ...}`` of each of some documents."""
         source = self._at(collection, cluster_time).with_options(codec_options=RAW)
-        with translated(self._shown):
+        with self._translated():
             for document in source.find(**within.find({}), projection={ID: 1}):
                 yield bytes(document.raw)
 
@@ -197,7 +199,7 @@ class Mongo:
     def documents(self, collection: str, ids: Sequence[Any], cluster_time: Timestamp | None = None) -> Iterator[bytes]:
         """Yield the BSON of the documents that have these ``_id``s, at a cluster time or as they are now."""
         source = self.database[collection] if cluster_time is None else self._at(collection, cluster_time)
-        with translated(self._shown):
+        with self._translated():
             for start in range(0, len(ids), _IDS_PER_QUERY):
                 some = {ID: {"$in": list(ids[start : start + _IDS_PER_QUERY])}}
                 for document in source.with_options(codec_options=RAW).find(some):
@@ -205,7 +207,7 @@ class Mongo:
 
     def extent(self, collection: str) -> Extent:
         """Return how much a collection holds now; nothing if there is none."""
-        with translated(self._shown):
+        with self._translated():
             try:
                 found = list(self.database[collection].aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]))
             except OperationFailure as error:
@@ -217,7 +219,7 @@ class Mongo:
 
     def history(self) -> History:
         """Return for how long MongoDB remembers its past; its default is assumed if it does not tell this user."""
-        with translated(self._shown):
+        with self._translated():
             try:
                 answer = self.client.admin.command("getParameter", 1, minSnapshotHistoryWindowInSeconds=1)
             except OperationFailure as error:
@@ -244,7 +246,7 @@ class Mongo:
             {"$project": {ID: 1}},
             {"$sort": {ID: 1}},
         ]
-        with translated(self._shown):
+        with self._translated():
             raw = source.with_options(codec_options=RAW)
             if wanted * _SAMPLES_PER_PARTITION < extent.documents * _SAMPLED_AT_RANDOM:
                 step, sample = _SAMPLES_PER_PARTITION, list(raw.aggregate(sampling, allowDiskUse=True))
@@ -259,7 +261,7 @@ class Mongo:
         """Yield the BSON of each of some documents that the contract's gate refuses."""
         condition = {"$nor": [{"$jsonSchema": gate(entity)}]}
         source = self._at(entity.collection, cluster_time).with_options(codec_options=RAW)
-        with translated(self._shown):
+        with self._translated():
             for document in source.find(**within.find(condition)):
                 yield bytes(document.raw)
 
@@ -269,7 +271,7 @@ class Mongo:
         Each item is the BSON of some documents, one after the other; a megabyte where they are about equally large.
         """
         source, rows = self._at(entity.collection, cluster_time), self._batch_rows(entity.collection)
-        with translated(self._shown):
+        with self._translated():
             # The server goes on to the next batch while we are at this one; older mongos can't.
             kind = CursorType.NON_TAILABLE if self.client.is_mongos else CursorType.EXHAUST
             query = within.find({"$jsonSchema": gate(entity)})
@@ -278,7 +280,7 @@ class Mongo:
     def in_order(self, collection: str, cluster_time: Timestamp, within: Range = _ALL) -> Iterator[bytes]:
         """Yield documents as the server sends them, in the order of ``_id``: many documents' BSON at a time."""
         rows = self._batch_rows(collection)
-        with translated(self._shown):
+        with self._translated():
             yield from self._at(collection, cluster_time).find_raw_batches(
                 within.match, sort=[(ID, 1)], hint=[(ID, 1)], batch_size=rows, **_BYTEWISE
             )
@@ -300,7 +302,7 @@ class Mongo:
             start: dict[str, Any] = {"min": before, **_BYTEWISE} if before and not is_collated else _BYTEWISE
             skip = place - passed if "min" in start else place
             query = {"sort": [(ID, 1)], "hint": [(ID, 1)], "skip": skip, "batch_size": 2, **start}
-            with translated(self._shown), source.with_options(codec_options=RAW).find({}, {ID: 1}, **query) as found:
+            with self._translated(), source.with_options(codec_options=RAW).find({}, {ID: 1}, **query) as found:
                 # One that can't be decoded is no bound; the next one is as good.
                 bound = next((cut for one in found if (cut := _bound(one))), None)
             yield bound
@@ -324,7 +326,7 @@ class Mongo:
         kept = {f"documentKey.{ID}": 1, "ns.coll": 1, "to.coll": 1, "clusterTime": 1}
         source = self.database.with_options(codec_options=RAW)
         with (
-            translated(self._shown),
+            self._translated(),
             source.watch(
                 [{"$match": {"$or": theirs}}, {"$project": kept}],
                 start_at_operation_time=Timestamp(first.time, first.inc + 1),
@@ -359,7 +361,7 @@ class Mongo:
 
     def _is_collated(self, collection: str) -> bool:
         """Tell whether a collection orders texts in another way than by their bytes."""
-        with translated(self._shown):
+        with self._translated():
             named = self.database.list_collections(filter={"name": collection})
             return any("collation" in one["options"] for one in named)
 
@@ -374,6 +376,16 @@ class Mongo:
         """Return how many documents make up a batch."""
         extent = self.extent(collection)
         return max(1, _BATCH_BYTES * extent.documents // max(1, extent.size))
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self._shown, self._began)
+
+    def _began(self) -> datetime | None:
+        """Return since when the server runs, as far as it tells: its process has an id that begins with the time."""
+        with suppress(PyMongoError, KeyError):
+            began: datetime = self.client.admin.command("hello")["topologyVersion"]["processId"].generation_time
+            return began
+        return None
 
     def _at(self, collection: str, cluster_time: Timestamp) -> Collection[Document]:
         return self.database[collection].with_options(read_concern=SnapshotReadConcern(cluster_time))

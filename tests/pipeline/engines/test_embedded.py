@@ -24,8 +24,10 @@ from pymongo.errors import OperationFailure
 
 from pipeline.engines import embedded, engine, postgres
 from pipeline.engines.embedded import ClickHouse, Mongo, Postgres, Uris
-from pipeline.errors import EngineError
+from pipeline.errors import EngineError, SnapshotError
 from pipeline.settings import Settings
+from pipeline.stores.mongo import Mongo as Source
+from pipeline.stores.selection import Range
 
 pytestmark = pytest.mark.usefixtures("starts_engines")
 ALL = ("mongo", "postgres", "clickhouse")
@@ -156,6 +158,22 @@ def test_engines_are_durable_and_listen_on_the_loopback_only(home: Path) -> None
         dbapi.connect(uris.postgres.replace("etl:", "etl:wrong")).close()
     assert (home / "postgres" / "password").stat().st_mode & 0o077 == 0
     assert home.stat().st_mode & 0o077 == 0
+
+
+def test_a_moment_from_before_a_restart_is_told_as_that_if_it_is_lost(home: Path) -> None:
+    mongo = Source(embedded.up(home, ["mongo"]).mongo, "etl")
+    mongo.database.C.insert_many([{"_id": number} for number in range(9)])
+    moment = mongo.cluster_time()
+    assert mongo.count("C", moment, Range()) == 9
+    mongo.database.C.delete_one({"_id": 1})
+    mongo.close()
+    embedded.down(home)
+    mongo = Source(embedded.up(home, ["mongo"]).mongo, "etl")
+    with pytest.raises(
+        SnapshotError, match=r"^MongoDB was started anew at \d{4}-.* UTC, after the run's cluster time, and"
+    ):
+        mongo.count("C", moment, Range())
+    mongo.close()
 
 
 def test_mongodb_wants_its_password(home: Path) -> None:
