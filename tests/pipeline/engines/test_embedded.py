@@ -26,7 +26,7 @@ from pipeline.engines import embedded, engine, postgres
 from pipeline.engines.embedded import ClickHouse, Mongo, Postgres, Uris
 from pipeline.errors import EngineError, SnapshotError
 from pipeline.settings import Settings
-from pipeline.stores.mongo import Mongo as Source
+from pipeline.stores.mongo.store import Mongo as Source
 from pipeline.stores.selection import Range
 
 pytestmark = pytest.mark.usefixtures("starts_engines")
