@@ -18,26 +18,24 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `python -m benchmarks.report` from `benchmarks/results/`; `make bench` measures anew (`make bench
-ROWS=10000 RUNS=1` for a quick look). Everything runs on this project's embedded engines in a temporary folder, with
-durable settings (`fsync` on, no unlogged tables); other tools are installed from the package index, each into an
-environment of its own.
+One measurement: the largest that there is. Its figures come first, then what they can't tell and how they were taken.
+"""
+METHOD = """\
+## How it is measured
 
-How it is measured:
+`make bench` measures anew (`make bench ROWS=10000 RUNS=1` for a quick look, in the terminal), and
+`python -m benchmarks.report` writes this page from `benchmarks/results/`. Everything runs on the embedded engines in a
+temporary folder, with durable settings (`fsync` on, no unlogged tables). Other tools are installed into an environment
+of their own.
 
-* Each contender runs as a whole process, from start to exit, imports included. They take turns, round by round, so
-  that a slow minute hits all alike; ratios are taken within a round, and the median is given with the smallest and
-  the largest.
-* Time by the clock; CPU and peak memory by `wait4`: CPU is that of the whole tree of processes, memory that of its
-  largest process. The servers' CPU is counted apart; their memory is not counted.
+* Each contender runs as a whole process, from start to exit, imports included. They take turns, round by round;
+  ratios are taken within a round, and the median is given with the smallest and the largest.
+* Time is by the clock. CPU is that of the whole tree of processes, memory that of its largest process. The servers'
+  CPU is counted apart, their memory not at all.
 * Before each run PostgreSQL makes a checkpoint, and what the contender leaves is dropped afterwards. The collection
   is read once before the first round.
 * MB/s are of BSON. `k` is a thousand.
-* Each section names its commit. When only some of the contenders are measured anew, that is a section beside the
-  earlier one, as no ratio holds between figures of different times; for a target the last that has both counts.
-
-The machine is small (2 cores for the client and all three servers) and was shared with other work meanwhile: absolute
-times are noisy, ratios less so. On a machine with more cores, what works in parallel gains more.
+* The machine has 2 cores for the client and all three servers. With more, what works in parallel gains more.
 
 The work is not the same for all: see the settings. Ours counts at the source and in the stores, tests every document
 against its contract, loads arrays of documents as tables of their own, builds primary keys and indexes, and publishes
@@ -46,16 +44,17 @@ atomically. Nobody else does; those that build no key at all save an index.
 
 
 def write() -> None:
-    """Write the page and the plots from whatever results there are; the largest measurement comes first."""
-    speeds = record.speeds()
+    """Write the page and the plots from whatever results there are; of speed only the largest measurement counts."""
+    speeds = record.speeds()[:1]
     memory, scale, fidelity = (record.read(name) for name in ("memory", "scale-out", "fidelity"))
     plotted = plots.chosen(speeds)
-    parts = [INTRODUCTION, *([NOTES.read_text()] if NOTES.exists() else [])]
+    parts = [INTRODUCTION]
     if speeds:
         parts += [_targets(speeds), *(_speed(one, plotted) for one in speeds)]
     parts += [_memory(memory)] if memory else []
     parts += [_scale_out(scale)] if scale else []
     parts += [_fidelity(fidelity)] if fidelity else []
+    parts += [*([NOTES.read_text()] if NOTES.exists() else []), METHOD]
     PAGE.write_text("\n".join(parts))
     plots.draw(plotted, memory or None)
 

@@ -23,7 +23,8 @@ _WRITTEN = "This page is written from the code (`make reference`; a test fails i
 _ENVIRONMENT = """\
 All settings are read from the environment, in one place. Times are written as `90s`, `10min` or `1h`, sizes as
 `512MiB`; folders are joined by `:`. A value that can't be read ends the command with exit code 2 and a sentence that
-names the variable. In Airflow the URIs may also come from [Connections](airflow.md)."""
+names the variable. In Airflow the URIs may also come from [Connections](airflow.md#connections), and a few more
+variables set [pools, timeouts and schedules](airflow.md#limits-that-you-set)."""
 _REMARK = re.compile(" {3,}")
 _ATTRIBUTE = re.compile(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", re.MULTILINE)
 
