@@ -48,3 +48,10 @@ def test_links_from_the_readmes_lead_somewhere() -> None:
     for readme in ROOT.glob("README*.md"):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", readme.read_text()):
             assert (ROOT / target).exists(), f"{readme.name} links {target}"
+
+
+def test_the_russian_readme_shows_the_same_as_the_english_one() -> None:
+    english, russian = ((ROOT / name).read_text() for name in ("README.md", "README.ru.md"))
+    for part in (r"^```.*?^```$", r"^#+ ", r"^\| (?:`[^|]+`) \|", r"\]\(docs/[^)]+\)"):
+        shown = [re.findall(part, text, re.DOTALL | re.MULTILINE) for text in (english, russian)]
+        assert shown[0] == shown[1]
