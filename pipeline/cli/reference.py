@@ -92,7 +92,7 @@ def _text(text: str) -> Iterator[str]:
 def _parameter(one: Any) -> tuple[str, str, str]:
     name = ", ".join(one.opts) if one.opts[0].startswith("-") else one.metavar or one.name.upper()
     flag = getattr(one, "is_flag", False)
-    value = f" {one.metavar}" if one.metavar and name != one.metavar and not flag else ""
+    value = f" {one.metavar.replace('|', ' or ')}" if one.metavar and name != one.metavar and not flag else ""
     told = isinstance(one.show_default, str)
     default = one.show_default if told else "" if flag or one.default in (None, ()) else str(one.default)
     return f"`{name}{value}`", one.help or "", default

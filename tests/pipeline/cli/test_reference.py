@@ -29,7 +29,7 @@ def test_each_command_is_there_with_its_options() -> None:
     assert sections.keys() >= COMMANDS | {"quarantine", "quarantine replay"}
     assert all("`--json`" in text for name, text in sections.items() if name != "psql")
     assert (
-        "| `--max-quarantined N\\|P%` | Publish nothing if more documents are refused. | no limit |"
+        "| `--max-quarantined N or P%` | Publish nothing if more documents are refused. | no limit |"
         in (sections["replicate"])
     )
     assert "$ etl verify --repair\n" in sections["verify"]
