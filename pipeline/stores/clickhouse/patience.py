@@ -79,7 +79,8 @@ class Patience:
         return answer.status != 200 or int(answer.data) > 0  # a server that refuses to tell does answer
 
     def _class(self, kind: Any) -> Any:
-        return type(kind.__name__, (kind,), {"ConnectionCls": partial(kind.ConnectionCls, patience=self)})
+        connection = staticmethod(partial(kind.ConnectionCls, patience=self))  # since Python 3.14 it would be a method
+        return type(kind.__name__, (kind,), {"ConnectionCls": connection})
 
 
 class _Patient(HTTPConnection):
