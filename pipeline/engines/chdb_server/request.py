@@ -1,6 +1,7 @@
 """Read an HTTP request as ClickHouse does: the statement, its settings and parameters, and the data that follow."""
 
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -180,7 +181,10 @@ def _check_echoed(parameters: Mapping[str, str], headers: Message) -> None:
 
 
 def _zstd() -> Any:
-    from backports import zstd
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
 
     return zstd.ZstdDecompressor()
 

@@ -3,6 +3,7 @@
 import gzip
 import http.client
 import os
+import sys
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -14,7 +15,6 @@ from urllib.parse import quote, urlsplit
 import clickhouse_connect
 import lz4.frame
 import pytest
-from backports import zstd
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
@@ -22,6 +22,11 @@ from pipeline.engines.chdb_server.access import forbidden, keep_default_database
 from pipeline.engines.chdb_server.request import _DECODERS, _PIECE, RequestError, _bounded, _inflate
 from pipeline.engines.chdb_server.statements import read_from
 from pipeline.engines.embedded import Uris
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 SECRET = "what nobody may read"
 

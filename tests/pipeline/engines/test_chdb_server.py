@@ -22,12 +22,16 @@ import lz4.frame
 import polars as pl
 import pyarrow as pa
 import pytest
-from backports import zstd
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 
 from pipeline.engines.chdb_server.statements import find_insert, output_format
 from pipeline.engines.embedded import ClickHouse
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 PASSWORD = "known"
 BASIC = "Basic " + base64.b64encode(f"default:{PASSWORD}".encode()).decode()
