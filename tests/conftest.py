@@ -28,9 +28,9 @@ ENGINE_FIXTURES = {"engine_uris", "starts_engines"}  # whatever uses one of them
 CONTRACTS = os.environ.get("ETL_CONTRACTS", "")
 # A change is judged by the same examples each time; `make test-random` looks for new ones, and tells how to repeat one.
 hypothesis.settings.register_profile("ci", derandomize=True, database=None, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("local", deadline=None)  # a machine at work may take its time
 hypothesis.settings.register_profile("random", max_examples=1_000, deadline=None, print_blob=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 for _name in [name for name in os.environ if name.startswith("ETL_")]:
     del os.environ[_name]
 
