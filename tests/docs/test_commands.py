@@ -1,0 +1,44 @@
+"""What the docs tell people to type is there: commands of ``etl`` with their options, targets of make, a contract."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from contracts.schema.entity import Entity
+from pipeline.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
+COMMAND = re.compile(r"\betl ([a-z]+(?: (?:list|show|export|replay)\b)?)((?: [A-Z]\w*| [\d.]+%?| --[\w-]+)*)")
+
+
+def _commands(command: Any, name: str = "") -> Iterator[tuple[str, set[str]]]:
+    yield name, {option for one in command.params for option in one.opts}
+    for word, further in getattr(command, "commands", {}).items():
+        yield from _commands(further, f"{name} {word}".strip())
+
+
+OPTIONS = dict(_commands(get_command(app)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_commands_options_and_targets_are_there(page: Path) -> None:
+    text = page.read_text()
+    for name, rest in COMMAND.findall(text):
+        assert name in OPTIONS, f"there is no etl {name}"
+        assert set(re.findall(r"--[\w-]+", rest)) <= OPTIONS[name], f"etl {name}{rest}"
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^\$ )make ([a-z-]+)", text, re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/own-collections.md"])
+def test_the_example_of_a_contract_is_one(page: str) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    assert isinstance(found["ENTITY"], Entity)
+    assert [table.name for table in found["ENTITY"].tables] == ["orders", "orders_lines"]
