@@ -86,15 +86,15 @@ def schedule(dag_id: str, default: str | None) -> str | None:
         UsageError: It is neither a cron expression, nor a preset such as ``@hourly``, nor ``none``.
     """
     name = f"etl_{dag_id}_schedule"
-    given = (os.environ.get(name.upper()) or _variable(name)).strip()
+    where, given = name.upper(), os.environ.get(name.upper(), "").strip()
+    if not given:
+        where, given = f"the Variable {name}", _variable(name).strip()
     if not given:
         return default
     if given.lower() == BY_HAND:
         return None
     if not _is_schedule(given):
-        raise UsageError(
-            f"{name.upper()} is {given!r}; it must be a cron expression, a preset such as @hourly, or {BY_HAND}"
-        )
+        raise UsageError(f"{where} is {given!r}; it must be a cron expression, a preset such as @hourly, or {BY_HAND}")
     return given
 
 

@@ -73,9 +73,15 @@ def test_schedules_are_set_by_the_environment_or_a_variable(
 
 
 @pytest.mark.parametrize("given", ["often", "* * *", "@once in a while", "61 * * * *"])
-def test_a_schedule_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
-    monkeypatch.setenv("ETL_SYNC_SCHEDULE", given)
+@pytest.mark.parametrize(
+    ("variable", "named"),
+    [("ETL_SYNC_SCHEDULE", "ETL_SYNC_SCHEDULE"), ("AIRFLOW_VAR_ETL_SYNC_SCHEDULE", "the Variable etl_sync_schedule")],
+)
+def test_a_schedule_that_is_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, given: str, variable: str, named: str
+) -> None:
+    monkeypatch.setenv(variable, given)
     with pytest.raises(
-        UsageError, match=r"ETL_SYNC_SCHEDULE is .*; it must be a cron expression, a preset such as @hourly"
+        UsageError, match=rf"^{named} is .*; it must be a cron expression, a preset such as @hourly, or"
     ):
         limits.schedule("sync", None)
