@@ -1,10 +1,160 @@
-"""The edges (MongoDB, PostgreSQL, ClickHouse, embedded engines, settings) and the use cases built on them."""
+"""The edges (MongoDB, PostgreSQL, ClickHouse, embedded engines, settings) and the use cases built on them.
 
-import os
+What is exported here is the public API, explained in ``docs/api.md``; whatever else the rooms hold may change.
+Each name is imported when it is first used, so that to import this package costs nothing and changes nothing.
+"""
 
-# Polars' allocator (jemalloc) keeps what was freed for ten seconds, in which much goes through: up to a fifth of the
-# memory of a copy, and even ten milliseconds of it are a tenth where documents of megabytes come. It reads this when
-# Polars is loaded, so it stands before every import.
-os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
-# NumPy's linear algebra is not used; its threads would spin for a while when they are started, and keep memory.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.connections import TARGETS, Connections, connect
+    from pipeline.control.ledger import Account
+    from pipeline.control.status import Status, status
+    from pipeline.engines.embedded import Uris
+    from pipeline.engines.embedded import down as stop_engines
+    from pipeline.engines.embedded import engines as embedded_engines
+    from pipeline.engines.embedded import running as running_engines
+    from pipeline.engines.embedded import up as start_engines
+    from pipeline.errors import (
+        BooksOpenError,
+        BusyError,
+        DataError,
+        EngineError,
+        EtlError,
+        LostError,
+        QuarantineLimitError,
+        ServerError,
+        ShrinkError,
+        SnapshotError,
+        UsageError,
+        VerificationError,
+    )
+    from pipeline.generate import Generated
+    from pipeline.generate import generate as generate_documents
+    from pipeline.marts.build import BuiltMart
+    from pipeline.marts.build import build as build_marts
+    from pipeline.replication.repair import Replayed, repair, replay
+    from pipeline.replication.replicate import load as load_partition
+    from pipeline.replication.replicate import open_run, replicate
+    from pipeline.replication.replicate import plan as plan_run
+    from pipeline.replication.replicate import publish as publish_run
+    from pipeline.replication.sample import Sample
+    from pipeline.replication.sync import Synced, follow, sync
+    from pipeline.replication.verify import Comparison, verify
+    from pipeline.runs.run import Partition, Run
+    from pipeline.runtime.environment import tune_environment
+    from pipeline.settings import Settings
+    from pipeline.stores.clickhouse.client import client as clickhouse_client
+
+__all__ = [
+    "TARGETS",
+    "Account",
+    "BooksOpenError",
+    "BuiltMart",
+    "BusyError",
+    "Comparison",
+    "Connections",
+    "DataError",
+    "EngineError",
+    "EtlError",
+    "Generated",
+    "LostError",
+    "Partition",
+    "QuarantineLimitError",
+    "Replayed",
+    "Run",
+    "Sample",
+    "ServerError",
+    "Settings",
+    "ShrinkError",
+    "SnapshotError",
+    "Status",
+    "Synced",
+    "Uris",
+    "UsageError",
+    "VerificationError",
+    "build_marts",
+    "clickhouse_client",
+    "connect",
+    "embedded_engines",
+    "follow",
+    "generate_documents",
+    "load_partition",
+    "open_run",
+    "plan_run",
+    "publish_run",
+    "repair",
+    "replay",
+    "replicate",
+    "running_engines",
+    "start_engines",
+    "status",
+    "stop_engines",
+    "sync",
+    "tune_environment",
+    "verify",
+]
+
+# Where each name is defined. The imports above are for type checkers and editors; a test compares the two.
+_DEFINED = {
+    "TARGETS": "pipeline.connections:TARGETS",
+    "Connections": "pipeline.connections:Connections",
+    "connect": "pipeline.connections:connect",
+    "Account": "pipeline.control.ledger:Account",
+    "Status": "pipeline.control.status:Status",
+    "status": "pipeline.control.status:status",
+    "Uris": "pipeline.engines.embedded:Uris",
+    "stop_engines": "pipeline.engines.embedded:down",
+    "embedded_engines": "pipeline.engines.embedded:engines",
+    "running_engines": "pipeline.engines.embedded:running",
+    "start_engines": "pipeline.engines.embedded:up",
+    "BooksOpenError": "pipeline.errors:BooksOpenError",
+    "BusyError": "pipeline.errors:BusyError",
+    "DataError": "pipeline.errors:DataError",
+    "EngineError": "pipeline.errors:EngineError",
+    "EtlError": "pipeline.errors:EtlError",
+    "LostError": "pipeline.errors:LostError",
+    "QuarantineLimitError": "pipeline.errors:QuarantineLimitError",
+    "ServerError": "pipeline.errors:ServerError",
+    "ShrinkError": "pipeline.errors:ShrinkError",
+    "SnapshotError": "pipeline.errors:SnapshotError",
+    "UsageError": "pipeline.errors:UsageError",
+    "VerificationError": "pipeline.errors:VerificationError",
+    "Generated": "pipeline.generate:Generated",
+    "generate_documents": "pipeline.generate:generate",
+    "BuiltMart": "pipeline.marts.build:BuiltMart",
+    "build_marts": "pipeline.marts.build:build",
+    "Replayed": "pipeline.replication.repair:Replayed",
+    "repair": "pipeline.replication.repair:repair",
+    "replay": "pipeline.replication.repair:replay",
+    "load_partition": "pipeline.replication.replicate:load",
+    "open_run": "pipeline.replication.replicate:open_run",
+    "replicate": "pipeline.replication.replicate:replicate",
+    "plan_run": "pipeline.replication.replicate:plan",
+    "publish_run": "pipeline.replication.replicate:publish",
+    "Sample": "pipeline.replication.sample:Sample",
+    "Synced": "pipeline.replication.sync:Synced",
+    "follow": "pipeline.replication.sync:follow",
+    "sync": "pipeline.replication.sync:sync",
+    "Comparison": "pipeline.replication.verify:Comparison",
+    "verify": "pipeline.replication.verify:verify",
+    "Partition": "pipeline.runs.run:Partition",
+    "Run": "pipeline.runs.run:Run",
+    "tune_environment": "pipeline.runtime.environment:tune_environment",
+    "Settings": "pipeline.settings:Settings",
+    "clickhouse_client": "pipeline.stores.clickhouse.client:client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of the public API when it is first used (PEP 562)."""
+    if name not in _DEFINED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _DEFINED[name].partition(":")
+    value = globals()[name] = getattr(import_module(module), attribute)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

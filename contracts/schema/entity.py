@@ -9,6 +9,7 @@ import polars as pl
 
 from contracts.schema.field import ContractError, Field, Rule
 from contracts.schema.kinds import INTEGER, JSON, KEY_TEXT, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.mistakes import check_tuples
 from contracts.schema.names import DELETED, VERSION, check_column, check_table
 
 __all__ = [
@@ -149,6 +150,9 @@ class Entity:
 
     def __post_init__(self) -> None:
         """Derive the tables at once, so that a contract that can't be derived fails at import."""
+        check_tuples(
+            self.collection, fields=(self.fields, Field), rules=(self.rules, Rule), indexes=(self.indexes, str)
+        )
         is_text = self.id_kind.gate.get("bsonType") == "string"
         if is_text:  # whatever kind of text: as a key it is ordered by its bytes in both stores, as in MongoDB
             object.__setattr__(self, "id_kind", KEY_TEXT)

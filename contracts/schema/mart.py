@@ -7,6 +7,7 @@ import polars as pl
 
 from contracts.schema.entity import Column, ContractError, Field, Rule, Table
 from contracts.schema.kinds import JSON
+from contracts.schema.mistakes import check_tuples
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,8 @@ class Mart:
 
     def __post_init__(self) -> None:
         """Derive the table at once, so that a contract that can't be derived fails at import."""
+        check_tuples(self.name, key=(self.key, str), fields=(self.fields, Field), rules=(self.rules, Rule))
+        check_tuples(self.name, indexes=(self.indexes, str))
         _ = self.table
         if self.by is not None and self.by.meta.output_name() not in self.key:
             raise ContractError(f"{self.name}: it is computed apart by {self.by}, which is no column of its key")

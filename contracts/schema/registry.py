@@ -3,7 +3,6 @@
 import importlib.util
 import re
 import sys
-import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -12,8 +11,10 @@ from types import ModuleType
 
 import contracts
 import contracts.marts
+from contracts.schema import fields, kinds
 from contracts.schema.entity import ContractError, Entity
 from contracts.schema.mart import Mart
+from contracts.schema.mistakes import sentence
 from contracts.schema.names import check_apart
 
 _DEFINES = re.compile(rb"^(ENTITY|MART)\b", re.MULTILINE)
@@ -131,15 +132,5 @@ def _telling(path: Path) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        says = str(error) if isinstance(error, ContractError) else f"{type(error).__name__}: {error}"
-        if isinstance(error, SyntaxError):
-            says = f"{type(error).__name__}: {error.msg}"
-        raise ContractError(f"{path}{_line(error, path)}: {says}") from error
-
-
-def _line(error: BaseException, path: Path) -> str:
-    """Return in which line of a file an error came up, if in any of it."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        lines.append(error.lineno)
-    return f", line {lines[-1]}" if lines else ""
+        words = {**vars(fields), **vars(kinds), "Entity": Entity, "Mart": Mart}
+        raise ContractError(sentence(error, path, words)) from error

@@ -3,6 +3,7 @@
 import signal
 import sys
 
+from pipeline.runtime.environment import tune_environment
 from pipeline.runtime.signals import end, heed_signals
 
 
@@ -10,6 +11,7 @@ def main() -> None:
     """Run ``etl`` with the arguments of this process."""
     as_json = "--json" in sys.argv
     heed_signals(as_json=as_json)
+    tune_environment()
     try:
         from pipeline.cli.app import main as run
     except KeyboardInterrupt:

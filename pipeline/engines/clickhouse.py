@@ -10,6 +10,7 @@ from pipeline.engines.engine import Engine
 from pipeline.engines.private import make_private
 
 _MOST_MEMORY = 4 << 30
+_ENVIRONMENT = ("OPENBLAS_NUM_THREADS=1",)  # chDB loads NumPy, and uses none of its linear algebra
 
 
 class ClickHouse(Engine):
@@ -35,7 +36,8 @@ class ClickHouse(Engine):
         memory = min(psutil.virtual_memory().total // 2, _MOST_MEMORY)
         place = [self.folder_flag, str(self.data), self.port_flag, str(port), "--memory", str(memory)]
         place += ["--password-file", str(self.password_file)]
-        return [f"PYTHONPATH={imports}", sys.executable, "-P", "-m", "pipeline.engines.chdb_server", *place]
+        python = [sys.executable, "-P", "-m", "pipeline.engines.chdb_server"]
+        return [f"PYTHONPATH={imports}", *_ENVIRONMENT, *python, *place]
 
     def ready(self, port: int) -> bool:
         """Say whether it answers."""

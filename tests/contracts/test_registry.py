@@ -71,26 +71,77 @@ def test_private_modules_and_modules_without_a_contract_are_no_contracts(folder:
     assert set(entities([folder])) == SEVEN
 
 
-@pytest.mark.parametrize(
-    ("source", "told"),
-    [
-        ("x = 1\n\n1 / 0", "line 3: ZeroDivisionError"),
-        ("x = 1\ndef", "line 2: SyntaxError: invalid syntax$"),
-        ("import nowhere_to_be_found", "line 1: ModuleNotFoundError.*nowhere_to_be_found"),
-        ("import sys\nsys.exit(0)", "line 2: SystemExit"),
-        ("from contracts.schema.fields import text\ntext('x', 'X.', lenght=1)", "line 2: TypeError.*lenght"),
-        ("ENTITY = 5", "ENTITY is no Entity"),
-    ],
-)
-def test_a_broken_module_is_named(folder: Path, source: str, told: str) -> None:
-    (folder / "broken_things.py").write_text(source)
-    with pytest.raises(ContractError, match="broken_things.*" + told):
+# What authors do wrong, in which line, and how it is told. {} stands for a line that imports the words.
+MISTAKES = [
+    ("x = 1\n\n1 / 0", 3, "ZeroDivisionError: division by zero"),
+    ("x = 1\ndef", 2, "this is no Python: invalid syntax"),
+    ("ENTITY = [1\n2]", 1, "this is no Python: invalid syntax. Perhaps you forgot a comma?"),
+    ("import nowhere_to_be_found", 1, "there is no module 'nowhere_to_be_found'"),
+    ("import sys\nsys.exit(0)", 2, "SystemExit: 0"),
+    ("from contracts.schema.fields import txt", 1, "contracts.schema.fields has no 'txt'; did you mean 'text'?"),
+    ("from contracts.schema.entity import Entty", 1, "contracts.schema.entity has no 'Entty'; did you mean 'Entity'?"),
+    ("x = txt('x', 'X.')", 1, "the word 'txt' is not known here; did you mean 'text'?"),
+    ("{}text('x', 'X.', lenght=1)", 2, "the field 'x': text() has no option 'lenght'; did you mean 'min_length'?"),
+    (
+        "{}text('x', 'X.', minimum=1)",
+        2,
+        "the field 'x': text() has no option 'minimum'; known: nullable, min_length, max_length",
+    ),
+    ("{}boolean('x', 'X.', q=1)", 2, "the field 'x': boolean() has no option 'q'; known: nullable"),
+    (
+        "{}identifier('x', 'X.', min_length=1)",
+        2,
+        "the field 'x': identifier() has no option 'min_length'; known: nullable",
+    ),
+    ("{}text('x' 'X.')", 2, "the field 'xX.': text(): missing a required argument: 'description'; is a comma missing?"),
+    ("{}text('x', 'X.', True)", 2, "the field 'x': text(): too many positional arguments; is a comma missing?"),
+    ("{}text('x', None)", 2, "the field 'x': text() takes str as description, but was given None"),
+    ("{}text('x', 'X.', nullable='no')", 2, "the field 'x': text() takes bool as nullable, but was given 'no'"),
+    ("{}integer('x', 'X.', minimum=0.5)", 2, "the field 'x': integer() takes int as minimum, but was given 0.5"),
+    ("{}category('x', 'X.', 1)", 2, "the field 'x': category() takes str as vocabulary, but was given 1"),
+    ("{}documents('x', 'X.', 'y')", 2, "the field 'x': documents() takes Field as fields, but was given 'y'"),
+    ("{}free_form('x', 'X.', minimum=1)", 2, "the field 'x': free_form() has no option 'minimum'; known: nullable"),
+    ("{}rule('x')", 2, "the field 'x': rule(): missing a required argument: 'condition'; is a comma missing?"),
+    (
+        "{}Entity(colection='X')",
+        2,
+        "Entity() got an unexpected keyword argument 'colection'; did you mean 'collection'?",
+    ),
+    ("{}Entity('X', 'X.', 'k')", 2, "Entity() missing 1 required positional argument: 'fields'; is a comma missing?"),
+    (
+        "{}Entity('X', 'X.', 'k', (text('k', 'K.')))",
+        2,
+        "X: fields is no tuple, but Field; a tuple of one has a comma, as in (one,)",
+    ),
+    ("{}Entity('X', 'X.', 'k', ('k',))", 2, "X: fields holds str where Field is wanted; is a comma missing?"),
+    (
+        "{}Entity('X', 'X.', 'k', (text('k', 'K.'),), indexes=('k'))",
+        2,
+        "X: indexes is no tuple, but str; a tuple of one has a comma, as in (one,)",
+    ),
+    ("ENTITY = 5", None, "ENTITY is no Entity, but int"),
+]
+
+
+@pytest.mark.parametrize(("source", "line", "told"), MISTAKES)
+def test_a_mistake_is_one_sentence_with_file_and_line(folder: Path, source: str, line: int | None, told: str) -> None:
+    words = "from contracts.schema.entity import Entity; from contracts.schema.fields import *\n"
+    (folder / "broken_things.py").write_text(source.format(words) if source.startswith("{}") else source)
+    with pytest.raises(ContractError) as caught:
+        entities([folder])
+    where = f"{folder / 'broken_things.py'}{f', line {line}' if line else ''}"
+    assert str(caught.value) == f"{where}: {told}"
+
+
+def test_a_comma_that_is_missing_after_a_field_is_told(folder: Path) -> None:
+    write(folder, "things", "Things", "text('a', 'A.')\n    text('b', 'B.'),")
+    with pytest.raises(ContractError, match=r"things\.py, line \d: this is no Python: .* forgot a comma\?$"):
         entities([folder])
 
 
 def test_what_a_contract_says_of_itself_reaches_the_user(folder: Path) -> None:
-    write(folder, "things", "Things", "free_form('x', 'x', minimum=1)")
-    with pytest.raises(ContractError, match=r"things\.py, line 5: the field 'x' has a minimum"):
+    write(folder, "things", "Things", "integer('x', 'x', minimum=1, maximum=0)")
+    with pytest.raises(ContractError, match=r"things\.py, line 5: the field 'x' has the minimum or maximum 1 and 0"):
         entities([folder])
 
 

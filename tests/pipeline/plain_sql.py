@@ -13,6 +13,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 
 from contracts.schema.entity import Entity, Field, Table
 from contracts.schema.kinds import INTEGER, JSON, NUMBER, TIMESTAMP, Kind
+from tests.pipeline.lab import Lab
 
 OPTIONS = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 TARGETS = ("postgres", "clickhouse")
@@ -101,7 +102,7 @@ def _is_decimal(kind: Kind) -> bool:
     return kind.gate["bsonType"] == "decimal"
 
 
-def stored(lab: Any, target: str, table: Table) -> dict[str, list[list[Any]]]:
+def stored(lab: Lab, target: str, table: Table) -> dict[str, list[list[Any]]]:
     """Return what a store holds, by document, by plain SQL."""
     columns = ", ".join(_column(target, column.name, column.kind) for column in table.columns)
     order = ", ".join(f'"{name}"' for name in table.key)
@@ -140,7 +141,7 @@ def _same(left: Any, right: Any) -> bool:
     )
 
 
-def assert_accounted_for(lab: Any, entity: Entity, ends: dict[bytes, str | None]) -> None:
+def assert_accounted_for(lab: Lab, entity: Entity, ends: dict[bytes, str | None]) -> None:
     """Assert that each document is in both stores as pymongo reads it, or in quarantine with reasons."""
     quarantine = lab.quarantine(entity.collection)
     raws = lab.raw_documents(entity.collection)

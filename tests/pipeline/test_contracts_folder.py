@@ -17,6 +17,7 @@ from pipeline.connections import connect
 from pipeline.errors import EtlError
 from pipeline.replication import replicate, verify
 from pipeline.runs.recovery import recover
+from tests.pipeline.lab import Lab
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)
 TARGETS = ("postgres", "clickhouse")
@@ -57,7 +58,7 @@ VISITS = """
 
 
 @pytest.fixture(scope="module")
-def lab_of_visits(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def lab_of_visits(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("my contracts")
     (folder / "warehouse_visits.py").write_text(textwrap.dedent(VISITS))
     (folder / "_draft.py").write_text("raise RuntimeError('not to be imported')")
@@ -161,7 +162,7 @@ def test_descriptions_with_quotes_and_backslashes_reach_the_catalogs(lab_of_visi
 
 
 def test_commands_without_the_folder_leave_its_tables_alone(
-    lab: Any, lab_of_visits: Any, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, lab_of_visits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if ClickHouse was still to follow when the folder went away."""
     lab_of_visits.collection("WarehouseVisits").drop()
@@ -177,7 +178,7 @@ def test_commands_without_the_folder_leave_its_tables_alone(
 
 
 @pytest.mark.parametrize("rows", [1, 20_000])
-def test_keys_that_are_numbers(lab: Any, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+def test_keys_that_are_numbers(lab: Lab, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Integers of every BSON type count; what is no 64-bit integer is quarantined."""
     monkeypatch.setattr(verify, "CHUNK_ROWS", rows)
     monkeypatch.setattr(replicate, "PARTITION_BYTES", 300)
@@ -206,7 +207,7 @@ def _things(*fields: Field, **options: Any) -> Entity:
 
 
 @pytest.fixture
-def things(lab: Any) -> Iterator[Callable[..., Any]]:
+def things(lab: Lab) -> Iterator[Callable[..., Any]]:
     """Return a function that replicates some documents by a contract, into a replica that had none of them before."""
     collection = lab.collection("Things")
 
@@ -235,7 +236,7 @@ def things(lab: Any) -> Iterator[Callable[..., Any]]:
     lab.change_clickhouse("DROP DATABASE replica SYNC")
 
 
-def _oid(lab: Any) -> Any:
+def _oid(lab: Lab) -> Any:
     return lab.postgres("SELECT 'replica.things'::regclass::oid::bigint")
 
 
@@ -292,7 +293,7 @@ def test_a_field_of_another_type(things: Callable[..., Any]) -> None:
     assert ("Amount, by weight.",) in lab.postgres(described)
 
 
-def _indexed(lab: Any) -> set[str]:
+def _indexed(lab: Lab) -> set[str]:
     found = lab.postgres(
         "SELECT attname::text FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] "
         "WHERE indrelid = 'replica.things'::regclass AND NOT indisprimary"

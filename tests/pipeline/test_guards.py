@@ -42,6 +42,7 @@ from generators import breaches as guards
 from generators.breaches import Breach, breaches
 from pipeline.replication.replicate import replicate
 from pipeline.replication.verify import verify
+from tests.pipeline.lab import Lab
 from transforms.ingest import validate
 
 EVERYTHING = Entity(
@@ -91,7 +92,7 @@ def declared(entity: Entity) -> set[str]:
     return found
 
 
-def unnoticed(lab: Any, entity: Entity, made: list[Breach]) -> list[str]:
+def unnoticed(lab: Lab, entity: Entity, made: list[Breach]) -> list[str]:
     """Replicate broken documents, and return which of them were not dealt with as they must be."""
     lab = type(lab)(replace(lab.connections, entities={entity.collection: entity}), lab.settings)
     lab.collection(entity.collection).drop()
@@ -109,14 +110,14 @@ def unnoticed(lab: Any, entity: Entity, made: list[Breach]) -> list[str]:
     ]
 
 
-def test_each_rule_is_broken_and_each_breach_is_refused_by_name(lab: Any, entity: Entity) -> None:
+def test_each_rule_is_broken_and_each_breach_is_refused_by_name(lab: Lab, entity: Entity) -> None:
     made = list(breaches(entity))
     assert {one.name for one in made if one.rule} == declared(entity)
     assert any(one.mended for one in made)
     assert unnoticed(lab, entity, made) == []
 
 
-def test_a_check_that_never_runs_is_found(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_never_runs_is_found(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     def without_checks(table: Any) -> DataFrameSchema:
         whole = pandera_schema(table)
         names = {name: column.dtype for name, column in whole.columns.items()}

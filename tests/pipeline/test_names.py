@@ -14,6 +14,7 @@ from pipeline.errors import EtlError
 from pipeline.replication import replicate, sync
 from pipeline.replication.verify import verify
 from pipeline.runs.recovery import recover
+from tests.pipeline.lab import Lab
 
 ODD = ['a"b', "a'b", "a`b", "a\\", "\\n", "a\nb", "a b", "$x", '"a"', "{a:String}", "%s", "a?b", "a#b", "é" * 31, "?"]
 
@@ -23,7 +24,7 @@ def _things(collection: str, *fields: Any, **options: Any) -> Entity:
 
 
 @pytest.fixture
-def lab_of(lab: Any) -> Iterator[Any]:
+def lab_of(lab: Lab) -> Iterator[Any]:
     """Return a function that gives a lab of other contracts, whose collections have one document each."""
 
     def lab_of(*entities: Entity) -> Any:
@@ -87,7 +88,7 @@ def test_what_is_not_ours_is_not_replaced(lab_of: Any, store: str) -> None:
     assert lab.leftovers() == []
 
 
-def _stuck(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def _stuck(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Publish two collections anew, of which ClickHouse can't follow one."""
     replicate.replicate(lab.connections)
     for name in ("a", "b"):

@@ -327,6 +327,23 @@ def test_wrong_usage_is_one_sentence(etl: Etl, arguments: list[str], says: str) 
     assert for_scripts.code == 2
 
 
+def test_a_mistake_in_a_contract_is_one_sentence(etl: Etl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "from contracts.schema.entity import Entity\nfrom contracts.schema.fields import text\n"
+    monkeypatch.setenv("ETL_CONTRACTS", str(tmp_path))
+    for line in (
+        "text('x', 'X.', lenght=1)",
+        "text('x' 'X.')",
+        "ENTITY = [text('x', 'X.') 1]",
+        "Entity(keys=1)",
+        "txt()",
+    ):
+        (tmp_path / "things.py").write_text(words + line)
+        result = etl("replicate")
+        _assert_one_sentence(result, r"^error: .*/things\.py, line 3: \S")
+        assert "Error" not in result.err
+        assert "line 3" in etl("replicate", "--json").json["error"]
+
+
 def test_a_collection_that_was_not_generated_is_left_alone(etl: Etl, connections: Connections) -> None:
     connections.mongo.database.drop_collection("SearchQueries")
     connections.mongo.database["SearchQueries"].insert_one({"precious": True})

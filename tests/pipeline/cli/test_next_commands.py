@@ -23,6 +23,7 @@ from pipeline.cli import app as cli
 from pipeline.marts import build
 from pipeline.replication import repair, verify
 from pipeline.replication import replicate as copying
+from tests.pipeline.lab import Lab
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("contracts", "transforms", "generators", "pipeline", "dags")
@@ -107,29 +108,29 @@ class Situation:
     again: bool = False
 
 
-def _published(lab: Any, *names: str) -> None:
+def _published(lab: Lab, *names: str) -> None:
     """Publish five documents of some collections."""
     names = names or (NAME,)
     lab.fill(**dict.fromkeys(names, 5))
     copying.replicate(lab.connections, names)
 
 
-def _made_anew(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _made_anew(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _published(lab)
     lab.fill(**{NAME: 7})
 
 
-def _dropped(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _dropped(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _published(lab)
     lab.collection(NAME).drop()
 
 
-def _differs(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _differs(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _published(lab)
     lab.change_postgres(f"DELETE FROM replica.{TABLE} WHERE _id = (SELECT min(_id) FROM replica.{TABLE})")
 
 
-def _many_more(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _many_more(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _published(lab)
     invented = "to_jsonb(t) || jsonb_build_object('_id', md5(n::text))"
     lab.change_postgres(
@@ -138,69 +139,69 @@ def _many_more(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     )
 
 
-def _differs_much(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
+def _differs_much(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
     _differs(lab, etl, patch)
     return _patched(patch, repair, "BROKEN", 1)
 
 
-def _elsewhere(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _elsewhere(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _published(lab)
     lab.change_postgres("""UPDATE etl.published SET source = jsonb_set(source::jsonb, '{database}', '"shop"')""")
 
 
-def _changed(lab: Any) -> None:
+def _changed(lab: Lab) -> None:
     lab.collection(NAME).update_one({}, {"$set": {"results_count": 4}})
 
 
-def _all_broken(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _all_broken(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _published(lab)
     lab.collection(NAME).update_many({}, {"$set": {"results_count": "many"}})
 
 
-def _all_deleted(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _all_deleted(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _published(lab)
     lab.collection(NAME).delete_many({})
 
 
-def _one_refused(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _one_refused(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     lab.fill(**{NAME: 5})
     lab.collection(NAME).insert_one({"refused": True})
 
 
-def _refused_and_mended(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _refused_and_mended(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _one_refused(lab, etl, patch)
     copying.replicate(lab.connections, [NAME])
     lab.collection(NAME).update_one({"refused": True}, {"$set": {"refused": False}})
 
 
-def _not_generated(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _not_generated(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     lab.collection(OTHER).drop()
     lab.collection(OTHER).insert_one({"by": "hand"})
 
 
-def _without_table(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _without_table(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _published(lab)
     lab.change_postgres(f"DROP TABLE replica.{TABLE}")
 
 
-def _emptied(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _emptied(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _published(lab)
     lab.change_postgres(f"TRUNCATE replica.{TABLE}")
 
 
-def _other_columns(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _other_columns(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _published(lab)
     lab.change_postgres(f"ALTER TABLE replica.{TABLE} DROP COLUMN results_count")
     _changed(lab)
 
 
-def _restored(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _restored(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _published(lab)
     lab.change_clickhouse(f"ALTER TABLE replica.{TABLE}__data MODIFY COMMENT '20260101t000000_000000 {TABLE}'")
     _changed(lab)
 
 
-def _not_followed(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _not_followed(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _published(lab)
     lab.change_postgres(
         f"UPDATE etl.published SET published_at = NULL WHERE collection = '{NAME}' AND target = 'clickhouse'"
@@ -208,17 +209,17 @@ def _not_followed(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     lab.change_clickhouse(f"DROP VIEW replica.{TABLE} SYNC", f"DROP TABLE replica.{TABLE}__data SYNC")
 
 
-def _at_two_moments(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _at_two_moments(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _refused_and_mended(lab, etl, patch)
     copying.replicate(lab.connections, [NAME], ["postgres"])
 
 
-def _sources_at_two_moments(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _sources_at_two_moments(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     lab.collection(NAME).update_one({}, {"$set": {"results_count": 3}})
     copying.replicate(lab.connections, [NAME])
 
 
-def _too_old(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
+def _too_old(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
     """Imitate MongoDB's answer: it keeps a gigabyte of changes at least."""
     _published(lab)
 
@@ -245,29 +246,29 @@ def _first(work: Callable[[], Any], function: Callable[..., Any]) -> Callable[..
     return after
 
 
-def _made_anew_meanwhile(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
+def _made_anew_meanwhile(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
     _published(lab)
     return _patched(patch, copying, "load", _first(lambda: lab.fill(**{NAME: 7}), copying.load))
 
 
-def _copied_meanwhile(lab: Any, *names: str) -> None:
+def _copied_meanwhile(lab: Lab, *names: str) -> None:
     with lab.another() as other:
         copying.replicate(other, names, allow_missing=True)
 
 
-def _published_while_verified(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
+def _published_while_verified(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
     _published(lab)
     patch.setattr(verify, "TRIES", 1)
     return _patched(patch, verify, "_compared", _first(lambda: _copied_meanwhile(lab, NAME), verify._compared))
 
 
-def _published_while_computed(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
+def _published_while_computed(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
     meanwhile = _first(lambda: _copied_meanwhile(lab, "SupportTickets"), build._spill)
     return _patched(patch, build, "_spill", meanwhile)
 
 
 @contextmanager
-def _somebody_publishes(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> Iterator[None]:
+def _somebody_publishes(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> Iterator[None]:
     _published(lab)
     _changed(lab)
     with lab.another() as other, other.postgres.transaction():
@@ -276,7 +277,7 @@ def _somebody_publishes(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> Iterat
 
 
 @contextmanager
-def _somebody_holds_the_table(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> Iterator[None]:
+def _somebody_holds_the_table(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> Iterator[None]:
     _published(lab)
     _changed(lab)
     with lab.another() as other, other.postgres.transaction():
@@ -284,17 +285,17 @@ def _somebody_holds_the_table(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> 
         yield
 
 
-def _nothing_there(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _nothing_there(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     for name in lab.connections.entities:
         lab.collection(name).drop()
 
 
-def _filled(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+def _filled(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     lab.fill(**{OTHER: 5})
 
 
 @contextmanager
-def _no_books(lab: Any, etl: Etl, patch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_books(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> Iterator[None]:
     lab.fill(**{NAME: 5})
     with patch.context() as patched:
         patched.delenv("ETL_POSTGRES_URI")
@@ -459,7 +460,7 @@ def test_every_sentence_that_names_a_next_command_is_tried() -> None:
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda one: one.sentence)
 def test_the_command_that_a_sentence_names_ends_well(
-    lab: Any, etl: Etl, situation: Situation, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, etl: Etl, situation: Situation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETL_MAX_SHRINK", "50%")
     with situation.arrange(lab, etl, monkeypatch) or nullcontext():

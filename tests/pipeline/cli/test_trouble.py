@@ -23,12 +23,13 @@ from pipeline.replication.sync import sync
 from pipeline.runs import unrecorded as unsaid
 from pipeline.runs.lifecycle import abandon
 from pipeline.settings import Settings
+from tests.pipeline.lab import Lab
 
 NAME = "SearchQueries"
 
 
 @pytest.fixture
-def environment(lab: Any) -> dict[str, str]:
+def environment(lab: Lab) -> dict[str, str]:
     """What a command needs to find the servers of this test."""
     given = {name: value for name, value in lab.settings if name.endswith(("_uri", "_database", "home"))}
     shown = {
@@ -58,7 +59,7 @@ def etl(environment: dict[str, str]) -> Callable[..., tuple[int, str]]:
 # --- Why a run failed
 
 
-def test_why_a_run_failed_is_told_by_the_next_command_if_the_books_could_not_be_reached(lab: Any) -> None:
+def test_why_a_run_failed_is_told_by_the_next_command_if_the_books_could_not_be_reached(lab: Lab) -> None:
     lab.fill(**{NAME: 5})
     replicate(lab.connections, [NAME])
     with lab.another() as others:
@@ -74,7 +75,7 @@ def test_why_a_run_failed_is_told_by_the_next_command_if_the_books_could_not_be_
     assert unsaid.take(lab.connections.home, run_id) is None
 
 
-def _end_session_of(lab: Any, run_id: str) -> None:
+def _end_session_of(lab: Lab, run_id: str) -> None:
     """End the session that is at work on a run, as a server does that restarts."""
     ended = lab.postgres(
         "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid() AND "

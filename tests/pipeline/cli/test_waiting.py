@@ -5,7 +5,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from bson import Timestamp
@@ -15,10 +14,11 @@ from pipeline.cli import app as cli
 from pipeline.control import locks
 from pipeline.runs.recovery import recover
 from pipeline.stores.postgres.errors import LockedError
+from tests.pipeline.lab import Lab
 
 
 @contextmanager
-def _publishing(lab: Any) -> Iterator[str]:
+def _publishing(lab: Lab) -> Iterator[str]:
     """Publish in another command, and never come to an end; yields its run."""
     with lab.another() as other:
         books.prepare(other.postgres)
@@ -31,7 +31,7 @@ def _publishing(lab: Any) -> Iterator[str]:
 
 
 def test_who_is_waited_for_is_said_and_the_wait_ends(
-    lab: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(locks, "SAID_AFTER_S", 0.1)
     with _publishing(lab) as run_id, lab.another(wait=0.5) as waiting:
@@ -44,7 +44,7 @@ def test_who_is_waited_for_is_said_and_the_wait_ends(
         recover(patient)
 
 
-def test_the_wait_is_over_when_the_other_one_is(lab: Any) -> None:
+def test_the_wait_is_over_when_the_other_one_is(lab: Lab) -> None:
     with lab.another() as waiting:
         done = threading.Thread(target=recover, args=(waiting,))
         with _publishing(lab):
@@ -55,14 +55,14 @@ def test_the_wait_is_over_when_the_other_one_is(lab: Any) -> None:
         assert not done.is_alive()
 
 
-def test_ctrl_c_ends_the_wait(lab: Any) -> None:
+def test_ctrl_c_ends_the_wait(lab: Lab) -> None:
     with _publishing(lab), lab.another() as waiting:
         threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
         with pytest.raises(KeyboardInterrupt):
             recover(waiting)
 
 
-def test_no_lock_is_waited_for_without_an_end(lab: Any) -> None:
+def test_no_lock_is_waited_for_without_an_end(lab: Lab) -> None:
     """Neither one of a table or a row."""
     with lab.another() as other, lab.another(wait=1.0) as waiting:
         other.postgres.execute("LOCK TABLE etl.published")
@@ -72,7 +72,7 @@ def test_no_lock_is_waited_for_without_an_end(lab: Any) -> None:
 
 @pytest.mark.parametrize("command", [["sync"], ["replicate"], ["marts"], ["quarantine", "replay"]])
 def test_commands_say_for_whom_they_do_not_wait(
-    lab: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
     for name, value in lab.settings:
         if name.endswith("_uri"):

@@ -19,6 +19,7 @@ from pipeline.control import Account
 from pipeline.control.status import status
 from pipeline.errors import EtlError
 from pipeline.replication import replicate
+from tests.pipeline.lab import Lab
 
 AT = datetime(2024, 5, 1, 10, tzinfo=UTC)
 SEARCH = {
@@ -79,7 +80,7 @@ def test_books_close_if_every_document_is_accounted_for(loaded: int, quarantined
     assert Account("X", "postgres", 10, loaded, quarantined, 0).closed is closed
 
 
-def test_two_commands_may_create_the_books_at_once(lab: Any) -> None:
+def test_two_commands_may_create_the_books_at_once(lab: Lab) -> None:
     errors: list[BaseException] = []
 
     def prepare() -> None:
@@ -98,7 +99,7 @@ def test_two_commands_may_create_the_books_at_once(lab: Any) -> None:
     assert lab.postgres("SELECT count(*) FROM etl.runs") == [(0,)]
 
 
-def test_books_of_an_older_version_get_what_they_lack(lab: Any) -> None:
+def test_books_of_an_older_version_get_what_they_lack(lab: Lab) -> None:
     lab.change_postgres("ALTER TABLE etl.ledger DROP COLUMN loaded_at", "COMMENT ON SCHEMA etl IS 'older'")
     books.prepare(lab.connections.postgres)
     assert lab.postgres("SELECT count(loaded_at) FROM etl.ledger") == [(0,)]
@@ -108,7 +109,7 @@ def test_books_of_an_older_version_get_what_they_lack(lab: Any) -> None:
         books.prepare(other.postgres)
 
 
-def test_a_run_lives_as_long_as_the_session_of_its_process(lab: Any) -> None:
+def test_a_run_lives_as_long_as_the_session_of_its_process(lab: Lab) -> None:
     postgres = lab.connections.postgres
     with lab.another() as other:
         with other.postgres.transaction():
@@ -124,7 +125,7 @@ def test_a_run_lives_as_long_as_the_session_of_its_process(lab: Any) -> None:
     assert not books.is_alive(postgres, "nobody's")
 
 
-def test_run_ids_sort_by_time_and_are_fit_for_names(lab: Any) -> None:
+def test_run_ids_sort_by_time_and_are_fit_for_names(lab: Lab) -> None:
     postgres = lab.connections.postgres
     with postgres.transaction():
         one = books.open_run(postgres, "marts", Timestamp(1, 1), [], single_process=False)
@@ -133,7 +134,7 @@ def test_run_ids_sort_by_time_and_are_fit_for_names(lab: Any) -> None:
     assert len(f"staging_{one}") < 64
 
 
-def test_runs_that_are_over_are_not_read_again(lab: Any) -> None:
+def test_runs_that_are_over_are_not_read_again(lab: Lab) -> None:
     """Whatever is there of the past: only what runs, and what left something behind, is looked at."""
     postgres = lab.connections.postgres
     with postgres.transaction():
@@ -149,7 +150,7 @@ def test_runs_that_are_over_are_not_read_again(lab: Any) -> None:
         books.leave(postgres, one)
 
 
-def test_books_of_this_version_are_left_alone_and_what_was_dropped_is_made_again(lab: Any) -> None:
+def test_books_of_this_version_are_left_alone_and_what_was_dropped_is_made_again(lab: Lab) -> None:
     made = lab.postgres("SELECT xmin::text FROM pg_description WHERE objoid = 'etl'::regnamespace")
     books.prepare(lab.connections.postgres)
     assert lab.postgres("SELECT xmin::text FROM pg_description WHERE objoid = 'etl'::regnamespace") == made
@@ -158,7 +159,7 @@ def test_books_of_this_version_are_left_alone_and_what_was_dropped_is_made_again
     lab.postgres("SELECT count(*) FROM etl.receipts, etl.checkpoints")
 
 
-def test_a_moment_moves_on_only_where_the_run_is_shown_that_was_looked_at(lab: Any) -> None:
+def test_a_moment_moves_on_only_where_the_run_is_shown_that_was_looked_at(lab: Lab) -> None:
     postgres = lab.connections.postgres
     lab.fill(ProductPriceHistory=3)
     replicate.replicate(lab.connections, ["ProductPriceHistory"])
@@ -174,7 +175,7 @@ def test_a_moment_moves_on_only_where_the_run_is_shown_that_was_looked_at(lab: A
         lab.connections.postgres.connection.rollback()
 
 
-def test_the_status_is_that_of_one_moment(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_status_is_that_of_one_moment(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.fill(ProductPriceHistory=3)
     first, _ = replicate.replicate(lab.connections, ["ProductPriceHistory"])
     accounts = books.accounts
@@ -198,7 +199,7 @@ def _refuse_me(**changes: Any) -> dict[str, Any]:
     return SEARCH | {"results_count": "many"} | changes
 
 
-def test_quarantine_keeps_documents_of_any_id_whole(lab: Any) -> None:
+def test_quarantine_keeps_documents_of_any_id_whole(lab: Lab) -> None:
     searches = lab.collection("SearchQueries")
     for one in ODD_IDS:
         searches.insert_one({"_id": one, **_refuse_me()})
@@ -231,7 +232,7 @@ def _only_id(raw: bytes) -> bytes:
     return (len(element) + 5).to_bytes(4, "little") + element + b"\0"
 
 
-def test_each_reason_names_path_rule_and_value(lab: Any) -> None:
+def test_each_reason_names_path_rule_and_value(lab: Lab) -> None:
     lab.collection("SearchQueries").drop()
     document = _refuse_me(user_id=None, filters=[1], query_id="")
     lab.collection("SearchQueries").insert_one({"_id": ObjectId(), **document})
@@ -246,7 +247,7 @@ def test_each_reason_names_path_rule_and_value(lab: Any) -> None:
     assert second.keys() == {"/timestamp", "/query_text"}
 
 
-def test_the_history_of_a_document_in_quarantine(lab: Any) -> None:
+def test_the_history_of_a_document_in_quarantine(lab: Lab) -> None:
     searches = lab.collection("SearchQueries")
     searches.drop()
     lab.change_postgres("DELETE FROM etl.quarantine")
@@ -287,7 +288,7 @@ def test_the_history_of_a_document_in_quarantine(lab: Any) -> None:
     assert rows == [(2, 2)]
 
 
-def test_other_collections_keep_their_quarantine(lab: Any) -> None:
+def test_other_collections_keep_their_quarantine(lab: Lab) -> None:
     lab.fill(defects=0.5, EventLogs=20)
     replicate.replicate(lab.connections, ["EventLogs"])
     before = lab.quarantine("EventLogs")
@@ -296,7 +297,7 @@ def test_other_collections_keep_their_quarantine(lab: Any) -> None:
     assert lab.quarantine("EventLogs") == before
 
 
-def test_a_run_that_fails_leaves_the_quarantine_alone(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_fails_leaves_the_quarantine_alone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     before = lab.quarantine("SearchQueries")
     lab.collection("SearchQueries").insert_one(_refuse_me())
 
@@ -312,7 +313,7 @@ def test_a_run_that_fails_leaves_the_quarantine_alone(lab: Any, monkeypatch: pyt
 
 
 def test_the_books_of_a_copy_that_was_not_finished_are_not_closed(
-    lab: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.fill(SearchQueries=4)
 

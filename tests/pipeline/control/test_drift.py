@@ -12,6 +12,7 @@ from pipeline.cli import tables
 from pipeline.control import CollectionDrift
 from pipeline.replication import duplicates
 from pipeline.replication.replicate import publish, replicate
+from tests.pipeline.lab import Lab
 from transforms.ingest.drift import Drift
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)
@@ -37,12 +38,12 @@ def review(number: int, **changes: Any) -> dict[str, Any]:
     return lawful | changes
 
 
-def fill(lab: Any, reviews: list[dict[str, Any]]) -> None:
+def fill(lab: Lab, reviews: list[dict[str, Any]]) -> None:
     lab.collection(REVIEWS).drop()
     lab.collection(REVIEWS).insert_many(reviews)
 
 
-def drift_of(lab: Any, *targets: str) -> list[CollectionDrift]:
+def drift_of(lab: Lab, *targets: str) -> list[CollectionDrift]:
     run, accounts = replicate(lab.connections, [REVIEWS], targets or ("postgres", "clickhouse"))
     assert all(one.quarantined == 0 for one in accounts)
     with lab.connections.postgres.transaction():
@@ -53,7 +54,7 @@ def told(kind: str, path: str, value: str | None, count: int, first: int) -> Col
     return CollectionDrift(REVIEWS, path, kind, value, count, str(numbered(first)))
 
 
-def test_undeclared_fields_and_new_values_are_told_with_counts_and_the_first_id(lab: Any) -> None:
+def test_undeclared_fields_and_new_values_are_told_with_counts_and_the_first_id(lab: Lab) -> None:
     fill(
         lab,
         [
@@ -71,7 +72,7 @@ def test_undeclared_fields_and_new_values_are_told_with_counts_and_the_first_id(
     ]
 
 
-def test_of_many_fields_and_values_the_first_are_named_and_the_others_counted(lab: Any) -> None:
+def test_of_many_fields_and_values_the_first_are_named_and_the_others_counted(lab: Lab) -> None:
     fields = [{f"f{place}_{number}": 1 for number in range(1_000)} for place in (1, 2)]
     fill(lab, [review(place, moderation_status=f"s{place}", **more) for place, more in enumerate(fields)])
     found = drift_of(lab)
@@ -84,7 +85,7 @@ def test_of_many_fields_and_values_the_first_are_named_and_the_others_counted(la
     ]
 
 
-def test_partitions_that_name_other_fields_are_told_together(lab: Any) -> None:
+def test_partitions_that_name_other_fields_are_told_together(lab: Lab) -> None:
     fill(lab, [review(1)])
     replicate(lab.connections, [REVIEWS])
     with lab.connections.postgres.transaction():
@@ -99,7 +100,7 @@ def test_partitions_that_name_other_fields_are_told_together(lab: Any) -> None:
     assert sum(one.count for one in found if one.path.count("/") == 1) == 40 * (1 + 2 + 3)
 
 
-def test_a_new_value_of_any_length_is_told_by_its_beginning(lab: Any) -> None:
+def test_a_new_value_of_any_length_is_told_by_its_beginning(lab: Lab) -> None:
     fill(lab, [review(1, moderation_status="é" * 1_000_000), review(2, flags=["x" * 201, "y" * 200])])
     assert drift_of(lab) == [
         told("new value", "/flags/*", "x" * 200 + "… (201 characters)", 1, 2),
@@ -112,7 +113,7 @@ def test_a_new_value_of_any_length_is_told_by_its_beginning(lab: Any) -> None:
 
 @pytest.mark.parametrize("targets", [("postgres",), ("clickhouse",), ("postgres", "clickhouse")])
 def test_business_keys_that_several_documents_bear_are_told_and_all_are_loaded(
-    lab: Any, targets: tuple[str, ...]
+    lab: Lab, targets: tuple[str, ...]
 ) -> None:
     keys = ["same", "same", "other", "same", "twice", "twice"]
     fill(lab, [review(number, review_id=key) for number, key in enumerate(keys)])
@@ -125,7 +126,7 @@ def test_business_keys_that_several_documents_bear_are_told_and_all_are_loaded(
 
 @pytest.mark.parametrize("target", ["postgres", "clickhouse"])
 def test_of_many_duplicate_keys_the_most_frequent_are_named_and_the_others_counted(
-    lab: Any, monkeypatch: pytest.MonkeyPatch, target: str
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
     monkeypatch.setattr(duplicates, "_SHOWN", 2)
     keys = "a" * 2 + "b" * 4 + "c" * 3 + "d" * 2 + "e"
@@ -137,7 +138,7 @@ def test_of_many_duplicate_keys_the_most_frequent_are_named_and_the_others_count
     ]
 
 
-def test_publishing_again_tells_the_duplicates_once(lab: Any) -> None:
+def test_publishing_again_tells_the_duplicates_once(lab: Lab) -> None:
     fill(lab, [review(1, review_id="same"), review(2, review_id="same")])
     run, _ = replicate(lab.connections, [REVIEWS])
     publish(lab.connections, run)
@@ -145,7 +146,7 @@ def test_publishing_again_tells_the_duplicates_once(lab: Any) -> None:
         assert [one.count for one in books.drift(lab.connections.postgres, run.id)] == [2]
 
 
-def test_a_key_that_is_missing_is_no_duplicate(lab: Any) -> None:
+def test_a_key_that_is_missing_is_no_duplicate(lab: Lab) -> None:
     entity = lab.connections.entities[REVIEWS]
     fields = tuple(replace(field, nullable=field.name == "review_id") for field in entity.fields)
     lenient = replace(lab.connections, entities={REVIEWS: replace(entity, fields=fields)})
@@ -156,7 +157,7 @@ def test_a_key_that_is_missing_is_no_duplicate(lab: Any) -> None:
     replicate(lab.connections, [REVIEWS])
 
 
-def test_collections_that_no_contract_declares_are_named_and_not_touched(lab: Any) -> None:
+def test_collections_that_no_contract_declares_are_named_and_not_touched(lab: Lab) -> None:
     fill(lab, [review(1)])
     lab.collection("Strangers").insert_one({"_id": 1, "a": "b"})
     lab.connections.mongo.database.command("create", "SomeView", viewOn="Strangers", pipeline=[])
@@ -178,7 +179,7 @@ def test_the_table_says_what_is_meant() -> None:
 
 
 def test_duplicates_of_what_another_run_has_published_meanwhile_are_left_to_it(
-    lab: Any, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(lab, [review(1), review(2)])
     enter = duplicates.enter_duplicates

@@ -13,16 +13,17 @@ from pipeline.replication import replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import Comparison, verify
 from pipeline.stores.postgres.store import Postgres
+from tests.pipeline.lab import Lab
 
 
-def _locks(lab: Any) -> int:
+def _locks(lab: Lab) -> int:
     query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
     return int(
         lab.postgres(f"{query} AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")[0][0]
     )
 
 
-def _change(lab: Any) -> None:
+def _change(lab: Lab) -> None:
     lab.collection("SupportTickets").update_one({}, {"$inc": {"n": 1}})
 
 
@@ -45,7 +46,7 @@ RUNS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.fixture(scope="module")
-def tiny(lab: Any) -> Any:
+def tiny(lab: Lab) -> Any:
     """Return a lab with one collection in one store: each run is as short as can be."""
     lab.fill(SupportTickets=3)
     lab.collection("SupportTickets").insert_one({"refused": True})

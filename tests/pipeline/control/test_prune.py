@@ -21,6 +21,7 @@ from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
 from pipeline.runs.prune import prune
 from pipeline.settings import Retention
+from tests.pipeline.lab import Lab
 
 REVIEWS = "ModerationQueue"
 AT = datetime(2024, 5, 1, tzinfo=UTC)
@@ -46,23 +47,23 @@ def _review(number: int, **changes: Any) -> dict[str, Any]:
     return lawful | changes
 
 
-def _fill(lab: Any, *documents: dict[str, Any]) -> None:
+def _fill(lab: Lab, *documents: dict[str, Any]) -> None:
     lab.change_postgres("CREATE SCHEMA IF NOT EXISTS etl", "DROP TABLE IF EXISTS etl.quarantine")
     lab.collection(REVIEWS).drop()
     lab.collection(REVIEWS).insert_many([*documents, *(_review(number) for number in range(1_000, 1_040))])
 
 
-def _quarantined(lab: Any) -> dict[str, bool]:
+def _quarantined(lab: Lab) -> dict[str, bool]:
     """Return which documents the quarantine has, by the ``_id``, and whether they are resolved."""
     rows = lab.postgres("SELECT bson, resolved_at IS NOT NULL FROM etl.quarantine WHERE collection = $1::text", REVIEWS)
     return {repr(bson.decode(raw)["_id"]): resolved for raw, resolved in rows}
 
 
-def _sizes(lab: Any) -> dict[str, int]:
+def _sizes(lab: Lab) -> dict[str, int]:
     return {table: lab.postgres(f"SELECT count(*) FROM etl.{table}")[0][0] for table in KEPT}
 
 
-def _age(lab: Any, days: int) -> None:
+def _age(lab: Lab, days: int) -> None:
     """Let everything that is in the books have happened some days earlier."""
     ago = f"interval '{days} days'"
     lab.change_postgres(
@@ -80,7 +81,7 @@ def _pruned(found: list[retention.Pruned]) -> dict[str, int]:
 
 @pytest.mark.parametrize("publish", [replicate, sync], ids=["full copy", "sync"])
 def test_a_document_that_is_gone_leaves_nothing_in_the_quarantine(
-    lab: Any, monkeypatch: pytest.MonkeyPatch, publish: Callable[..., Any]
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, publish: Callable[..., Any]
 ) -> None:
     monkeypatch.setattr("pipeline.control.rejections._ASKED", 3)  # several pages
     monkeypatch.setattr("pipeline.control.rejections._ASKED_BYTES", 100)
@@ -100,7 +101,7 @@ def test_a_document_that_is_gone_leaves_nothing_in_the_quarantine(
     assert _quarantined(lab) == {"7.0": False}
 
 
-def test_what_a_replay_resolved_goes_with_its_document(lab: Any) -> None:
+def test_what_a_replay_resolved_goes_with_its_document(lab: Lab) -> None:
     _fill(lab, _review(1, rating=6), _review(2, rating=6))
     entity = lab.connections.entities[REVIEWS]
     stars = integer("rating", "Stars.", minimum=1, maximum=6)
@@ -121,7 +122,7 @@ def test_what_a_replay_resolved_goes_with_its_document(lab: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def copied(lab: Any) -> Any:
+def copied(lab: Lab) -> Any:
     """All collections and the marts."""
     lab.fill(defects=0.2, **dict.fromkeys(lab.connections.entities, 20))
     replicate(lab.connections)
@@ -265,7 +266,7 @@ def test_the_command(old: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "ETL_KEEP_RUNS_DAYS must be a whole number of days from 1 to 36500" in capsys.readouterr().err
 
 
-def test_before_anything_is_replicated_there_is_nothing_to_prune(lab: Any) -> None:
+def test_before_anything_is_replicated_there_is_nothing_to_prune(lab: Lab) -> None:
     lab.change_postgres("DROP SCHEMA IF EXISTS etl CASCADE")
     assert prune(lab.connections, dry_run=True) == []
     assert _pruned(prune(lab.connections)) == {}

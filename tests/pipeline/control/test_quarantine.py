@@ -21,6 +21,7 @@ from pipeline.errors import BooksOpenError, QuarantineLimitError, UsageError
 from pipeline.replication import repair as amend
 from pipeline.replication.replicate import replicate
 from pipeline.replication.verify import verify
+from tests.pipeline.lab import Lab
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)
 REVIEWS, EVENTS = "ModerationQueue", "EventLogs"
@@ -58,20 +59,20 @@ def undecodable(document: dict[str, Any]) -> bytes:
     return bson.encode(document).replace(b"UNDECODABLE", b"\xff" * 11)
 
 
-def fill(lab: Any, collection: str, documents: list[Any]) -> None:
+def fill(lab: Lab, collection: str, documents: list[Any]) -> None:
     lab.collection(collection).drop()
     lab.collection(collection).insert_many(
         [RawBSONDocument(one) if isinstance(one, bytes) else one for one in documents]
     )
 
 
-def rules(lab: Any, collection: str = REVIEWS) -> dict[str, set[tuple[str, str]]]:
+def rules(lab: Lab, collection: str = REVIEWS) -> dict[str, set[tuple[str, str]]]:
     """Return path and rule of all reasons in quarantine, by the ``_id`` as text."""
     found = lab.quarantine(collection).values()
     return {one["_id"]: {(reason["path"], reason["rule"]) for reason in one["reasons"]} for one in found}
 
 
-def assert_proven(lab: Any, *collections: str) -> None:
+def assert_proven(lab: Lab, *collections: str) -> None:
     lab.assert_replicated(collections)
     for one in verify(lab.connections, collections):
         assert one.proven, one
@@ -79,7 +80,7 @@ def assert_proven(lab: Any, *collections: str) -> None:
 
 
 @pytest.fixture
-def etl(lab: Any, monkeypatch: pytest.MonkeyPatch, capfdbinary: Any) -> Callable[..., tuple[int, bytes, bytes]]:
+def etl(lab: Lab, monkeypatch: pytest.MonkeyPatch, capfdbinary: Any) -> Callable[..., tuple[int, bytes, bytes]]:
     """Return a function that runs a command and returns its exit code, stdout and stderr."""
     for name, value in lab.settings:
         shown = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
@@ -97,7 +98,7 @@ def etl(lab: Any, monkeypatch: pytest.MonkeyPatch, capfdbinary: Any) -> Callable
 # Reasons ------------------------------------------------------------------------------------------------------------
 
 
-def test_before_anything_is_refused_there_is_nothing_to_show(lab: Any) -> None:
+def test_before_anything_is_refused_there_is_nothing_to_show(lab: Lab) -> None:
     with lab.connections.postgres.transaction():
         assert quarantine.counts(lab.connections.postgres) == []
         assert list(quarantine.export(lab.connections.postgres)) == []
@@ -106,7 +107,7 @@ def test_before_anything_is_refused_there_is_nothing_to_show(lab: Any) -> None:
         assert amend.replay(lab.connections) == []
 
 
-def test_every_reason_is_told_with_path_and_value(lab: Any) -> None:
+def test_every_reason_is_told_with_path_and_value(lab: Lab) -> None:
     broken = review(1, rating=9, user_id="", submitted_at=DatetimeMS(2**62), flags=["spam", None, 7])
     del broken["product_id"]
     fill(lab, REVIEWS, [broken, review(2)])
@@ -141,7 +142,7 @@ IDS = [
 ]
 
 
-def test_ids_of_undeclared_types_are_refused_whole_and_proven(lab: Any) -> None:
+def test_ids_of_undeclared_types_are_refused_whole_and_proven(lab: Lab) -> None:
     raws = [bson.encode(review(1) | {"_id": value}) for value in IDS]
     raws.append(undecodable(review(2) | {"_id": "UNDECODABLE"}))
     fill(lab, REVIEWS, [*raws, review(3)])
@@ -154,7 +155,7 @@ def test_ids_of_undeclared_types_are_refused_whole_and_proven(lab: Any) -> None:
     assert_proven(lab, REVIEWS)
 
 
-def test_a_large_and_a_deep_document_are_loaded_or_refused_whole(lab: Any) -> None:
+def test_a_large_and_a_deep_document_are_loaded_or_refused_whole(lab: Lab) -> None:
     deep: Any = {"end": 1.5}
     for _ in range(DEEP - 4):
         deep = {"d": deep}
@@ -168,7 +169,7 @@ def test_a_large_and_a_deep_document_are_loaded_or_refused_whole(lab: Any) -> No
     replicate(lab.connections, [EVENTS])
 
 
-def test_one_bad_document_among_many(lab: Any) -> None:
+def test_one_bad_document_among_many(lab: Lab) -> None:
     lab.fill(UserSessions=6_000)
     chosen = lab.collection("UserSessions").find_one({"session_id": "S000004321"})
     lab.collection("UserSessions").update_one({"_id": chosen["_id"]}, {"$set": {"device.os": 7}})
@@ -179,7 +180,7 @@ def test_one_bad_document_among_many(lab: Any) -> None:
     lab.collection("UserSessions").drop()
 
 
-def test_a_collection_of_nothing_but_bad_documents(lab: Any) -> None:
+def test_a_collection_of_nothing_but_bad_documents(lab: Lab) -> None:
     fill(lab, REVIEWS, [review(number, rating="five") for number in range(12_000)])
     _, accounts = replicate(lab.connections, [REVIEWS])
     assert {(one.source, one.loaded, one.quarantined) for one in accounts} == {(12_000, 0, 12_000)}
@@ -199,7 +200,7 @@ def test_a_collection_of_nothing_but_bad_documents(lab: Any) -> None:
 @pytest.mark.parametrize(
     ("limit", "passes"), [("2", True), ("1", False), ("0", False), ("50%", True), ("49.9%", False)]
 )
-def test_a_limit_stops_a_run_that_refuses_more(lab: Any, limit: str, *, passes: bool) -> None:
+def test_a_limit_stops_a_run_that_refuses_more(lab: Lab, limit: str, *, passes: bool) -> None:
     fill(lab, REVIEWS, [review(number) for number in range(4)])
     replicate(lab.connections, [REVIEWS])
     fill(lab, REVIEWS, [review(number, rating=number + 4) for number in range(4)])
@@ -214,7 +215,7 @@ def test_a_limit_stops_a_run_that_refuses_more(lab: Any, limit: str, *, passes: 
     assert lab.leftovers() == []
 
 
-def test_the_limit_of_the_command_line_ends_with_1_and_a_wrong_one_with_2(lab: Any, etl: Any) -> None:
+def test_the_limit_of_the_command_line_ends_with_1_and_a_wrong_one_with_2(lab: Lab, etl: Any) -> None:
     fill(lab, REVIEWS, [review(1, rating=0), review(2)])
     code, _, told = etl("replicate", REVIEWS, "--max-quarantined", "0")
     assert code == 1 and b"1 of 2 documents were refused" in told
@@ -227,12 +228,12 @@ def test_the_limit_of_the_command_line_ends_with_1_and_a_wrong_one_with_2(lab: A
 # History ------------------------------------------------------------------------------------------------------------
 
 
-def history(lab: Any) -> dict[str, tuple[datetime, datetime | None, str]]:
+def history(lab: Lab) -> dict[str, tuple[datetime, datetime | None, str]]:
     query = "SELECT _id, first_seen_at, resolved_at, run_id FROM etl.quarantine WHERE collection = $1::text"
     return {json.loads(one)["$oid"][-1]: tuple(rest) for one, *rest in lab.postgres(query, REVIEWS) if "$oid" in one}
 
 
-def test_a_later_run_resolves_what_is_mended_and_the_history_stays_unless_the_document_is_gone(lab: Any) -> None:
+def test_a_later_run_resolves_what_is_mended_and_the_history_stays_unless_the_document_is_gone(lab: Lab) -> None:
     lab.postgres("DELETE FROM etl.quarantine WHERE collection = $1::text RETURNING _id", REVIEWS)
     fill(lab, REVIEWS, [review(number, rating=0) for number in (1, 2, 3)])
     first, _ = replicate(lab.connections, [REVIEWS])
@@ -263,7 +264,7 @@ def test_a_later_run_resolves_what_is_mended_and_the_history_stays_unless_the_do
     assert_proven(lab, REVIEWS)
 
 
-def test_a_run_of_another_collection_leaves_the_quarantine_alone(lab: Any) -> None:
+def test_a_run_of_another_collection_leaves_the_quarantine_alone(lab: Lab) -> None:
     fill(lab, REVIEWS, [review(1, rating=0)])
     replicate(lab.connections, [REVIEWS])
     fill(lab, EVENTS, [event(1, {"a": -0.0})])
@@ -275,7 +276,7 @@ def test_a_run_of_another_collection_leaves_the_quarantine_alone(lab: Any) -> No
 
 
 @pytest.fixture
-def lenient(lab: Any) -> Any:
+def lenient(lab: Lab) -> Any:
     """The same connections under a contract that allows six stars."""
     entity = lab.connections.entities[REVIEWS]
     stars = integer("rating", "Stars.", minimum=1, maximum=6)
@@ -286,7 +287,7 @@ def lenient(lab: Any) -> Any:
 
 @pytest.mark.parametrize("rows", [1, 5_000])
 def test_replay_loads_what_the_contract_now_allows_and_closes_the_books(
-    lab: Any, lenient: Any, monkeypatch: pytest.MonkeyPatch, rows: int
+    lab: Lab, lenient: Any, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     monkeypatch.setattr("pipeline.replication.replicate.CHUNK_ROWS", rows)
     monkeypatch.setattr("pipeline.control.quarantine._EXPORT_ROWS", 2)
@@ -310,7 +311,7 @@ def test_replay_loads_what_the_contract_now_allows_and_closes_the_books(
     replicate(lab.connections, [REVIEWS])
 
 
-def test_replay_from_the_command_line(lab: Any, etl: Any) -> None:
+def test_replay_from_the_command_line(lab: Lab, etl: Any) -> None:
     fill(lab, REVIEWS, [review(1, rating=0), review(2)])
     replicate(lab.connections, allow_missing=True)
     code, out, _ = etl("quarantine", "replay", "moderation_queue", "--json")
@@ -328,7 +329,7 @@ def test_replay_from_the_command_line(lab: Any, etl: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def refused(lab: Any) -> dict[str, bytes]:
+def refused(lab: Lab) -> dict[str, bytes]:
     """The bytes of some refused documents, by what they are."""
     documents: dict[str, Any] = {
         "zero": review(1, rating=0),
@@ -344,7 +345,7 @@ def refused(lab: Any) -> dict[str, bytes]:
     return raws
 
 
-def test_list_counts_by_collection_and_rule(lab: Any, refused: Any, etl: Any) -> None:
+def test_list_counts_by_collection_and_rule(lab: Lab, refused: Any, etl: Any) -> None:
     code, out, _ = etl("quarantine", "list", REVIEWS, "--json")
     found = json.loads(out)["rules"]
     assert code == 0
@@ -378,7 +379,7 @@ def test_list_counts_by_collection_and_rule(lab: Any, refused: Any, etl: Any) ->
         ("000000000000000000000003", "undecodable"),
     ],
 )
-def test_show_prints_document_and_reasons(lab: Any, refused: Any, etl: Any, identity: str, name: str) -> None:
+def test_show_prints_document_and_reasons(lab: Lab, refused: Any, etl: Any, identity: str, name: str) -> None:
     code, out, _ = etl("quarantine", "show", identity, "--json")
     assert code == 0
     found = next(one for one in json.loads(out)["documents"] if one["collection"] == REVIEWS)
@@ -394,13 +395,13 @@ def test_show_prints_document_and_reasons(lab: Any, refused: Any, etl: Any, iden
         assert code == 0 and b"rating_at_least" in out and b"user_id_min_length" in out and b"refused" in out
 
 
-def test_show_of_an_unknown_id_is_one_sentence(lab: Any, refused: Any, etl: Any) -> None:
+def test_show_of_an_unknown_id_is_one_sentence(lab: Lab, refused: Any, etl: Any) -> None:
     code, out, told = etl("quarantine", "show", "nope")
     assert (code, out) == (2, b"")
     assert told == b"error: no document with the _id nope is in quarantine; etl quarantine list shows samples\n"
 
 
-def test_export_gives_the_bytes_as_stored(lab: Any, refused: Any, etl: Any, tmp_path: Path) -> None:
+def test_export_gives_the_bytes_as_stored(lab: Lab, refused: Any, etl: Any, tmp_path: Path) -> None:
     file = tmp_path / "refused.bson"
     code, out, told = etl("quarantine", "export", REVIEWS, "--format", "bson", "-o", str(file))
     assert (code, out, told) == (0, b"", b"5 documents exported\n")
@@ -413,7 +414,7 @@ def test_export_gives_the_bytes_as_stored(lab: Any, refused: Any, etl: Any, tmp_
     assert code == 0 and len(list(bson.decode_iter(out, RAW))) == 6
 
 
-def test_export_gives_canonical_json_a_line_each(lab: Any, refused: Any, etl: Any) -> None:
+def test_export_gives_canonical_json_a_line_each(lab: Lab, refused: Any, etl: Any) -> None:
     code, out, _ = etl("quarantine", "export", "moderation_queue")
     assert code == 0
     lines = [json.loads(line) for line in out.splitlines()]
@@ -423,7 +424,7 @@ def test_export_gives_canonical_json_a_line_each(lab: Any, refused: Any, etl: An
     assert found == {raw for name, raw in refused.items() if name != "undecodable"}
 
 
-def test_export_into_what_can_not_be_written_is_one_sentence(lab: Any, refused: Any, etl: Any, tmp_path: Path) -> None:
+def test_export_into_what_can_not_be_written_is_one_sentence(lab: Lab, refused: Any, etl: Any, tmp_path: Path) -> None:
     code, out, told = etl("quarantine", "export", "-o", str(tmp_path))
     assert (code, out) == (2, b"")
     assert told.decode() == f"error: {tmp_path} can't be written: Is a directory\n"
@@ -437,7 +438,7 @@ RAW: Any = bson.codec_options.CodecOptions(document_class=RawBSONDocument)
 
 
 @pytest.mark.parametrize("target", ["postgres", "clickhouse"])
-def test_verify_repair_reads_again_what_differs(lab: Any, etl: Any, target: str) -> None:
+def test_verify_repair_reads_again_what_differs(lab: Lab, etl: Any, target: str) -> None:
     fill(lab, REVIEWS, [*(review(number) for number in range(1, 6)), review(6, rating=0)])
     replicate(lab.connections, allow_missing=True)
     if target == "postgres":
@@ -464,7 +465,7 @@ def test_verify_repair_reads_again_what_differs(lab: Any, etl: Any, target: str)
     assert etl("verify", REVIEWS, "--repair")[0] == 0
 
 
-def test_too_much_to_repair_asks_for_a_new_copy(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_to_repair_asks_for_a_new_copy(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(lab, REVIEWS, [review(number) for number in range(1, 6)])
     replicate(lab.connections, [REVIEWS])
     lab.change_postgres("DELETE FROM replica.moderation_queue")
@@ -475,7 +476,7 @@ def test_too_much_to_repair_asks_for_a_new_copy(lab: Any, monkeypatch: pytest.Mo
     assert_proven(lab, REVIEWS)
 
 
-def test_an_amendment_that_fails_changes_nothing(lab: Any, lenient: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_amendment_that_fails_changes_nothing(lab: Lab, lenient: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(lab, REVIEWS, [review(1), review(2, rating=6)])
     replicate(lab.connections, [REVIEWS])
     before = lab.everything([REVIEWS])
@@ -488,7 +489,7 @@ def test_an_amendment_that_fails_changes_nothing(lab: Any, lenient: Any, monkeyp
     assert len(lab.quarantine(REVIEWS)) == 1
 
 
-def test_the_quarantine_of_a_contract_that_is_gone_can_still_be_named(lab: Any) -> None:
+def test_the_quarantine_of_a_contract_that_is_gone_can_still_be_named(lab: Lab) -> None:
     fill(lab, REVIEWS, [review(1, rating=0)])
     replicate(lab.connections, [REVIEWS])
     others = [entity for name, entity in entities().items() if name != REVIEWS]

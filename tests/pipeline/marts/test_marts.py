@@ -25,6 +25,7 @@ from pipeline.replication.repair import repair
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
 from pipeline.stores.postgres.store import Postgres
+from tests.pipeline.lab import Lab
 
 SQL = Path(__file__).parents[2] / "sql" / "marts"
 MARTS = sorted(known_marts())
@@ -102,7 +103,7 @@ def _world(seed: int, size: int) -> dict[str, list[dict[str, Any]]]:
     return {name: [make(number) for number in range(size)] for name, make in makers.items()}
 
 
-def _copied_and_built(lab: Any) -> list[marts.BuiltMart]:
+def _copied_and_built(lab: Lab) -> list[marts.BuiltMart]:
     _, accounts = replicate.replicate(lab.connections, SOURCES)
     assert {one.quarantined for one in accounts} == {0}
     return marts.build(lab.connections)
@@ -129,7 +130,7 @@ def computations() -> Iterator[Counter[str]]:
 
 
 @pytest.fixture(scope="module", params=["generated", "edges", "edges in pieces"])
-def compared(request: pytest.FixtureRequest, lab: Any) -> None:
+def compared(request: pytest.FixtureRequest, lab: Lab) -> None:
     if request.param == "generated":
         lab.fill(**dict.fromkeys(SOURCES, 400))
     else:
@@ -151,14 +152,14 @@ def compared(request: pytest.FixtureRequest, lab: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def built(lab: Any) -> list[marts.BuiltMart]:
+def built(lab: Lab) -> list[marts.BuiltMart]:
     for name, some in _world(2, 60).items():
         lab.collection(name).drop()
         lab.collection(name).insert_many(some)
     return _copied_and_built(lab)
 
 
-def _frame(lab: Any, target: str, query: str) -> pl.DataFrame:
+def _frame(lab: Lab, target: str, query: str) -> pl.DataFrame:
     if target == "clickhouse":
         return pl.DataFrame(pl.from_arrow(lab.connections.clickhouse.client.query_arrow(query, use_strings=True)))
     with lab.connections.postgres.transaction(), lab.connections.postgres.connection.cursor() as cursor:
@@ -168,7 +169,7 @@ def _frame(lab: Any, target: str, query: str) -> pl.DataFrame:
 
 @pytest.mark.parametrize("name", MARTS)
 @pytest.mark.parametrize("oracle", TARGETS)
-def test_marts_say_what_sql_says_cell_by_cell(lab: Any, compared: None, name: str, oracle: str) -> None:
+def test_marts_say_what_sql_says_cell_by_cell(lab: Lab, compared: None, name: str, oracle: str) -> None:
     mart = known_marts()[name]
     schema, key = mart.table.frame_schema, list(mart.key)
     asked = _frame(lab, oracle, (SQL / f"{name}.{oracle}.sql").read_text())
@@ -183,7 +184,7 @@ def test_marts_say_what_sql_says_cell_by_cell(lab: Any, compared: None, name: st
             assert not wrong.any(), (target, column, found.filter(wrong), expected.filter(wrong))
 
 
-def test_what_is_built_is_told(lab: Any, built: list[marts.BuiltMart]) -> None:
+def test_what_is_built_is_told(lab: Lab, built: list[marts.BuiltMart]) -> None:
     moments = {one.cluster_time for one in books.publications(lab.connections.postgres) if one.name in SOURCES}
     assert len(moments) == 1
     assert {one.name for one in built} == set(MARTS)
@@ -199,7 +200,7 @@ def test_what_is_built_is_told(lab: Any, built: list[marts.BuiltMart]) -> None:
 
 
 @pytest.mark.parametrize("name", MARTS)
-def test_the_catalogs_describe_the_marts(lab: Any, built: list[Any], name: str) -> None:
+def test_the_catalogs_describe_the_marts(lab: Lab, built: list[Any], name: str) -> None:
     table = known_marts()[name].table
     described = lab.postgres(
         "SELECT attname::text, col_description(attrelid, attnum) FROM pg_attribute "
@@ -217,7 +218,7 @@ def test_the_catalogs_describe_the_marts(lab: Any, built: list[Any], name: str) 
     assert lab.postgres(keys.format(f"marts.{name}")) == [(f"PRIMARY KEY ({', '.join(table.key)})",)]
 
 
-def test_building_again_changes_nothing(lab: Any, built: list[Any]) -> None:
+def test_building_again_changes_nothing(lab: Lab, built: list[Any]) -> None:
     rows = {name: f"SELECT xmin::text, ctid::text, m::text FROM marts.{name} m ORDER BY m::text" for name in MARTS}
     before = {name: lab.postgres(query) for name, query in rows.items()}
     marts.build(lab.connections)
@@ -228,7 +229,7 @@ def test_building_again_changes_nothing(lab: Any, built: list[Any]) -> None:
 
 
 @pytest.fixture
-def lab_of_tickets(lab: Any, built: list[Any]) -> Iterator[Any]:
+def lab_of_tickets(lab: Lab, built: list[Any]) -> Iterator[Any]:
     """Yield the lab to a test that publishes part of the replica: the next one finds it whole again."""
     yield lab
     replicate.replicate(lab.connections, SOURCES)
@@ -387,7 +388,7 @@ def test_a_mart_that_breaks_its_contract_publishes_nothing(
 
 
 @pytest.fixture
-def rows_before(lab: Any, built: list[Any]) -> Iterator[None]:
+def rows_before(lab: Lab, built: list[Any]) -> Iterator[None]:
     """Hold what is published after a test against what was before it."""
     tables = {(name, target): known_marts()[name].table for name in MARTS for target in TARGETS}
     before = {one: lab.stored(one[1], table, "marts") for one, table in tables.items()}
@@ -403,7 +404,7 @@ def _declared(monkeypatch: pytest.MonkeyPatch, name: str, by: pl.Expr) -> None:
 
 @pytest.mark.usefixtures("rows_before")
 def test_a_piece_that_breaks_the_contract_publishes_nothing(
-    lab: Any, temporary: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest, pieces = marts.compute, []
 
@@ -422,7 +423,7 @@ def test_a_piece_that_breaks_the_contract_publishes_nothing(
 @pytest.mark.usefixtures("rows_before")
 @pytest.mark.parametrize("targets", [TARGETS, ["postgres"]])
 def test_a_mart_that_can_not_be_computed_apart_as_declared_is_refused(
-    lab: Any, monkeypatch: pytest.MonkeyPatch, targets: list[str]
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, targets: list[str]
 ) -> None:
     _declared(monkeypatch, "support_efficiency_daily", pl.col("_id").alias("issue_type"))
     with pytest.raises(DataError, match=r"support_efficiency_daily can't be computed apart by .*_id.*nothing was"):
@@ -430,7 +431,7 @@ def test_a_mart_that_can_not_be_computed_apart_as_declared_is_refused(
 
 
 @pytest.mark.usefixtures("rows_before")
-def test_keys_that_come_out_twice_are_found_by_the_stores_too(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_that_come_out_twice_are_found_by_the_stores_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     _declared(monkeypatch, "support_efficiency_daily", pl.col("_id").alias("issue_type"))
     monkeypatch.setattr(marts, "_refuse_rows_of_other_buckets", lambda *_: None)
     with pytest.raises(BooksOpenError, match=r"support_efficiency_daily has .* rows, of which clickhouse holds"):
@@ -438,14 +439,14 @@ def test_keys_that_come_out_twice_are_found_by_the_stores_too(lab: Any, monkeypa
 
 
 @pytest.mark.usefixtures("rows_before")
-def test_a_table_that_can_not_be_cut_is_named(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_can_not_be_cut_is_named(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     _declared(monkeypatch, "user_activity_daily", pl.col("session_id").alias("user_id"))
     with pytest.raises(ContractError, match=r"user_activity_daily: .*session_id.* search_queries"):
         marts.build(lab.connections, ["user_activity_daily"])
 
 
 @pytest.mark.usefixtures("rows_before")
-def test_a_full_disk_publishes_nothing(lab: Any, temporary: Path, room_for: Callable[[int], Any]) -> None:
+def test_a_full_disk_publishes_nothing(lab: Lab, temporary: Path, room_for: Callable[[int], Any]) -> None:
     with pytest.raises(EtlError, match=f"{temporary}, has no room") as error, room_for(1_000):
         marts.build(lab.connections)
     assert error.value.exit_code == 2

@@ -21,6 +21,7 @@ from pipeline.runs import lifecycle
 from pipeline.runs.recovery import recover
 from pipeline.stores.postgres import store
 from pipeline.stores.postgres.store import Postgres
+from tests.pipeline.lab import Lab
 
 ROWS = 200
 BLINK_S = 1.0  # a tenth of it is what a publish waits for; the rest is for a machine that has other things to do
@@ -54,7 +55,7 @@ CHANGES = {
 class Things:
     """A collection whose contract changes, and what users built on its tables."""
 
-    def __init__(self, lab: Any) -> None:
+    def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.collection = lab.collection("Things")
         self.collection.insert_many(
@@ -97,7 +98,7 @@ class Things:
 
 
 @pytest.fixture
-def things(lab: Any) -> Iterator[Things]:
+def things(lab: Lab) -> Iterator[Things]:
     yield Things(lab)
     lab.collection("Things").drop()
     lab.change_postgres(
@@ -386,7 +387,7 @@ def test_a_publish_that_was_cut_short_and_whose_run_is_alive(
         things.assert_whole(before)
 
 
-def _keys(lab: Any) -> list[Any]:
+def _keys(lab: Lab) -> list[Any]:
     return list(
         lab.postgres(
             "SELECT conrelid::regclass::text, contype::text, confrelid::regclass::text FROM pg_constraint "

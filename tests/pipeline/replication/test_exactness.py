@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.replication.replicate import replicate
 from pipeline.replication.verify import verify
+from tests.pipeline.lab import Lab
 
 assert_accounted_for = runpy.run_path(str(Path(__file__).parents[1] / "plain_sql.py"))["assert_accounted_for"]
 
@@ -238,14 +239,14 @@ def _drawn() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def everything(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def everything(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("contracts")
     (folder / "everything.py").write_text(CONTRACT)
     with lab.another(contracts=(folder,)) as connections:
         yield connections
 
 
-def _replicated(lab: Any, everything: Any, documents: list[dict[str, Any]]) -> dict[Any, list[dict[str, Any]]]:
+def _replicated(lab: Lab, everything: Any, documents: list[dict[str, Any]]) -> dict[Any, list[dict[str, Any]]]:
     """Replicate documents, prove it, and return the reasons against those that were refused, by ``_id``."""
     collection = lab.collection("Everything")
     collection.drop()
@@ -258,7 +259,7 @@ def _replicated(lab: Any, everything: Any, documents: list[dict[str, Any]]) -> d
     return {orjson.loads(key)["$oid"]: orjson.loads(reasons) for key, reasons in refused}
 
 
-def test_every_value_that_fits_comes_back_from_both_stores(lab: Any, everything: Any) -> None:
+def test_every_value_that_fits_comes_back_from_both_stores(lab: Lab, everything: Any) -> None:
     documents = [*_edges(), *_drawn()]
     assert _replicated(lab, everything, documents) == {}
 
@@ -285,7 +286,7 @@ TOO_MUCH: dict[str, list[Any]] = {
 UNFIT_FORMS = [{"a": -0.0}, {"a": ["x", {"b": "\0"}]}, {"$date": 1}, {"a": {"$oid": "x"}}, {"r": Regex("\u00e9$", 256)}]
 
 
-def test_every_value_that_does_not_fit_is_refused_by_name(lab: Any, everything: Any) -> None:
+def test_every_value_that_does_not_fit_is_refused_by_name(lab: Lab, everything: Any) -> None:
     places: dict[str, list[str]] = {}
     documents = []
     for name, values in TOO_MUCH.items():
@@ -316,7 +317,7 @@ def test_every_value_that_does_not_fit_is_refused_by_name(lab: Any, everything: 
         assert all(reason["path"].startswith(place) for reason in reasons), (place, reasons)
 
 
-def test_decimals_over_their_whole_range_are_never_rounded(lab: Any, everything: Any) -> None:
+def test_decimals_over_their_whole_range_are_never_rounded(lab: Lab, everything: Any) -> None:
     """Each either fits 34 digits, ten of them after the point, or is refused."""
     documents, fits = [], []
     for exponent in range(-46, 30):

@@ -18,6 +18,7 @@ from contracts.schema.entity import Entity, Field
 from contracts.schema.kinds import INTEGER, JSON, TIMESTAMP
 from pipeline.replication.replicate import replicate
 from pipeline.replication.verify import verify
+from tests.pipeline.lab import Lab
 
 DOCUMENTS = 300  # of each contract
 assert_accounted_for = runpy.run_path(str(Path(__file__).parents[1] / "plain_sql.py"))["assert_accounted_for"]
@@ -279,7 +280,7 @@ def drawn(entity: Entity, number: int) -> list[Made]:
     return found
 
 
-def insert(lab: Any, collection: str, raws: list[bytes]) -> int:
+def insert(lab: Lab, collection: str, raws: list[bytes]) -> int:
     """Insert what MongoDB takes, and return how much that is."""
     lab.collection(collection).drop()
     lab.connections.mongo.database.create_collection(collection)
@@ -290,12 +291,12 @@ def insert(lab: Any, collection: str, raws: list[bytes]) -> int:
     return len(raws)
 
 
-def assert_proven(lab: Any, names: tuple[str, ...] = ()) -> None:
+def assert_proven(lab: Lab, names: tuple[str, ...] = ()) -> None:
     for one in verify(lab.connections, names):
         assert one.proven, (one.collection, one.target, one.differences)
 
 
-def test_whatever_mongodb_stores_is_loaded_equal_or_quarantined_with_reasons(lab: Any) -> None:
+def test_whatever_mongodb_stores_is_loaded_equal_or_quarantined_with_reasons(lab: Lab) -> None:
     ends: dict[str, dict[bytes, str | None]] = {}
     for entity in lab.connections.chosen():
         made = drawn(entity, DOCUMENTS)
@@ -309,7 +310,7 @@ def test_whatever_mongodb_stores_is_loaded_equal_or_quarantined_with_reasons(lab
     assert all(0.1 < share < 0.9 for share in shares.values()), shares  # both ways are well trodden
 
 
-def test_each_bson_type_in_each_place_of_each_contract(lab: Any) -> None:
+def test_each_bson_type_in_each_place_of_each_contract(lab: Lab) -> None:
     for entity in lab.connections.chosen():
         raws = [raw for value in [*PLAIN, *STRANGE] for raw in _with_value_in_each_place(entity, value)]
         stored = insert(lab, entity.collection, raws)
@@ -331,7 +332,7 @@ def _with_value_in_each_place(entity: Entity, value: Any) -> Iterator[bytes]:
             yield bson_of([("_id", ObjectId()), *document])
 
 
-def test_names_that_stand_twice_in_all_ways(lab: Any) -> None:
+def test_names_that_stand_twice_in_all_ways(lab: Lab) -> None:
     """Each field alone, and all of a document's at once: then the typed reader's columns are of equal length."""
     for entity in lab.connections.chosen():
         raws = []

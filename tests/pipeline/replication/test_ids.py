@@ -28,6 +28,7 @@ from pipeline.replication import replicate, sync, verify
 from pipeline.replication.sample import Sample
 from pipeline.stores.mongo import store as mongo
 from pipeline.stores.mongo.store import FAR_DATES
+from tests.pipeline.lab import Lab
 from transforms.bson.identity import only_id
 from transforms.ingest.ids import stored_ids
 from transforms.oracle.expected import expected_frames
@@ -176,7 +177,7 @@ ORDERS: dict[str, Order] = {
 
 
 @pytest.fixture(params=ORDERS)
-def ids(request: pytest.FixtureRequest, lab: Any, debian_postgres: Any, tmp_path: Path) -> Iterator[Any]:
+def ids(request: pytest.FixtureRequest, lab: Lab, debian_postgres: Any, tmp_path: Path) -> Iterator[Any]:
     """Yield a lab whose collections have ids of every kind."""
     order, number = ORDERS[request.param], list(ORDERS).index(request.param)
     folder = _contracts(tmp_path / "strict", order.names, ", maximum=1000")
@@ -210,7 +211,7 @@ def _contracts(folder: Path, names: Iterable[str], bound: str) -> Path:
     return folder
 
 
-def _insert(lab: Any, name: str, ids: Iterable[Any], first: int = 0) -> None:
+def _insert(lab: Lab, name: str, ids: Iterable[Any], first: int = 0) -> None:
     """Insert documents; each tenth has a number that the strict contracts refuse."""
     for number, one in enumerate(ids, start=first):
         items = [{"label": f"{one}"}] * (number % 3)
@@ -231,7 +232,7 @@ def _twins(one: Any) -> list[Any]:
     return []
 
 
-def _names(lab: Any) -> list[str]:
+def _names(lab: Lab) -> list[str]:
     return [name for name in KINDS if name in lab.connections.entities]
 
 
@@ -244,7 +245,7 @@ def _lawful(kind: Kind) -> dict[bytes, Any]:
     return {_element(one): one for one in [*kind.lawful, *(twin for one in kind.lawful for twin in _twins(one))]}
 
 
-def _assert_equal(lab: Any, most: int) -> None:
+def _assert_equal(lab: Lab, most: int) -> None:
     """Assert that the stores have what MongoDB has, and the quarantine the rest, by two ways."""
     names = _names(lab)
     lab.assert_replicated(names)
@@ -298,7 +299,7 @@ def test_ids_of_every_kind_are_copied_followed_repaired_and_replayed(
             assert one.proven and one.changed_since, one
 
 
-def _change(lab: Any) -> None:
+def _change(lab: Lab) -> None:
     """Delete, change and replace documents of every kind, and change some in transactions."""
     for name in _names(lab):
         things = lab.collection(name)
@@ -315,7 +316,7 @@ def _change(lab: Any) -> None:
                     things.delete_one({ID: one})
 
 
-def _break(lab: Any) -> dict[tuple[str, str], tuple[int, int, int]]:
+def _break(lab: Lab) -> dict[tuple[str, str], tuple[int, int, int]]:
     """Delete, change and add rows in both stores; return how many are missing, different and extra in each."""
     broken: dict[tuple[str, str], tuple[int, int, int]] = {}
     for name in _names(lab):

@@ -16,6 +16,7 @@ from pipeline.replication import repair as amend
 from pipeline.replication.replicate import replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import Comparison, left_out, verify
+from tests.pipeline.lab import Lab
 
 
 def _entity(name: str) -> Entity:
@@ -27,7 +28,7 @@ NAMES = ("Orders", "Others", "Third")
 
 
 @pytest.fixture
-def shop(lab: Any) -> Iterator[Any]:
+def shop(lab: Lab) -> Iterator[Any]:
     """Return a lab of three contracts, of which two collections are there and published."""
     mine = type(lab)(replace(lab.connections, entities={name: _entity(name) for name in NAMES}), lab.settings)
     for name in NAMES[:2]:
@@ -41,11 +42,11 @@ def shop(lab: Any) -> Iterator[Any]:
     lab.change_clickhouse(*(f"DROP DATABASE IF EXISTS {name} SYNC" for name in ("replica", "marts")))
 
 
-def _fill(lab: Any, name: str) -> None:
+def _fill(lab: Lab, name: str) -> None:
     lab.collection(name).insert_many({"key": f"{n}", "amount": n, "items": [{"what": "x"}]} for n in range(10))
 
 
-def _assert_whole(lab: Any, *names: str) -> None:
+def _assert_whole(lab: Lab, *names: str) -> None:
     lab.assert_replicated(names)
     assert all(one.proven for one in verify(lab.connections, names))
     assert lab.leftovers() == []
@@ -117,18 +118,18 @@ def test_what_is_named_must_be_there(shop: Any) -> None:
 # --- Views, time series, capped collections
 
 
-def _view(lab: Any, name: str) -> str:
+def _view(lab: Lab, name: str) -> str:
     lab.collection("Behind").insert_one({"a": 1})
     lab.connections.mongo.database.create_collection(name, viewOn="Behind", pipeline=[])
     return "a view of Behind"
 
 
-def _time_series(lab: Any, name: str) -> str:
+def _time_series(lab: Lab, name: str) -> str:
     lab.connections.mongo.database.create_collection(name, timeseries={"timeField": "at"})
     return "a time series collection"
 
 
-def _capped(lab: Any, name: str) -> str:
+def _capped(lab: Lab, name: str) -> str:
     lab.connections.mongo.database.create_collection(name, capped=True, size=10_000)
     return "a capped collection"
 
@@ -180,11 +181,11 @@ def test_what_nobody_declared_is_listed_without_mongodbs_own(shop: Any) -> None:
 # --- Tables that are not there
 
 
-def _in_postgres(lab: Any, *statements: str) -> None:
+def _in_postgres(lab: Lab, *statements: str) -> None:
     lab.change_postgres(*statements)
 
 
-def _in_clickhouse(lab: Any, *statements: str) -> None:
+def _in_clickhouse(lab: Lab, *statements: str) -> None:
     lab.change_clickhouse(*statements)
 
 
@@ -248,7 +249,7 @@ def test_a_published_table_that_is_gone_is_noticed_and_made_anew(shop: Any, gone
         _assert_kept(shop, gone)
 
 
-def _assert_kept(lab: Any, gone: str) -> None:
+def _assert_kept(lab: Lab, gone: str) -> None:
     """Assert that what was renamed is as it was: it is somebody's own now."""
     change, *statements = GONE[gone]
     ask = lab.postgres if change is _in_postgres else lab.clickhouse
@@ -273,7 +274,7 @@ def test_a_reference_of_somebodys_own_is_left_alone(shop: Any) -> None:
     ) == [(2,)]
 
 
-def test_the_marts_name_a_table_that_is_gone(lab: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_marts_name_a_table_that_is_gone(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     lab.fill(**dict.fromkeys(("UserSessions", "EventLogs"), 30))
     replicate(lab.connections)
     with pytest.raises(UsageError, match="--allow-missing also copies as empty"):

@@ -20,13 +20,14 @@ from pipeline.replication.verify import Comparison, verify
 from pipeline.runs import lifecycle
 from pipeline.runs.recovery import recover
 from pipeline.stores.clickhouse.store import ClickHouse
+from tests.pipeline.lab import Lab
 
 SEARCHES, DATA, ROWS = "SearchQueries", "replica.search_queries__data", 12
 TARGETS = ("postgres", "clickhouse")
 
 
 @pytest.fixture
-def copied(lab: Any) -> Any:
+def copied(lab: Lab) -> Any:
     """Return a lab with documents of which some are refused."""
     lab.fill(**{SEARCHES: ROWS})
     lab.collection(SEARCHES).insert_many(
@@ -36,11 +37,11 @@ def copied(lab: Any) -> Any:
     return lab
 
 
-def _ids(lab: Any) -> list[str]:
+def _ids(lab: Lab) -> list[str]:
     return [one for (one,) in lab.postgres("SELECT _id FROM replica.search_queries ORDER BY _id")]
 
 
-def _bend(lab: Any, _id: str) -> None:
+def _bend(lab: Lab, _id: str) -> None:
     """Change a value and lose a row in both stores."""
     first, second, *_ = [one for one in _ids(lab) if one != _id]
     lab.change_postgres(
@@ -54,13 +55,13 @@ def _bend(lab: Any, _id: str) -> None:
     )
 
 
-def _broken(lab: Any) -> list[Comparison]:
+def _broken(lab: Lab) -> list[Comparison]:
     found = verify(lab.connections, [SEARCHES])
     assert not any(one.proven for one in found)
     return found
 
 
-def _change(lab: Any, found: list[Comparison]) -> None:
+def _change(lab: Lab, found: list[Comparison]) -> None:
     """Change and delete in MongoDB what was found broken, and publish that."""
     broken = [ObjectId(one) for one in found[0].broken]
     lab.collection(SEARCHES).update_one({"_id": broken[0]}, {"$set": {"query_text": "of today"}})
@@ -73,7 +74,7 @@ def _same(before: dict[str, pl.DataFrame], after: dict[str, pl.DataFrame]) -> bo
     return all(frame.equals(after[name], null_equal=True) for name, frame in before.items())
 
 
-def _assert_proven(lab: Any) -> None:
+def _assert_proven(lab: Lab) -> None:
     lab.assert_replicated([SEARCHES])
     assert all(one.proven for one in verify(lab.connections, [SEARCHES]))
     assert lab.leftovers() == []
@@ -177,7 +178,7 @@ def _failing(*_: Any) -> None:
     raise ServerError("gone")
 
 
-def _killed_before_clickhouse(lab: Any, monkeypatch: pytest.MonkeyPatch, command: Callable[[Any], Any]) -> None:
+def _killed_before_clickhouse(lab: Lab, monkeypatch: pytest.MonkeyPatch, command: Callable[[Any], Any]) -> None:
     """Run a command of somebody else's that ends when PostgreSQL has committed."""
     with lab.another() as other, monkeypatch.context() as patched:
         patched.setattr(ClickHouse, "publish", _failing)

@@ -25,18 +25,19 @@ from pipeline.replication.replicate import Partition, Run
 from pipeline.runs import lifecycle
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.postgres.store import Postgres
+from tests.pipeline.lab import Lab
 
 ROWS = 120
 TARGETS = ("postgres", "clickhouse")
 
 
 @pytest.fixture(scope="module")
-def made(lab: Any) -> Any:
+def made(lab: Lab) -> Any:
     return lab.fill(defects=0.25, **dict.fromkeys(lab.connections.entities, ROWS))
 
 
 @pytest.fixture(scope="module")
-def copied(lab: Any, made: Any) -> Any:
+def copied(lab: Lab, made: Any) -> Any:
     return replicate.replicate(lab.connections)
 
 
@@ -57,7 +58,7 @@ def _session(**changes: Any) -> dict[str, Any]:
 # --- Everything arrives
 
 
-def test_every_document_is_in_both_stores_or_in_quarantine(lab: Any, copied: Any, made: Any) -> None:
+def test_every_document_is_in_both_stores_or_in_quarantine(lab: Lab, copied: Any, made: Any) -> None:
     _, accounts = copied
     assert {(one.collection, one.target) for one in accounts} == {
         (name, target) for name in lab.connections.entities for target in TARGETS
@@ -72,7 +73,7 @@ def test_every_document_is_in_both_stores_or_in_quarantine(lab: Any, copied: Any
     lab.assert_replicated()
 
 
-def test_the_books_say_what_was_read_and_when(lab: Any, copied: Any) -> None:
+def test_the_books_say_what_was_read_and_when(lab: Lab, copied: Any) -> None:
     run, accounts = copied
     sizes = {name: sum(map(len, lab.raw_documents(name))) for name in lab.connections.entities}
     assert {one.collection: one.bytes for one in accounts} == sizes
@@ -90,7 +91,7 @@ def test_the_books_say_what_was_read_and_when(lab: Any, copied: Any) -> None:
         assert publication.finished
 
 
-def test_nothing_is_left_in_staging(lab: Any, copied: Any) -> None:
+def test_nothing_is_left_in_staging(lab: Lab, copied: Any) -> None:
     assert lab.leftovers() == []
     assert lab.postgres("SELECT count(*) FROM etl.refused") == [(0,)]
 
@@ -98,11 +99,11 @@ def test_nothing_is_left_in_staging(lab: Any, copied: Any) -> None:
 # --- What the tables are
 
 
-def _tables(lab: Any) -> list[Table]:
+def _tables(lab: Lab) -> list[Table]:
     return [table for entity in lab.connections.entities.values() for table in entity.tables]
 
 
-def test_postgres_has_the_contracts_types_keys_and_comments(lab: Any, copied: Any) -> None:
+def test_postgres_has_the_contracts_types_keys_and_comments(lab: Lab, copied: Any) -> None:
     for table in _tables(lab):
         name = f'replica."{table.name}"'
         found = lab.postgres(
@@ -136,7 +137,7 @@ def test_postgres_has_the_contracts_types_keys_and_comments(lab: Any, copied: An
         assert [column for (column,) in indexed] == list(table.indexes)
 
 
-def test_clickhouse_has_the_contracts_types_order_keys_and_comments(lab: Any, copied: Any) -> None:
+def test_clickhouse_has_the_contracts_types_order_keys_and_comments(lab: Lab, copied: Any) -> None:
     for table in _tables(lab):
         columns = "SELECT name, type, comment FROM system.columns WHERE database = 'replica' AND table = {t:String}"
         found = lab.clickhouse(f"{columns} ORDER BY position", t=table.name)
@@ -160,7 +161,7 @@ def test_clickhouse_has_the_contracts_types_order_keys_and_comments(lab: Any, co
         assert sorted(expr for (expr,) in lab.clickhouse(skips, t=f"{table.name}__data")) == sorted(table.indexes)
 
 
-def test_a_childs_rows_go_with_their_parents(lab: Any, copied: Any) -> None:
+def test_a_childs_rows_go_with_their_parents(lab: Lab, copied: Any) -> None:
     orphans = (
         "SELECT count(*) FROM replica.user_sessions_actions WHERE _id NOT IN (SELECT _id FROM replica.user_sessions)"
     )
@@ -171,14 +172,14 @@ def test_a_childs_rows_go_with_their_parents(lab: Any, copied: Any) -> None:
 # --- Running it again
 
 
-def _identities(lab: Any) -> list[tuple[Any, ...]]:
+def _identities(lab: Lab) -> list[tuple[Any, ...]]:
     return lab.postgres(
         "SELECT relname::text, oid::bigint, relfilenode::bigint FROM pg_class "
         "WHERE relnamespace = 'replica'::regnamespace ORDER BY 1"
     )
 
 
-def test_running_it_again_leaves_the_same_state(lab: Any, copied: Any) -> None:
+def test_running_it_again_leaves_the_same_state(lab: Lab, copied: Any) -> None:
     before, files = lab.everything(), _identities(lab)
     stamps = lab.postgres("SELECT _id, xmin::text, ctid::text FROM replica.user_sessions ORDER BY _id")
     refused = {name: lab.quarantine(name) for name in lab.connections.entities}
@@ -198,7 +199,7 @@ def test_running_it_again_leaves_the_same_state(lab: Any, copied: Any) -> None:
     assert lab.leftovers() == []
 
 
-def test_what_changed_in_the_source_is_reflected(lab: Any, copied: Any) -> None:
+def test_what_changed_in_the_source_is_reflected(lab: Lab, copied: Any) -> None:
     sessions, events = lab.collection("UserSessions"), lab.collection("EventLogs")
     lawful = [row[0] for row in lab.postgres("SELECT _id FROM replica.user_sessions ORDER BY _id LIMIT 4")]
     gone, changed, emptied, nulled = (ObjectId(one) for one in lawful)
@@ -220,7 +221,7 @@ def test_what_changed_in_the_source_is_reflected(lab: Any, copied: Any) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_one_target_alone(lab: Any, copied: Any, target: str) -> None:
+def test_one_target_alone(lab: Lab, copied: Any, target: str) -> None:
     (other,) = set(TARGETS) - {target}
     made = lab.collection("SearchQueries").delete_many({"results_count": {"$lt": 5}})
     assert made.acknowledged
@@ -239,14 +240,14 @@ def test_one_target_alone(lab: Any, copied: Any, target: str) -> None:
     assert lab.leftovers() == []
 
 
-def test_a_collection_may_be_named_as_its_table(lab: Any, copied: Any) -> None:
+def test_a_collection_may_be_named_as_its_table(lab: Lab, copied: Any) -> None:
     run, accounts = replicate.replicate(lab.connections, ["user_sessions", "UserSessions"])
     assert list(run.uuids) == ["UserSessions"]
     assert len(accounts) == 2
 
 
 @pytest.mark.parametrize(("collections", "targets", "named"), [(["Nobody"], TARGETS, "Nobody"), ([], ["x"], "'x'")])
-def test_what_does_not_exist_is_named(lab: Any, collections: list[str], targets: list[str], named: str) -> None:
+def test_what_does_not_exist_is_named(lab: Lab, collections: list[str], targets: list[str], named: str) -> None:
     with pytest.raises(UsageError, match=named):
         replicate.replicate(lab.connections, collections, targets)
 
@@ -254,7 +255,7 @@ def test_what_does_not_exist_is_named(lab: Any, collections: list[str], targets:
 # --- Empty and missing
 
 
-def test_empty_and_missing_collections(lab: Any, copied: Any) -> None:
+def test_empty_and_missing_collections(lab: Lab, copied: Any) -> None:
     lab.collection("ModerationQueue").delete_many({})
     lab.collection("UserRecommendations").drop()
     lab.collection("NobodyDeclaredThis").insert_one({"a": 1})
@@ -269,7 +270,7 @@ def test_empty_and_missing_collections(lab: Any, copied: Any) -> None:
     lab.assert_replicated()
 
 
-def test_a_database_without_any_of_the_collections_is_named(lab: Any) -> None:
+def test_a_database_without_any_of_the_collections_is_named(lab: Lab) -> None:
     with (
         lab.another(mongo_database="nothing_here") as connections,
         pytest.raises(UsageError, match=r"nothing_here.*ETL_MONGO_DATABASE"),
@@ -283,7 +284,7 @@ def test_a_database_without_any_of_the_collections_is_named(lab: Any) -> None:
 # --- Exactness at the edges
 
 
-def test_values_at_the_edges_arrive_exactly(lab: Any, copied: Any) -> None:
+def test_values_at_the_edges_arrive_exactly(lab: Lab, copied: Any) -> None:
     edges = [
         {"price": Decimal128(text), "changed_at": moment}
         for text, moment in [
@@ -328,7 +329,7 @@ def test_values_at_the_edges_arrive_exactly(lab: Any, copied: Any) -> None:
 # --- One moment
 
 
-def test_what_is_written_during_the_run_does_not_appear(lab: Any, copied: Any) -> None:
+def test_what_is_written_during_the_run_does_not_appear(lab: Lab, copied: Any) -> None:
     sessions, events = lab.collection("UserSessions"), lab.collection("EventLogs")
     before = {name: lab.raw_documents(name) for name in ("UserSessions", "EventLogs")}
     kept = lab.postgres("SELECT _id FROM replica.user_sessions LIMIT 1")[0][0]
@@ -357,23 +358,23 @@ def test_what_is_written_during_the_run_does_not_appear(lab: Any, copied: Any) -
     lab.assert_replicated(["UserSessions", "EventLogs"])
 
 
-def _drop(lab: Any) -> None:
+def _drop(lab: Lab) -> None:
     lab.collection("SupportTickets").drop()
 
 
-def _make_again(lab: Any) -> None:
+def _make_again(lab: Lab) -> None:
     lab.collection("SupportTickets").drop()
     lab.collection("SupportTickets").insert_one({"x": 1})
 
 
-def _rename(lab: Any) -> None:
+def _rename(lab: Lab) -> None:
     lab.collection("SupportTickets").rename("SupportTicketsOfOld")
 
 
 @pytest.mark.parametrize("meddle", [_drop, _make_again, _rename])
 @pytest.mark.parametrize("when", ["before the first read", "after the last read", "before the moment"])
 def test_a_collection_that_is_replaced_during_the_run_fails_it(
-    lab: Any, copied: Any, monkeypatch: pytest.MonkeyPatch, meddle: Callable[[Any], None], when: str
+    lab: Lab, copied: Any, monkeypatch: pytest.MonkeyPatch, meddle: Callable[[Any], None], when: str
 ) -> None:
     lab.fill(SupportTickets=30)
     replicate.replicate(lab.connections, ["SupportTickets"])
@@ -412,7 +413,7 @@ def _losing_a_row(load: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("store", [Postgres, ClickHouse])
 def test_open_books_publish_nothing(
-    lab: Any, copied: Any, monkeypatch: pytest.MonkeyPatch, store: type[Postgres | ClickHouse]
+    lab: Lab, copied: Any, monkeypatch: pytest.MonkeyPatch, store: type[Postgres | ClickHouse]
 ) -> None:
     lab.fill(UserSessions=40)
     replicate.replicate(lab.connections, ["UserSessions"])
@@ -431,7 +432,7 @@ def test_open_books_publish_nothing(
     lab.assert_replicated(["UserSessions"])
 
 
-def test_a_row_lost_from_staging_opens_the_books(lab: Any, copied: Any) -> None:
+def test_a_row_lost_from_staging_opens_the_books(lab: Lab, copied: Any) -> None:
     lab.fill(UserSessions=40, SearchQueries=40)
 
     def meddle(partition: Partition, source: int, loaded: int) -> None:
@@ -447,7 +448,7 @@ def test_a_row_lost_from_staging_opens_the_books(lab: Any, copied: Any) -> None:
     assert lab.leftovers() == []
 
 
-def test_a_partition_that_nobody_loaded_opens_the_books(lab: Any, copied: Any) -> None:
+def test_a_partition_that_nobody_loaded_opens_the_books(lab: Lab, copied: Any) -> None:
     run = replicate.open_run(lab.connections, ["SearchQueries"], TARGETS)
     replicate.plan(lab.connections, run)
     with pytest.raises(BooksOpenError, match=r"1 partition.* of run"):
@@ -492,7 +493,7 @@ ODD_IDS: list[Any] = [
 ]
 
 
-def _with_odd_ids(lab: Any) -> None:
+def _with_odd_ids(lab: Lab) -> None:
     lab.fill(defects=0.2, UserSessions=150)
     sessions = lab.collection("UserSessions")
     for one in ODD_IDS:
@@ -503,7 +504,7 @@ def _with_odd_ids(lab: Any) -> None:
 
 
 def test_partitions_are_pieces_of_work_that_any_process_can_do(
-    lab: Any, copied: Any, monkeypatch: pytest.MonkeyPatch, cut_short: Callable[..., int]
+    lab: Lab, copied: Any, monkeypatch: pytest.MonkeyPatch, cut_short: Callable[..., int]
 ) -> None:
     _with_odd_ids(lab)
     monkeypatch.setattr(replicate, "PARTITION_BYTES", 8_000)
@@ -529,13 +530,13 @@ def test_partitions_are_pieces_of_work_that_any_process_can_do(
     replicate.replicate(lab.connections, ["UserSessions"])
 
 
-def test_each_published_table_fits_its_contract(lab: Any, copied: Any) -> None:
+def test_each_published_table_fits_its_contract(lab: Lab, copied: Any) -> None:
     for target in lab.connections.targets():
         for entity in lab.connections.entities.values():
             assert all(target.fits("replica", table) for table in entity.tables), (target.name, entity.collection)
 
 
-def test_a_plan_asks_mongodb_once_for_the_size_of_each_collection(lab: Any, copied: Any) -> None:
+def test_a_plan_asks_mongodb_once_for_the_size_of_each_collection(lab: Lab, copied: Any) -> None:
     database = lab.connections.mongo.database
     run = replicate.open_run(lab.connections, ["UserSessions", "EventLogs"], TARGETS)
     database.command("profile", 2)
@@ -548,7 +549,7 @@ def test_a_plan_asks_mongodb_once_for_the_size_of_each_collection(lab: Any, copi
 
 
 @pytest.mark.parametrize("targets", [TARGETS, ("clickhouse",)])
-def test_a_partition_that_two_load_at_once_counts_once(lab: Any, copied: Any, targets: tuple[str, ...]) -> None:
+def test_a_partition_that_two_load_at_once_counts_once(lab: Lab, copied: Any, targets: tuple[str, ...]) -> None:
     lab.fill(defects=0.2, UserSessions=150)
     run = replicate.open_run(lab.connections, ["UserSessions"], targets, single_process=False)
     (partition,) = replicate.plan(lab.connections, run)
@@ -568,7 +569,7 @@ def test_a_partition_that_two_load_at_once_counts_once(lab: Any, copied: Any, ta
     assert lab.leftovers() == []
 
 
-def test_many_partitions_give_what_one_gives(lab: Any, copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_partitions_give_what_one_gives(lab: Lab, copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _with_odd_ids(lab)
     monkeypatch.setattr(replicate, "PARTITION_BYTES", 10_000)
     labels: list[str] = []
@@ -584,7 +585,7 @@ def test_many_partitions_give_what_one_gives(lab: Any, copied: Any, monkeypatch:
     assert all(frame.equals(before[name], null_equal=True) for name, frame in after.items())
 
 
-def test_a_partition_whose_load_failed_is_loaded_anew(lab: Any, copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partition_whose_load_failed_is_loaded_anew(lab: Lab, copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.fill(defects=0.3, UserSessions=200)
     run = replicate.open_run(lab.connections, ["UserSessions"], TARGETS)
     (partition,) = replicate.plan(lab.connections, run)
@@ -601,7 +602,7 @@ def test_a_partition_whose_load_failed_is_loaded_anew(lab: Any, copied: Any, mon
     lab.assert_replicated(["UserSessions"])
 
 
-def test_a_run_that_fails_leaves_no_thread_and_no_cursor(lab: Any, copied: Any) -> None:
+def test_a_run_that_fails_leaves_no_thread_and_no_cursor(lab: Lab, copied: Any) -> None:
     lab.fill(UserSessions=200)
     before = set(threading.enumerate())
 
@@ -620,7 +621,7 @@ def test_a_run_that_fails_leaves_no_thread_and_no_cursor(lab: Any, copied: Any) 
 # --- Two at once
 
 
-def test_two_runs_at_once_end_at_one_moment(lab: Any, copied: Any, cut_short: Callable[..., int]) -> None:
+def test_two_runs_at_once_end_at_one_moment(lab: Lab, copied: Any, cut_short: Callable[..., int]) -> None:
     lab.fill(UserSessions=50, SupportTickets=50)
     codes: list[int] = []
 
@@ -646,7 +647,7 @@ def test_two_runs_at_once_end_at_one_moment(lab: Any, copied: Any, cut_short: Ca
     )
 
 
-def test_runs_that_race_each_other_leave_a_whole_state(lab: Any, copied: Any, settings: Any) -> None:
+def test_runs_that_race_each_other_leave_a_whole_state(lab: Lab, copied: Any, settings: Any) -> None:
     lab.fill(UserSessions=50, SupportTickets=50)
     context = multiprocessing.get_context("forkserver")
     script = str(Path(__file__).parents[1] / "cut_short.py")

@@ -29,6 +29,7 @@ from pipeline.runs import publish as publishing
 from pipeline.runs.recovery import recover
 from pipeline.runtime import retries
 from pipeline.settings import Settings
+from tests.pipeline.lab import Lab
 
 ENGINES = {"postgres": Postgres, "clickhouse": ClickHouse}
 NAMES = ["SupportTickets", "UserSessions"]
@@ -48,7 +49,7 @@ def home(starts_engines: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="module")
-def mortal(home: Path, lab: Any) -> Iterator[Any]:
+def mortal(home: Path, lab: Lab) -> Iterator[Any]:
     """Return a lab whose stores may be killed."""
     uris = embedded.up(home)
     given = {f"{name}_uri": SecretStr(getattr(uris, name)) for name in ("mongo", "postgres", "clickhouse")}

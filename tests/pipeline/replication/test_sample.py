@@ -14,13 +14,14 @@ from pipeline.replication import replicate
 from pipeline.replication.sample import RANGES, Sample
 from pipeline.replication.verify import Comparison, verify
 from pipeline.stores.selection import Range
+from tests.pipeline.lab import Lab
 
 ITEMS = documents("items", "Items.", text("what", "What.", nullable=True))
 ROWS = 300
 
 
 @pytest.fixture(scope="module")
-def many(lab: Any) -> Any:
+def many(lab: Lab) -> Any:
     """Return a lab of 300 Things that are published."""
     entity = Entity("Things", "Things.", "amount", (integer("amount", "Amount."), ITEMS))
     made = type(lab)(replace(lab.connections, entities={"Things": entity}), lab.settings)
@@ -29,7 +30,7 @@ def many(lab: Any) -> Any:
     return made
 
 
-def _verified(lab: Any, asked: str, seed: int = 1) -> list[Comparison]:
+def _verified(lab: Lab, asked: str, seed: int = 1) -> list[Comparison]:
     return verify(lab.connections, sample=Sample(asked, seed))
 
 
@@ -100,7 +101,7 @@ def test_what_is_wrong_in_a_range_is_found_in_both_directions(many: Any, how: st
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 11])
-def test_small_collections_are_compared_whole_or_in_part(lab: Any, rows: int) -> None:
+def test_small_collections_are_compared_whole_or_in_part(lab: Lab, rows: int) -> None:
     entity = Entity(f"Small{rows}", "Small.", "amount", (integer("amount", "Amount."),))
     lab.connections.mongo.database.create_collection(entity.collection)
     if rows:

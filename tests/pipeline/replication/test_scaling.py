@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.replication import replicate
+from tests.pipeline.lab import Lab
 
 PAGE = (Path(__file__).parents[3] / "docs/scaling.md").read_text()
 (SCRIPT,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -17,7 +18,7 @@ NAMES = ["SearchQueries", "UserSessions"]
 
 
 @pytest.fixture
-def script(lab: Any, tmp_path: Path) -> Any:
+def script(lab: Lab, tmp_path: Path) -> Any:
     """Return a function that starts the script, with the servers of this module."""
     (tmp_path / "pieces.py").write_text(SCRIPT)
     uris = {f"ETL_{name.upper()}": value.get_secret_value() for name, value in lab.settings if name.endswith("_uri")}
@@ -30,7 +31,7 @@ def script(lab: Any, tmp_path: Path) -> Any:
     return start
 
 
-def test_the_script_of_the_page_copies_by_several_processes(lab: Any, script: Any) -> None:
+def test_the_script_of_the_page_copies_by_several_processes(lab: Lab, script: Any) -> None:
     lab.fill(defects=0.1, **dict.fromkeys(NAMES, 100))
     told, _ = script("plan").communicate(timeout=60)
     number = int(told)

@@ -20,6 +20,7 @@ from pipeline.replication.sync import follow, sync
 from pipeline.replication.verify import Comparison, verify
 from pipeline.settings import Settings
 from pipeline.stores.source import Source, told_apart
+from tests.pipeline.lab import Lab
 
 NAME = "SearchQueries"
 HERE = Source("a1", "rs0", ("one:27017", "two:27017"), "shop", "u1")
@@ -51,7 +52,7 @@ def other_server(starts_engines: None, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def copied(lab: Any) -> Any:
+def copied(lab: Lab) -> Any:
     lab.fill(defects=0.1, **{NAME: 40})
     replicate(lab.connections, [NAME], new_source=True)
     lab.collection(NAME).update_one({}, {"$set": {"changed": True}})
@@ -59,7 +60,7 @@ def copied(lab: Any) -> Any:
 
 
 @contextmanager
-def _elsewhere(lab: Any, where: str, other_server: SecretStr) -> Iterator[Connections]:
+def _elsewhere(lab: Lab, where: str, other_server: SecretStr) -> Iterator[Connections]:
     """Open another database or server that has a collection of the same name, with a document of its own."""
     there = {"database": {"mongo_database": "another"}, "server": {"mongo_uri": other_server}, "nothing": {}}
     changes = {"mongo_database": "forgotten"} if where == "nothing" else there[where]

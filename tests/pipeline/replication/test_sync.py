@@ -22,6 +22,7 @@ from pipeline.replication.sync import Synced, follow, summed, sync
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.mongo.store import FAR_DATES
 from pipeline.stores.postgres.store import Postgres
+from tests.pipeline.lab import Lab
 from transforms.bson.identity import only_id
 
 ROWS = 60
@@ -38,13 +39,13 @@ NUMBERED = """
 
 
 @pytest.fixture(scope="module")
-def copied(lab: Any) -> Any:
+def copied(lab: Lab) -> Any:
     lab.fill(defects=0.2, **dict.fromkeys(lab.connections.entities, ROWS))
     replicate.replicate(lab.connections)
     return lab
 
 
-def _change_at_random(lab: Any, chance: random.Random, names: Iterable[str] = ()) -> None:
+def _change_at_random(lab: Lab, chance: random.Random, names: Iterable[str] = ()) -> None:
     """Insert, change, replace, delete, break and mend documents, some of them several times."""
     for name in names or lab.connections.entities:
         collection = lab.collection(name)
@@ -75,7 +76,7 @@ def _numbers(found: list[Synced]) -> dict[str, tuple[int, int, int, int]]:
     return {one.collection: (one.changed, one.loaded, one.deleted, one.quarantined) for one in found if one.changed}
 
 
-def _of(name: str, lab: Any) -> tuple[int, int, int, int]:
+def _of(name: str, lab: Lab) -> tuple[int, int, int, int]:
     return _numbers(sync(lab.connections)).get(name, (0, 0, 0, 0))
 
 
@@ -235,7 +236,7 @@ def test_too_much_in_quarantine_publishes_nothing(copied: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def numbered(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def numbered(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("contracts")
     (folder / "numbered.py").write_text(textwrap.dedent(NUMBERED))
     settings = lab.settings.model_copy(update={"contracts": (folder,)})

@@ -23,6 +23,7 @@ from pipeline.replication.sync import sync
 from pipeline.replication.verify import Comparison
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.selection import Range
+from tests.pipeline.lab import Lab
 
 Etl = Callable[..., tuple[int, str, str]]
 AT = datetime(2024, 5, 1, 10, 0, 0, 123000, tzinfo=UTC)
@@ -74,7 +75,7 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def copied(lab: Any) -> None:
+def copied(lab: Lab) -> None:
     lab.fill(defects=0.2, **dict.fromkeys(DOCUMENTS, 40))
     for name, document in DOCUMENTS.items():
         lab.collection(name).insert_one({"_id": ID, **document})
@@ -82,18 +83,18 @@ def copied(lab: Any) -> None:
 
 
 @pytest.fixture
-def mended(lab: Any, copied: None) -> Iterator[set[str]]:
+def mended(lab: Lab, copied: None) -> Iterator[set[str]]:
     """Yield a set for the names of the collections that a test tampers with: they are copied anew after it."""
     names: set[str] = set()
     yield names
     replicate.replicate(lab.connections, sorted(names))
 
 
-def _proof(lab: Any, *names: str) -> dict[str, Comparison]:
+def _proof(lab: Lab, *names: str) -> dict[str, Comparison]:
     return {f"{one.collection} {one.target}": one for one in verify.verify(lab.connections, names)}
 
 
-def test_an_untouched_copy_is_proven(lab: Any, copied: None) -> None:
+def test_an_untouched_copy_is_proven(lab: Lab, copied: None) -> None:
     told: list[tuple[str, int, int]] = []
     found = verify.verify(lab.connections, progress=lambda *one: told.append(one))
     # Collections that are not there, and never were, are left out.
@@ -274,7 +275,7 @@ TAMPERINGS = {
 
 
 @pytest.mark.parametrize("name", TAMPERINGS)
-def test_tampering_is_found_named_and_counted(lab: Any, mended: set[str], name: str) -> None:
+def test_tampering_is_found_named_and_counted(lab: Lab, mended: set[str], name: str) -> None:
     one = TAMPERINGS[name]
     mended.add(one.collection)
     lab.change_postgres(one.postgres)
@@ -292,7 +293,7 @@ def test_tampering_is_found_named_and_counted(lab: Any, mended: set[str], name: 
         assert values == [one.expected, one.found]
 
 
-def _add_row(lab: Any, new: str) -> None:
+def _add_row(lab: Lab, new: str) -> None:
     lab.change_postgres(
         f"CREATE TEMP TABLE one AS SELECT * FROM replica.moderation_queue WHERE _id = '{ID}'",
         f"UPDATE one SET _id = '{new}'",
@@ -307,7 +308,7 @@ def _add_row(lab: Any, new: str) -> None:
 
 @pytest.mark.parametrize("rows", [3, 20_000])
 def test_rows_before_between_and_after_are_found(
-    lab: Any, mended: set[str], monkeypatch: pytest.MonkeyPatch, rows: int
+    lab: Lab, mended: set[str], monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     """Wherever a row is added or deleted, some chunk's range has it, and only one."""
     mended.add("ModerationQueue")
@@ -332,7 +333,7 @@ def test_rows_before_between_and_after_are_found(
         }
 
 
-def test_a_quarantined_document_in_a_store_is_found(lab: Any, mended: set[str]) -> None:
+def test_a_quarantined_document_in_a_store_is_found(lab: Lab, mended: set[str]) -> None:
     mended.add("ModerationQueue")
     refused = [row["_id"] for row in lab.quarantine("ModerationQueue").values() if row["_id"].startswith('{"$oid"')]
     sneaked = refused[0].split('"')[3]
@@ -343,7 +344,7 @@ def test_a_quarantined_document_in_a_store_is_found(lab: Any, mended: set[str]) 
         assert [(difference.id, difference.found) for difference in one.differences] == [(sneaked, "a row")]
 
 
-def test_many_differences_are_counted_and_some_are_shown(lab: Any, mended: set[str]) -> None:
+def test_many_differences_are_counted_and_some_are_shown(lab: Lab, mended: set[str]) -> None:
     mended.add("UserSessions")
     lab.change_postgres("UPDATE replica.user_sessions SET user_id = user_id || ' '")
     rows = lab.postgres("SELECT count(*) FROM replica.user_sessions")[0][0]
@@ -353,7 +354,7 @@ def test_many_differences_are_counted_and_some_are_shown(lab: Any, mended: set[s
     assert found["UserSessions clickhouse"].proven
 
 
-def test_what_was_left_out_of_quarantine_is_missing(lab: Any, mended: set[str]) -> None:
+def test_what_was_left_out_of_quarantine_is_missing(lab: Lab, mended: set[str]) -> None:
     mended.add("UserSessions")
     raw, row = next(iter(lab.quarantine("UserSessions").items()))
     lab.change_postgres(f"DELETE FROM etl.quarantine WHERE encode(id_hash, 'hex') = '{row['id_hash']}'")
@@ -369,7 +370,7 @@ def test_what_was_left_out_of_quarantine_is_missing(lab: Any, mended: set[str]) 
 
 @pytest.mark.parametrize("rows", [1, 2, 7])
 def test_quarantined_documents_of_any_id_may_stand_anywhere(
-    lab: Any, copied: None, monkeypatch: pytest.MonkeyPatch, rows: int
+    lab: Lab, copied: None, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     """Numbers and texts come before, dates after all ObjectIds: chunks of nothing but quarantine."""
     monkeypatch.setattr(verify, "CHUNK_ROWS", rows)
@@ -385,7 +386,7 @@ def test_quarantined_documents_of_any_id_may_stand_anywhere(
     sessions.delete_many({"_id": {"$in": odd}})
 
 
-def test_a_collection_of_nothing_but_quarantine(lab: Any, copied: None) -> None:
+def test_a_collection_of_nothing_but_quarantine(lab: Lab, copied: None) -> None:
     lab.fill(defects=1.0, SearchQueries=30)
     lab.collection("SearchQueries").delete_many({"undeclared": {"$exists": True}})
     replicate.replicate(lab.connections, ["SearchQueries"])
@@ -394,7 +395,7 @@ def test_a_collection_of_nothing_but_quarantine(lab: Any, copied: None) -> None:
         assert one.quarantined + one.equal == one.source
 
 
-def test_empty_and_missing_collections_are_proven(lab: Any, copied: None) -> None:
+def test_empty_and_missing_collections_are_proven(lab: Lab, copied: None) -> None:
     lab.collection("UserRecommendations").drop()
     lab.fill(SearchQueries=3)
     lab.collection("SearchQueries").delete_many({})
@@ -407,7 +408,7 @@ def test_empty_and_missing_collections_are_proven(lab: Any, copied: None) -> Non
 # --- Which moment
 
 
-def test_what_changed_in_the_source_since_is_not_held_against_the_stores(lab: Any, copied: None) -> None:
+def test_what_changed_in_the_source_since_is_not_held_against_the_stores(lab: Lab, copied: None) -> None:
     lab.collection("EventLogs").update_one({"_id": ID}, {"$set": {"event_type": "later"}})
     lab.collection("EventLogs").delete_one({"_id": {"$ne": ID}})
     for one in verify.verify(lab.connections, ["EventLogs"]):
@@ -416,7 +417,7 @@ def test_what_changed_in_the_source_since_is_not_held_against_the_stores(lab: An
     replicate.replicate(lab.connections, ["EventLogs"])
 
 
-def test_each_target_is_compared_at_its_own_moment(lab: Any, copied: None) -> None:
+def test_each_target_is_compared_at_its_own_moment(lab: Lab, copied: None) -> None:
     lab.fill(SearchQueries=20)
     first, _ = replicate.replicate(lab.connections, ["SearchQueries"])
     lab.collection("SearchQueries").update_many({}, {"$set": {"query_text": "only in PostgreSQL"}})
@@ -429,7 +430,7 @@ def test_each_target_is_compared_at_its_own_moment(lab: Any, copied: None) -> No
     assert only.target == "clickhouse"
 
 
-def _sync_in_the_midst_of(lab: Any, collection: str, times: int) -> tuple[list[int], Callable[..., None]]:
+def _sync_in_the_midst_of(lab: Lab, collection: str, times: int) -> tuple[list[int], Callable[..., None]]:
     """Return what counts how often a sync came while a collection was compared, and the progress that lets it come."""
     seen: list[int] = []
 
@@ -447,7 +448,7 @@ def _sync_in_the_midst_of(lab: Any, collection: str, times: int) -> tuple[list[i
 
 
 @pytest.mark.parametrize(("collection", "times"), [("EventLogs", 1), ("UserSessions", 1), ("UserSessions", 2)])
-def test_a_sync_meanwhile_is_no_difference(lab: Any, mended: set[str], collection: str, times: int) -> None:
+def test_a_sync_meanwhile_is_no_difference(lab: Lab, mended: set[str], collection: str, times: int) -> None:
     """Before a collection's turn it is of no concern; while it is compared, it is compared again."""
     mended.add("UserSessions")
     names = ["EventLogs", "UserSessions"]
@@ -464,7 +465,7 @@ def test_a_sync_meanwhile_is_no_difference(lab: Any, mended: set[str], collectio
             assert one.source == lab.collection("UserSessions").count_documents({})
 
 
-def test_a_collection_that_is_published_anew_each_time_is_told(lab: Any, copied: None) -> None:
+def test_a_collection_that_is_published_anew_each_time_is_told(lab: Lab, copied: None) -> None:
     lab.fill(SearchQueries=20)
     replicate.replicate(lab.connections, ["SearchQueries"])
     starts: list[int] = []
@@ -480,7 +481,7 @@ def test_a_collection_that_is_published_anew_each_time_is_told(lab: Any, copied:
 
 
 def test_what_others_have_is_told_though_one_collection_is_published_anew_each_time(
-    lab: Any, copied: None, monkeypatch: pytest.MonkeyPatch, etl: Etl
+    lab: Lab, copied: None, monkeypatch: pytest.MonkeyPatch, etl: Etl
 ) -> None:
     lab.fill(SearchQueries=20)
     names = ["EventLogs", "SearchQueries", "UserSessions"]
@@ -511,7 +512,7 @@ def test_what_others_have_is_told_though_one_collection_is_published_anew_each_t
     replicate.replicate(lab.connections, names)
 
 
-def test_clickhouse_follows_before_it_is_compared(lab: Any, mended: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clickhouse_follows_before_it_is_compared(lab: Lab, mended: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody publishes before a collection's turn, and dies when PostgreSQL has committed."""
     mended.add("UserSessions")
 
@@ -532,7 +533,7 @@ def test_clickhouse_follows_before_it_is_compared(lab: Any, mended: set[str], mo
 
 
 @pytest.mark.parametrize("made_again", [False, True])
-def test_a_collection_that_was_dropped_since_is_named(lab: Any, copied: None, *, made_again: bool) -> None:
+def test_a_collection_that_was_dropped_since_is_named(lab: Lab, copied: None, *, made_again: bool) -> None:
     lab.fill(SearchQueries=20)
     replicate.replicate(lab.connections, ["SearchQueries"])
     lab.collection("SearchQueries").drop()
@@ -543,7 +544,7 @@ def test_a_collection_that_was_dropped_since_is_named(lab: Any, copied: None, *,
     replicate.replicate(lab.connections, allow_missing=True)
 
 
-def test_what_was_never_replicated_is_named(lab: Any, copied: None) -> None:
+def test_what_was_never_replicated_is_named(lab: Lab, copied: None) -> None:
     with lab.another() as other:
         other.postgres.execute("DELETE FROM etl.published WHERE collection = 'ModerationQueue'")
         other.postgres.connection.commit()
@@ -568,7 +569,7 @@ def short_history(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def forgetful(lab: Any, short_history: Any) -> Iterator[tuple[Any, Callable[[], None]]]:
+def forgetful(lab: Lab, short_history: Any) -> Iterator[tuple[Any, Callable[[], None]]]:
     """Yield a lab whose mongod forgets, and the function that makes it do so."""
     with lab.another(mongo_uri=short_history.mongo_uri) as connections:
         ours = type(lab)(connections, short_history)
@@ -640,7 +641,7 @@ def test_beyond_the_oplog_a_new_copy_is_asked_for(forgetful: Any) -> None:
         verify.verify(lab.connections, ["UserSessions"])
 
 
-def test_no_error_of_the_driver_comes_through(lab: Any, copied: None) -> None:
+def test_no_error_of_the_driver_comes_through(lab: Lab, copied: None) -> None:
     """A table that somebody dropped is told in one sentence."""
     lab.fill(SearchQueries=5)
     replicate.replicate(lab.connections, ["SearchQueries"])

@@ -17,6 +17,7 @@ from pipeline.replication import repair as amend
 from pipeline.replication import replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
+from tests.pipeline.lab import Lab
 
 ITEMS = documents("items", "Items.", text("what", "What.", nullable=True))
 THINGS = Entity("Things", "Things.", "key", (identifier("key", "Key."), integer("amount", "Amount."), ITEMS))
@@ -38,7 +39,7 @@ MEDDLERS = {
 
 
 @pytest.fixture(scope="module")
-def published(lab: Any) -> Any:
+def published(lab: Lab) -> Any:
     """Return a lab of Things that are published in both stores, and have changed since."""
     things = type(lab)(replace(lab.connections, entities={"Things": THINGS}), lab.settings)
     lab.collection("Things").insert_many({"key": f"{n}", "amount": n, "items": [{"what": "x"}]} for n in range(20))
@@ -62,12 +63,12 @@ def _change(things: Any) -> None:
     collection.update_one({"key": "2"}, {"$inc": {"amount": 100}})
 
 
-def _shown(lab: Any) -> list[Any]:
+def _shown(lab: Lab) -> list[Any]:
     """Return what is published; what the books know of its tables they may learn meanwhile."""
     return [replace(one, held={}) for one in books.publications(lab.connections.postgres)]
 
 
-def _assert_refused(lab: Any, command: Callable[..., Any], match: str) -> None:
+def _assert_refused(lab: Lab, command: Callable[..., Any], match: str) -> None:
     """Assert that a command publishes nothing and says why."""
     before, shown = lab.everything(), _shown(lab)
     with pytest.raises(DataError, match=match):
@@ -178,7 +179,7 @@ def test_a_repair_is_counted_as_well(things: Any) -> None:
         amend.repair(things.connections, found)
 
 
-def test_marts_are_counted_as_well(lab: Any) -> None:
+def test_marts_are_counted_as_well(lab: Lab) -> None:
     lab.fill(SupportTickets=30)
     replicate.replicate(lab.connections, ["SupportTickets"])
     marts.build(lab.connections, ["ticket_resolution"])

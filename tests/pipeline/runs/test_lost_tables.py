@@ -18,6 +18,7 @@ from pipeline.replication import replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
 from pipeline.stores.clickhouse.store import ClickHouse
+from tests.pipeline.lab import Lab
 
 ITEMS = documents("items", "Items.", text("what", "What.", nullable=True))
 THINGS = Entity("Things", "Things.", "key", (identifier("key", "Key."), integer("amount", "Amount."), ITEMS))
@@ -40,7 +41,7 @@ GONE = {
 BROKEN = [f"Broken{number}" for number in range(5)]
 
 
-def _lab(lab: Any, *names: str) -> Any:
+def _lab(lab: Lab, *names: str) -> Any:
     """Return a lab of some collections that are published."""
     entities = {name: replace(THINGS, collection=name) for name in names}
     for name in names:
@@ -51,7 +52,7 @@ def _lab(lab: Any, *names: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def published(lab: Any) -> Any:
+def published(lab: Lab) -> Any:
     return _lab(lab, "Things")
 
 
@@ -61,17 +62,17 @@ def things(published: Any) -> Iterator[Any]:
     replicate.replicate(published.connections)
 
 
-def _do(lab: Any, target: str, statement: str) -> None:
+def _do(lab: Lab, target: str, statement: str) -> None:
     (lab.change_postgres if target == "postgres" else lab.change_clickhouse)(statement)
 
 
-def _assert_told(lab: Any, match: str) -> None:
+def _assert_told(lab: Lab, match: str) -> None:
     with pytest.raises(DataError, match=f"{match}.*; run etl replicate Things$"):
         sync(lab.connections)
 
 
 @pytest.fixture(scope="module")
-def broken(lab: Any) -> Any:
+def broken(lab: Lab) -> Any:
     return _lab(lab, "Whole", *BROKEN)
 
 
@@ -144,7 +145,7 @@ def _assert_kept(things: Any) -> None:
             assert one.held[table.name].rows == things.stored(one.target, table).height, (one.target, table.name)
 
 
-def test_marts_are_not_made_of_what_was_emptied_and_verify_tells_what_is_gone(lab: Any) -> None:
+def test_marts_are_not_made_of_what_was_emptied_and_verify_tells_what_is_gone(lab: Lab) -> None:
     lab.fill(SupportTickets=30)
     replicate.replicate(lab.connections, ["SupportTickets"])
     marts.build(lab.connections, ["ticket_resolution"])

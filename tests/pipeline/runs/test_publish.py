@@ -23,6 +23,7 @@ from pipeline.runs.recovery import recover
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.postgres.store import Postgres
+from tests.pipeline.lab import Lab
 
 NAMES = ["SupportTickets", "UserSessions"]
 TABLES = ("support_tickets", "user_sessions")
@@ -50,12 +51,12 @@ State = dict[str, pl.DataFrame]
 
 
 @pytest.fixture(scope="module")
-def copied(lab: Any) -> None:
+def copied(lab: Lab) -> None:
     lab.fill(defects=0.1, **dict.fromkeys(NAMES, ROWS))
     replicate.replicate(lab.connections, NAMES)
 
 
-def _next_round(lab: Any, name: str) -> None:
+def _next_round(lab: Lab, name: str) -> None:
     """Change every document, and add and remove some."""
     for collection in NAMES:
         source = lab.collection(collection)
@@ -74,7 +75,7 @@ def _same(left: State, right: State) -> bool:
 
 @pytest.mark.parametrize("moment", [*BEFORE_THE_COMMIT, *AFTER_THE_COMMIT])
 def test_a_run_killed_anywhere_is_mended_by_the_next_command(
-    lab: Any, copied: None, cut_short: Callable[..., int], moment: str
+    lab: Lab, copied: None, cut_short: Callable[..., int], moment: str
 ) -> None:
     before, shown = lab.everything(NAMES), books.publications(lab.connections.postgres)
     _next_round(lab, moment)
@@ -103,7 +104,7 @@ def test_a_run_killed_anywhere_is_mended_by_the_next_command(
 
 @pytest.mark.parametrize("moment", ["before the second rename", "between an exchange and its view"])
 def test_a_first_publish_that_was_killed_is_finished(
-    lab: Any, copied: None, cut_short: Callable[..., int], moment: str
+    lab: Lab, copied: None, cut_short: Callable[..., int], moment: str
 ) -> None:
     name = {"before the second rename": "ProductPriceHistory"}.get(moment, "EventLogs")
     other = "SearchQueries" if name == "EventLogs" else name
@@ -115,7 +116,7 @@ def test_a_first_publish_that_was_killed_is_finished(
     assert lab.leftovers() == []
 
 
-def test_marts_that_were_killed_are_finished(lab: Any, copied: None, cut_short: Callable[..., int]) -> None:
+def test_marts_that_were_killed_are_finished(lab: Lab, copied: None, cut_short: Callable[..., int]) -> None:
     lab.fill(SupportTickets=40)
     replicate.replicate(lab.connections, NAMES)
     marts.build(lab.connections, ["ticket_resolution"])
@@ -130,7 +131,7 @@ def test_marts_that_were_killed_are_finished(lab: Any, copied: None, cut_short: 
     assert lab.leftovers() == []
 
 
-def test_what_fails_after_the_commit_is_finished_later(lab: Any, copied: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_after_the_commit_is_finished_later(lab: Lab, copied: None, monkeypatch: pytest.MonkeyPatch) -> None:
     _next_round(lab, "clickhouse was away")
     with monkeypatch.context() as patched:
 
@@ -147,7 +148,7 @@ def test_what_fails_after_the_commit_is_finished_later(lab: Any, copied: None, m
 
 
 def test_a_publish_done_again_finishes_what_was_cut_short(
-    lab: Any, copied: None, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, copied: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _next_round(lab, "again")
     run = replicate.open_run(lab.connections, NAMES, ("postgres", "clickhouse"), single_process=False)
@@ -164,7 +165,7 @@ def test_a_publish_done_again_finishes_what_was_cut_short(
 
 @pytest.mark.parametrize("builds", [0, 1, 2])
 def test_a_publish_that_failed_while_keys_were_built_is_done_again(
-    lab: Any, copied: None, monkeypatch: pytest.MonkeyPatch, builds: int
+    lab: Lab, copied: None, monkeypatch: pytest.MonkeyPatch, builds: int
 ) -> None:
     """Keys are built ahead of the publish, table by table, and then the references; each only once."""
     name = "ProductPriceHistory"
@@ -194,7 +195,7 @@ def test_a_publish_that_failed_while_keys_were_built_is_done_again(
 
 @pytest.mark.parametrize("moment", ["while keys are built", "before the references"])
 def test_a_run_killed_while_keys_are_built_is_harmless(
-    lab: Any, copied: None, cut_short: Callable[..., int], moment: str
+    lab: Lab, copied: None, cut_short: Callable[..., int], moment: str
 ) -> None:
     name = "ProductPriceHistory"
     lab.fill(**{name: 30})
@@ -209,7 +210,7 @@ def test_a_run_killed_while_keys_are_built_is_harmless(
     assert _keys(lab) == keys
 
 
-def _keys(lab: Any) -> list[tuple[Any, ...]]:
+def _keys(lab: Lab) -> list[tuple[Any, ...]]:
     """Return the primary keys, references and indexes of one collection's tables, whatever they are called."""
     constraints = (
         "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype IN ('p', 'f') "
@@ -224,7 +225,7 @@ def _keys(lab: Any) -> list[tuple[Any, ...]]:
     return found
 
 
-def test_two_commands_do_not_finish_one_publish_twice(lab: Any, copied: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_commands_do_not_finish_one_publish_twice(lab: Lab, copied: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that is exchanged twice shows the old rows again."""
     _next_round(lab, "twice")
     with monkeypatch.context() as patched:
@@ -250,7 +251,7 @@ def test_two_commands_do_not_finish_one_publish_twice(lab: Any, copied: None, mo
 # --- What is not ours stays
 
 
-def test_other_peoples_schemas_that_are_named_like_staging_stay(lab: Any, copied: None) -> None:
+def test_other_peoples_schemas_that_are_named_like_staging_stay(lab: Lab, copied: None) -> None:
     lab.change_postgres("CREATE SCHEMA staging_sales", "CREATE TABLE staging_sales.mine AS SELECT 1 AS x")
     lab.change_clickhouse("CREATE DATABASE staging_sales", "CREATE TABLE staging_sales.mine (x Int8) ENGINE = Log")
     replicate.replicate(lab.connections, NAMES)
@@ -260,7 +261,7 @@ def test_other_peoples_schemas_that_are_named_like_staging_stay(lab: Any, copied
     lab.change_clickhouse("DROP DATABASE staging_sales SYNC")
 
 
-def test_a_living_run_is_left_alone(lab: Any, copied: None) -> None:
+def test_a_living_run_is_left_alone(lab: Lab, copied: None) -> None:
     with lab.another() as other:
         run = replicate.open_run(other, NAMES, ("postgres", "clickhouse"))
         partitions = replicate.plan(other, run)
@@ -274,7 +275,7 @@ def test_a_living_run_is_left_alone(lab: Any, copied: None) -> None:
 
 
 def test_a_run_of_many_processes_lives_a_day_from_its_last_sign_of_life(
-    lab: Any, copied: None, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, copied: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def age(table: str, column: str) -> None:
         lab.change_postgres(f"UPDATE etl.{table} SET {column} = now() - interval '25 hours' WHERE run_id = '{run.id}'")
@@ -314,7 +315,7 @@ def test_a_run_of_many_processes_lives_a_day_from_its_last_sign_of_life(
     assert lab.postgres("SELECT status FROM etl.runs WHERE run_id = $1::text", run.id) == [("failed",)]
 
 
-def test_an_older_moment_is_not_published_over_a_later_one(lab: Any, copied: None) -> None:
+def test_an_older_moment_is_not_published_over_a_later_one(lab: Lab, copied: None) -> None:
     old = replicate.open_run(lab.connections, NAMES, ("postgres", "clickhouse"), single_process=False)
     for partition in replicate.plan(lab.connections, old):
         replicate.load(lab.connections, old, partition)
@@ -367,7 +368,7 @@ class Reader(threading.Thread):
             self.error = error
 
 
-def test_readers_never_see_an_empty_half_or_mixed_table(lab: Any, copied: None) -> None:
+def test_readers_never_see_an_empty_half_or_mixed_table(lab: Lab, copied: None) -> None:
     lab.fill(**dict.fromkeys(NAMES, 300))
     for name in NAMES:
         lab.collection(name).update_many({}, {"$set": {"user_id": "round 0"}})
@@ -399,7 +400,7 @@ def test_readers_never_see_an_empty_half_or_mixed_table(lab: Any, copied: None) 
 
 
 def test_nobody_is_locked_out_while_a_publish_is_under_way(
-    lab: Any, copied: None, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, copied: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reads, and even changes of other people's tables that refer to ours, go on beside an open publish."""
     _next_round(lab, "under way")
@@ -424,7 +425,7 @@ def test_nobody_is_locked_out_while_a_publish_is_under_way(
 
 
 @contextmanager
-def _users_objects(lab: Any) -> Iterator[None]:
+def _users_objects(lab: Lab) -> Iterator[None]:
     lab.change_postgres(
         "CREATE ROLE an_analyst",
         "CREATE SCHEMA users",
@@ -454,7 +455,7 @@ def _users_objects(lab: Any) -> Iterator[None]:
         lab.change_clickhouse("DROP DATABASE users SYNC")
 
 
-def test_what_users_built_on_the_tables_survives(lab: Any, copied: None) -> None:
+def test_what_users_built_on_the_tables_survives(lab: Lab, copied: None) -> None:
     with _users_objects(lab):
         kept = lab.postgres("SELECT _id FROM replica.user_sessions LIMIT 1")[0][0]
         lab.change_postgres(f"INSERT INTO users.notes VALUES ('{kept}')")
@@ -474,7 +475,7 @@ def test_what_users_built_on_the_tables_survives(lab: Any, copied: None) -> None
 
 
 @pytest.mark.parametrize("deferred", ["", " DEFERRABLE INITIALLY DEFERRED"])
-def test_a_users_reference_that_would_break_fails_the_publish(lab: Any, copied: None, deferred: str) -> None:
+def test_a_users_reference_that_would_break_fails_the_publish(lab: Lab, copied: None, deferred: str) -> None:
     victim = lab.postgres("SELECT _id FROM replica.user_sessions LIMIT 1")[0][0]
     lab.change_postgres(
         'CREATE TABLE public.notes (session text COLLATE "C" CONSTRAINT notes_on_sessions '
@@ -494,7 +495,7 @@ def test_a_users_reference_that_would_break_fails_the_publish(lab: Any, copied: 
     lab.assert_replicated(NAMES)
 
 
-def test_rows_that_somebody_changed_in_a_store_are_put_right(lab: Any, copied: None) -> None:
+def test_rows_that_somebody_changed_in_a_store_are_put_right(lab: Lab, copied: None) -> None:
     lab.change_postgres(
         "UPDATE replica.user_sessions SET user_id = 'vandal' WHERE _id = (SELECT min(_id) FROM replica.user_sessions)",
         "DELETE FROM replica.support_tickets_messages WHERE _position = 0",

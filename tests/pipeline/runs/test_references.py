@@ -16,6 +16,7 @@ from pipeline.replication.repair import repair
 from pipeline.replication.replicate import replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
+from tests.pipeline.lab import Lab
 
 AUTHOR = (text("$ref", "Collection."), identifier("$id", "Key."), number("weight", "NaN or not.", nullable=True))
 BOOKS = Entity(
@@ -40,7 +41,7 @@ REFUSED = [[("$ref", "people"), ("$id", "p1"), ("more", {"$ref": "people", "$id"
 
 
 @pytest.fixture(scope="module")
-def library(lab: Any) -> Iterator[Any]:
+def library(lab: Lab) -> Iterator[Any]:
     mine = replace(lab, connections=replace(lab.connections, entities={"Books": BOOKS}))
     references = [*EXACT, *REFUSED]
     mine.collection("Books").drop()

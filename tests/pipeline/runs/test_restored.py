@@ -9,24 +9,25 @@ from pipeline.errors import DataError
 from pipeline.replication.replicate import replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
+from tests.pipeline.lab import Lab
 
 NAME, TABLE = "SearchQueries", "search_queries"
 DATA = f"replica.{TABLE}__data"
 
 
 @pytest.fixture
-def copied(lab: Any) -> Any:
+def copied(lab: Lab) -> Any:
     lab.fill(**{NAME: 40, "ModerationQueue": 10})
     replicate(lab.connections, [NAME, "ModerationQueue"])
     return lab
 
 
-def _delete_some(lab: Any) -> None:
+def _delete_some(lab: Lab) -> None:
     ids = [one["_id"] for one in lab.collection(NAME).find({}, {"_id": 1}).limit(5)]
     lab.collection(NAME).delete_many({"_id": {"$in": ids}})
 
 
-def _back_up_clickhouse(lab: Any) -> Callable[[], None]:
+def _back_up_clickhouse(lab: Lab) -> Callable[[], None]:
     """Keep the table as it is, and return what brings it back, comment and all, as RESTORE does."""
     lab.change_clickhouse("DROP TABLE IF EXISTS default.kept SYNC", f"CREATE TABLE default.kept AS {DATA}")
     lab.change_clickhouse(f"INSERT INTO default.kept SELECT * FROM {DATA}")
@@ -35,7 +36,7 @@ def _back_up_clickhouse(lab: Any) -> Callable[[], None]:
     return lambda: lab.change_clickhouse(f"EXCHANGE TABLES default.kept AND {DATA}")
 
 
-def _back_up_books(lab: Any) -> Callable[[], None]:
+def _back_up_books(lab: Lab) -> Callable[[], None]:
     lab.change_postgres("DROP TABLE IF EXISTS kept, kept_books")
     lab.change_postgres(f"CREATE TABLE kept AS TABLE replica.{TABLE}", "CREATE TABLE kept_books AS TABLE etl.published")
 

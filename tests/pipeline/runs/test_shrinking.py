@@ -14,6 +14,7 @@ from pipeline.replication.repair import repair
 from pipeline.replication.replicate import replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
+from tests.pipeline.lab import Lab
 
 CONTRACT = """
     '''Things with tags.'''
@@ -37,7 +38,7 @@ def _declare(folder: Path, tags: str, name: str = "") -> None:
 
 
 @pytest.fixture
-def here(lab: Any, folder: Path) -> Iterator[Any]:
+def here(lab: Lab, folder: Path) -> Iterator[Any]:
     """Yield a lab with the limit that users have, and 20 documents that are published."""
     _declare(folder, RIGHT)
     collection = lab.collection("Tagged")
@@ -55,7 +56,7 @@ def wrong(here: Any, folder: Path) -> Iterator[Connections]:
         yield connections
 
 
-def _rows(lab: Any) -> tuple[int, int]:
+def _rows(lab: Lab) -> tuple[int, int]:
     query = "SELECT count(*) FROM replica.tagged"
     return lab.postgres(query)[0][0], lab.clickhouse(query)[0][0]
 

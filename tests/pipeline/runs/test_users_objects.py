@@ -17,6 +17,7 @@ from pipeline.replication import repair as amend
 from pipeline.replication import replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
+from tests.pipeline.lab import Lab
 
 ITEMS = documents("items", "Items.", text("what", "What.", nullable=True))
 
@@ -42,7 +43,7 @@ MINE = (
 
 
 @pytest.fixture
-def things(lab: Any) -> Iterator[Callable[[Entity], Any]]:
+def things(lab: Lab) -> Iterator[Callable[[Entity], Any]]:
     """Return a function that gives a lab of another contract of Things; they are published in both stores."""
 
     def things(entity: Entity) -> Any:
@@ -57,7 +58,7 @@ def things(lab: Any) -> Iterator[Callable[[Entity], Any]]:
     lab.change_clickhouse(*(f"DROP DATABASE IF EXISTS {name} SYNC" for name in ("replica", "marts", "users")))
 
 
-def _assert_whole(lab: Any) -> None:
+def _assert_whole(lab: Lab) -> None:
     lab.assert_replicated()
     assert all(one.proven for one in verify(lab.connections))
     assert lab.leftovers() == []
@@ -148,7 +149,7 @@ def test_a_table_of_users_that_looks_like_a_forgotten_child_stays(things: Callab
     assert lab.postgres("SELECT to_regclass('replica.things_items') IS NULL") == [(True,)]
 
 
-def test_columns_of_users_on_marts_stay(lab: Any, things: Callable[..., Any]) -> None:
+def test_columns_of_users_on_marts_stay(lab: Lab, things: Callable[..., Any]) -> None:
     lab.fill(**dict.fromkeys(("SupportTickets",), 30))
     replicate.replicate(lab.connections, ["SupportTickets"])
     marts.build(lab.connections, ["ticket_resolution"])

@@ -4,11 +4,11 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
 from pipeline.replication import replicate
+from tests.pipeline.lab import Lab
 
 ALLOWED_MIB, LIMIT_MIB = 512, 640
 ROWS = 40_000
@@ -26,7 +26,7 @@ print("", os.waitstatus_to_exitcode(status), usage.ru_maxrss)
 
 
 @pytest.fixture(scope="module")
-def filled(lab: Any) -> None:
+def filled(lab: Lab) -> None:
     lab.fill(UserSessions=ROWS, EventLogs=ROWS)
     sessions, events = lab.collection("UserSessions"), lab.collection("EventLogs")
     (session,), (event,) = (list(one.find({}, {"_id": 0}, limit=1)) for one in (sessions, events))
@@ -46,7 +46,7 @@ def filled(lab: Any) -> None:
 
 
 @pytest.mark.parametrize("command", ["replicate", "verify"])
-def test_a_command_keeps_to_the_memory_that_it_may_take(lab: Any, filled: None, command: str) -> None:
+def test_a_command_keeps_to_the_memory_that_it_may_take(lab: Lab, filled: None, command: str) -> None:
     assert _peak_mib(lab, ALLOWED_MIB, command, "UserSessions", "EventLogs") < LIMIT_MIB
     if command == "replicate":
         assert len(lab.quarantine("UserSessions")) == LARGE_DOCUMENTS
@@ -54,7 +54,7 @@ def test_a_command_keeps_to_the_memory_that_it_may_take(lab: Any, filled: None, 
         assert len(lab.quarantine("EventLogs")) == LARGE_DOCUMENTS
 
 
-def test_marts_of_many_users_keep_to_it_as_well(lab: Any) -> None:
+def test_marts_of_many_users_keep_to_it_as_well(lab: Lab) -> None:
     """Users with ids as long as may be are few and fill the least memory that may be set as millions fill more."""
     lab.fill(UserSessions=1, **dict.fromkeys(OTHERS, 100))
     sessions = lab.collection("UserSessions")
@@ -66,7 +66,7 @@ def test_marts_of_many_users_keep_to_it_as_well(lab: Any) -> None:
     assert found == lab.postgres("SELECT count(*), sum(actions_count)::bigint FROM replica.user_sessions")
 
 
-def _peak_mib(lab: Any, allowed_mib: int, *command: str) -> float:
+def _peak_mib(lab: Lab, allowed_mib: int, *command: str) -> float:
     """Run a command as a process of its own, and return the memory that it took at its peak."""
     # Polars tells its allocator by the environment what it wants, and coverage takes memory; a shell has neither.
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("_RJEM", "COV"))}

@@ -19,19 +19,20 @@ from pipeline.replication.sync import sync
 from pipeline.stores.base import Staging
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.postgres.store import Postgres
+from tests.pipeline.lab import Lab
 
 NAMES = ("UserSessions", "SupportTickets")
 
 
 @pytest.fixture(scope="module")
-def copied(lab: Any) -> Any:
+def copied(lab: Lab) -> Any:
     lab.fill(defects=0.2, **dict.fromkeys(NAMES, 60))
     replicate.replicate(lab.connections, NAMES)
     return lab
 
 
 @pytest.fixture
-def full_disk(lab: Any) -> Callable[[], Any]:
+def full_disk(lab: Lab) -> Callable[[], Any]:
     """Return a context in which ClickHouse can't write a byte."""
     port = str(urlsplit(lab.settings.clickhouse_uri.get_secret_value()).port)
     arguments = {one.pid: one.info["cmdline"] or [] for one in psutil.process_iter(["cmdline"])}
@@ -49,7 +50,7 @@ def full_disk(lab: Any) -> Callable[[], Any]:
     return full_disk
 
 
-def _delete_and_change(lab: Any) -> None:
+def _delete_and_change(lab: Lab) -> None:
     for name in NAMES:
         ids = [one["_id"] for one in lab.collection(name).find({}, {"_id": 1}).limit(20)]
         lab.collection(name).delete_many({"_id": {"$in": ids[:10]}})

@@ -25,6 +25,7 @@ from pipeline.settings import Settings
 from pipeline.stores.mongo import store as mongo
 from pipeline.stores.postgres import store as postgres
 from pipeline.text.redaction import redacted
+from tests.pipeline.lab import Lab
 
 ENGINES = {"mongo": Mongo, "postgres": Postgres, "clickhouse": ClickHouse}
 NAMES = ["SupportTickets", "UserSessions"]
@@ -157,7 +158,7 @@ def _kill(home: Path, name: str) -> None:
 @pytest.mark.parametrize("when", ["in the middle", "at the publish"])
 @pytest.mark.parametrize("victim", list(ENGINES))
 def test_a_server_that_dies_is_told_and_the_next_run_recovers(
-    home: Path, lab: Any, monkeypatch: pytest.MonkeyPatch, victim: str, when: str
+    home: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch, victim: str, when: str
 ) -> None:
     opened, given = _opened(home)
     with opened as connections:
@@ -197,7 +198,7 @@ def test_a_server_that_dies_is_told_and_the_next_run_recovers(
 
 
 @pytest.mark.parametrize("victim", list(ENGINES))
-def test_a_server_that_dies_during_a_proof_is_told(home: Path, lab: Any, victim: str) -> None:
+def test_a_server_that_dies_during_a_proof_is_told(home: Path, lab: Lab, victim: str) -> None:
     opened, given = _opened(home)
     with opened as connections:
         ours = type(lab)(connections, lab.settings)
@@ -213,7 +214,7 @@ def test_a_server_that_dies_during_a_proof_is_told(home: Path, lab: Any, victim:
             _is_one_sentence(error.value, _password(uri.get_secret_value()))
 
 
-def test_a_store_that_dies_while_marts_are_built_is_told(home: Path, lab: Any) -> None:
+def test_a_store_that_dies_while_marts_are_built_is_told(home: Path, lab: Lab) -> None:
     opened, _ = _opened(home)
     with opened as connections:
         ours = type(lab)(connections, lab.settings)

@@ -12,19 +12,20 @@ from pipeline.errors import ServerError
 from pipeline.replication import replicate
 from pipeline.replication.verify import verify
 from pipeline.runs.recovery import recover
+from tests.pipeline.lab import Lab
 
 AWAY = SecretStr("http://127.0.0.1:9/default")
 NAMES = ["SupportTickets", "UserSessions"]
 
 
 @pytest.fixture(scope="module")
-def filled(lab: Any) -> Any:
+def filled(lab: Lab) -> Any:
     lab.fill(defects=0.05, **dict.fromkeys(NAMES, 40))
     return lab
 
 
 @pytest.fixture
-def etl(lab: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+def etl(lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Return a function that runs a command where ClickHouse is down, and returns its exit code and what it says."""
     for name, value in lab.settings.model_copy(update={"clickhouse_uri": AWAY}):
         if name.endswith("_uri"):

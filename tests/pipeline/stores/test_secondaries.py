@@ -16,6 +16,7 @@ from pipeline.connections import connect
 from pipeline.engines import embedded
 from pipeline.generate import generate
 from pipeline.replication import replicate, verify
+from tests.pipeline.lab import Lab
 
 NAME, DATABASE = "SearchQueries", "etl"
 
@@ -66,7 +67,7 @@ def _reads(port: int) -> int:
         return client[DATABASE]["system.profile"].count_documents(reads)
 
 
-def test_copy_and_proof_read_the_secondary(lab: Any, nodes: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copy_and_proof_read_the_secondary(lab: Lab, nodes: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replicate, "PARTITION_BYTES", 8_000)
     hosts = ",".join(f"127.0.0.1:{port}" for port in nodes)
     uri = f"mongodb://{hosts}/?replicaSet=rs0"

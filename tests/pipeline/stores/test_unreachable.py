@@ -22,6 +22,7 @@ from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.postgres.store import Postgres
 from pipeline.stores.unreachable import why_unreachable
+from tests.pipeline.lab import Lab
 
 MANY = Table("many", "More than any buffer on the way holds.", (Column("_id", TEXT, "A kilobyte."),), ("_id",))
 ROWS = 200_000
@@ -195,7 +196,7 @@ LONG = " AND ".join(f"column_{number} = 1" for number in range(200))
         (f"SELECT toUInt8('abc') AS column_0 WHERE {LONG}", "(CANNOT_PARSE_TEXT)"),
     ],
 )
-def test_clickhouse_quotes_no_statement(lab: Any, statement: str, complaint: str) -> None:
+def test_clickhouse_quotes_no_statement(lab: Lab, statement: str, complaint: str) -> None:
     sentence = str(_fails(lambda: lab.connections.clickhouse.rows(statement)))
     assert complaint in sentence
     assert "column_1" not in sentence.replace("`column_1`", "") and "http" not in sentence.partition("default: ")[2]
@@ -204,6 +205,6 @@ def test_clickhouse_quotes_no_statement(lab: Any, statement: str, complaint: str
 @pytest.mark.parametrize(
     "statement", [f"SELECT nope FROM pg_class\nWHERE {LONG}", f"SELECT 1 FROM pg_class WHER\n{LONG}"]
 )
-def test_postgresql_quotes_no_statement(lab: Any, statement: str) -> None:
+def test_postgresql_quotes_no_statement(lab: Lab, statement: str) -> None:
     sentence = str(_fails(lambda: lab.postgres(statement)))
     assert "column_1" not in sentence and "Failed to" not in sentence

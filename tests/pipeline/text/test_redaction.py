@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
 from urllib.parse import quote, quote_plus
 
 import hypothesis
@@ -22,6 +21,7 @@ from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.postgres.store import Postgres
 from pipeline.text import redaction
 from pipeline.text.redaction import redacted, remember, remember_secret
+from tests.pipeline.lab import Lab
 
 SECRET = "s3crt-Word"
 NASTY = "p@ss:w/rd?#[%41]&=+ '\"\\é€"
@@ -194,7 +194,7 @@ def test_an_error_of_any_kind_is_redacted_with_its_traceback(capsys: pytest.Capt
     assert SECRET not in said.err + said.out
 
 
-def test_what_the_books_say_of_a_failure_holds_no_secret(lab: Any, connections: Connections) -> None:
+def test_what_the_books_say_of_a_failure_holds_no_secret(lab: Lab, connections: Connections) -> None:
     remember(f"https://me:{SECRET}@h/")
     with connections.postgres.transaction():
         books.prepare(connections.postgres)
