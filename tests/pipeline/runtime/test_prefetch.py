@@ -17,7 +17,7 @@ from pipeline.runtime.prefetch import prefetched
 def no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
-    assert set(threading.enumerate()) <= before
+    _until(lambda: set(threading.enumerate()) <= before)
 
 
 class Source:
@@ -38,9 +38,14 @@ class Source:
         finally:
             self.ended_by.append(threading.current_thread())
 
+    def has_ended(self) -> bool:
+        """Wait until it is closed: a consumer who leaves waits for that, but not for long."""
+        _until(lambda: self.ended_by)
+        return len(self.ended_by) == 1
+
 
 def _until(condition: Any) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60  # passed only by what never comes
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert condition()
@@ -65,17 +70,18 @@ def test_it_works_ahead_but_not_far() -> None:
 
 
 def test_it_works_beside_the_consumer() -> None:
-    """Ten items take as long as the slower side needs for them, not as long as both together."""
+    """An item is made while the one before it is used: here each side waits for the other, and alone would for ever."""
+    both = threading.Barrier(2, timeout=60)
 
-    def slow() -> Iterator[int]:
+    def items() -> Iterator[int]:
         for number in range(10):
-            time.sleep(0.05)
+            if number:
+                both.wait()  # until the one before is in use
             yield number
 
-    began = time.monotonic()
-    for _ in prefetched(slow()):
-        time.sleep(0.05)
-    assert time.monotonic() - began < 0.9
+    for number in prefetched(items()):
+        if number < 9:
+            both.wait()  # until the next one is being made
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
@@ -87,7 +93,7 @@ def test_an_error_comes_after_the_items_before_it(kind: type[BaseException]) -> 
         seen.extend(prefetched(source.items()))
     assert seen == [0, 1, 2]
     assert caught.value is error
-    assert len(source.ended_by) == 1
+    assert source.has_ended()
 
 
 def test_an_error_of_the_consumer_ends_the_producer() -> None:
@@ -101,7 +107,7 @@ def test_an_error_of_the_consumer_ends_the_producer() -> None:
     with pytest.raises(RuntimeError, match="enough") as caught:
         consume()
     assert caught.traceback  # which refers to the frame of the loop
-    assert len(source.ended_by) == 1
+    assert source.has_ended()
     assert source.made < 10
 
 
@@ -111,7 +117,7 @@ def test_who_stops_early_leaves_nothing_behind() -> None:
         if number == 2:
             break
     gc.collect()
-    assert len(source.ended_by) == 1
+    assert source.has_ended()
     assert source.made < 10
     # Closed by the thread that drove it: a generator that runs in another thread can't be closed.
     assert source.ended_by != [threading.current_thread()]
@@ -130,7 +136,7 @@ def test_two_in_a_row_both_end() -> None:
     with closing(prefetched(number * 2 for number in inner)) as outer:  # type: ignore[type-var]
         assert [next(outer) for _ in range(5)] == [0, 2, 4, 6, 8]
     del inner
-    assert len(source.ended_by) == 1
+    assert source.has_ended()
 
 
 def test_an_error_while_closing_is_no_stray_one() -> None:
@@ -162,7 +168,7 @@ def test_one_who_leaves_at_a_heavy_item_is_not_waited_for() -> None:
     with closing(prefetched(source.items(), lambda _: True)) as ahead:  # type: ignore[type-var]
         assert next(ahead) == 0
     assert source.made == 1
-    assert len(source.ended_by) == 1
+    assert source.has_ended()
 
 
 def test_an_item_lives_no_longer_than_it_is_used() -> None:
