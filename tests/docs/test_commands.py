@@ -12,7 +12,7 @@ from contracts.schema.entity import Entity
 from pipeline.cli.app import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
+PAGES = [*ROOT.glob("README*.md"), ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
 COMMAND = re.compile(r"\betl ([a-z]+(?: (?:list|show|export|replay)\b)?)((?: [A-Z]\w*| [\d.]+%?| --[\w-]+)*)")
 
 

@@ -44,8 +44,8 @@ def test_no_link_leads_nowhere(tmp_path: Path) -> None:
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://[^"]*"', index), "fetched from elsewhere"
 
 
-def test_links_from_the_readmes_lead_somewhere() -> None:
-    for readme in ROOT.glob("README*.md"):
+def test_links_from_the_pages_in_the_root_lead_somewhere() -> None:
+    for readme in ROOT.glob("*.md"):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", readme.read_text()):
             assert (ROOT / target).exists(), f"{readme.name} links {target}"
 
