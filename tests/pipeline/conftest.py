@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from functools import partial
@@ -93,15 +94,30 @@ def cut_short(settings: Settings) -> Callable[..., int]:
 
     def run(command: str, moment: str = "never", **arguments: Any) -> int:
         wanted = {**given, "command": command, "moment": moment, "arguments": arguments}
+        before = _sessions(uris["postgres_uri"])
         process = context.Process(target=partial(runpy.run_path, init_globals={"GIVEN": wanted}), args=(CUT_SHORT,))
         process.start()
         process.join(timeout=60)
         if process.is_alive():
             os.kill(process.pid or 0, signal.SIGKILL)
             raise AssertionError(f"{command} hangs at {moment!r}")
+        give_up = time.monotonic() + 10
+        while _sessions(uris["postgres_uri"]) > before and time.monotonic() < give_up:
+            time.sleep(0.02)  # PostgreSQL learns a moment later that its client is dead
         return process.exitcode or 0
 
     return run
+
+
+def _sessions(uri: str) -> int:
+    """Count the sessions in a database."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+    )
+    with closing(dbapi.connect(uri, autocommit=True)) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        ((found,),) = cursor.fetchall()
+    return int(found)
 
 
 class _Debian(embedded.Postgres):
