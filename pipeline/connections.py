@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from contracts.schema.entity import Entity
 from contracts.schema.registry import entities
 from pipeline.errors import BusyError, UsageError
-from pipeline.runtime.memory import keep_little
+from pipeline.runtime.memory import MemoryBudget
 from pipeline.runtime.retries import persistently
 from pipeline.settings import Retention, Settings
 from pipeline.stores.base import Target
@@ -33,7 +33,7 @@ class Connections:
         postgres: A target, and the keeper of the books.
         open_clickhouse: Opens the other target when it is first needed: not every command touches it.
         entities: Every contract, by the collection's name.
-        memory: Bytes that this process may take.
+        memory: What this process may take, and how it is shared out.
         retention: How long the books are kept.
         retry: Seconds for which it is waited in all, to try again what failed by something that passes.
         home: Folder of what commands keep on this machine.
@@ -43,7 +43,7 @@ class Connections:
     postgres: Postgres
     open_clickhouse: Callable[[], ClickHouse]
     entities: dict[str, Entity]
-    memory: int
+    memory: MemoryBudget
     max_shrink: float
     retention: Retention
     retry: float
@@ -94,7 +94,7 @@ def connect(settings: Settings) -> Iterator[Connections]:
         ServerError: A server can't be reached or refuses.
         ContractError: A contract can't be derived.
     """
-    keep_little(int(settings.memory))
+    memory = MemoryBudget(int(settings.memory))
     with ExitStack() as stack:
         mongo = Mongo(_secret(settings.mongo_uri, "ETL_MONGO_URI"), settings.mongo_database, settings.silence)
         stack.callback(mongo.close)
@@ -111,11 +111,11 @@ def connect(settings: Settings) -> Iterator[Connections]:
 
         @cache
         def open_clickhouse() -> ClickHouse:
-            opened = ClickHouse(clickhouse_uri, int(settings.memory), settings.silence)
+            opened = ClickHouse(clickhouse_uri, memory.insert, settings.silence)
             stack.callback(opened.close)
             return opened
 
-        known, memory = entities(settings.contracts), int(settings.memory)
+        known = entities(settings.contracts)
         yield Connections(
             mongo,
             postgres,

@@ -31,11 +31,14 @@ def connected(*, embedded: bool = False, wait: str | None = None) -> Iterator["C
     """
     _refuse_few_files()
     from pipeline.connections import connect
+    from pipeline.runtime.memory import MemoryBudget, keep_little
     from pipeline.settings import Settings
 
     given = {} if wait is None else {"wait": wait}
-    with _served(Settings.load(**given), embedded=embedded) as settings, connect(settings) as connections:
-        yield connections
+    with _served(Settings.load(**given), embedded=embedded) as settings:
+        keep_little(MemoryBudget(int(settings.memory)))
+        with connect(settings) as connections:
+            yield connections
 
 
 @contextmanager

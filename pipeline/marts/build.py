@@ -158,7 +158,7 @@ def load(
     if not left:
         return
     wanted, started = _with_their_marts(left), time.monotonic()
-    with spilling(connections.memory) as spill:
+    with spilling(connections.memory.bucket) as spill:
         read = _tables_read(connections, wanted)
         _spill(connections, run, read, spill)
         for mart in wanted:

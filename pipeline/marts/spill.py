@@ -21,8 +21,6 @@ import pyarrow as pa
 from contracts.schema.entity import ID, Table
 from pipeline.errors import EtlError
 
-_OF_LIBRARIES = 192 * 2**20  # what the process takes before it has read a row
-_TIMES = 4  # as much as what is computed from, computing and loading take at most
 _BUCKET = "#bucket"  # the number of a parent's bucket, beside its _id
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -88,11 +86,11 @@ class Spill:
 
     Args:
         folder: Where their files are.
-        memory: Bytes that the process may take.
+        size: Bytes of all tables' buckets of one number together.
     """
 
-    def __init__(self, folder: Path, memory: int) -> None:
-        self._folder, self._size, self._files = folder, (memory - _OF_LIBRARIES) // _TIMES, count()
+    def __init__(self, folder: Path, size: int) -> None:
+        self._folder, self._size, self._files = folder, size, count()
         self._tables: dict[str, Spilled] = {}
         self._cut: dict[tuple[str, bytes], Spilled] = {}
 
@@ -194,18 +192,18 @@ class Spill:
 
 
 @contextmanager
-def spilling(memory: int) -> Iterator[Spill]:
+def spilling(size: int) -> Iterator[Spill]:
     """Provide a temporary folder for tables, and remove it.
 
     Args:
-        memory: Bytes that the process may take.
+        size: Bytes of all tables' buckets of one number together.
 
     Raises:
         EtlError: There is no room left for them.
     """
     with _temporary_folder() as folder:
         try:
-            yield Spill(Path(folder), memory)
+            yield Spill(Path(folder), size)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise

@@ -183,7 +183,7 @@ def _stage(connections: Connections, what: _Amendment, staging: Staging) -> None
         for target in connections.targets(what.targets):
             target.enlist(staging, entity.root, what.ids)
             loaders.append(stack.enter_context(target.loading(staging, 0, entity.tables)))
-        for raws in in_chunks(what.raws, connections.memory):
+        for raws in in_chunks(what.raws, connections.memory.slow_batch):
             one = careful(raws, entity, gated=False)
             for load in loaders:
                 for table in entity.tables:
@@ -212,7 +212,7 @@ def _one_moment(connections: Connections, entity: Entity, published: Iterable[Pu
 
 def _replayed(connections: Connections, entity: Entity, run_id: str) -> Replayed:
     account, same = books.accounts(connections.postgres, run_id)[0], 0
-    for raws in in_chunks(_refused(connections, entity, run_id), connections.memory):
+    for raws in in_chunks(_refused(connections, entity, run_id), connections.memory.slow_batch):
         found = {raw: value for raw in raws for value in decoded_id(raw)}
         # One whose _id can't be decoded can't be asked for either.
         same += len(raws) - len(found)

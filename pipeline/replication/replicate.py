@@ -37,10 +37,8 @@ from transforms.ingest.ids import stored_ids
 from transforms.ingest.slow_path import careful
 
 PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
-# Measured: at work on a piece of BSON and the next ones the process takes some twenty times its size.
-PIECES = 64  # of the memory that the process may take
 PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
-CAREFUL_PIECES, CHUNK_ROWS = 128, 5_000  # of the careful lane, where Python objects and reasons take more
+CHUNK_ROWS = 5_000  # documents that are looked at one by one together
 log = logging.getLogger(__name__)
 Progress = Callable[[Partition, int, int], None]
 
@@ -312,7 +310,7 @@ def _digests(
         del one  # its memory is wanted for the next
     if passed != source:
         refused = connections.mongo.refused(entity, run.cluster_time, within)
-        for raws in prefetched(watch.timed("mongo", in_chunks(refused, connections.memory))):
+        for raws in prefetched(watch.timed("mongo", in_chunks(refused, connections.memory.slow_batch))):
             with watch.at("careful"):
                 one = careful(raws, entity)
             yield one
@@ -324,7 +322,7 @@ def _decoded(
 ) -> Iterator[Decoded]:
     """Yield the documents of a partition that pass the gate, decoded, as many at a time as memory may hold."""
     admitted = connections.mongo.admitted(entity, run.cluster_time, within)
-    for batch in prefetched(watch.timed("mongo", resized(admitted, connections.memory // PIECES))):
+    for batch in prefetched(watch.timed("mongo", resized(admitted, connections.memory.batch))):
         with watch.at("decode"):
             found = decoded(batch, entity)
         yield found
@@ -333,23 +331,23 @@ def _decoded(
 
 def _is_heavy(connections: Connections) -> Callable[[Decoded | Digest], bool]:
     """Return what tells whether documents are so large that the next ones must wait until they are through."""
-    most = connections.memory // PIECES
+    most = connections.memory.batch
     return lambda one: one.size > most
 
 
-def in_chunks(raws: Iterable[bytes], memory: int) -> Iterator[list[bytes]]:
+def in_chunks(raws: Iterable[bytes], most: int) -> Iterator[list[bytes]]:
     """Yield documents for the careful lane, as many at a time as memory may hold.
 
     Args:
         raws: The BSON of each; a single one may have 16 MB.
-        memory: Bytes that this process may take.
+        most: Bytes of a chunk, or a little more.
     """
     chunk: list[bytes] = []
     size = 0
     for raw in raws:
         chunk.append(raw)
         size += len(raw)
-        if len(chunk) == CHUNK_ROWS or size >= memory // CAREFUL_PIECES:
+        if len(chunk) == CHUNK_ROWS or size >= most:
             yield chunk
             chunk, size = [], 0
     if chunk:

@@ -36,7 +36,7 @@ BROKEN = 10_000  # where more documents are broken, a full copy is the better re
 TRIES = 3  # of a collection that is published anew while it is compared
 # Measured: with the documents as Python objects and both stores' rows beside them, a piece of BSON takes thirty times
 # its size, and the next one is made meanwhile.
-PIECES, CHUNK_ROWS = 128, 20_000
+CHUNK_ROWS = 20_000
 Progress = Callable[[str, int, int], None]
 
 
@@ -228,7 +228,7 @@ def _compared(
     results = {
         one.target: Comparison(entity.collection, one.target, moment, one.run_id, documents) for one in published
     }
-    through, most = 0, connections.memory // PIECES
+    through, most = 0, connections.memory.compared
     chunks = (
         chunk
         for within in ranges
@@ -262,7 +262,7 @@ def _extent(
 
 def _batches(connections: Connections, entity: Entity, moment: Timestamp, within: Range) -> Iterator[bytes]:
     found = connections.mongo.in_order(entity.collection, moment, within)
-    return prefetched(resized(found, connections.memory // PIECES))
+    return prefetched(resized(found, connections.memory.compared))
 
 
 def _readable_moment(connections: Connections, entity: Entity, published: Timestamp) -> tuple[Timestamp, set[bytes]]:

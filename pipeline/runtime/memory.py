@@ -1,13 +1,56 @@
-"""The allocators of C and Arrow, told to give memory back."""
+"""The memory that this process may take: how it is shared out, and allocators that give it back."""
 
 import ctypes
+from dataclasses import dataclass
 
 import pyarrow as pa
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # as <malloc.h> numbers them
+_LIBRARIES = 192 * 2**20  # what the process takes before it has read a row
 
 
-def keep_little(memory: int) -> None:
+@dataclass(frozen=True)
+class MemoryBudget:
+    """How much of the memory is at work in each place at a time: every size of the project that depends on it.
+
+    Attributes:
+        total: Bytes that the process may take; servers are not counted.
+    """
+
+    total: int
+
+    @property
+    def batch(self) -> int:
+        """Bytes of BSON that are decoded together; a copy takes some twenty times as much, the next ones included."""
+        return self.total // 64
+
+    @property
+    def slow_batch(self) -> int:
+        """Bytes of BSON that are looked at one by one: Python objects and reasons take more."""
+        return self.total // 128
+
+    @property
+    def compared(self) -> int:
+        """Bytes of BSON that are verified together: there are rows of MongoDB and of two stores."""
+        return self.total // 128
+
+    @property
+    def insert(self) -> int:
+        """Bytes of Arrow that are gathered for one insert into ClickHouse."""
+        return self.total // 64
+
+    @property
+    def kept_block(self) -> int:
+        """Bytes of the largest block that an allocator may keep for later: a batch."""
+        return self.batch
+
+    @property
+    def bucket(self) -> int:
+        """Bytes of all tables that one piece of a mart is computed from: to compute and load takes four times that."""
+        return (self.total - _LIBRARIES) // 4
+
+
+def keep_little(memory: MemoryBudget) -> None:
     """Let large blocks leave the process when they are freed, and keep small ones; glibc alone can be told so.
 
     By itself glibc raises its threshold with the first large block that is freed, and then keeps blocks of many
@@ -15,12 +58,12 @@ def keep_little(memory: int) -> None:
     threshold is used again and again: to have that from the system each time took a twentieth of a copy's time.
 
     Args:
-        memory: Bytes that the process may take.
+        memory: What the process may take.
     """
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps its share beside that
     if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
-        mallopt(_MMAP_THRESHOLD, memory // 64)  # a batch
-        mallopt(_TRIM_THRESHOLD, memory // 64)
+        mallopt(_MMAP_THRESHOLD, memory.kept_block)
+        mallopt(_TRIM_THRESHOLD, memory.kept_block)
         mallopt(_ARENA_MAX, 2)
 
 

@@ -49,15 +49,15 @@ class ClickHouse:
 
     Args:
         uri: ``https://user:password@host:port/database``, or ``http`` without TLS.
-        memory: Bytes that this process may take.
+        insert_bytes: Bytes of Arrow that are gathered for one insert.
         silence: Seconds that the server may be silent before it is asked whether it is still at work.
     """
 
     name = "clickhouse"
     patience = 120.0  # seconds in which a deletion must get one more part of a table done
 
-    def __init__(self, uri: str, memory: int = 2**30, silence: float = SILENCE_S) -> None:
-        self._shown, self._insert_bytes = remember(uri), memory // 64
+    def __init__(self, uri: str, insert_bytes: int = 2**24, silence: float = SILENCE_S) -> None:
+        self._shown, self._insert_bytes = remember(uri), insert_bytes
         # Over a network it is worth its time; on one machine it is only work.
         self._arrow = pa.ipc.IpcWriteOptions(compression=None if is_local(uri) else "lz4")
         with self._translated():

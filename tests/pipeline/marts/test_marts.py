@@ -19,11 +19,12 @@ from pipeline import control as books
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, DataError, EtlError, SnapshotError, UsageError
 from pipeline.marts import build as marts
-from pipeline.marts import spill
 from pipeline.replication import replicate
 from pipeline.replication.repair import repair
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
+from pipeline.runtime import memory
+from pipeline.runtime.memory import MemoryBudget
 from pipeline.stores.postgres.store import Postgres
 from tests.pipeline.lab import Lab
 
@@ -111,7 +112,7 @@ def _copied_and_built(lab: Lab) -> list[marts.BuiltMart]:
 
 def in_pieces(connections: Connections) -> Connections:
     """Return connections with next to no memory for what marts are computed from."""
-    return replace(connections, memory=spill._OF_LIBRARIES + 8_192)
+    return replace(connections, memory=MemoryBudget(memory._LIBRARIES + 8_192))
 
 
 @contextmanager

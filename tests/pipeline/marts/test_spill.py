@@ -24,11 +24,6 @@ ROWS = 5_000
 RoomFor = Callable[[int], AbstractContextManager[None]]
 
 
-def memory_for(size: int) -> int:
-    """Return the memory in which as much as this may be computed from at once."""
-    return module._OF_LIBRARIES + module._TIMES * size
-
-
 def sessions() -> pl.DataFrame:
     """Return sessions of a user with very many, of users with few, and of none."""
     users = ["busy" if n % 3 else None if n % 5 == 0 else f"u{n % 700}" for n in range(ROWS)]
@@ -51,7 +46,7 @@ def add(spill: Spill, table: Table, frame: pl.DataFrame, rows_in_batch: int = 30
 @pytest.fixture(params=["parents in memory", "parents in parts"])
 def spill(request: pytest.FixtureRequest, tmp_path: Path) -> Spill:
     size = 90_000 if request.param == "parents in memory" else 15_000
-    made = Spill(tmp_path, memory_for(size))
+    made = Spill(tmp_path, size)
     for table, frame in ((SESSIONS, sessions()), (ACTIONS, actions()), (SEARCHES, SEARCHES.frame_schema.to_frame())):
         add(made, table, frame)
     return made
@@ -120,7 +115,7 @@ def test_what_comes_in_buckets_is_not_cut_again(spill: Spill) -> None:
 
 def test_what_fits_into_memory_or_has_no_such_value_stays_whole(tmp_path: Path) -> None:
     for size, by in ((10**9, USER), (1, None)):
-        made = Spill(tmp_path, memory_for(size))
+        made = Spill(tmp_path, size)
         add(made, SESSIONS, sessions())
         before = set(tmp_path.iterdir())
         assert cut(made, "user_sessions", by=by)["user_sessions"][0].equals(sessions(), null_equal=True)
@@ -141,7 +136,7 @@ def test_ids_of_one_hash_are_told_apart(spill: Spill, monkeypatch: pytest.Monkey
 
 
 def spill_and(then: BaseException | None = None) -> None:
-    with spilling(memory_for(1)) as made:
+    with spilling(1) as made:
         add(made, SESSIONS, sessions())
         assert then is not None
         raise then

@@ -28,6 +28,7 @@ from pipeline.replication.verify import verify
 from pipeline.runs import publish as publishing
 from pipeline.runs.recovery import recover
 from pipeline.runtime import retries
+from pipeline.runtime.memory import MemoryBudget
 from pipeline.settings import Settings
 from tests.pipeline.lab import Lab
 
@@ -129,7 +130,7 @@ def test_a_lost_connection_to_mongodb_is_read_over(mortal: Any, caplog: pytest.L
     mortal.collection("UserSessions").insert_many([{"n": number, "text": "x" * 320_000} for number in range(120)])
     client = mortal.connections.mongo.client
     act = _once(lambda: client.admin.command({"killAllSessions": []}), lambda _source, loaded: loaded > 0)
-    replicate.replicate(replace(mortal.connections, memory=256 * 2**20), ["UserSessions"], progress=act)
+    replicate.replicate(replace(mortal.connections, memory=MemoryBudget(256 * 2**20)), ["UserSessions"], progress=act)
     mortal.assert_replicated(["UserSessions"])
     assert any("load UserSessions 1/1 is tried again" in one.getMessage() for one in caplog.records)
     mortal.collection("UserSessions").delete_many({"n": {"$exists": True}})
