@@ -1,4 +1,4 @@
-"""What documents cost that take the careful lane: ``python benchmarks/careful.py [DOCUMENTS]``.
+"""What documents cost that take the slow path: ``python benchmarks/careful.py [DOCUMENTS]``.
 
 Starts its own engines in a temporary folder, and copies UserSessions of two sizes into both stores by
 ``etl replicate``: once as they were generated, once with a field that nobody declared in each document (all are

@@ -13,7 +13,7 @@ from contracts.schema.entity import Entity
 from contracts.schema.registry import entities
 from pipeline.errors import BusyError, UsageError
 from pipeline.runtime.memory import MemoryBudget
-from pipeline.runtime.retries import persistently
+from pipeline.runtime.retries import retry
 from pipeline.settings import Retention, Settings
 from pipeline.stores.base import Target
 from pipeline.stores.clickhouse.store import ClickHouse
@@ -100,7 +100,7 @@ def connect(settings: Settings) -> Iterator[Connections]:
         stack.callback(mongo.close)
         postgres_uri = _secret(settings.postgres_uri, "ETL_POSTGRES_URI")
         # One that is away is told at once; one that is starting, or has no connection left, may soon let us in.
-        postgres = persistently(
+        postgres = retry(
             lambda _: Postgres(postgres_uri, settings.wait, settings.silence),
             "to connect",
             settings.retry,

@@ -19,7 +19,7 @@ from generators import DEFECTS, World, rows_at
 from generators import generate as documents_of
 from pipeline.errors import UsageError
 from pipeline.stores.mongo.errors import translated
-from transforms.gc_pause import uncollected
+from transforms.gc_pause import gc_paused
 
 MARKS = "_etl_generated"  # which collections are ours to replace; not among them, so it is never replicated
 MOST_DOCUMENTS = 1_000_000_000  # 1 GB of memory for the users and products that they are about
@@ -112,7 +112,7 @@ def generate(
     database = database.with_options(codec_options=CodecOptions())  # the caller's may read UUIDs as another type
     with translated(_address(database)):
         if not replace:
-            _refuse_others(database, plan)
+            _check_ours(database, plan)
         written = [_fill(database, entities[name], count, world, defects, progress) for name, count in plan.items()]
     return Generated(seed, tuple(written))
 
@@ -150,7 +150,7 @@ def _fill(
     collection = _fresh(database, entity.collection, world.seed, rows)
     counted: Counter[str] = Counter()
     written = 0
-    with uncollected(), _writer(collection) as write:
+    with gc_paused(), _writer(collection) as write:
         for batch in documents_of(entity, rows, world=world, defects=defects):
             counted += batch.defects
             written += write(batch.documents)
@@ -196,7 +196,7 @@ def _fresh(database: Database[Any], name: str, seed: int, rows: int) -> Collecti
     return database.get_collection(name, write_concern=MAJORITY)
 
 
-def _refuse_others(database: Database[Any], names: Mapping[str, int]) -> None:
+def _check_ours(database: Database[Any], names: Mapping[str, int]) -> None:
     """Raise if a collection was not made by us, or was dropped and made again by someone else since."""
     others = [name for name in names if not _is_ours(database, name)]
     if others:

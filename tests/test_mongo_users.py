@@ -18,7 +18,7 @@ import pytest
 from pydantic import SecretStr
 from pymongo.errors import OperationFailure, PyMongoError
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections, connect
 from pipeline.errors import ServerError, SnapshotError
 from pipeline.generate import generate
@@ -183,7 +183,7 @@ def test_a_user_of_another_database_is_told_so(reading: Connections, address: st
     with pymongo.MongoClient(_uri("root", address)) as root:
         root.admin.command("createUser", "nobody", pwd=PASSWORD, roles=[{"role": "read", "db": "other"}])
     changes = {"mongo_database": "etl", "mongo_uri": SecretStr(_uri("nobody", address))}
-    shown = books.publications(reading.postgres)
+    shown = control.publications(reading.postgres)
     with (
         connect(settings.model_copy(update=changes)) as connections,
         pytest.raises(ServerError, match="the user may not read") as error,
@@ -191,7 +191,7 @@ def test_a_user_of_another_database_is_told_so(reading: Connections, address: st
         replicate.replicate(connections, ["SearchQueries"])
     assert PASSWORD not in str(error.value)
     assert "\n" not in str(error.value)
-    assert books.publications(reading.postgres) == shown
+    assert control.publications(reading.postgres) == shown
 
 
 @pytest.fixture

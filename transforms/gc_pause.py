@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Keep the collector from looking at documents again and again: none of them is in a circle.
 
     It takes more than half of the time of making many small objects. They are freed all the same, by their reference

@@ -10,11 +10,11 @@ FURTHER = "further reasons, not kept one by one: their number"
 VALUE_CHARACTERS, _PATH_CHARACTERS = 200, 1_000
 # Where a value stands: a JSON Pointer, and from there on steps to the inside, each behind those before it. To join
 # them for each value would take a document's size squared, for a name may have 16 MB.
-Place = str | tuple["Place", str | int]
+Location = str | tuple["Location", str | int]
 
 
 @dataclass(frozen=True)
-class Reason:
+class Violation:
     """One rule that a document broke.
 
     Attributes:
@@ -32,13 +32,13 @@ class Reason:
         value = self.value
         shown = value if value is None or isinstance(value, bool | int | str) else repr(value)
         if isinstance(shown, str):
-            shown = shortened(shown).replace("\0", "\\0")
-        return {"path": pointer(self.path), "rule": self.rule, "value": shown}
+            shown = shorten_text(shown).replace("\0", "\\0")
+        return {"path": json_pointer(self.path), "rule": self.rule, "value": shown}
 
 
-def kept(reasons: Iterable[Reason]) -> list[Reason]:
+def limit_violations(reasons: Iterable[Violation]) -> list[Violation]:
     """Return the first reasons against a document, and the number of the others as one more."""
-    first: list[Reason] = []
+    first: list[Violation] = []
     further = 0
     for one in reasons:
         if one.rule == FURTHER:
@@ -47,26 +47,26 @@ def kept(reasons: Iterable[Reason]) -> list[Reason]:
             first.append(one)
         else:
             further += 1
-    return [*first, Reason("", FURTHER, further)] if further else first
+    return [*first, Violation("", FURTHER, further)] if further else first
 
 
-def shortened(text: str, characters: int = VALUE_CHARACTERS) -> str:
+def shorten_text(text: str, characters: int = VALUE_CHARACTERS) -> str:
     """Return a text, or its beginning and how long it is."""
     return text if len(text) <= characters else f"{text[:characters]}… ({len(text):,} characters)"
 
 
-def pointer(place: Place) -> str:
+def json_pointer(place: Location) -> str:
     """Return a place as a JSON Pointer; of one that is very long the beginning, and nothing longer is ever made."""
     steps: list[str] = []
     most = _PATH_CHARACTERS
     while not isinstance(place, str):
         place, step = place
-        steps.append(escaped(str(step)[: most + 1]))
+        steps.append(escape_step(str(step)[: most + 1]))
     path = "/".join([place[: most + 1], *reversed(steps)])
     return path if len(path) <= most else f"{path[:most]}…"
 
 
-def escaped(name: str) -> str:
+def escape_step(name: str) -> str:
     """Return a field's name as a step of a JSON Pointer (RFC 6901)."""
     if "~" not in name and "/" not in name:  # hardly any has: this is asked of each field of each document
         return name

@@ -62,7 +62,7 @@ class Alert:
         return "\n".join(filter(None, (f"{self.subject}: {self.message}", others, f"run {self.run_id}", self.url)))
 
 
-def tell(alert: Alert) -> bool:
+def notify(alert: Alert) -> bool:
     """Deliver an alert by the way that the Connection ``etl_alerts`` chooses, and log it in any case.
 
     Returns:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.airflow.alerts import Alert, tell
+from pipeline.airflow.alerts import Alert, notify
 from pipeline.text.redaction import redacted
 
 LATE_AFTER = "late_after"  # among the DAG's macros, where its tasks find it
@@ -48,7 +48,7 @@ def run_failed(context: Mapping[str, Any]) -> None:
     Args:
         context: The run's, as Airflow hands it to the DAG's ``on_failure_callback``.
     """
-    tell(_failure(context))
+    notify(_failure(context))
 
 
 def run_failed_anew(context: Mapping[str, Any]) -> None:
@@ -62,7 +62,7 @@ def run_failed_anew(context: Mapping[str, Any]) -> None:
     name = f"etl_told_{alert.dag_id}"
     if _variable(name) == reason:
         log.warning("told before, so not again: %s", alert.text.replace("\n", "; "))
-    elif tell(alert):
+    elif notify(alert):
         _remember(name, reason)
 
 
@@ -76,7 +76,7 @@ def run_succeeded(context: Mapping[str, Any]) -> None:
     name = f"etl_told_{dag_id}"
     if "ti" not in context or not _variable(name):  # a run that was skipped shows nothing
         return
-    if tell(Alert("recovered", dag_id, context["run_id"], message="it has succeeded again")):
+    if notify(Alert("recovered", dag_id, context["run_id"], message="it has succeeded again")):
         _remember(name, "")
 
 
@@ -161,7 +161,7 @@ def _timer() -> threading.Timer | None:
 def _late(alert: Alert, start: str) -> None:
     """Tell that a run is late, unless it was told since it was started or cleared."""
     name = f"etl_late_{alert.dag_id}"
-    if _variable(name) != start and tell(alert):
+    if _variable(name) != start and notify(alert):
         _remember(name, start)
 
 

@@ -88,7 +88,7 @@ class Components:
             ServerError: In any case.
         """
         while True:
-            self._refuse_dead()
+            self._check_alive()
             time.sleep(0.5)
 
     def _start(self, name: str) -> None:
@@ -108,7 +108,7 @@ class Components:
 
     def _await(self, give_up: float, ready: Callable[[], bool]) -> None:
         while not ready():
-            self._refuse_dead()
+            self._check_alive()
             if time.monotonic() > give_up:
                 raise _failure(f"it is not healthy after {_SECONDS_TO_START:.0f} s", self._log(_API))
             time.sleep(0.3)
@@ -125,7 +125,7 @@ class Components:
     def _is_healthy(self) -> bool:
         return set((self._health() or {"": ""}).values()) == {"healthy"}
 
-    def _refuse_dead(self) -> None:
+    def _check_alive(self) -> None:
         for name, process in self.processes.items():
             if (code := process.poll()) is not None:
                 raise _failure(f"its {name} {_ended(code)}", self._log(name), killed=code < 0)

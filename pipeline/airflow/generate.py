@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline import generate as use_case
-from pipeline.airflow.lines import collection_lines
+from pipeline.airflow.log_lines import collection_lines
 from pipeline.airflow.sessions import connected
 
 

@@ -55,7 +55,7 @@ class Copy:
     loaded: int
 
 
-def tell_copies(copies: Iterable[Copy]) -> None:
+def emit_copies(copies: Iterable[Copy]) -> None:
     """Send one event of the running task, which copied collections, if Airflow is set up to send any."""
     read: dict[str, Dataset] = {}
     written: list[Dataset] = []

@@ -58,7 +58,7 @@ def serve(dags: Path) -> None:
     if not dags.is_dir():
         raise UsageError(f"there is no folder {dags}: start it where the project is")
     settings = Settings.load()
-    _refuse_taken_port(_chosen())
+    _check_port(_chosen())
     slots()
     # Its own PostgreSQL in any case: what Airflow remembers is no business of a server that the settings name.
     with engines(settings.model_copy(update={"postgres_uri": None})) as complete:
@@ -151,7 +151,7 @@ def _write(file: Path, values: Mapping[str, str]) -> None:
     file.write_text(json.dumps(values))
 
 
-def _refuse_taken_port(environment: Mapping[str, str]) -> None:
+def _check_port(environment: Mapping[str, str]) -> None:
     port = environment["AIRFLOW__API__PORT"]
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -6,8 +6,8 @@ from typing import Any
 
 from contracts.schema.registry import marts as known_marts
 from pipeline.airflow import lineage
-from pipeline.airflow.lines import mart_lines
-from pipeline.airflow.sessions import connected, moment, part_of, skip, still_shown
+from pipeline.airflow.log_lines import mart_lines
+from pipeline.airflow.sessions import connected, moment, run_task, skip, still_shown
 from pipeline.connections import Connections
 from pipeline.marts import build as use_case
 from pipeline.marts.build import BuiltMart, MartRun
@@ -39,7 +39,7 @@ def load(run: dict[str, Any], mart: str) -> None:
     """Compute one mart of a run, check it and stage it; one that is loaded is left alone, one of others skipped."""
     if mart not in run["marts"]:
         skip(f"{mart} is not among the marts of this run: {', '.join(run['marts'])}")
-    with part_of(opened := MartRun.from_json(run)) as connections:
+    with run_task(opened := MartRun.from_json(run)) as connections:
         use_case.load(connections, opened, [mart], mart_lines())
 
 
@@ -49,7 +49,7 @@ def publish(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     Returns:
         What there is to tell the Assets, by mart: rows and moment, of what is shown still.
     """
-    with part_of(opened := MartRun.from_json(run)) as connections:
+    with run_task(opened := MartRun.from_json(run)) as connections:
         published = use_case.publish(connections, opened)
         shown = {name for name, _ in still_shown(connections, opened)}
         built = [one for one in published if one.name in shown]

@@ -42,8 +42,8 @@ def in_one_form(told: Mapping[str, Any]) -> dict[str, Any]:
         if name in form:
             form[name] = form[name] or value  # the form says null where nothing is chosen
     if form.get("max_quarantined") is not None:
-        from pipeline.runs.reconcile import allowed
+        from pipeline.runs.reconcile import parse_limit
 
         form["max_quarantined"] = str(form["max_quarantined"])
-        allowed(form["max_quarantined"], 0)
+        parse_limit(form["max_quarantined"], 0)
     return form

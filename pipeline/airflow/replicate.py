@@ -6,12 +6,12 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.airflow import lineage
-from pipeline.airflow.lines import account_lines, partition_lines
-from pipeline.airflow.sessions import connected, moment, part_of, still_shown
+from pipeline.airflow.log_lines import account_lines, partition_lines
+from pipeline.airflow.sessions import connected, moment, run_task, still_shown
 from pipeline.connections import Connections
 from pipeline.control import Account
 from pipeline.replication import replicate as use_case
-from pipeline.runs.reconcile import balance
+from pipeline.runs.reconcile import close_books
 from pipeline.runs.recovery import recover
 from pipeline.runs.run import Partition, Run
 
@@ -55,7 +55,7 @@ def open_run(
 
 def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
     """Cut the collections of a run into partitions; a plan that was made already is kept."""
-    with part_of(opened := Run.from_json(run)) as connections:
+    with run_task(opened := Run.from_json(run)) as connections:
         partitions = use_case.plan(connections, opened)
     log.info("run %s: %s partitions", opened.id, len(partitions))
     return [partition.as_json() for partition in partitions]
@@ -63,7 +63,7 @@ def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
 
 def load(run: dict[str, Any], partition: dict[str, Any]) -> None:
     """Copy one partition into staging; one that is loaded is left alone."""
-    with part_of(opened := Run.from_json(run)) as connections:
+    with run_task(opened := Run.from_json(run)) as connections:
         use_case.load(connections, opened, Partition.from_json(partition), partition_lines())
 
 
@@ -74,8 +74,8 @@ def prove(run: dict[str, Any], max_quarantined: str | None) -> None:
         run: A run whose partitions are loaded.
         max_quarantined: How many refused documents are tolerated: ``N``, or ``P%`` of all; None for any number.
     """
-    with part_of(opened := Run.from_json(run)) as connections:
-        account_lines(balance(connections, opened, max_quarantined))
+    with run_task(opened := Run.from_json(run)) as connections:
+        account_lines(close_books(connections, opened, max_quarantined))
 
 
 def publish(run: dict[str, Any], max_quarantined: str | None) -> dict[str, dict[str, Any]]:
@@ -84,12 +84,12 @@ def publish(run: dict[str, Any], max_quarantined: str | None) -> dict[str, dict[
     Returns:
         What there is to tell the Assets, by table: rows by target, moment and books, of what is shown still.
     """
-    with part_of(opened := Run.from_json(run)) as connections:
+    with run_task(opened := Run.from_json(run)) as connections:
         published = use_case.publish(connections, opened, max_quarantined)
         log.info("run %s is published to %s", opened.id, " and ".join(opened.targets))
         shown = still_shown(connections, opened)
         accounts = [one for one in published if (one.collection, one.target) in shown]
-        lineage.tell_copies(
+        lineage.emit_copies(
             lineage.Copy(connections.entities[one.collection], one.target, one.source, one.loaded) for one in accounts
         )
         return _news(connections, opened, accounts)

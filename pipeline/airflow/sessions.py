@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from bson import Timestamp
 
 from contracts.schema.entity import ContractError
-from pipeline import control as books
+from pipeline import control
 from pipeline.airflow.callbacks import told_when_late
 from pipeline.airflow.connections import settings
 from pipeline.airflow.expected import in_one_line
@@ -18,7 +18,7 @@ from pipeline.errors import DataError, EtlError, SnapshotError, UsageError
 from pipeline.marts.build import MartRun
 from pipeline.runs.lifecycle import abandon
 from pipeline.runs.run import Run
-from pipeline.runtime.memory import MemoryBudget, keep_little
+from pipeline.runtime.memory import MemoryBudget, tune_allocators
 from pipeline.settings import Settings
 from pipeline.text.redaction import known_secrets, remember
 
@@ -40,7 +40,7 @@ def connected(*, writing: bool = False) -> Iterator[Connections]:
     try:
         with told_when_late(), engines(settings(writing=writing)) as complete:
             _hide_in_logs(complete)
-            keep_little(MemoryBudget(int(complete.memory)))
+            tune_allocators(MemoryBudget(int(complete.memory)))
             with connect(complete) as connections:
                 yield connections
     except ContractError as error:  # of the error tree that the tasks' retry policy knows
@@ -48,7 +48,7 @@ def connected(*, writing: bool = False) -> Iterator[Connections]:
 
 
 @contextmanager
-def part_of(run: Run | MartRun) -> Iterator[Connections]:
+def run_task(run: Run | MartRun) -> Iterator[Connections]:
     """Open the servers for a task that is part of a run.
 
     When the task fails in a way that no retry can mend the run is given up; after any other failure what is loaded
@@ -58,7 +58,7 @@ def part_of(run: Run | MartRun) -> Iterator[Connections]:
         SnapshotError: The run was given up.
     """
     with connected() as connections:
-        _refuse_what_was_given_up(connections, run)
+        _check_not_given_up(connections, run)
         try:
             yield connections
         except DataError as error:
@@ -70,7 +70,7 @@ def part_of(run: Run | MartRun) -> Iterator[Connections]:
         except EtlError:
             connections.postgres.undo()
             # Another task may have given it up meanwhile: then its staging is gone, and that is not the news.
-            _refuse_what_was_given_up(connections, run)
+            _check_not_given_up(connections, run)
             raise
 
 
@@ -90,7 +90,7 @@ def still_shown(connections: Connections, run: Run | MartRun) -> set[tuple[str, 
     What was published since is not among them: the task that cleared an old run has nothing new to tell.
     """
     with connections.postgres.transaction():
-        shown = books.publications(connections.postgres)
+        shown = control.publications(connections.postgres)
     found = {(one.name, one.target) for one in shown if one.cluster_time == run.cluster_time}
     if not found:
         log.info("run %s is shown no more, a later one was published since: the Assets are told nothing", run.id)
@@ -107,11 +107,11 @@ def _hide_in_logs(complete: Settings) -> None:
     mask_secret([*known_secrets()])
 
 
-def _refuse_what_was_given_up(connections: Connections, run: Run | MartRun) -> None:
-    if books.is_given_up(connections.postgres, run.id):
-        reason = books.why_failed(connections.postgres, run.id)
+def _check_not_given_up(connections: Connections, run: Run | MartRun) -> None:
+    if control.is_given_up(connections.postgres, run.id):
+        reason = control.why_failed(connections.postgres, run.id)
         raise SnapshotError(f"run {run.id} was given up{f' ({reason})' if reason else ''}: {_way_out(run)}")
-    if books.is_pruned(connections.postgres, run.id):
+    if control.is_pruned(connections.postgres, run.id):
         raise SnapshotError(f"run {run.id} was published so long ago that its plan was pruned: {_way_out(run)}")
 
 

@@ -5,9 +5,9 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.airflow import lineage
-from pipeline.airflow.lines import change_lines, partition_lines
+from pipeline.airflow.log_lines import change_lines, partition_lines
 from pipeline.airflow.sessions import connected, moment, skip
 from pipeline.connections import Connections
 from pipeline.replication import sync as use_case
@@ -21,7 +21,7 @@ HELD_UP_TOO = "ETL_SYNC_WAITS_FOR"  # names people's own DAGs that copy, or comp
 log = logging.getLogger(__name__)
 
 
-def give_way(count_runs: Callable[..., int], own: str = "sync") -> None:
+def skip_if_busy(count_runs: Callable[..., int], own: str = "sync") -> None:
     """Skip the task while another DAG needs the stores to stay at one moment; the next sync takes over the changes.
 
     Args:
@@ -49,9 +49,9 @@ def sync(
         What there is to tell the Assets, by table: moment and numbers of all that were followed if anything is new.
     """
     with connected() as connections:
-        books.prepare(connections.postgres)
+        control.ensure_schema(connections.postgres)
         with connections.postgres.transaction():
-            shown = [one for one in books.publications(connections.postgres) if one.name in connections.entities]
+            shown = [one for one in control.publications(connections.postgres) if one.name in connections.entities]
         if not shown:
             skip("nothing is replicated yet")
         # What ClickHouse takes over only now was told to nobody, either.
@@ -61,7 +61,7 @@ def sync(
         change_lines(changed)
         log.info("%s collections as of %s", len(found), found[0].cluster_time.as_datetime().isoformat())
         if changed:
-            lineage.tell_copies(  # what is deleted could not be read
+            lineage.emit_copies(  # what is deleted could not be read
                 lineage.Copy(connections.entities[one.collection], target, one.loaded + one.quarantined, one.loaded)
                 for one in changed
                 for target in one.targets

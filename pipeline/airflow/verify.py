@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from pipeline import control as books
-from pipeline.airflow.lines import collection_lines, comparison_lines, line
+from pipeline import control
+from pipeline.airflow.log_lines import collection_lines, comparison_lines, line
 from pipeline.airflow.sessions import connected, skip
 from pipeline.errors import VerificationError
 from pipeline.replication.sample import Sample
@@ -24,8 +24,8 @@ def verify(collections: Iterable[str], targets: Iterable[str], sample: str | Non
     """
     drawn = Sample.drawn(sample, None) if sample else None
     with connected() as connections:
-        books.prepare(connections.postgres)
-        if not any(one.name in connections.entities for one in books.publications(connections.postgres)):
+        control.ensure_schema(connections.postgres)
+        if not any(one.name in connections.entities for one in control.publications(connections.postgres)):
             skip("nothing is replicated yet")
         try:
             found = compare(connections, collections, targets, collection_lines("compared"), drawn)

@@ -9,15 +9,15 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.commands import generate, marts, replicate, sync, verify
 from pipeline.cli.demo import demo
 from pipeline.cli.engines import down, psql, up
 from pipeline.cli.interrupt import came_by_interrupt
-from pipeline.cli.outcome import failed, interrupted
+from pipeline.cli.output import failed, interrupted
 from pipeline.cli.prune import prune
 from pipeline.cli.quarantine import app as quarantine
 from pipeline.cli.status import status
-from pipeline.cli.work import generate, marts, replicate, sync, verify
-from pipeline.runtime.signals import heed_signals
+from pipeline.runtime.signals import install_signal_handlers
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells expect of a command that Ctrl-C or SIGTERM ended
 _PANELS = {
@@ -74,7 +74,7 @@ def etl(
 
 def main() -> None:
     """Run ``etl`` with the arguments of this process, and end the process with its exit code."""
-    heed_signals(as_json="--json" in sys.argv)
+    install_signal_handlers(as_json="--json" in sys.argv)
     gc.disable()  # until the work begins: to look through what is being imported took a third of the start
     code = run(sys.argv[1:])
     gc.freeze()  # the interpreter would look through it once more at its end

@@ -13,12 +13,13 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from pipeline.cli import tables, values
+from pipeline.cli import json_values as values
+from pipeline.cli import tables
+from pipeline.cli.commands import end_by
 from pipeline.cli.options import AsJson, Defects, Replace, Scale, Seed
-from pipeline.cli.outcome import say, show
+from pipeline.cli.output import say, show
 from pipeline.cli.progress import comparison_bars, generation_bars, mart_spinner, partition_bars
 from pipeline.cli.sessions import connected
-from pipeline.cli.work import end_by
 
 if TYPE_CHECKING:
     from pipeline.connections import Connections

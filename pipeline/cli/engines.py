@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from pipeline.cli.options import AsJson
-from pipeline.cli.outcome import console, say, show
+from pipeline.cli.output import console, say, show
 
 
 def up(as_json: AsJson = False) -> None:

@@ -4,13 +4,13 @@ import signal
 import sys
 
 from pipeline.runtime.environment import tune_environment
-from pipeline.runtime.signals import end, heed_signals
+from pipeline.runtime.signals import end, install_signal_handlers
 
 
 def main() -> None:
     """Run ``etl`` with the arguments of this process."""
     as_json = "--json" in sys.argv
-    heed_signals(as_json=as_json)
+    install_signal_handlers(as_json=as_json)
     tune_environment()
     try:
         from pipeline.cli.app import main as run

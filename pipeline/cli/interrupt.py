@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
-def heed_interrupts() -> None:
+def install_sigint() -> None:
     """Let Ctrl-C raise ``KeyboardInterrupt``, at the end of the statement that PostgreSQL works at.
 
     By itself ADBC puts a handler in place of Python's while a statement runs; it asks the server to cancel. When the

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from pipeline.cli.outcome import console
+from pipeline.cli.output import console
 from pipeline.text.printable import visible
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from pipeline.cli import tables
 from pipeline.cli.options import AsJson, Wait
-from pipeline.cli.outcome import show
+from pipeline.cli.output import show
 from pipeline.cli.sessions import connected
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pipeline.cli import tables
 from pipeline.cli.options import AsJson, Collections, Wait
-from pipeline.cli.outcome import say, show
+from pipeline.cli.output import say, show
 from pipeline.cli.sessions import bookkeeper, connected
 from pipeline.errors import UsageError
 from pipeline.text.printable import visible, visible_json

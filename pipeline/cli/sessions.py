@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline.cli.interrupt import heed_interrupts
-from pipeline.cli.outcome import console
+from pipeline.cli.interrupt import install_sigint
+from pipeline.cli.output import console
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:  # heavy, and etl --help needs none of it
@@ -29,14 +29,14 @@ def connected(*, embedded: bool = False, wait: str | None = None) -> Iterator["C
         embedded: Use embedded engines only, whatever URIs the environment names.
         wait: For how long another command is waited for, such as ``90s``; None for what the environment says.
     """
-    _refuse_few_files()
+    _check_file_limit()
     from pipeline.connections import connect
-    from pipeline.runtime.memory import MemoryBudget, keep_little
+    from pipeline.runtime.memory import MemoryBudget, tune_allocators
     from pipeline.settings import Settings
 
     given = {} if wait is None else {"wait": wait}
     with _served(Settings.load(**given), embedded=embedded) as settings:
-        keep_little(MemoryBudget(int(settings.memory)))
+        tune_allocators(MemoryBudget(int(settings.memory)))
         with connect(settings) as connections:
             yield connections
 
@@ -44,7 +44,7 @@ def connected(*, embedded: bool = False, wait: str | None = None) -> Iterator["C
 @contextmanager
 def source() -> Iterator[tuple["Mongo", dict[str, "Entity"]]]:
     """Open the connection to MongoDB alone, and read the contracts."""
-    _refuse_few_files()
+    _check_file_limit()
     from contracts.schema.registry import entities
     from pipeline.settings import Settings
     from pipeline.stores.mongo.store import Mongo
@@ -61,7 +61,7 @@ def source() -> Iterator[tuple["Mongo", dict[str, "Entity"]]]:
 @contextmanager
 def bookkeeper() -> Iterator["Session | None"]:
     """Open the connection to PostgreSQL alone; there is none where no engine was ever started."""
-    _refuse_few_files()
+    _check_file_limit()
     from pipeline.settings import Settings
     from pipeline.stores.postgres.session import Session
 
@@ -95,7 +95,7 @@ def _served(
 
     from pipeline.engines.embedded import NAMES, engines
 
-    heed_interrupts()
+    install_sigint()
     # A server that nobody talks to needs no engine: that one counts as given.
     unneeded = {f"{name}_uri": SecretStr("") for name in NAMES if name not in needed}
     with ExitStack() as stack:
@@ -106,7 +106,7 @@ def _served(
         yield complete
 
 
-def _refuse_few_files() -> None:
+def _check_file_limit() -> None:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files != resource.RLIM_INFINITY and files < _FEWEST_FILES:
         raise UsageError(

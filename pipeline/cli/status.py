@@ -2,9 +2,10 @@
 
 from rich.text import Text
 
-from pipeline.cli import tables, values
+from pipeline.cli import json_values as values
+from pipeline.cli import tables
 from pipeline.cli.options import AsJson
-from pipeline.cli.outcome import show
+from pipeline.cli.output import show
 from pipeline.cli.sessions import bookkeeper
 from pipeline.text.printable import visible
 

@@ -10,7 +10,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.outcome import WIDTH_OF_A_PIPE, moment
+from pipeline.cli.output import WIDTH_OF_A_PIPE, moment
 from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _VALUE_WIDTH = 60
 # A column of ids or names is folded beyond this, so that the others keep their room; a cell has an end.
 _COLUMN_WIDTH, _CELL_CHARACTERS = 40, 1_000
 _GAP = 2
-_STAGES = {"mongo": "MongoDB", "careful": "careful lane", "postgres": "PostgreSQL", "clickhouse": "ClickHouse"}
+_STAGES = {"mongo": "MongoDB", "careful": "slow path", "postgres": "PostgreSQL", "clickhouse": "ClickHouse"}
 _GOOD, _BAD = "green", "bold red"
 
 

@@ -7,15 +7,15 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.stores.postgres.session import Session
-from transforms.bson.documents import document_of
-from transforms.bson.identity import hashed, place
+from transforms.bson.documents import make_document
+from transforms.bson.identity import hash_id, id_equality_hash
 
 _PAGE_BYTES = 2 * 2**20  # of BSON in a query by ids, of which MongoDB takes 16 MB
 _BYTES_PER_ID = 16  # of it for an id, about, beside the id itself
 
 
 @dataclass(frozen=True)
-class Page:
+class ChangePage:
     """Some documents of a collection that were changed, by ranges of their places, so that equal ids stand together.
 
     Attributes:
@@ -31,7 +31,7 @@ class Page:
     ids: int
 
 
-def touch(postgres: Session, run_id: str, changes: Iterable[tuple[str, bytes]]) -> None:
+def record_changes(postgres: Session, run_id: str, changes: Iterable[tuple[str, bytes]]) -> None:
     """Note that documents were changed; noted twice, they count once.
 
     Args:
@@ -43,14 +43,14 @@ def touch(postgres: Session, run_id: str, changes: Iterable[tuple[str, bytes]]) 
     rows = {
         "run_id": [run_id] * len(elements),
         "collection": collections,
-        "place": pa.array(map(place, elements), pa.int64()),
-        "id_hash": pa.array([hashed(document_of(element)) for element in elements], pa.binary()),
+        "place": pa.array(map(id_equality_hash, elements), pa.int64()),
+        "id_hash": pa.array([hash_id(make_document(element)) for element in elements], pa.binary()),
         "element": pa.array(elements, pa.binary()),
     }
     postgres.append("etl", "touched", pa.table(rows))
 
 
-def pages(postgres: Session, run_id: str) -> list[Page]:
+def cut_pages(postgres: Session, run_id: str) -> list[ChangePage]:
     """Return what a run has noted, a piece of work at a time."""
     distinct = "SELECT DISTINCT collection, place, element FROM etl.touched WHERE run_id = $1::text"
     size = f"sum(octet_length(element) + {_BYTES_PER_ID}) OVER (PARTITION BY collection ORDER BY place)"
@@ -59,14 +59,14 @@ def pages(postgres: Session, run_id: str) -> list[Page]:
         f"FROM ({distinct}) AS one) AS placed GROUP BY collection, page ORDER BY collection, page",
         run_id,
     )
-    found: list[Page] = []
+    found: list[ChangePage] = []
     for collection, upto, ids in rows:
         after = found[-1].upto if found and found[-1].collection == collection else -1
-        found.append(Page(collection, after, upto, ids))
+        found.append(ChangePage(collection, after, upto, ids))
     return found
 
 
-def touched(postgres: Session, run_id: str, collection: str, after: int, upto: int) -> tuple[bytes, ...]:
+def changed_ids(postgres: Session, run_id: str, collection: str, after: int, upto: int) -> tuple[bytes, ...]:
     """Return the BSON elements of the ``_id``s on a page."""
     query = (
         "SELECT DISTINCT element FROM etl.touched WHERE run_id = $1::text AND collection = $2::text "

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from contracts.schema.entity import Table
 
 
-def enter_columns(postgres: Session, target: str, schema: str, tables: Iterable["Table"]) -> None:
+def record_columns(postgres: Session, target: str, schema: str, tables: Iterable["Table"]) -> None:
     """Enter the columns of tables that are published now, in the place of those that they had.
 
     Args:
@@ -32,7 +32,7 @@ def enter_columns(postgres: Session, target: str, schema: str, tables: Iterable[
         )
 
 
-def columns_made(postgres: Session, target: str, schema: str) -> dict[str, frozenset[str]]:
+def columns_added(postgres: Session, target: str, schema: str) -> dict[str, frozenset[str]]:
     """Return the columns that contracts have made, by table; books of an older version know of none.
 
     Args:

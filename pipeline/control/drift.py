@@ -47,7 +47,7 @@ class CollectionDrift:
     first_id: str
 
 
-def enter_drift(postgres: Session, run_id: str, collection: str, partition: int, found: Iterable["Drift"]) -> None:
+def record_drift(postgres: Session, run_id: str, collection: str, partition: int, found: Iterable["Drift"]) -> None:
     """Enter what a partition's documents have that their contract does not know."""
     if not (rows := [asdict(one) for one in found]):
         return
@@ -62,7 +62,7 @@ def forget_drift(postgres: Session, run_id: str, kind: str) -> None:
 
 def drift(postgres: Session, run_id: str) -> list[CollectionDrift]:
     """Return the drift that a run has seen, over all partitions."""
-    from transforms.ingest.drift import Drift, merged
+    from transforms.ingest.drift import Drift, merge_drifts
 
     query = (
         "SELECT collection, path, kind, value, sum(count)::bigint, "
@@ -76,7 +76,7 @@ def drift(postgres: Session, run_id: str) -> list[CollectionDrift]:
     return [
         CollectionDrift(collection, *astuple(one))
         for collection in sorted(found)
-        for one in sorted(merged(found[collection]), key=_order)
+        for one in sorted(merge_drifts(found[collection]), key=_order)
     ]
 
 

@@ -38,7 +38,9 @@ class Account:
         return not self.uncounted and self.source == self.loaded + self.quarantined
 
 
-def plan(postgres: Session, run_id: str, partitions: Sequence[Mapping[str, Any]], targets: Sequence[str]) -> None:
+def record_plan(
+    postgres: Session, run_id: str, partitions: Sequence[Mapping[str, Any]], targets: Sequence[str]
+) -> None:
     """Keep a run's plan, and open an account for each of its partitions and targets.
 
     Args:
@@ -61,7 +63,7 @@ def plan(postgres: Session, run_id: str, partitions: Sequence[Mapping[str, Any]]
 
 
 def plan_of(postgres: Session, run_id: str) -> list[dict[str, Any]] | None:
-    """Return the plan of a run, as :func:`plan` kept it; None if it has none yet."""
+    """Return the plan of a run, as :func:`record_plan` kept it; None if it has none yet."""
     found = postgres.rows("SELECT plan::text FROM etl.runs WHERE run_id = $1::text", run_id)
     return orjson.loads(found[0][0]) if found and found[0][0] else None
 
@@ -77,7 +79,7 @@ def is_loaded(postgres: Session, run_id: str, partition: int) -> bool:
     return bool(postgres.rows(query, run_id, partition)[0][0])
 
 
-def record(
+def record_partition(
     postgres: Session, run_id: str, partition: int, *, source: int, quarantined: int, size: int, seconds: float
 ) -> None:
     """Enter what became of a partition; with the commit, it is loaded."""
@@ -88,7 +90,7 @@ def record(
     )
 
 
-def enter_loaded(postgres: Session, run_id: str, collection: str, target: str, loaded: Mapping[int, int]) -> None:
+def record_loaded(postgres: Session, run_id: str, collection: str, target: str, loaded: Mapping[int, int]) -> None:
     """Enter how many rows of a collection's root table a target counted in its staging, by partition."""
     for partition, rows in loaded.items():
         postgres.execute(

@@ -49,10 +49,10 @@ class Publication:
     held: Mapping[str, Held] = field(default_factory=dict)
 
 
-def enter_publication(
+def record_publication(
     postgres: Session, run_id: str, names: Iterable[str], targets: Iterable[str], *, moment_stays: bool = False
 ) -> None:
-    """Enter what a run publishes; in targets other than PostgreSQL it is an intent until :func:`finish`.
+    """Enter what a run publishes; in targets other than PostgreSQL it is an intent until :func:`mark_finished`.
 
     Args:
         postgres: Where the books are.
@@ -77,7 +77,7 @@ def enter_publication(
     )
 
 
-def enter_source(postgres: Session, name: str, targets: Iterable[str], source: Source) -> None:
+def record_source(postgres: Session, name: str, targets: Iterable[str], source: Source) -> None:
     """Enter what a published collection was copied from."""
     for target in targets:
         postgres.execute(
@@ -86,7 +86,7 @@ def enter_source(postgres: Session, name: str, targets: Iterable[str], source: S
         )
 
 
-def enter_held(postgres: Session, name: str, target: str, held: Mapping[str, Held]) -> None:
+def record_held(postgres: Session, name: str, target: str, held: Mapping[str, Held]) -> None:
     """Enter what the tables of a published collection or mart hold; nothing if that has to be counted anew."""
     told = orjson.dumps({table: asdict(one) for table, one in held.items()}).decode() if held else None
     postgres.execute(
@@ -95,7 +95,7 @@ def enter_held(postgres: Session, name: str, target: str, held: Mapping[str, Hel
     )
 
 
-def advance(postgres: Session, shown: Iterable[Publication], cluster_time: Timestamp) -> None:
+def advance_moment(postgres: Session, shown: Iterable[Publication], cluster_time: Timestamp) -> None:
     """Enter that collections of which nothing was changed show a later moment as well.
 
     Args:
@@ -113,7 +113,7 @@ def advance(postgres: Session, shown: Iterable[Publication], cluster_time: Times
         )
 
 
-def finish(postgres: Session, run_id: str, name: str, target: str) -> None:
+def mark_finished(postgres: Session, run_id: str, name: str, target: str) -> None:
     """Enter that a target has followed the publish of a collection or mart."""
     postgres.execute(
         "UPDATE etl.published SET published_at = now(), marked = true "

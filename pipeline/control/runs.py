@@ -33,7 +33,7 @@ def open_run(
         cluster_time: The moment that it reads.
         targets: Where it loads.
         single_process: Whether the process that opens it does all of it; if that process dies, so does the run. It
-            holds the run's lock until :func:`leave`.
+            holds the run's lock until :func:`release_run`.
     """
     run_id = f"{datetime.now(UTC):%Y%m%dt%H%M%S}_{secrets.token_hex(3)}"
     postgres.execute(
@@ -47,7 +47,7 @@ def open_run(
     return run_id
 
 
-def rejoin(postgres: Session, run_id: str) -> None:
+def rejoin_run(postgres: Session, run_id: str) -> None:
     """Take the lock of a run again that went with a lost session, if this process does all of the run.
 
     Raises:
@@ -81,14 +81,14 @@ def targets_of(postgres: Session, run_id: str) -> list[str]:
         return [name for (name,) in postgres.rows(query, run_id)]
 
 
-def leave(postgres: Session, run_id: str) -> None:
+def release_run(postgres: Session, run_id: str) -> None:
     """Let go of a run that this process has opened and done all of; twice does no harm."""
     with suppress(EtlError), postgres.transaction():  # a server that is gone has let go of it already
         postgres.rows(f"SELECT pg_advisory_unlock({_LOCK_OF_RUN}) {_HELD}", run_id)
 
 
 @contextmanager
-def attending(postgres: Session, run_id: str) -> Iterator[None]:
+def hold_run_lock(postgres: Session, run_id: str) -> Iterator[None]:
     """Show that this process is at work on a run, which several may be, for as long as the context or the session."""
     # Held by the session: it falls when the process does. A server has room for some ten thousand locks in all.
     postgres.rows(f"SELECT pg_advisory_lock_shared({_LOCK_OF_RUN})::text", run_id)
@@ -102,7 +102,7 @@ def attending(postgres: Session, run_id: str) -> Iterator[None]:
             postgres.rows(f"SELECT pg_advisory_unlock_shared({_LOCK_OF_RUN})", run_id)
 
 
-def fail(postgres: Session, run_id: str, message: str) -> None:
+def fail_run(postgres: Session, run_id: str, message: str) -> None:
     """Enter that a run failed, and why."""
     forget_notes(postgres, run_id)
     postgres.execute(
@@ -123,7 +123,7 @@ def statuses(postgres: Session) -> dict[str, str]:
     return dict(postgres.rows("SELECT run_id, status FROM etl.runs ORDER BY started_at"))
 
 
-def unsettled(postgres: Session, leftovers: Iterable[str]) -> list[str]:
+def open_among(postgres: Session, leftovers: Iterable[str]) -> list[str]:
     """Return the runs that say that they are running, and those of some others that are in the books at all.
 
     Args:

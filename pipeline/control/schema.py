@@ -78,7 +78,7 @@ _HASH = md5(repr((_TABLES, _CHECKPOINTS, _ADDED, _INDEXED)).encode(), usedforsec
 _LAYOUT = f"The books of the pipeline; their layout is {_HASH}."
 
 
-def prepare(postgres: Session) -> None:
+def ensure_schema(postgres: Session) -> None:
     """Create the books if they do not exist; those of this version tell so themselves, and are left alone."""
     with postgres.transaction():
         if _is_there(postgres):

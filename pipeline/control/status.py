@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.control import Account, Publication
 from pipeline.stores.postgres.session import Session
 
@@ -63,8 +63,8 @@ def _status(postgres: Session) -> Status:
         return Status()
     last = tuple(LastRun(*row) for row in postgres.rows(_LAST_RUNS))
     copies = [run.id for run in last if run.kind == "replicate"]
-    ledger = tuple(account for run_id in copies for account in books.accounts(postgres, run_id))
-    return Status(last, ledger, tuple(books.publications(postgres)), dict(postgres.rows(_QUARANTINED)))
+    ledger = tuple(account for run_id in copies for account in control.accounts(postgres, run_id))
+    return Status(last, ledger, tuple(control.publications(postgres)), dict(postgres.rows(_QUARANTINED)))
 
 
 # One kind after the other along the index, whatever the number of runs: DISTINCT ON would read them all.

@@ -7,7 +7,7 @@ from pipeline.stores.postgres.session import Session
 _RETRY = "waiting to retry"  # a stage; one row for each time
 
 
-def enter_receipt(postgres: Session, run_id: str, seconds: Mapping[str, float]) -> None:
+def record_timings(postgres: Session, run_id: str, seconds: Mapping[str, float]) -> None:
     """Add the seconds of stages to a run's receipt.
 
     Args:
@@ -22,10 +22,10 @@ def enter_receipt(postgres: Session, run_id: str, seconds: Mapping[str, float]) 
         )
 
 
-def enter_retries(postgres: Session, run_id: str, waits: Iterable[float]) -> None:
+def record_retries(postgres: Session, run_id: str, waits: Iterable[float]) -> None:
     """Add retries to a run's receipt: for how many seconds each was waited."""
     for seconds in waits:
-        enter_receipt(postgres, run_id, {_RETRY: seconds})
+        record_timings(postgres, run_id, {_RETRY: seconds})
 
 
 def retries(postgres: Session, run_id: str) -> int:
@@ -34,7 +34,7 @@ def retries(postgres: Session, run_id: str) -> int:
     return int(postgres.rows(query, run_id, _RETRY)[0][0])
 
 
-def receipt(postgres: Session, run_id: str) -> dict[str, float]:
+def timings(postgres: Session, run_id: str) -> dict[str, float]:
     """Return how many seconds each stage of a run was at work, in all its processes, the longest first."""
     query = "SELECT stage, sum(seconds) FROM etl.receipts WHERE run_id = $1::text GROUP BY 1 ORDER BY 2 DESC, 1"
     return dict(postgres.rows(query, run_id))

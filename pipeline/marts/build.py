@@ -18,20 +18,20 @@ from contracts.schema.entity import ID, ContractError, Table
 from contracts.schema.frame import pandera_schema
 from contracts.schema.mart import Mart
 from contracts.schema.registry import marts
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication, as_number
 from pipeline.errors import BooksOpenError, DataError, SnapshotError, UsageError
 from pipeline.marts.spill import Spill, Spilled, bucket_of, has_columns, spilling
 from pipeline.runs import lifecycle
 from pipeline.runs import publish as publishing
-from pipeline.runs.lifecycle import attended, running
-from pipeline.runs.lost_tables import lost, refuse
+from pipeline.runs.lifecycle import holding_run_lock, running
+from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
 from pipeline.runs.published import MARTS, REPLICA
-from pipeline.runs.recovery import recover, refuse_stuck
-from pipeline.runs.resume import retried
+from pipeline.runs.recovery import check_not_stuck, recover
+from pipeline.runs.resume import retrying
 from pipeline.runs.run import ClusterTime, Portable
-from pipeline.runtime.memory import give_back
+from pipeline.runtime.memory import release_memory
 from pipeline.stores.base import Staging
 from transforms.marts import compute, in_order, sources
 
@@ -122,19 +122,19 @@ def open_run(
     """
     wanted = _with_their_marts(names)
     source, moment, shows = _sources_at_one_moment(connections, wanted)
-    refuse(lost(connections, shows, [source]))
+    check_nothing_lost(find_lost_tables(connections, shows, [source]))
     postgres, chosen = connections.postgres, connections.named(targets)
     with postgres.transaction():
-        run_id = books.open_run(postgres, MARTS, moment, chosen, single_process=single_process)
+        run_id = control.open_run(postgres, MARTS, moment, chosen, single_process=single_process)
         plan = [{"collection": mart.name, "number": number} for number, mart in enumerate(wanted)]
-        books.plan(postgres, run_id, plan, chosen)
+        control.record_plan(postgres, run_id, plan, chosen)
     run = MartRun(run_id, moment, source, shows, tuple(mart.name for mart in wanted), chosen)
     lifecycle.open_staging(connections, _staging_of(run), chosen)
     return run
 
 
-@retried
-@attended
+@retrying
+@holding_run_lock
 def load(
     connections: Connections, run: MartRun, names: Iterable[str], progress: Progress = lambda name, rows: None
 ) -> None:
@@ -154,7 +154,7 @@ def load(
         SnapshotError: The replica shows another moment meanwhile.
     """
     numbers = {name: number for number, name in enumerate(run.marts) if name in set(names)}
-    left = [name for name, number in numbers.items() if not books.is_loaded(connections.postgres, run.id, number)]
+    left = [name for name, number in numbers.items() if not control.is_loaded(connections.postgres, run.id, number)]
     if not left:
         return
     wanted, started = _with_their_marts(left), time.monotonic()
@@ -171,8 +171,8 @@ def load(
                 deque(pieces, maxlen=0)
 
 
-@retried
-@attended
+@retrying
+@holding_run_lock
 def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
     """Publish all marts of a run together; doing it again does nothing.
 
@@ -180,16 +180,16 @@ def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
         BooksOpenError: A mart is not loaded, or not with all of its rows; nothing was published.
     """
     postgres, staging = connections.postgres, _staging_of(run)
-    if not books.is_published(postgres, run.id):
-        publishing.prepare(connections, staging, run.targets)
+    if not control.is_published(postgres, run.id):
+        publishing.prepare_publish(connections, staging, run.targets)
     with postgres.transaction():
-        books.lock_publishing(postgres)
-        if not books.is_published(postgres, run.id):
+        control.lock_publishing(postgres)
+        if not control.is_published(postgres, run.id):
             _prove(connections, run)
             publishing.publish(connections, staging, run.marts, run.targets)
-    refuse_stuck(recover(connections, run.targets), run.marts)
-    rows = {account.collection: account.source for account in books.accounts(postgres, run.id)}
-    seconds = books.seconds(postgres, run.id)
+    check_not_stuck(recover(connections, run.targets), run.marts)
+    rows = {account.collection: account.source for account in control.accounts(postgres, run.id)}
+    seconds = control.seconds(postgres, run.id)
     return [BuiltMart(name, rows[name], seconds[name], run.cluster_time) for name in run.marts]
 
 
@@ -217,7 +217,7 @@ def _sources_at_one_moment(connections: Connections, wanted: list[Mart]) -> tupl
     owners = {table.name: name for name, entity in connections.entities.items() for table in entity.tables}
     needed = {owners[table] for mart in wanted for table in sources(mart.name) if table in owners}
     shown: dict[str, dict[str, Publication]] = {name: {} for name in TARGETS}
-    for one in books.publications(connections.postgres):
+    for one in control.publications(connections.postgres):
         if one.name in needed and one.finished:
             shown[one.target][one.name] = one
     complete = {target: found for target, found in shown.items() if found.keys() == needed}
@@ -241,12 +241,12 @@ def _spill(connections: Connections, run: MartRun, read: Mapping[str, Table], sp
         with spill.adding(table) as write:
             for batch in source.read(REPLICA, table):
                 write(pl.DataFrame(pl.from_arrow(batch)).cast(table.frame_schema), 0)
-    _refuse_another_run(connections, run)
+    _check_same_run(connections, run)
 
 
-def _refuse_another_run(connections: Connections, run: MartRun) -> None:
+def _check_same_run(connections: Connections, run: MartRun) -> None:
     """Refuse what was read while it was published anew, at a later moment or at the same; a moment may move on."""
-    publications = books.publications(connections.postgres)
+    publications = control.publications(connections.postgres)
     shows = {one.name: one.run_id for one in publications if one.target == run.source and one.name in run.shows}
     if shows != run.shows:
         raise SnapshotError("the replica was published anew while the marts were reading it; run etl marts again")
@@ -320,19 +320,19 @@ def _load(
                 rows += len(frame)
                 del frame  # or it would be in memory while the next one is computed
         took = time.monotonic() - started
-        books.record(connections.postgres, run.id, number, source=rows, quarantined=0, size=0, seconds=took)
+        control.record_partition(connections.postgres, run.id, number, source=rows, quarantined=0, size=0, seconds=took)
     return rows
 
 
 def _prove(connections: Connections, run: MartRun) -> None:
     """Count what each target holds in staging, and hold it against what was computed."""
     postgres, staging = connections.postgres, _staging_of(run)
-    if missing := books.unloaded(postgres, run.id):
+    if missing := control.unloaded(postgres, run.id):
         raise BooksOpenError(f"the mart {run.marts[missing[0]]} of run {run.id} was not loaded; nothing was published")
     for table in staging.tables:
         for target in connections.targets(run.targets):
-            books.enter_loaded(postgres, run.id, table.name, target.name, target.staged(staging, table))
-    for account in books.accounts(postgres, run.id):
+            control.record_loaded(postgres, run.id, table.name, target.name, target.staged(staging, table))
+    for account in control.accounts(postgres, run.id):
         if not account.closed:
             raise BooksOpenError(
                 f"the mart {account.collection} has {account.source:,} rows, of which {account.target} holds "
@@ -356,12 +356,12 @@ def _computed(mart: Mart, spill: Spill, kept: Table | None) -> Iterator[pl.DataF
         for bucket in range(buckets):
             frame = _computed_from(mart, tables, bucket)
             if buckets > 1:
-                _refuse_rows_of_other_buckets(mart, frame, bucket, buckets)
+                _check_buckets(mart, frame, bucket, buckets)
             if keep:
                 keep(frame, bucket)
             yield frame
             del frame  # or it would be in memory while the next one is computed
-            give_back()
+            release_memory()
 
 
 def _computed_from(mart: Mart, tables: Mapping[str, Spilled], bucket: int) -> pl.DataFrame:
@@ -385,7 +385,7 @@ def _by_of_rows(mart: Mart) -> pl.Expr | None:
     return None if mart.by is None else pl.col(mart.by.meta.output_name())
 
 
-def _refuse_rows_of_other_buckets(mart: Mart, frame: pl.DataFrame, bucket: int, buckets: int) -> None:
+def _check_buckets(mart: Mart, frame: pl.DataFrame, bucket: int, buckets: int) -> None:
     """Refuse what shows that a mart can't be computed apart as its contract says: its keys might come out twice."""
     by = _by_of_rows(mart)
     assert by is not None

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.runs.run import Run
 from pipeline.stores.selection import Ids
-from transforms.bson.identity import hashed
+from transforms.bson.identity import hash_id
 
 
-def deleted(connections: Connections, run: Run) -> dict[str, list[bytes]]:
+def find_deleted(connections: Connections, run: Run) -> dict[str, list[bytes]]:
     """Return which documents of the quarantine MongoDB no longer has at a run's moment.
 
     Resolved ones are among them: their bytes are kept for a while, but not longer than the document itself.
@@ -30,9 +30,9 @@ def _deleted(connections: Connections, run: Run, collection: str) -> Iterator[by
     after = b""
     while True:
         with connections.postgres.transaction():
-            page = books.unrefused(connections.postgres, run.id, collection, after, whole=run.whole)
+            page = control.unrefused(connections.postgres, run.id, collection, after, is_full=run.is_full)
         if not page:
             return
         ids = Ids(tuple(page.values()))
-        yield from page.keys() - set(map(hashed, connections.mongo.ids(collection, run.cluster_time, ids)))
+        yield from page.keys() - set(map(hash_id, connections.mongo.ids(collection, run.cluster_time, ids)))
         after = max(page)

@@ -6,18 +6,18 @@ from typing import Any
 from contracts.schema.ddl import quoted
 from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import BOOLEAN
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.runs.published import REPLICA
 from pipeline.runs.run import Run
 from transforms.ingest.drift import Drift
-from transforms.violations import escaped, shortened
+from transforms.violations import escape_step, shorten_text
 
 DUPLICATE_KEY = "duplicate key"
 _SHOWN = 20  # of one collection; the rest is counted together
 
 
-def enter_duplicates(connections: Connections, run: Run) -> None:
+def record_duplicates(connections: Connections, run: Run) -> None:
     """Enter into the books of a published run which business keys are borne by several documents.
 
     Args:
@@ -29,11 +29,11 @@ def enter_duplicates(connections: Connections, run: Run) -> None:
     with connections.postgres.transaction():
         found = {name: _duplicates(store.rows, connections.entities[name]) for name in run.uuids}
         # Looked up afterwards: of what another run has published meanwhile, that run tells.
-        publications = books.publications(connections.postgres)
+        publications = control.publications(connections.postgres)
         ours = {one.name for one in publications if (one.target, one.run_id) == (store.name, run.id)}
-        books.forget_drift(connections.postgres, run.id, DUPLICATE_KEY)
+        control.forget_drift(connections.postgres, run.id, DUPLICATE_KEY)
         for name in ours:
-            books.enter_drift(connections.postgres, run.id, name, 0, found[name])
+            control.record_drift(connections.postgres, run.id, name, 0, found[name])
 
 
 def _duplicates(rows: Callable[[str], list[Any]], entity: Entity) -> list[Drift]:
@@ -57,6 +57,9 @@ def _duplicates(rows: Callable[[str], list[Any]], entity: Entity) -> list[Drift]
     shown, rest = rows(f"{ordered} LIMIT {_SHOWN + 1}"), []
     if len(shown) > _SHOWN:
         rest = rows(f"SELECT sum(documents)::bigint, min(first_id) FROM ({ordered} OFFSET {_SHOWN}) AS rest")
-    path = "".join(f"/{escaped(name)}" for name in key.path)
-    values = [*((shortened(str(value)), *others) for value, *others in shown[:_SHOWN]), *((None, *row) for row in rest)]
+    path = "".join(f"/{escape_step(name)}" for name in key.path)
+    values = [
+        *((shorten_text(str(value)), *others) for value, *others in shown[:_SHOWN]),
+        *((None, *row) for row in rest),
+    ]
     return [Drift(path, DUPLICATE_KEY, value, int(number), str(first)) for value, number, first in values]

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import Publication
 from pipeline.errors import UsageError
@@ -13,7 +13,7 @@ from pipeline.stores.source import Source
 log = logging.getLogger(__name__)
 
 
-def special(connections: Connections, names: Iterable[str], *, named: bool) -> dict[str, UsageError]:
+def find_uncopyable(connections: Connections, names: Iterable[str], *, named: bool) -> dict[str, UsageError]:
     """Return why some collections can't be copied: views, time series and capped collections; the others can.
 
     Args:
@@ -40,7 +40,7 @@ def special(connections: Connections, names: Iterable[str], *, named: bool) -> d
     return found
 
 
-def to_be_copied(
+def choose_copied(
     connections: Connections,
     found: Mapping[str, Source],
     targets: Iterable[str],
@@ -64,9 +64,9 @@ def to_be_copied(
         UsageError: A collection is not there that was named, or of which documents are published.
     """
     absent = [name for name, source in found.items() if not source.uuid]
-    shown = [one for one in books.publications(connections.postgres) if one.name in absent and one.target in targets]
+    shown = [one for one in control.publications(connections.postgres) if one.name in absent and one.target in targets]
     if not allow_missing:
-        _refuse_absent(connections, absent if named else [one.name for one in shown if _holds(connections, one)], named)
+        _check_present(connections, absent if named else [one.name for one in shown if _holds(connections, one)], named)
     published = {one.name for one in shown}
     empty = [name for name in absent if allow_missing or name in published]
     left_out = [name for name in absent if name not in empty]
@@ -79,10 +79,10 @@ def to_be_copied(
 def _holds(connections: Connections, one: Publication) -> bool:
     """Tell whether a document is published or in quarantine."""
     (target,), root = connections.targets([one.target]), connections.entities[one.name].root
-    return target.count_published(REPLICA, root, 1) > 0 or bool(books.quarantined(connections.postgres, one.name))
+    return target.count_published(REPLICA, root, 1) > 0 or bool(control.quarantined(connections.postgres, one.name))
 
 
-def _refuse_absent(connections: Connections, names: Iterable[str], named: bool) -> None:
+def _check_present(connections: Connections, names: Iterable[str], named: bool) -> None:
     if absent := list(dict.fromkeys(names)):
         raise UsageError(
             f"{_not_there(connections, absent)}{'' if named else ', but their documents are published'}; nothing was "

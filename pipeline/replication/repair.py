@@ -10,24 +10,24 @@ import polars as pl
 from bson import Timestamp
 
 from contracts.schema.entity import ID, Entity
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import Publication, as_number, quarantine
 from pipeline.errors import BooksOpenError, UsageError
 from pipeline.replication.replicate import in_chunks
-from pipeline.replication.sources import refuse_elsewhere
+from pipeline.replication.sources import check_sources
 from pipeline.replication.verify import BROKEN, Comparison
 from pipeline.runs.lifecycle import started
-from pipeline.runs.lost_tables import lost, refuse
-from pipeline.runs.publish import prepare, publish, stage
-from pipeline.runs.published import REPLICA, published_in, refuse_another_run, refuse_other_columns
-from pipeline.runs.reconcile import prove_list
-from pipeline.runs.recovery import recover, refuse_stuck
-from pipeline.runs.shrinking import refuse_loss
+from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
+from pipeline.runs.publish import create_staging, prepare_publish, publish
+from pipeline.runs.published import REPLICA, check_columns, check_same_run, published_in
+from pipeline.runs.reconcile import check_scope
+from pipeline.runs.recovery import check_not_stuck, recover
+from pipeline.runs.shrinking import check_shrinking
 from pipeline.stores.base import Staging
-from transforms.bson.identity import decoded_id
-from transforms.ingest.ids import source_ids, stored_ids
-from transforms.ingest.slow_path import careful
+from transforms.bson.identity import decode_id
+from transforms.ingest.ids import to_source_ids, to_stored_ids
+from transforms.ingest.slow_path import transform_slowly
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Replayed:
 
 
 @dataclass(frozen=True)
-class _Amendment:
+class _Repair:
     """What is to be done to one collection.
 
     Attributes:
@@ -93,18 +93,18 @@ def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Re
     entities = connections.chosen(collections)
     stores = published_in(connections, [entity.collection for entity in entities])
     stuck, found = recover(connections, stores), []
-    refuse_elsewhere(connections, [entity.collection for entity in entities])
-    refuse(lost(connections, [entity.collection for entity in entities], rows=False))
+    check_sources(connections, [entity.collection for entity in entities])
+    check_nothing_lost(find_lost_tables(connections, [entity.collection for entity in entities], rows=False))
     for entity in entities:
         # First of all: whatever changes the quarantine from here on publishes something, and that is noticed.
         published = _published(connections, entity)
         if number := quarantine.size(connections.postgres, entity.collection):
-            refuse_stuck(stuck, [entity.collection])
+            check_not_stuck(stuck, [entity.collection])
             moment = _one_moment(connections, entity, published)
             shows = {one.target: one.run_id for one in published}
-            series = stored_ids(_refused(connections, entity), entity)
+            series = to_stored_ids(_refused(connections, entity), entity)
             retried = _refused(connections, entity)
-            run_id = _amend(connections, _Amendment("replay", entity, moment, shows, number, retried, series))
+            run_id = _apply(connections, _Repair("replay", entity, moment, shows, number, retried, series))
             found.append(_replayed(connections, entity, run_id))
     return found
 
@@ -127,78 +127,80 @@ def repair(connections: Connections, found: Iterable[Comparison]) -> list[Compar
         DataError: A published table or its view is missing.
     """
     broken = [one for one in found if one.broken]
-    refuse_elsewhere(connections, {one.collection for one in broken}, {one.target for one in broken})
-    refuse(lost(connections, {one.collection for one in broken}, {one.target for one in broken}, rows=False))
+    check_sources(connections, {one.collection for one in broken}, {one.target for one in broken})
+    check_nothing_lost(
+        find_lost_tables(connections, {one.collection for one in broken}, {one.target for one in broken}, rows=False)
+    )
     for one in broken:
         entity = connections.entities[one.collection]
         if len(one.broken) >= BROKEN:
             raise UsageError(f"{BROKEN:,} or more documents of {one.collection} are broken; run etl replicate instead")
-        refuse_other_columns(connections, entity, [one.target])
-        values, wanted = source_ids(one.broken, entity), set(one.broken)
-        refused = books.quarantined(connections.postgres, entity.collection)
+        check_columns(connections, entity, [one.target])
+        values, wanted = to_source_ids(one.broken, entity), set(one.broken)
+        refused = control.quarantined(connections.postgres, entity.collection)
         # By a collation of its own a collection may answer with another document than was asked for, and so twice.
         raws = dict.fromkeys(connections.mongo.documents(entity.collection, values, one.cluster_time))
-        read = [raw for raw in raws if not wanted.isdisjoint(stored_ids([raw], entity))]
+        read = [raw for raw in raws if not wanted.isdisjoint(to_stored_ids([raw], entity))]
         lawful = [raw for raw in read if sha256(raw).digest() not in refused]
         ids = pl.Series(ID, one.broken, entity.id_kind.frame)
         shows = {one.target: one.run_id}
-        _amend(connections, _Amendment("repair", entity, one.cluster_time, shows, len(lawful), lawful, ids))
+        _apply(connections, _Repair("repair", entity, one.cluster_time, shows, len(lawful), lawful, ids))
     return broken
 
 
-def _amend(connections: Connections, what: _Amendment) -> str:
+def _apply(connections: Connections, what: _Repair) -> str:
     """Stage some documents, prove the books over them, apply them to what is published, and return the run's id."""
     postgres, entity = connections.postgres, what.entity
     with started(connections, what.kind, what.moment, what.targets) as run_id:
-        staging = Staging(run_id, REPLICA, entity.tables, as_number(what.moment), whole=False)
+        staging = Staging(run_id, REPLICA, entity.tables, as_number(what.moment), is_full=False)
         with postgres.transaction():
             _stage(connections, what, staging)
-        prepare(connections, staging, what.targets)
+        prepare_publish(connections, staging, what.targets)
         with postgres.transaction():
-            books.lock_publishing(postgres)
-            refuse_another_run(connections, entity.collection, what.shows)
+            control.lock_publishing(postgres)
+            check_same_run(connections, entity.collection, what.shows)
             for target in connections.targets(what.targets):
-                books.enter_loaded(
+                control.record_loaded(
                     postgres, run_id, entity.collection, target.name, target.staged(staging, entity.root)
                 )
-            for account in books.accounts(postgres, run_id):
+            for account in control.accounts(postgres, run_id):
                 if not account.closed:
                     raise BooksOpenError(f"the books of {entity.collection} in {account.target} are open: {account}")
-            prove_list(connections, staging, entity, what.targets, what.ids.n_unique())
-            refuse_loss(connections, staging, way_on=f"run etl replicate {entity.collection} with")
+            check_scope(connections, staging, entity, what.targets, what.ids.n_unique())
+            check_shrinking(connections, staging, way_on=f"run etl replicate {entity.collection} with")
             # A replay speaks for all that was refused; a repair does not touch what it did not read.
-            books.settle_quarantine(postgres, run_id, [entity.collection] if what.kind == "replay" else [])
+            control.apply_refusals(postgres, run_id, [entity.collection] if what.kind == "replay" else [])
             publish(connections, staging, [entity.collection], what.targets, amends=True)
-    refuse_stuck(recover(connections, what.targets), [entity.collection])
+    check_not_stuck(recover(connections, what.targets), [entity.collection])
     return run_id
 
 
-def _stage(connections: Connections, what: _Amendment, staging: Staging) -> None:
+def _stage(connections: Connections, what: _Repair, staging: Staging) -> None:
     postgres, entity, started = connections.postgres, what.entity, monotonic()
     quarantined, size = 0, 0
-    books.plan(postgres, staging.run_id, [{"collection": entity.collection, "number": 0}], what.targets)
+    control.record_plan(postgres, staging.run_id, [{"collection": entity.collection, "number": 0}], what.targets)
     with ExitStack() as stack:
         loaders = []
-        stage(connections, staging, what.targets)
+        create_staging(connections, staging, what.targets)
         for target in connections.targets(what.targets):
-            target.enlist(staging, entity.root, what.ids)
+            target.set_scope(staging, entity.root, what.ids)
             loaders.append(stack.enter_context(target.loading(staging, 0, entity.tables)))
         for raws in in_chunks(what.raws, connections.memory.slow_batch):
-            one = careful(raws, entity, gated=False)
+            one = transform_slowly(raws, entity, gated=False)
             for load in loaders:
                 for table in entity.tables:
                     load(table, one.frames[table.name])
-            books.refuse(postgres, staging.run_id, entity.collection, 0, one.refused)
+            control.record_refusals(postgres, staging.run_id, entity.collection, 0, one.refused)
             quarantined, size = quarantined + len(one.refused), size + one.size
     seconds = monotonic() - started
-    books.record(
+    control.record_partition(
         postgres, staging.run_id, 0, source=what.documents, quarantined=quarantined, size=size, seconds=seconds
     )
 
 
 def _published(connections: Connections, entity: Entity) -> list[Publication]:
     """Return what a collection shows."""
-    return [one for one in books.publications(connections.postgres) if one.name == entity.collection]
+    return [one for one in control.publications(connections.postgres) if one.name == entity.collection]
 
 
 def _one_moment(connections: Connections, entity: Entity, published: Iterable[Publication]) -> Timestamp:
@@ -206,14 +208,14 @@ def _one_moment(connections: Connections, entity: Entity, published: Iterable[Pu
     moments = {one.cluster_time for one in published}
     if len(moments) != 1:
         raise UsageError(f"{entity.collection} does not show one moment in both stores; run etl replicate")
-    refuse_other_columns(connections, entity, [one.target for one in published])
+    check_columns(connections, entity, [one.target for one in published])
     return moments.pop()
 
 
 def _replayed(connections: Connections, entity: Entity, run_id: str) -> Replayed:
-    account, same = books.accounts(connections.postgres, run_id)[0], 0
+    account, same = control.accounts(connections.postgres, run_id)[0], 0
     for raws in in_chunks(_refused(connections, entity, run_id), connections.memory.slow_batch):
-        found = {raw: value for raw in raws for value in decoded_id(raw)}
+        found = {raw: value for raw in raws for value in decode_id(raw)}
         # One whose _id can't be decoded can't be asked for either.
         same += len(raws) - len(found)
         same += len(found.keys() & set(connections.mongo.documents(entity.collection, list(found.values()))))

@@ -7,34 +7,34 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from contracts.schema.entity import Entity
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Account
 from pipeline.errors import EtlError, SnapshotError, UsageError
-from pipeline.replication.deletions import deleted
-from pipeline.replication.duplicates import enter_duplicates
-from pipeline.replication.presence import special, to_be_copied
+from pipeline.replication.deletions import find_deleted
+from pipeline.replication.duplicates import record_duplicates
+from pipeline.replication.presence import choose_copied, find_uncopyable
 from pipeline.replication.snapshot_window import outlives_history
-from pipeline.replication.sources import refuse_other_source, sources
+from pipeline.replication.sources import check_same_source, read_sources
 from pipeline.runs import lifecycle
 from pipeline.runs import publish as publishing
-from pipeline.runs.lifecycle import attended, running
-from pipeline.runs.reconcile import allowed, counted, prove
-from pipeline.runs.recovery import recover, refuse_stuck
-from pipeline.runs.resume import again, retried
-from pipeline.runs.run import Partition, Run, selected, staging_of
-from pipeline.runtime.memory import give_back
-from pipeline.runtime.prefetch import prefetched
+from pipeline.runs.lifecycle import holding_run_lock, running
+from pipeline.runs.reconcile import check_books, count_source, parse_limit
+from pipeline.runs.recovery import check_not_stuck, recover
+from pipeline.runs.resume import retrying, with_retries
+from pipeline.runs.run import Partition, Run, select_documents, staging_of
+from pipeline.runtime.memory import release_memory
+from pipeline.runtime.prefetch import prefetch
 from pipeline.runtime.timings import Stopwatch
 from pipeline.stores.base import LoadFrame
 from pipeline.stores.selection import Ids, Range
 from pipeline.stores.source import Source
 from pipeline.text.redaction import redacted
-from transforms.bson.documents import document_of, resized
-from transforms.ingest.batch import Decoded, Digest, decoded, judged
-from transforms.ingest.drift import Drift, merged
-from transforms.ingest.ids import stored_ids
-from transforms.ingest.slow_path import careful
+from transforms.bson.documents import make_document, resize_batches
+from transforms.ingest.batch import BatchResult, DecodedBatch, decode_batch, validate_batch
+from transforms.ingest.drift import Drift, merge_drifts
+from transforms.ingest.ids import to_stored_ids
+from transforms.ingest.slow_path import transform_slowly
 
 PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
@@ -76,7 +76,7 @@ def replicate(
         SnapshotError: The moment can't be read any more; nothing was published.
     """
     if max_quarantined is not None:
-        allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
+        parse_limit(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
     targets = connections.named(targets)
     recover(connections, targets)
     run = open_run(
@@ -119,32 +119,32 @@ def open_run(
     """
     named = tuple(collections)
     entities, names = connections.chosen(named), connections.named(targets)
-    left_out = special(connections, (entity.collection for entity in entities), named=bool(named))
+    left_out = find_uncopyable(connections, (entity.collection for entity in entities), named=bool(named))
     # In this order: what is dropped after the list was made is noticed in the end, even if before the moment.
-    found = sources(connections, (entity.collection for entity in entities if entity.collection not in left_out))
-    cluster_time = again(connections, None, "to ask for the moment", connections.mongo.cluster_time)
+    found = read_sources(connections, (entity.collection for entity in entities if entity.collection not in left_out))
+    cluster_time = with_retries(connections, None, "to ask for the moment", connections.mongo.cluster_time)
     if not any(one.uuid for one in found.values()) and not (named and allow_missing):
         raise UsageError(
             f"the MongoDB database {connections.mongo.database.name!r} has none of the collections "
             f"{', '.join(entity.collection for entity in entities)}; set ETL_MONGO_DATABASE, or run etl generate"
         )
-    books.prepare(connections.postgres)
+    control.ensure_schema(connections.postgres)
     with connections.postgres.transaction():
         if not new_source:
-            refuse_other_source(connections, found, names)
-        copied = to_be_copied(connections, found, names, named=bool(named), allow_missing=allow_missing)
-        run_id = books.open_run(connections.postgres, "replicate", cluster_time, names, single_process=single_process)
+            check_same_source(connections, found, names)
+        copied = choose_copied(connections, found, names, named=bool(named), allow_missing=allow_missing)
+        run_id = control.open_run(connections.postgres, "replicate", cluster_time, names, single_process=single_process)
     uuids = {name: found[name].uuid for name in copied}
     run = Run(run_id, cluster_time, uuids, names, new_source=new_source, allow_shrink=allow_shrink)
     lifecycle.open_staging(connections, staging_of(connections, run), names)
     return run
 
 
-@retried
+@retrying
 def plan(connections: Connections, run: Run) -> list[Partition]:
     """Cut the collections of a run into partitions and open their accounts; a plan that was made already is kept."""
     # A plan is made once: its bounds come from a sample, so a second one would be another.
-    if (kept := books.plan_of(connections.postgres, run.id)) is not None:
+    if (kept := control.plan_of(connections.postgres, run.id)) is not None:
         return [Partition.from_json(values) for values in kept]
     mongo = connections.mongo
     extents = {collection: mongo.extent(collection) for collection, uuid in run.uuids.items() if uuid}
@@ -156,16 +156,16 @@ def plan(connections: Connections, run: Run) -> list[Partition]:
     for collection in run.uuids:
         extent = extents.get(collection)
         ranges = mongo.ranges(collection, extent, partition_bytes) if extent else [Range()]
-        for place, within in enumerate(ranges, start=1):
+        for place, selection in enumerate(ranges, start=1):
             label = f"{collection} {place}/{len(ranges)}"
-            partitions.append(Partition(collection, len(partitions), within, label))
+            partitions.append(Partition(collection, len(partitions), selection, label))
     with connections.postgres.transaction():
-        books.plan(connections.postgres, run.id, [one.as_json() for one in partitions], run.targets)
+        control.record_plan(connections.postgres, run.id, [one.as_json() for one in partitions], run.targets)
     return partitions
 
 
-@retried
-@attended
+@retrying
+@holding_run_lock
 def load(
     connections: Connections,
     run: Run,
@@ -173,18 +173,18 @@ def load(
     progress: Progress = lambda partition, source, loaded: None,
 ) -> None:
     """Load one partition into the staging of all targets; one that is loaded already is left alone."""
-    if books.is_loaded(connections.postgres, run.id, partition.number):
+    if control.is_loaded(connections.postgres, run.id, partition.number):
         return
-    _refuse_changed_collections(run, sources(connections, [partition.collection]))
+    _check_collections(run, read_sources(connections, [partition.collection]))
     watch = Stopwatch()
     entity = connections.entities[partition.collection]
     with watch.at("mongo"):
-        within = selected(connections, run, partition)
-        source = connections.mongo.count(partition.collection, run.cluster_time, within)
+        selection = select_documents(connections, run, partition)
+        source = connections.mongo.count(partition.collection, run.cluster_time, selection)
     progress(partition, source, 0)
     with connections.postgres.transaction(), ExitStack() as stack:
-        books.lock_partition(connections.postgres, run.id, partition.number)
-        if books.is_loaded(connections.postgres, run.id, partition.number):
+        control.lock_partition(connections.postgres, run.id, partition.number)
+        if control.is_loaded(connections.postgres, run.id, partition.number):
             return  # by somebody who was at it when we came
         staging = staging_of(connections, run)
         targets = connections.targets(run.targets)
@@ -192,20 +192,20 @@ def load(
             target.name: stack.enter_context(target.loading(staging, partition.number, entity.tables))
             for target in targets
         }
-        if isinstance(within, Ids):
-            ids = stored_ids(map(document_of, within.all), entity)
+        if isinstance(selection, Ids):
+            ids = to_stored_ids(map(make_document, selection.all), entity)
             for target in targets:
-                target.enlist(staging, entity.root, ids)
+                target.set_scope(staging, entity.root, ids)
         tally, is_heavy = _Tally(), _is_heavy(connections)
-        digests = prefetched(_digests(connections, run, entity, within, source, watch), is_heavy)
+        digests = prefetch(_transformed(connections, run, entity, selection, source, watch), is_heavy)
         for one in _loaded(digests, entity, loaders, watch):
-            books.refuse(connections.postgres, run.id, partition.collection, partition.number, one.refused)
+            control.record_refusals(connections.postgres, run.id, partition.collection, partition.number, one.refused)
             tally.add(one)
             progress(partition, source, tally.documents)
             if is_heavy(one):
                 del one
-                give_back()
-        books.record(
+                release_memory()
+        control.record_partition(
             connections.postgres,
             run.id,
             partition.number,
@@ -214,12 +214,12 @@ def load(
             size=tally.size,
             seconds=watch.elapsed,
         )
-        books.enter_drift(connections.postgres, run.id, partition.collection, partition.number, tally.drift)
-        books.enter_receipt(connections.postgres, run.id, watch.seconds)
+        control.record_drift(connections.postgres, run.id, partition.collection, partition.number, tally.drift)
+        control.record_timings(connections.postgres, run.id, watch.seconds)
 
 
-@retried
-@attended
+@retrying
+@holding_run_lock
 def publish(connections: Connections, run: Run, max_quarantined: str | None = None) -> list[Account]:
     """Prove the books of a run, then publish its tables; doing it again does nothing.
 
@@ -238,41 +238,41 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
         SnapshotError: A collection was dropped or renamed during the run, so that part of it read as empty.
     """
     postgres, staging, watch = connections.postgres, staging_of(connections, run), Stopwatch()
-    if not books.is_published(postgres, run.id):
+    if not control.is_published(postgres, run.id):
         # MongoDB counts while PostgreSQL builds keys; of a large collection both take their time.
         with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:
-            counting = pool.submit(counted, connections, run)
+            counting = pool.submit(count_source, connections, run)
             with watch.at("keys"):
-                publishing.prepare(connections, staging, run.targets)
+                publishing.prepare_publish(connections, staging, run.targets)
             with watch.at("prove"):
-                gone = deleted(connections, run)
+                gone = find_deleted(connections, run)
     with postgres.transaction():
-        books.lock_publishing(postgres)
-        if not books.is_published(postgres, run.id):
+        control.lock_publishing(postgres)
+        if not control.is_published(postgres, run.id):
             with watch.at("prove"):
-                now = sources(connections, run.uuids)
-                _refuse_changed_collections(run, now)
+                now = read_sources(connections, run.uuids)
+                _check_collections(run, now)
                 if not run.new_source:  # somebody may have taken it over meanwhile
-                    refuse_other_source(connections, now, run.targets)
-                prove(connections, run, counting.result(), max_quarantined)
+                    check_same_source(connections, now, run.targets)
+                check_books(connections, run, counting.result(), max_quarantined)
             with watch.at("publish"):
-                books.settle_quarantine(postgres, run.id, run.uuids, whole=run.whole)
+                control.apply_refusals(postgres, run.id, run.uuids, is_full=run.is_full)
                 for collection, hashes in gone.items():
-                    books.forget(postgres, collection, hashes)
+                    control.forget_documents(postgres, collection, hashes)
                 publishing.publish(connections, staging, run.uuids, run.targets, sources=now)
-            books.enter_receipt(postgres, run.id, watch.seconds)
-    refuse_stuck(recover(connections, run.targets), run.uuids)
-    if run.whole:
-        enter_duplicates(connections, run)
+            control.record_timings(postgres, run.id, watch.seconds)
+    check_not_stuck(recover(connections, run.targets), run.uuids)
+    if run.is_full:
+        record_duplicates(connections, run)
         _prune(connections)
-    return books.accounts(postgres, run.id)
+    return control.accounts(postgres, run.id)
 
 
 def _prune(connections: Connections) -> None:
     """Remove from the books what is old enough; that it can't be done is no fault of what was published."""
     try:
         with connections.postgres.transaction():
-            books.prune(connections.postgres, connections.retention)
+            control.prune(connections.postgres, connections.retention)
     except EtlError as error:
         log.warning("the books could not be pruned: %s", error)
 
@@ -286,57 +286,57 @@ class _Tally:
     size: int = 0
     drift: list[Drift] = field(default_factory=list)
 
-    def add(self, one: Digest) -> None:
+    def add(self, one: BatchResult) -> None:
         self.documents += one.documents
         self.quarantined += len(one.refused)
         self.size += one.size
-        self.drift = merged([*self.drift, *one.drift])
+        self.drift = merge_drifts([*self.drift, *one.drift])
 
 
-def _digests(
-    connections: Connections, run: Run, entity: Entity, within: Range | Ids, source: int, watch: Stopwatch
-) -> Iterator[Digest]:
-    """Yield all documents of a partition, digested: first those that pass the gate, then the refused ones.
+def _transformed(
+    connections: Connections, run: Run, entity: Entity, selection: Range | Ids, source: int, watch: Stopwatch
+) -> Iterator[BatchResult]:
+    """Yield all documents of a partition, transformed: first those that pass the gate, then the refused ones.
 
     MongoDB's own count tells whether there are refused ones at all; most often there are none to look for.
     """
     passed = 0
-    for found in prefetched(_decoded(connections, run, entity, within, watch), _is_heavy(connections)):
+    for found in prefetch(_decoded(connections, run, entity, selection, watch), _is_heavy(connections)):
         with watch.at("transform"):
-            one = judged(found, entity)
+            one = validate_batch(found, entity)
         del found
         passed += one.documents
         yield one
         del one  # its memory is wanted for the next
     if passed != source:
-        refused = connections.mongo.refused(entity, run.cluster_time, within)
-        for raws in prefetched(watch.timed("mongo", in_chunks(refused, connections.memory.slow_batch))):
+        refused = connections.mongo.refused(entity, run.cluster_time, selection)
+        for raws in prefetch(watch.timed("mongo", in_chunks(refused, connections.memory.slow_batch))):
             with watch.at("careful"):
-                one = careful(raws, entity)
+                one = transform_slowly(raws, entity)
             yield one
             del one
 
 
 def _decoded(
-    connections: Connections, run: Run, entity: Entity, within: Range | Ids, watch: Stopwatch
-) -> Iterator[Decoded]:
+    connections: Connections, run: Run, entity: Entity, selection: Range | Ids, watch: Stopwatch
+) -> Iterator[DecodedBatch]:
     """Yield the documents of a partition that pass the gate, decoded, as many at a time as memory may hold."""
-    admitted = connections.mongo.admitted(entity, run.cluster_time, within)
-    for batch in prefetched(watch.timed("mongo", resized(admitted, connections.memory.batch))):
+    admitted = connections.mongo.admitted(entity, run.cluster_time, selection)
+    for batch in prefetch(watch.timed("mongo", resize_batches(admitted, connections.memory.batch))):
         with watch.at("decode"):
-            found = decoded(batch, entity)
+            found = decode_batch(batch, entity)
         yield found
         del found
 
 
-def _is_heavy(connections: Connections) -> Callable[[Decoded | Digest], bool]:
+def _is_heavy(connections: Connections) -> Callable[[DecodedBatch | BatchResult], bool]:
     """Return what tells whether documents are so large that the next ones must wait until they are through."""
     most = connections.memory.batch
     return lambda one: one.size > most
 
 
 def in_chunks(raws: Iterable[bytes], most: int) -> Iterator[list[bytes]]:
-    """Yield documents for the careful lane, as many at a time as memory may hold.
+    """Yield documents for the slow path, as many at a time as memory may hold.
 
     Args:
         raws: The BSON of each; a single one may have 16 MB.
@@ -355,11 +355,11 @@ def in_chunks(raws: Iterable[bytes], most: int) -> Iterator[list[bytes]]:
 
 
 def _loaded(
-    digests: Iterable[Digest], entity: Entity, loaders: Mapping[str, LoadFrame], watch: Stopwatch
-) -> Iterator[Digest]:
+    digests: Iterable[BatchResult], entity: Entity, loaders: Mapping[str, LoadFrame], watch: Stopwatch
+) -> Iterator[BatchResult]:
     """Yield each digest when it is loaded into all targets."""
 
-    def load_frames(target: str, one: Digest) -> None:
+    def load_frames(target: str, one: BatchResult) -> None:
         with watch.at(target):
             for table in entity.tables:
                 loaders[target](table, one.frames[table.name])
@@ -371,7 +371,7 @@ def _loaded(
             yield one
 
 
-def _refuse_changed_collections(run: Run, now: Mapping[str, Source]) -> None:
+def _check_collections(run: Run, now: Mapping[str, Source]) -> None:
     for collection, source in now.items():
         if source.uuid != run.uuids[collection]:
             raise SnapshotError(

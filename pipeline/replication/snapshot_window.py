@@ -1,6 +1,6 @@
 """Whether MongoDB remembers its past for as long as a copy may take."""
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 
 _BYTES_PER_SECOND = 10e6  # a third of what two cores were measured to copy; until there is a copy to go by
@@ -17,7 +17,7 @@ def outlives_history(connections: Connections, size: int) -> str | None:
         One sentence that tells both times and how to raise the limit; None if all is well.
     """
     history = connections.mongo.history()
-    rate = books.bytes_per_second(connections.postgres) or _BYTES_PER_SECOND
+    rate = control.bytes_per_second(connections.postgres) or _BYTES_PER_SECOND
     if size / rate < history.seconds:
         return None
     assumed = f" (its default, assumed because the limit could not be read: {history.unread})" if history.unread else ""

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication
 from pipeline.errors import SnapshotError, UsageError
@@ -14,34 +14,34 @@ from pipeline.stores.source import Source, told_apart
 log = logging.getLogger(__name__)
 
 
-def sources(connections: Connections, names: Iterable[str]) -> dict[str, Source]:
+def read_sources(connections: Connections, names: Iterable[str]) -> dict[str, Source]:
     """Return where collections are now; one that isn't there has no UUID."""
     here, uuids = connections.mongo.source(), connections.mongo.uuids()
     return {name: replace(here, uuid=uuids.get(name)) for name in names}
 
 
-def refuse_other_source(connections: Connections, now: Mapping[str, Source], targets: Iterable[str]) -> None:
+def check_same_source(connections: Connections, now: Mapping[str, Source], targets: Iterable[str]) -> None:
     """Refuse to touch what was copied from elsewhere: its changes are not known here, and its rows are not there.
 
     Within the caller's transaction. Books that don't tell where a collection was copied from take what is there now.
 
     Args:
         connections: The open connections.
-        now: Where the collections are now, as :func:`sources` returned it.
+        now: Where the collections are now, as :func:`read_sources` returned it.
         targets: Names of the targets that count.
 
     Raises:
         UsageError: A collection is published from another server or database.
     """
     wanted, untold = set(targets), defaultdict(list)
-    for one in books.publications(connections.postgres):
+    for one in control.publications(connections.postgres):
         if one.name in now and one.target in wanted:
             if one.source is None:
                 untold[one.name].append(one.target)
             elif one.source.is_other(now[one.name]):
                 raise UsageError(_two_sources(one, one.source, now[one.name]))
     for name, where in untold.items():
-        books.enter_source(connections.postgres, name, where, now[name])
+        control.record_source(connections.postgres, name, where, now[name])
     if untold:
         log.warning(
             "the books did not tell where %s was copied from; from now on it is %s",
@@ -50,7 +50,7 @@ def refuse_other_source(connections: Connections, now: Mapping[str, Source], tar
         )
 
 
-def refuse_elsewhere(
+def check_sources(
     connections: Connections, names: Iterable[str], targets: Iterable[str] = TARGETS
 ) -> dict[str, Source]:
     """Refuse to go on with published collections that are not there as they were copied; return where they are.
@@ -66,10 +66,10 @@ def refuse_elsewhere(
         UsageError: A collection is published from another server or database.
         SnapshotError: A collection was dropped or renamed, and another one bears its name.
     """
-    now, wanted = sources(connections, names), set(targets)
+    now, wanted = read_sources(connections, names), set(targets)
     with connections.postgres.transaction():
-        refuse_other_source(connections, now, wanted)
-        for one in books.publications(connections.postgres):
+        check_same_source(connections, now, wanted)
+        for one in control.publications(connections.postgres):
             counts = one.name in now and one.target in wanted
             if counts and one.source and one.source.is_made_anew(now[one.name]):
                 raise SnapshotError(f"the collection {one.name} was dropped or renamed; run etl replicate")

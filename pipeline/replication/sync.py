@@ -13,21 +13,21 @@ from itertools import chain, count
 
 from bson import Timestamp
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
-from pipeline.control import Page, Publication
+from pipeline.control import ChangePage, Publication
 from pipeline.errors import EtlError
-from pipeline.replication.presence import special
+from pipeline.replication.presence import find_uncopyable
 from pipeline.replication.replicate import Progress, load, publish
-from pipeline.replication.sources import refuse_elsewhere
+from pipeline.replication.sources import check_sources
 from pipeline.runs.lifecycle import started
-from pipeline.runs.lost_tables import lost, refuse
-from pipeline.runs.publish import stage
-from pipeline.runs.published import published_in, refuse_other_columns, refuse_what_was_restored, shown
-from pipeline.runs.reconcile import allowed
-from pipeline.runs.recovery import recover, refuse_stuck
-from pipeline.runs.resume import again
-from pipeline.runs.run import Partition, Places, Run, staging_of
+from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
+from pipeline.runs.publish import create_staging
+from pipeline.runs.published import check_columns, check_not_restored, publications_of, published_in
+from pipeline.runs.reconcile import parse_limit
+from pipeline.runs.recovery import check_not_stuck, recover
+from pipeline.runs.resume import with_retries
+from pipeline.runs.run import Offsets, Partition, Run, staging_of
 from pipeline.stores.postgres.store import Postgres
 
 _NOTED = 10_000  # changed documents that are noted together
@@ -94,7 +94,7 @@ def sync(
             or a capped collection by its name by now; all others were followed.
     """
     found, stuck = _synced(connections, collections, progress, max_quarantined, allow_shrink=allow_shrink)
-    refuse_stuck(stuck, stuck)
+    check_not_stuck(stuck, stuck)
     return found
 
 
@@ -108,29 +108,31 @@ def _synced(
 ) -> tuple[list[Synced], dict[str, EtlError]]:
     """Follow the changes of what was asked for; of everything, what can't be followed is left out and returned."""
     if max_quarantined is not None:
-        allowed(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
+        parse_limit(max_quarantined, 0)  # a limit that can't be read is told before the work, not after
     asked = tuple(entity.collection for entity in connections.chosen(names)) if (names := tuple(collections)) else ()
     stuck = recover(connections, published_in(connections, asked or connections.entities))
-    refuse_stuck(stuck, asked)
+    check_not_stuck(stuck, asked)
     groups = _groups(connections, asked, stuck)
-    stuck |= special(connections, [name for since in groups.values() for name in since], named=bool(asked))
+    stuck |= find_uncopyable(connections, [name for since in groups.values() for name in since], named=bool(asked))
     groups = _groups(connections, asked, stuck)
-    refuse_what_was_restored(connections, {name for since in groups.values() for name in since})
+    check_not_restored(connections, {name for since in groups.values() for name in since})
     # Of such a collection nothing is changed; the others are followed first.
-    gone = lost(connections, {name for since in groups.values() for name in since})
+    gone = find_lost_tables(connections, {name for since in groups.values() for name in since})
     groups = {
         targets: left
         for targets, shows in groups.items()
         if (left := {name: one for name, one in shows.items() if name not in gone})
     }
     # In this order, as in a full copy: what is dropped from here on is noticed in the end.
-    now = refuse_elsewhere(connections, {name for since in groups.values() for name in since})
-    moment = again(connections, None, "to ask for the moment", connections.mongo.cluster_time)
+    now = check_sources(connections, {name for since in groups.values() for name in since})
+    moment = with_retries(connections, None, "to ask for the moment", connections.mongo.cluster_time)
     found: list[Synced] = []
     for targets, shows in groups.items():
-        run = Run("", moment, {name: now[name].uuid for name in shows}, targets, whole=False, allow_shrink=allow_shrink)
+        run = Run(
+            "", moment, {name: now[name].uuid for name in shows}, targets, is_full=False, allow_shrink=allow_shrink
+        )
         found += _followed(connections, run, shows, progress, max_quarantined)
-    refuse(gone)
+    check_nothing_lost(gone)
     return sorted(found, key=lambda one: one.collection), stuck
 
 
@@ -183,7 +185,7 @@ def _groups(
     """Return what each collection shows, but for some, grouped by the stores that it is published in."""
     groups: dict[tuple[str, ...], dict[str, list[Publication]]] = defaultdict(dict)
     with connections.postgres.transaction():
-        for name, publications in shown(connections, collections).items():
+        for name, publications in publications_of(connections, collections).items():
             if name not in without:
                 groups[tuple(one.target for one in publications)][name] = publications
     return groups
@@ -201,7 +203,7 @@ def _followed(
     unchanged = shows.keys() - {one.collection for one in changed}
     with connections.postgres.transaction():
         looked_at = [one for name in unchanged for one in shows[name]]
-        books.advance(connections.postgres, looked_at, run.cluster_time)
+        control.advance_moment(connections.postgres, looked_at, run.cluster_time)
     return [*changed, *(Synced(name, run.targets, since[name], run.cluster_time) for name in unchanged)]
 
 
@@ -218,9 +220,9 @@ def _taken_over(
     with started(connections, "sync", moment, targets) as run_id:
         # What is noted twice counts once, so a reading that broke off is begun anew.
         readings = chain([changes], (connections.mongo.touched(since, moment) for _ in count()))
-        again(connections, run_id, "to note the changes", lambda: _note(postgres, run_id, next(readings)))
+        with_retries(connections, run_id, "to note the changes", lambda: _note(postgres, run_id, next(readings)))
         with postgres.transaction():
-            pages = books.pages(postgres, run_id)
+            pages = control.cut_pages(postgres, run_id)
         run = replace(wanted, id=run_id, uuids={page.collection: wanted.uuids[page.collection] for page in pages})
         partitions = _plan(connections, run, pages)
         for partition in partitions:
@@ -238,24 +240,24 @@ def _taken_over(
 def _note(postgres: Postgres, run_id: str, changes: Iterable[tuple[str, bytes]]) -> None:
     for some in _distinct(changes):
         with postgres.transaction():
-            books.touch(postgres, run_id, some)
+            control.record_changes(postgres, run_id, some)
 
 
-def _plan(connections: Connections, run: Run, pages: Sequence[Page]) -> list[Partition]:
+def _plan(connections: Connections, run: Run, pages: Sequence[ChangePage]) -> list[Partition]:
     """Make partitions of what was noted, open their accounts, and create the staging areas."""
     postgres = connections.postgres
     for collection in run.uuids:
-        refuse_other_columns(connections, connections.entities[collection], run.targets)
+        check_columns(connections, connections.entities[collection], run.targets)
     partitions = [
         Partition(
-            page.collection, number, Places(page.after, page.upto), f"{page.collection} {number + 1}/{len(pages)}"
+            page.collection, number, Offsets(page.after, page.upto), f"{page.collection} {number + 1}/{len(pages)}"
         )
         for number, page in enumerate(pages)
     ]
     with postgres.transaction():
-        books.lock_publishing(postgres)  # of two runs at once only one may create the schema
-        books.plan(postgres, run.id, [one.as_json() for one in partitions], run.targets)
-        stage(connections, staging_of(connections, run), run.targets)
+        control.lock_publishing(postgres)  # of two runs at once only one may create the schema
+        control.record_plan(postgres, run.id, [one.as_json() for one in partitions], run.targets)
+        create_staging(connections, staging_of(connections, run), run.targets)
     return partitions
 
 

@@ -11,24 +11,24 @@ import polars as pl
 from bson import Timestamp
 
 from contracts.schema.entity import ID, Entity, Table
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication
 from pipeline.errors import SnapshotError
-from pipeline.replication.presence import special
+from pipeline.replication.presence import find_uncopyable
 from pipeline.replication.sample import Sample
-from pipeline.replication.sources import refuse_elsewhere
-from pipeline.runs.lost_tables import lost, refuse
-from pipeline.runs.published import REPLICA, published_in, shown
+from pipeline.replication.sources import check_sources
+from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
+from pipeline.runs.published import REPLICA, publications_of, published_in
 from pipeline.runs.recovery import recover
-from pipeline.runs.resume import again
-from pipeline.runtime.memory import give_back
-from pipeline.runtime.prefetch import prefetched
+from pipeline.runs.resume import with_retries
+from pipeline.runtime.memory import release_memory
+from pipeline.runtime.prefetch import prefetch
 from pipeline.stores.base import Target
 from pipeline.stores.selection import Range
-from transforms.bson.documents import document_of, documents, resized
-from transforms.bson.identity import identity
-from transforms.gc_pause import uncollected
+from transforms.bson.documents import make_document, resize_batches, split_documents
+from transforms.bson.identity import identify
+from transforms.gc_pause import gc_paused
 from transforms.oracle.compare import SHOWN, Difference, Findings, as_stored, compare
 from transforms.oracle.expected import expected_frames, expected_ids
 
@@ -150,16 +150,16 @@ def verify(
     chosen = [entity.collection for entity in connections.chosen(asked)]
     recover(connections, published_in(connections, chosen) & set(targets))
     with connections.postgres.transaction():
-        names = list(shown(connections, asked, targets))
-    left_out = special(connections, names, named=bool(asked))
+        names = list(publications_of(connections, asked, targets))
+    left_out = find_uncopyable(connections, names, named=bool(asked))
     names = [name for name in names if name not in left_out]
-    refuse_elsewhere(connections, names, targets)
-    refuse(lost(connections, names, targets, rows=False))
+    check_sources(connections, names, targets)
+    check_nothing_lost(find_lost_tables(connections, names, targets, rows=False))
     found, failures = list[Comparison](), dict[str, SnapshotError]()
     for name in names:
         work = partial(_verify_collection, connections, connections.entities[name], targets, progress, sample)
         try:
-            found += again(connections, None, f"verify {name}", work)
+            found += with_retries(connections, None, f"verify {name}", work)
         except SnapshotError as error:
             failures[name] = error
     if failures:
@@ -172,7 +172,7 @@ def left_out(
 ) -> list[str]:
     """Return the published collections that a verification left out, as MongoDB has something else by their names."""
     with connections.postgres.transaction():
-        return sorted(shown(connections, collections, targets).keys() - {one.collection for one in found})
+        return sorted(publications_of(connections, collections, targets).keys() - {one.collection for one in found})
 
 
 def _verify_collection(
@@ -204,7 +204,7 @@ def _verify_collection(
 def _publications(connections: Connections, entity: Entity) -> list[Publication]:
     """Return what a collection shows, in all targets: they have one quarantine."""
     with connections.postgres.transaction():
-        return [one for one in books.publications(connections.postgres) if one.name == entity.collection]
+        return [one for one in control.publications(connections.postgres) if one.name == entity.collection]
 
 
 def _runs(publications: Iterable[Publication]) -> list[tuple[str, str, bool]]:
@@ -221,8 +221,8 @@ def _compared(
 ) -> list[Comparison]:
     """Compare a collection with what targets hold that show one moment of it."""
     moment, touched = _readable_moment(connections, entity, published[0].cluster_time)
-    hidden = set(expected_ids(map(document_of, touched), entity))
-    quarantine = books.quarantined(connections.postgres, entity.collection)
+    hidden = set(expected_ids(map(make_document, touched), entity))
+    quarantine = control.quarantined(connections.postgres, entity.collection)
     documents, wanted, ranges = _extent(connections, entity, moment, sample)
     targets = connections.targets(one.target for one in published)
     results = {
@@ -231,18 +231,20 @@ def _compared(
     through, most = 0, connections.memory.compared
     chunks = (
         chunk
-        for within in ranges
-        for chunk in _chunks(_parts(_batches(connections, entity, moment, within)), entity, quarantine, touched, within)
+        for selection in ranges
+        for chunk in _chunks(
+            _parts(_batches(connections, entity, moment, selection)), entity, quarantine, touched, selection
+        )
     )
-    with uncollected():
-        for chunk in prefetched(chunks, lambda one: one.size > most):
+    with gc_paused():
+        for chunk in prefetch(chunks, lambda one: one.size > most):
             for target in targets:
                 _hold_against(target, entity, chunk, hidden, results[target.name])
             through += chunk.source
             progress(entity.collection, wanted, through)
             if chunk.size > most:
                 del chunk
-                give_back()
+                release_memory()
     for comparison in results.values():
         comparison.changed_since = len(touched)
     return list(results.values())
@@ -260,9 +262,9 @@ def _extent(
     return documents, sample.size(documents), sample.ranges(mongo, name, moment, documents)
 
 
-def _batches(connections: Connections, entity: Entity, moment: Timestamp, within: Range) -> Iterator[bytes]:
-    found = connections.mongo.in_order(entity.collection, moment, within)
-    return prefetched(resized(found, connections.memory.compared))
+def _batches(connections: Connections, entity: Entity, moment: Timestamp, selection: Range) -> Iterator[bytes]:
+    found = connections.mongo.in_order(entity.collection, moment, selection)
+    return prefetch(resize_batches(found, connections.memory.compared))
 
 
 def _readable_moment(connections: Connections, entity: Entity, published: Timestamp) -> tuple[Timestamp, set[bytes]]:
@@ -286,13 +288,13 @@ def _untouched(raws: list[bytes], touched: set[bytes]) -> list[bytes]:
 
 
 def _chunks(
-    parts: Iterable[list[bytes]], entity: Entity, quarantine: set[bytes], touched: set[bytes], within: Range
+    parts: Iterable[list[bytes]], entity: Entity, quarantine: set[bytes], touched: set[bytes], selection: Range
 ) -> Iterator[_Chunk]:
     """Yield the source's documents in ranges of ``_id`` that leave no gap, not before the first and after the last.
 
     Within a part of the collection they begin after its first document.
     """
-    after, is_begun = None, within.lower is None
+    after, is_begun = None, selection.lower is None
     for raws in parts:
         if not is_begun:
             after, raws = _begun(raws, entity)
@@ -303,7 +305,7 @@ def _chunks(
         after = chunk.upto
         yield chunk
         del chunk  # its memory is wanted for the next
-    if within.upper is not None or not is_begun:  # without a beginning all rows of the stores would be left
+    if selection.upper is not None or not is_begun:  # without a beginning all rows of the stores would be left
         return
     nothing, _ = expected_frames((), entity)
     yield _Chunk(nothing, after, None, source=0, size=0, quarantined=0, unexpected=[], is_last=True)
@@ -320,7 +322,7 @@ def _begun(raws: list[bytes], entity: Entity) -> tuple[Any, list[bytes]]:
 def _parts(batches: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Yield the documents of batches, some at a time."""
     for batch in batches:
-        raws = documents(batch)
+        raws = split_documents(batch)
         for start in range(0, len(raws), CHUNK_ROWS):
             yield raws[start : start + CHUNK_ROWS]
 
@@ -331,7 +333,7 @@ def _chunk(raws: list[bytes], entity: Entity, quarantine: set[bytes], after: Any
     frames, unexpected = expected_frames(expected, entity)
     ids = frames[entity.root.name][ID]
     upto = after if ids.is_empty() else ids.max()
-    named = [identity(raw)[1] for raw in unexpected]
+    named = [identify(raw)[1] for raw in unexpected]
     return _Chunk(frames, after, upto, len(raws), sum(map(len, raws)), len(raws) - len(expected), named)
 
 

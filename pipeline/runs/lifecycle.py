@@ -7,12 +7,12 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from bson import Timestamp
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.engines import embedded
 from pipeline.errors import EtlError, reason_of
-from pipeline.runs import unrecorded as unsaid
-from pipeline.runs.publish import stage
+from pipeline.runs import unrecorded
+from pipeline.runs.publish import create_staging
 from pipeline.stores.base import Staging
 from pipeline.text.redaction import redacted
 
@@ -40,7 +40,7 @@ def started(connections: Connections, kind: str, moment: Timestamp, targets: Ite
     """
     targets = tuple(targets)
     with connections.postgres.transaction():
-        run_id = books.open_run(connections.postgres, kind, moment, targets, single_process=True)
+        run_id = control.open_run(connections.postgres, kind, moment, targets, single_process=True)
     with running(connections, run_id, targets):
         yield run_id
 
@@ -54,17 +54,17 @@ def running(connections: Connections, run_id: str, targets: Iterable[str]) -> It
         abandon(connections, run_id, targets, reason_of(error))
         raise
     finally:
-        books.leave(connections.postgres, run_id)
+        control.release_run(connections.postgres, run_id)
 
 
-def attended(
+def holding_run_lock(
     function: Callable[Concatenate[Connections, _R, _P], _T],
 ) -> Callable[Concatenate[Connections, _R, _P], _T]:
     """Return a part of the work on a run that shows, as long as it goes on, that the run is alive."""
 
     @wraps(function)
     def attending(connections: Connections, run: _R, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
-        with books.attending(connections.postgres, run.id):
+        with control.hold_run_lock(connections.postgres, run.id):
             return function(connections, run, *arguments, **options)
 
     return attending
@@ -75,8 +75,8 @@ def open_staging(connections: Connections, staging: Staging, targets: Iterable[s
     postgres, names = connections.postgres, tuple(targets)
     try:
         with postgres.transaction():
-            books.lock_publishing(postgres)  # of two runs at once only one may create the schema
-            stage(connections, staging, names)
+            control.lock_publishing(postgres)  # of two runs at once only one may create the schema
+            create_staging(connections, staging, names)
     except BaseException as error:
         abandon(connections, staging.run_id, names, reason_of(error))
         raise
@@ -91,9 +91,9 @@ def abandon(connections: Connections, run_id: str, targets: Iterable[str], messa
     postgres, is_told = connections.postgres, False
     postgres.undo()  # in a transaction that has failed nothing could be entered
     with suppress(EtlError), postgres.transaction():
-        books.fail(postgres, run_id, message)
+        control.fail_run(postgres, run_id, message)
         # Asked afterwards: somebody else may be about to publish it, and then we waited for the commit.
-        if books.is_published(postgres, run_id):
+        if control.is_published(postgres, run_id):
             return
         is_told = True
     for target in connections.targets(targets):
@@ -101,5 +101,5 @@ def abandon(connections: Connections, run_id: str, targets: Iterable[str], messa
             target.discard(run_id)
     if not is_told:
         reason = "; ".join(filter(None, (message, embedded.full_disk(connections.home))))
-        unsaid.keep(connections.home, run_id, redacted(reason))
-    books.leave(postgres, run_id)
+        unrecorded.keep(connections.home, run_id, redacted(reason))
+    control.release_run(postgres, run_id)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Held, Publication
 from pipeline.errors import DataError
@@ -11,7 +11,7 @@ from pipeline.runs.published import REPLICA
 from pipeline.stores.base import Target
 
 
-def lost(
+def find_lost_tables(
     connections: Connections, names: Iterable[str], targets: Iterable[str] = TARGETS, *, rows: bool = True
 ) -> dict[str, str]:
     """Return which collections have lost a table, its view or rows, and what is to be said of them.
@@ -27,9 +27,9 @@ def lost(
     """
     wanted, found = set(names), dict[str, str]()
     with connections.postgres.transaction():
-        books.lock_publishing(connections.postgres)  # while a publish goes on the books and the stores may differ
+        control.lock_publishing(connections.postgres)  # while a publish goes on the books and the stores may differ
         shows: dict[str, list[Publication]] = defaultdict(list)
-        for one in books.publications(connections.postgres):
+        for one in control.publications(connections.postgres):
             if one.name in wanted and one.finished:
                 shows[one.target].append(one)
         for target in connections.targets(name for name in connections.named(targets) if name in shows):
@@ -39,8 +39,8 @@ def lost(
     return found
 
 
-def refuse(lost: Mapping[str, str]) -> None:
-    """Refuse to go on with what :func:`lost` returned, if that is anything.
+def check_nothing_lost(lost: Mapping[str, str]) -> None:
+    """Refuse to go on with what :func:`find_lost_tables` returned, if that is anything.
 
     Raises:
         DataError: A collection has lost a table, its view or rows.
@@ -72,5 +72,5 @@ def _lost(connections: Connections, target: Target, one: Publication, are_rows_a
             )
         held[table.name] = Held(rows, sight.mark)
     if held != one.held:
-        books.enter_held(connections.postgres, one.name, target.name, held)
+        control.record_held(connections.postgres, one.name, target.name, held)
     return None

@@ -1,6 +1,6 @@
 """What the books no longer have to keep is removed, so that they don't grow without end."""
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import Pruned
 from pipeline.runs.recovery import recover
@@ -22,5 +22,5 @@ def prune(connections: Connections, *, dry_run: bool = False) -> list[Pruned]:
     with postgres.transaction():
         if not postgres.rows("SELECT to_regclass('etl.receipts') IS NOT NULL")[0][0]:
             return []  # nothing was ever replicated
-        change = books.prunable if dry_run else books.prune
+        change = control.prunable if dry_run else control.prune
         return change(postgres, connections.retention)

@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import Held, as_number
 from pipeline.errors import SnapshotError
-from pipeline.runs.published import refuse_other_columns, tables_of, unfinished
+from pipeline.runs.published import check_columns, tables_of, unfinished
 from pipeline.runs.recovery import follow
 from pipeline.stores.base import Staging
 from pipeline.stores.source import Source
 
 
-def stage(connections: Connections, staging: Staging, targets: Iterable[str]) -> None:
+def create_staging(connections: Connections, staging: Staging, targets: Iterable[str]) -> None:
     """Create the staging areas of a run, within the caller's transaction on PostgreSQL.
 
     Args:
@@ -29,10 +29,10 @@ def stage(connections: Connections, staging: Staging, targets: Iterable[str]) ->
 
 
 def _with_ours(connections: Connections, staging: Staging, target: str) -> Staging:
-    return replace(staging, ours=books.columns_made(connections.postgres, target, staging.schema))
+    return replace(staging, ours=control.columns_added(connections.postgres, target, staging.schema))
 
 
-def prepare(connections: Connections, staging: Staging, targets: Iterable[str]) -> None:
+def prepare_publish(connections: Connections, staging: Staging, targets: Iterable[str]) -> None:
     """Do the slow part of a publish, before its transaction begins; nobody who reads the published tables notices.
 
     Args:
@@ -63,7 +63,7 @@ def publish(
         staging: Where the tables were gathered, prepared.
         names: The collections or marts that are published.
         targets: Names of the stores.
-        amends: Whether part of what is shown is put right, whose moment stays; :func:`refuse_another_run` comes first.
+        amends: Whether part of what is shown is put right, whose moment stays; :func:`check_same_run` comes first.
         sources: What the collections were copied from, if from elsewhere than what the books tell.
 
     Raises:
@@ -73,29 +73,29 @@ def publish(
     postgres, names, targets = connections.postgres, tuple(names), tuple(targets)
     sources = sources or {}
     if not amends:
-        _refuse_to_go_back(connections, staging, names, sources)
-    if not staging.whole:
+        _check_not_earlier(connections, staging, names, sources)
+    if not staging.is_full:
         for one in unfinished(connections):
             if one.name in names and one.target in targets:
                 follow(connections, one)  # or our entry would take the place of what ClickHouse has still to follow
         for name in names:  # another run may have published other columns since this one began
-            refuse_other_columns(connections, connections.entities[name], targets)
+            check_columns(connections, connections.entities[name], targets)
     growths = {target.name: target.growth(staging) for target in connections.targets(targets)}
-    held = {(one.name, one.target): one.held for one in books.publications(postgres)}
+    held = {(one.name, one.target): one.held for one in control.publications(postgres)}
     if postgres.name in targets:
         postgres.publish(_with_ours(connections, staging, postgres.name))
     for target in targets:
-        books.enter_columns(postgres, target, staging.schema, staging.tables)
-    books.enter_publication(postgres, staging.run_id, names, targets, moment_stays=amends)
+        control.record_columns(postgres, target, staging.schema, staging.tables)
+    control.record_publication(postgres, staging.run_id, names, targets, moment_stays=amends)
     for name, source in sources.items():
-        books.enter_source(postgres, name, targets, source)
+        control.record_source(postgres, name, targets, source)
     for store in connections.targets(targets):
         marks = {table: sight.mark for table, sight in store.seen(staging.schema, staging.tables).items()}
         for name in names:
             # Rows that are put right make up for what somebody did, of which nobody knows how many they were.
             before = {} if amends else held.get((name, store.name), {})
             now = _grown(connections, staging, name, before, growths[store.name], marks)
-            books.enter_held(postgres, name, store.name, now)
+            control.record_held(postgres, name, store.name, now)
 
 
 def _grown(
@@ -109,16 +109,16 @@ def _grown(
     """Return what the tables of a collection or mart hold after a publish, as far as that was known before."""
     found = {}
     for table in tables_of(connections, [name]):
-        if staging.whole or table.name in before:
-            rows = growth[table.name] + (0 if staging.whole else before[table.name].rows)
+        if staging.is_full or table.name in before:
+            rows = growth[table.name] + (0 if staging.is_full else before[table.name].rows)
             found[table.name] = Held(rows, marks.get(table.name, ""))
     return found
 
 
-def _refuse_to_go_back(
+def _check_not_earlier(
     connections: Connections, staging: Staging, names: tuple[str, ...], sources: Mapping[str, Source]
 ) -> None:
-    for publication in books.publications(connections.postgres):
+    for publication in control.publications(connections.postgres):
         # The moments of two servers are no earlier and later.
         was, now = publication.source, sources.get(publication.name)
         if was and now and was.is_other(now):

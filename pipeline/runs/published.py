@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from contracts.schema.entity import Entity, Table
 from contracts.schema.registry import marts
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication
 from pipeline.errors import DataError, SnapshotError, UsageError
@@ -28,12 +28,12 @@ def known_tables(connections: Connections) -> dict[str, tuple[Table, ...]]:
 def published_in(connections: Connections, names: Iterable[str]) -> set[str]:
     """Return the targets that any of some collections or marts is published in: whoever is at them needs no other."""
     wanted = set(names)
-    books.prepare(connections.postgres)
+    control.ensure_schema(connections.postgres)
     with connections.postgres.transaction():
-        return {one.target for one in books.publications(connections.postgres) if one.name in wanted}
+        return {one.target for one in control.publications(connections.postgres) if one.name in wanted}
 
 
-def shown(
+def publications_of(
     connections: Connections, collections: Iterable[str] = (), targets: Iterable[str] = TARGETS
 ) -> dict[str, list[Publication]]:
     """Return what collections show, by collection.
@@ -48,7 +48,7 @@ def shown(
     """
     asked, wanted = tuple(collections), set(connections.named(targets))
     found: dict[str, list[Publication]] = {entity.collection: [] for entity in connections.chosen(asked)}
-    for one in books.publications(connections.postgres):
+    for one in control.publications(connections.postgres):
         if one.name in found and one.target in wanted:
             found[one.name].append(one)
     missing = [name for name, publications in found.items() if not publications]
@@ -59,17 +59,17 @@ def shown(
 
 def unfinished(connections: Connections) -> list[Publication]:
     """Return what was committed and not yet followed by ClickHouse."""
-    return [publication for publication in books.publications(connections.postgres) if not publication.finished]
+    return [publication for publication in control.publications(connections.postgres) if not publication.finished]
 
 
-def refuse_other_columns(connections: Connections, entity: Entity, targets: Iterable[str]) -> None:
+def check_columns(connections: Connections, entity: Entity, targets: Iterable[str]) -> None:
     """Refuse to change some rows of tables whose columns are not the contract's: all other rows would lose values.
 
     Raises:
         UsageError: A table has other columns, or of other types; only a full copy can change them.
     """
     for target in connections.targets(targets):
-        ours = books.columns_made(connections.postgres, target.name, REPLICA)
+        ours = control.columns_added(connections.postgres, target.name, REPLICA)
         for table in entity.tables:
             if not target.fits(REPLICA, table, ours.get(table.name)):
                 raise UsageError(
@@ -78,7 +78,7 @@ def refuse_other_columns(connections: Connections, entity: Entity, targets: Iter
                 )
 
 
-def refuse_another_run(connections: Connections, name: str, runs: Mapping[str, str]) -> None:
+def check_same_run(connections: Connections, name: str, runs: Mapping[str, str]) -> None:
     """Refuse to put right part of what was published anew since it was read; the moment alone may have moved on.
 
     Args:
@@ -89,7 +89,7 @@ def refuse_another_run(connections: Connections, name: str, runs: Mapping[str, s
     Raises:
         SnapshotError: A target shows another run.
     """
-    shows = {one.target: one.run_id for one in books.publications(connections.postgres) if one.name == name}
+    shows = {one.target: one.run_id for one in control.publications(connections.postgres) if one.name == name}
     for target, run_id in runs.items():
         if (now := shows.get(target)) != run_id:
             raise SnapshotError(
@@ -98,7 +98,7 @@ def refuse_another_run(connections: Connections, name: str, runs: Mapping[str, s
             )
 
 
-def refuse_what_was_restored(connections: Connections, collections: Iterable[str]) -> None:
+def check_not_restored(connections: Connections, collections: Iterable[str]) -> None:
     """Refuse to change a part of tables in ClickHouse that show another run than the books say.
 
     What was changed between the two would never be made up for: deleted documents would be there for good.
@@ -112,8 +112,8 @@ def refuse_what_was_restored(connections: Connections, collections: Iterable[str
     """
     wanted = set(collections)
     with connections.postgres.transaction():
-        books.lock_publishing(connections.postgres)  # while a publish goes on the two may differ
-        for one in books.publications(connections.postgres):
+        control.lock_publishing(connections.postgres)  # while a publish goes on the two may differ
+        for one in control.publications(connections.postgres):
             if one.name in wanted and one.target == ClickHouse.name and one.finished and one.marked:
                 found = connections.clickhouse.run_of(REPLICA, connections.entities[one.name].root)
                 if found != one.run_id:

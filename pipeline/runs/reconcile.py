@@ -4,38 +4,38 @@ import re
 from collections.abc import Iterable, Mapping
 
 from contracts.schema.entity import ID, Entity
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import Account
 from pipeline.errors import BooksOpenError, QuarantineLimitError, UsageError
-from pipeline.runs.lifecycle import attended
-from pipeline.runs.run import Partition, Run, selected, staging_of
-from pipeline.runs.shrinking import refuse_loss
+from pipeline.runs.lifecycle import holding_run_lock
+from pipeline.runs.run import Partition, Run, select_documents, staging_of
+from pipeline.runs.shrinking import check_shrinking
 from pipeline.stores.base import Staging, Target
 from pipeline.stores.selection import Ids, Range
-from transforms.bson.documents import document_of
-from transforms.bson.identity import identity
-from transforms.ingest.ids import stored_ids
+from transforms.bson.documents import make_document
+from transforms.bson.identity import identify
+from transforms.ingest.ids import to_stored_ids
 
 _NAMED = 5
 _LIMIT = re.compile(r"\d+|\d+(\.\d+)?%")
 
 
-def counted(connections: Connections, run: Run) -> dict[str, int]:
+def count_source(connections: Connections, run: Run) -> dict[str, int]:
     """Return how many documents MongoDB counts in each collection of a run, whole, at the run's moment.
 
     Of a run that copies no whole collections there is nothing to return.
     """
-    return {name: connections.mongo.count(name, run.cluster_time, Range()) for name in run.uuids if run.whole}
+    return {name: connections.mongo.count(name, run.cluster_time, Range()) for name in run.uuids if run.is_full}
 
 
-def prove(connections: Connections, run: Run, source: Mapping[str, int], limit: str | None = None) -> None:
+def check_books(connections: Connections, run: Run, source: Mapping[str, int], limit: str | None = None) -> None:
     """Count what each target holds in staging, and hold it against the source.
 
     Args:
         connections: The open connections.
         run: A run whose partitions are loaded.
-        source: What :func:`counted` returned.
+        source: What :func:`count_source` returned.
         limit: How many refused documents are tolerated: ``N``, or ``P%`` of all; None for any number.
 
     Raises:
@@ -44,27 +44,27 @@ def prove(connections: Connections, run: Run, source: Mapping[str, int], limit: 
         ShrinkError: More of what is published would be gone than the settings allow.
     """
     postgres, staging = connections.postgres, staging_of(connections, run)
-    if missing := books.unloaded(postgres, run.id):
+    if missing := control.unloaded(postgres, run.id):
         raise BooksOpenError(f"{len(missing)} partitions of run {run.id} were not loaded, the first is {missing[0]}")
     for collection in run.uuids:
         root = connections.entities[collection].root
         for target in connections.targets(run.targets):
-            books.enter_loaded(postgres, run.id, collection, target.name, target.staged(staging, root))
-    for account in books.accounts(postgres, run.id):
+            control.record_loaded(postgres, run.id, collection, target.name, target.staged(staging, root))
+    for account in control.accounts(postgres, run.id):
         if not account.closed or account.source != source.get(account.collection, account.source):
             raise BooksOpenError(_open_books(connections, run, account, source))
-    for entity in () if run.whole else map(connections.entities.__getitem__, run.uuids):
-        prove_list(connections, staging, entity, run.targets, _changed(connections, run, entity))
-    _refuse_too_many(connections, run, limit)
+    for entity in () if run.is_full else map(connections.entities.__getitem__, run.uuids):
+        check_scope(connections, staging, entity, run.targets, _changed(connections, run, entity))
+    _check_limit(connections, run, limit)
     tolerated = {
-        one.collection: limit is not None and one.quarantined <= allowed(limit, one.source)
-        for one in books.accounts(postgres, run.id)
+        one.collection: limit is not None and one.quarantined <= parse_limit(limit, one.source)
+        for one in control.accounts(postgres, run.id)
     }
-    absent = {name for name, uuid in run.uuids.items() if uuid is None and run.whole}
-    refuse_loss(connections, staging, tolerated=tolerated, allow_shrink=run.allow_shrink, absent=absent)
+    absent = {name for name, uuid in run.uuids.items() if uuid is None and run.is_full}
+    check_shrinking(connections, staging, tolerated=tolerated, allow_shrink=run.allow_shrink, absent=absent)
 
 
-def prove_list(
+def check_scope(
     connections: Connections, staging: Staging, entity: Entity, targets: Iterable[str], changed: int
 ) -> None:
     """Hold the list of documents that a staging area speaks for against those that were changed.
@@ -82,7 +82,7 @@ def prove_list(
         BooksOpenError: A store has another number of them.
     """
     for target in connections.targets(targets):
-        if (named := target.enlisted(staging, entity.root)) != changed:
+        if (named := target.scope_size(staging, entity.root)) != changed:
             raise BooksOpenError(
                 f"the books of {entity.collection} in {target.name} are open: {changed:,} documents were changed, and "
                 f"the list of them that the store was given has {named:,}; nothing was published; run it again"
@@ -95,15 +95,17 @@ def _changed(connections: Connections, run: Run, entity: Entity) -> int:
     Equal ones are in one partition, so partitions are counted one by one.
     """
     found = 0
-    for values in books.plan_of(connections.postgres, run.id) or []:
+    for values in control.plan_of(connections.postgres, run.id) or []:
         partition = Partition.from_json(values)
-        if partition.collection == entity.collection and isinstance(ids := selected(connections, run, partition), Ids):
-            found += stored_ids(map(document_of, ids.all), entity).n_unique()
+        if partition.collection == entity.collection and isinstance(
+            ids := select_documents(connections, run, partition), Ids
+        ):
+            found += to_stored_ids(map(make_document, ids.all), entity).n_unique()
     return found
 
 
-@attended
-def balance(connections: Connections, run: Run, limit: str | None = None) -> list[Account]:
+@holding_run_lock
+def close_books(connections: Connections, run: Run, limit: str | None = None) -> list[Account]:
     """Close the books of a run ahead of its publish, which proves them again; a published run is left alone.
 
     Args:
@@ -120,17 +122,17 @@ def balance(connections: Connections, run: Run, limit: str | None = None) -> lis
         ShrinkError: More of what is published would be gone than the settings allow.
     """
     with connections.postgres.transaction():
-        if not books.is_published(connections.postgres, run.id):
-            prove(connections, run, counted(connections, run), limit)
-        return books.accounts(connections.postgres, run.id)
+        if not control.is_published(connections.postgres, run.id):
+            check_books(connections, run, count_source(connections, run), limit)
+        return control.accounts(connections.postgres, run.id)
 
 
-def _refuse_too_many(connections: Connections, run: Run, limit: str | None) -> None:
+def _check_limit(connections: Connections, run: Run, limit: str | None) -> None:
     if limit is None:
         return
-    accounts = {account.collection: account for account in books.accounts(connections.postgres, run.id)}.values()
+    accounts = {account.collection: account for account in control.accounts(connections.postgres, run.id)}.values()
     refused, source = sum(one.quarantined for one in accounts), sum(one.source for one in accounts)
-    if refused > allowed(limit, source):
+    if refused > parse_limit(limit, source):
         worst = max(accounts, key=lambda one: one.quarantined)
         raise QuarantineLimitError(
             f"{refused:,} of {source:,} documents were refused, more than the limit of {limit}; most of them, "
@@ -138,7 +140,7 @@ def _refuse_too_many(connections: Connections, run: Run, limit: str | None) -> N
         )
 
 
-def allowed(limit: str, source: int) -> float:
+def parse_limit(limit: str, source: int) -> float:
     """Return how many documents a limit allows.
 
     Args:
@@ -170,18 +172,18 @@ def _open_books(connections: Connections, run: Run, account: Account, source: Ma
 
 def _unaccounted(connections: Connections, run: Run, entity: Entity, target: Target) -> list[str]:
     """Return the ``_id``s that are neither in a target's staging nor refused, or that are there but not in MongoDB."""
-    refused = books.refused_hashes(connections.postgres, run.id, entity.collection)
+    refused = control.refused_hashes(connections.postgres, run.id, entity.collection)
     found: list[str] = []
-    for values in books.plan_of(connections.postgres, run.id) or []:
+    for values in control.plan_of(connections.postgres, run.id) or []:
         partition = Partition.from_json(values)
         if partition.collection != entity.collection:
             continue
         ids = target.staged_ids(staging_of(connections, run), entity.root, partition.number)
         staged = {str(value) for batch in ids for value in batch[ID].to_pylist()}
-        within = selected(connections, run, partition)
-        for raw in connections.mongo.ids(entity.collection, run.cluster_time, within):
-            hashed, text = identity(raw)
-            stored = set(map(str, stored_ids([raw], entity)))
+        selection = select_documents(connections, run, partition)
+        for raw in connections.mongo.ids(entity.collection, run.cluster_time, selection):
+            hashed, text = identify(raw)
+            stored = set(map(str, to_stored_ids([raw], entity)))
             if hashed not in refused and not stored & staged:
                 found.append(text)
             staged -= stored

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Iterable, Mapping
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication
 from pipeline.errors import BusyError, DataError, EtlError, ServerError
-from pipeline.runs import unrecorded as unsaid
+from pipeline.runs import unrecorded
 from pipeline.runs.published import MARTS, REPLICA, known_tables, tables_of, unfinished
 from pipeline.stores.base import Staging
 
@@ -29,10 +29,10 @@ def recover(connections: Connections, targets: Iterable[str] = TARGETS) -> dict[
         Why a collection or mart could not follow, by its name; the others did.
     """
     postgres, stuck, used = connections.postgres, dict[str, EtlError](), connections.named(targets)
-    books.prepare(postgres)
+    control.ensure_schema(postgres)
     with postgres.transaction():
         # Of two commands that come here at once one waits: an exchange that both do undoes itself.
-        books.lock_publishing(postgres)
+        control.lock_publishing(postgres)
         for publication in unfinished(connections):
             if publication.name not in known_tables(connections):
                 continue  # whoever has the contract of what is published finishes it
@@ -47,12 +47,12 @@ def recover(connections: Connections, targets: Iterable[str] = TARGETS) -> dict[
                 stuck[publication.name] = _stuck(connections, publication, error)
                 log.warning("%s", stuck[publication.name])
     with postgres.transaction():
-        books.lock_publishing(postgres)
+        control.lock_publishing(postgres)
         _clean_up_stale_runs(connections, used)
     return stuck
 
 
-def refuse_stuck(stuck: Mapping[str, EtlError], names: Iterable[str]) -> None:
+def check_not_stuck(stuck: Mapping[str, EtlError], names: Iterable[str]) -> None:
     """Refuse to go on with what ClickHouse could not follow.
 
     Args:
@@ -71,11 +71,14 @@ def follow(connections: Connections, publication: Publication) -> None:
     """Let ClickHouse follow for one collection or mart, so that what is wrong with it never blocks the others."""
     postgres, clickhouse = connections.postgres, connections.clickhouse
     schema = REPLICA if publication.name in connections.entities else MARTS
-    tables, whole = tables_of(connections, [publication.name]), books.kind_of(postgres, publication.run_id) in _WHOLE
-    clickhouse.publish(
-        Staging(publication.run_id, schema, tables, books.moment_of(postgres, publication.run_id), whole),
+    tables, is_full = (
+        tables_of(connections, [publication.name]),
+        control.kind_of(postgres, publication.run_id) in _WHOLE,
     )
-    books.finish(postgres, publication.run_id, publication.name, clickhouse.name)
+    clickhouse.publish(
+        Staging(publication.run_id, schema, tables, control.moment_of(postgres, publication.run_id), is_full),
+    )
+    control.mark_finished(postgres, publication.run_id, publication.name, clickhouse.name)
 
 
 def _waits(publication: Publication) -> str:
@@ -98,9 +101,9 @@ def _clean_up_stale_runs(connections: Connections, used: Iterable[str]) -> None:
     """Drop the staging of runs that are over; what bears the name of no run in the books is not ours to drop."""
     leftovers = {run_id for target in connections.targets(used) for run_id in target.leftovers()}
     leftovers -= {publication.run_id for publication in unfinished(connections)}
-    for run_id in books.unsettled(connections.postgres, leftovers):
-        if not books.is_alive(connections.postgres, run_id):
+    for run_id in control.open_among(connections.postgres, leftovers):
+        if not control.is_alive(connections.postgres, run_id):
             for target in connections.targets(used):
                 target.discard(run_id)
-            reason = unsaid.take(connections.home, run_id) or "the process ended before the run did"
-            books.fail(connections.postgres, run_id, reason)
+            reason = unrecorded.take(connections.home, run_id) or "the process ended before the run did"
+            control.fail_run(connections.postgres, run_id, reason)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
-from pipeline.runtime.retries import persistently
+from pipeline.runtime.retries import retry
 
 
 class _HasId(Protocol):
@@ -20,7 +20,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def retried(
+def retrying(
     function: Callable[Concatenate[Connections, _R, _P], _T],
 ) -> Callable[Concatenate[Connections, _R, _P], _T]:
     """Return a part of the work on a run that is done again when it fails by what passes.
@@ -32,12 +32,12 @@ def retried(
     def trying(connections: Connections, run: _R, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
         told = " ".join(str(one.label) for one in arguments if hasattr(one, "label"))
         what = f"{function.__name__} {told}".strip()
-        return again(connections, run.id, what, lambda: function(connections, run, *arguments, **options))
+        return with_retries(connections, run.id, what, lambda: function(connections, run, *arguments, **options))
 
     return trying
 
 
-def again(connections: Connections, run_id: str | None, what: str, work: Callable[[], _T]) -> _T:
+def with_retries(connections: Connections, run_id: str | None, what: str, work: Callable[[], _T]) -> _T:
     """Do a part of the work on a run, again when it fails by what passes; each retry is entered into its receipt.
 
     Args:
@@ -58,7 +58,7 @@ def again(connections: Connections, run_id: str | None, what: str, work: Callabl
             entered = len(waits)
         return work()
 
-    return persistently(attempt, what, connections.retry)
+    return retry(attempt, what, connections.retry)
 
 
 def _resume(connections: Connections, run_id: str | None, waits: tuple[float, ...]) -> None:
@@ -69,9 +69,9 @@ def _resume(connections: Connections, run_id: str | None, waits: tuple[float, ..
         postgres.reconnect()
     if run_id is None:
         return
-    books.rejoin(postgres, run_id)
-    if "clickhouse" in books.targets_of(postgres, run_id):
+    control.rejoin_run(postgres, run_id)
+    if "clickhouse" in control.targets_of(postgres, run_id):
         # An exchange that goes on without us would be done a second time, which undoes it.
         connections.clickhouse.await_exchanges(run_id)
     with postgres.transaction():
-        books.enter_retries(postgres, run_id, waits)
+        control.record_retries(postgres, run_id, waits)

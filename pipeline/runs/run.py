@@ -8,7 +8,7 @@ from bson import Timestamp, json_util
 from bson.codec_options import DatetimeConversion
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import as_number
 from pipeline.runs.published import REPLICA, tables_of
@@ -54,7 +54,7 @@ class Run(Portable):
         cluster_time: The moment that everything is read at.
         uuids: Identity of each collection at the start; None where there is no such collection.
         targets: Names of the stores that it loads.
-        whole: Whether it copies all documents of its collections, or only those that were changed.
+        is_full: Whether it copies all documents of its collections, or only those that were changed.
         new_source: Whether it may take over what was copied from another server or database.
         allow_shrink: Whether it may take away more of what is published than the settings allow.
     """
@@ -63,13 +63,13 @@ class Run(Portable):
     cluster_time: ClusterTime
     uuids: dict[str, str | None]
     targets: tuple[str, ...]
-    whole: bool = True
+    is_full: bool = True
     new_source: bool = False
     allow_shrink: bool = False
 
 
 @dataclass(frozen=True)
-class Places:
+class Offsets:
     """Some documents that a run has noted as changed, by a range of the places that the books gave them.
 
     Attributes:
@@ -81,18 +81,18 @@ class Places:
     upto: int
 
 
-def _told(within: Range | Places) -> dict[str, Any]:
-    if isinstance(within, Places):
-        return {"places": [within.after, within.upto]}
-    return {"bounds": [json_util.dumps(bound, json_options=_EXACT) for bound in (within.lower, within.upper)]}
+def _told(selection: Range | Offsets) -> dict[str, Any]:
+    if isinstance(selection, Offsets):
+        return {"places": [selection.after, selection.upto]}
+    return {"bounds": [json_util.dumps(bound, json_options=_EXACT) for bound in (selection.lower, selection.upper)]}
 
 
-def _heard(within: Any) -> Range | Places:
-    if not isinstance(within, dict):
-        return within  # type: ignore[no-any-return]
-    if "places" in within:
-        return Places(*within["places"])
-    return Range(*(json_util.loads(bound, json_options=_EXACT) for bound in within["bounds"]))
+def _heard(selection: Any) -> Range | Offsets:
+    if not isinstance(selection, dict):
+        return selection  # type: ignore[no-any-return]
+    if "places" in selection:
+        return Offsets(*selection["places"])
+    return Range(*(json_util.loads(bound, json_options=_EXACT) for bound in selection["bounds"]))
 
 
 @dataclass(frozen=True)
@@ -102,25 +102,27 @@ class Partition(Portable):
     Attributes:
         collection: What to read.
         number: Its number in the run.
-        within: Which documents.
+        selection: Which documents.
         label: What people call it, such as ``SupportTickets 3/8``.
     """
 
     collection: str
     number: int
-    within: Annotated[Range | Places, BeforeValidator(_heard), PlainSerializer(_told)]
+    selection: Annotated[Range | Offsets, BeforeValidator(_heard), PlainSerializer(_told)]
     label: str
 
 
-def selected(connections: Connections, run: Run, partition: Partition) -> Range | Ids:
+def select_documents(connections: Connections, run: Run, partition: Partition) -> Range | Ids:
     """Return which documents MongoDB is asked for; those that were changed are named in the books."""
-    within = partition.within
-    if isinstance(within, Range):
-        return within
-    changed = Ids(books.touched(connections.postgres, run.id, partition.collection, within.after, within.upto))
+    selection = partition.selection
+    if isinstance(selection, Range):
+        return selection
+    changed = Ids(
+        control.changed_ids(connections.postgres, run.id, partition.collection, selection.after, selection.upto)
+    )
     return connections.mongo.exact(partition.collection, run.cluster_time, changed)
 
 
 def staging_of(connections: Connections, run: Run) -> Staging:
     """Return where a run gathers its tables."""
-    return Staging(run.id, REPLICA, tables_of(connections, run.uuids), as_number(run.cluster_time), run.whole)
+    return Staging(run.id, REPLICA, tables_of(connections, run.uuids), as_number(run.cluster_time), run.is_full)

@@ -4,13 +4,13 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import Account
 from pipeline.errors import QuarantineLimitError, ShrinkError
 from pipeline.runs.published import REPLICA
 from pipeline.stores.base import Staging
-from transforms.violations import shortened
+from transforms.violations import shorten_text
 
 NAMED = 3  # reasons that a message names
 
@@ -37,7 +37,7 @@ class _Effect:
         return max(0, self.before - self.after)
 
 
-def refuse_loss(
+def check_shrinking(
     connections: Connections,
     staging: Staging,
     *,
@@ -60,10 +60,10 @@ def refuse_loss(
         QuarantineLimitError: Too much would be refused.
         ShrinkError: Too much would be gone.
     """
-    share, refused = connections.max_shrink, books.newly_refused(connections.postgres, staging.run_id)
+    share, refused = connections.max_shrink, control.newly_refused(connections.postgres, staging.run_id)
     if share >= 1:
         return
-    for account in books.accounts(connections.postgres, staging.run_id):
+    for account in control.accounts(connections.postgres, staging.run_id):
         new = refused.get(account.collection, 0)
         allowed = new if tolerated and tolerated.get(account.collection) else 0
         one = _effect(connections, staging, account, new - allowed)
@@ -77,9 +77,9 @@ def refuse_loss(
 def _effect(connections: Connections, staging: Staging, account: Account, refused: int) -> _Effect:
     (target,) = connections.targets([account.target])
     root = connections.entities[account.collection].root
-    if staging.whole:
+    if staging.is_full:
         return _Effect(account, target.count_published(REPLICA, root), account.loaded, refused)
-    named = target.count_enlisted(staging, root)
+    named = target.count_scope_published(staging, root)
     # Of a large table no more rows are counted than it takes to know that it loses little.
     most = math.ceil(max(named - account.loaded, refused, 0) / max(connections.max_shrink, 1e-9)) + named + 1
     before = target.count_published(REPLICA, root, most) if named > account.loaded or refused else named
@@ -97,9 +97,9 @@ def _too_much_refused(connections: Connections, run_id: str, one: _Effect, way_o
 
 
 def _reasons(connections: Connections, run_id: str, collection: str) -> str:
-    found = books.reasons(connections.postgres, run_id, collection)
+    found = control.reasons(connections.postgres, run_id, collection)
     told = [
-        f"{count:,} times {rule!r} at {path or 'the document'} (such as {shortened(sample)})"
+        f"{count:,} times {rule!r} at {path or 'the document'} (such as {shorten_text(sample)})"
         for rule, path, count, sample in found[:NAMED]
     ]
     return "; ".join([*told, f"{len(found) - NAMED:,} more reasons"] if len(found) > NAMED else told)

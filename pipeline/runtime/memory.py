@@ -50,7 +50,7 @@ class MemoryBudget:
         return (self.total - _LIBRARIES) // 4
 
 
-def keep_little(memory: MemoryBudget) -> None:
+def tune_allocators(memory: MemoryBudget) -> None:
     """Let large blocks leave the process when they are freed, and keep small ones; glibc alone can be told so.
 
     By itself glibc raises its threshold with the first large block that is freed, and then keeps blocks of many
@@ -67,7 +67,7 @@ def keep_little(memory: MemoryBudget) -> None:
         mallopt(_ARENA_MAX, 2)
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Give back what is free: after a document of megabytes has been through, that is much."""
     pa.default_memory_pool().release_unused()
     if (malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:

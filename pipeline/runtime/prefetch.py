@@ -87,7 +87,7 @@ class _Ahead(Generic[Item]):
         return False
 
 
-def prefetched(items: Iterable[Item], is_heavy: Callable[[Item], bool] = lambda item: False) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], is_heavy: Callable[[Item], bool] = lambda item: False) -> Iterator[Item]:
     """Yield the items, each made in another thread while the one before it is used.
 
     Args:

@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 
-def persistently(
+def retry(
     work: Callable[[tuple[float, ...]], _T],
     what: str,
     seconds: float,

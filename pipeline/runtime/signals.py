@@ -20,7 +20,7 @@ at_the_end: list[Callable[[], None]] = []  # what is still done when the process
 _heeding = False
 
 
-def heed_signals(*, as_json: bool) -> None:
+def install_signal_handlers(*, as_json: bool) -> None:
     """Have a thread learn of signals at once, also while the main thread is in the midst of a library.
 
     Python's own handlers run in the main thread, when it comes back from what it waits for.
@@ -84,7 +84,7 @@ def end(number: int, *, as_json: bool) -> None:
     for one in at_the_end:
         with suppress(Exception):
             one()
-    outcome = sys.modules.get("pipeline.cli.outcome")
+    outcome = sys.modules.get("pipeline.cli.output")
     if not getattr(outcome, "told", False):
         if os.isatty(2):
             os.write(2, b"\x1b[?25h")  # the cursor, which a progress bar hides

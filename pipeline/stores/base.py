@@ -23,7 +23,7 @@ class Staging:
         schema: Where they will be published, ``replica`` or ``marts``; ClickHouse calls it a database.
         tables: What is gathered, parents before children.
         version: The run's cluster time as one number: a later one is greater.
-        whole: Whether it holds all rows of its tables. If not, it holds those of the documents that
+        is_full: Whether it holds all rows of its tables. If not, it holds those of the documents that
             :meth:`Target.enlist` named, and all other documents stay as they are published.
         ours: The columns that contracts have made of the published tables, by table, as far as the books know: what
             else they have is somebody else's.
@@ -33,7 +33,7 @@ class Staging:
     schema: str
     tables: tuple[Table, ...]
     version: int
-    whole: bool = True
+    is_full: bool = True
     ours: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def owned(self, table: Table) -> Collection[str]:
@@ -84,7 +84,7 @@ class Target(Protocol):
     def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> AbstractContextManager[LoadFrame]:
         """Load one partition of some tables into staging; doing it again replaces what an earlier try left."""
 
-    def enlist(self, staging: Staging, root: Table, ids: pl.Series) -> None:
+    def set_scope(self, staging: Staging, root: Table, ids: pl.Series) -> None:
         """Name documents that a staging area which is not whole speaks for, by their ``_id`` as the stores have it.
 
         Args:
@@ -93,7 +93,7 @@ class Target(Protocol):
             ids: The ``_id``s; an ``_id`` may be named twice.
         """
 
-    def enlisted(self, staging: Staging, root: Table) -> int:
+    def scope_size(self, staging: Staging, root: Table) -> int:
         """Count the documents that :meth:`enlist` named of a collection, each once."""
 
     def staged(self, staging: Staging, table: Table) -> Mapping[int, int]:
@@ -143,7 +143,7 @@ class Target(Protocol):
     def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
         """Count the rows of a published table, no further than to a number; none where there is no such table."""
 
-    def count_enlisted(self, staging: Staging, root: Table) -> int:
+    def count_scope_published(self, staging: Staging, root: Table) -> int:
         """Count the published documents among those that a staging area which is not whole speaks for."""
 
     def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:

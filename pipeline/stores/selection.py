@@ -7,7 +7,7 @@ from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 
 from contracts.schema.entity import ID
-from transforms.bson.documents import document_of
+from transforms.bson.documents import make_document
 
 _ALIKE = {ObjectId, str}  # types of which nothing of another type stands between two values
 _SUBDOCUMENT, _ARRAY = b"\x03", b"\x04"  # types of BSON
@@ -64,8 +64,8 @@ class Ids:
         """The ids as a filter: the very bytes, whether or not they can be decoded."""
         # The items of an array are elements that are named by their places.
         items = (one[:1] + b"%d" % place + one[_NAME_END:] for place, one in enumerate(self.elements))
-        among = _element(_ARRAY, b"$in", document_of(*items))
-        return RawBSONDocument(document_of(_element(_SUBDOCUMENT, ID.encode(), document_of(among))))
+        among = _element(_ARRAY, b"$in", make_document(*items))
+        return RawBSONDocument(make_document(_element(_SUBDOCUMENT, ID.encode(), make_document(among))))
 
     def find(self, condition: dict[str, Any]) -> dict[str, Any]:
         """The arguments of a find for what meets a condition among them."""

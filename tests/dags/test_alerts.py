@@ -17,7 +17,7 @@ NAME = "AIRFLOW_CONN_ETL_ALERTS"
 def _failed(error: Exception, label: str = "", failures: int = 1) -> bool:
     task = " ".join(filter(None, ("load", label)))
     said = {"task": task, "kind": type(error).__name__, "message": str(error), "url": "http://here/log"}
-    return alerts.tell(alerts.Alert("failed", "replicate", "manual__1", **said, failures=failures))
+    return alerts.notify(alerts.Alert("failed", "replicate", "manual__1", **said, failures=failures))
 
 
 @pytest.mark.parametrize("connection", [None, ""], ids=["none", "empty"])  # as the compose file has it by default
@@ -38,7 +38,7 @@ def test_an_alert_is_logged_where_no_connection_says_otherwise(
 def test_a_webhook_is_told(webhook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NAME, webhook.url.replace("://", "://us%40er:p%3Ass@") + "?X-Team=data")
     assert _failed(QuarantineLimitError("12 of 100 documents were refused"), failures=1_000)
-    alerts.tell(alerts.Alert("late", "verify", "scheduled__1", message="not over 360 minutes after it was started"))
+    alerts.notify(alerts.Alert("late", "verify", "scheduled__1", message="not over 360 minutes after it was started"))
     failed, late = webhook.bodies(2)
     assert failed["kind"] == "QuarantineLimitError"
     assert failed["message"] == "12 of 100 documents were refused"

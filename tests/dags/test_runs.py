@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.airflow import maintenance as maintenance_task
 from pipeline.airflow import marts as mart_tasks
 from pipeline.airflow import replicate as tasks
 from pipeline.airflow import sync as sync_task
 from pipeline.airflow import verify as verify_task
-from pipeline.airflow.sessions import part_of
+from pipeline.airflow.sessions import run_task
 from pipeline.connections import Connections, connect
 from pipeline.errors import ServerError, SnapshotError, VerificationError
 from pipeline.marts.build import build
@@ -96,7 +96,7 @@ def first(run: Callable[..., Any]) -> dict[str, Any]:
 def test_every_document_is_in_the_stores_or_in_quarantine(
     first: dict[str, Any], settings: Settings, look: Connections
 ) -> None:
-    accounts = books.accounts(look.postgres, _result(first["replicate"], "snapshot")["id"])
+    accounts = control.accounts(look.postgres, _result(first["replicate"], "snapshot")["id"])
     assert len(accounts) == len(look.entities) * len(TARGETS)
     assert all(account.closed for account in accounts)
     assert sum(account.quarantined for account in accounts) > 0
@@ -159,8 +159,8 @@ def test_a_load_that_fails_at_its_very_end_is_retried_and_doubles_nothing(
             raise ServerError("PostgreSQL is gone for a moment")
         original(postgres, run_id, partition, **rest)
 
-    original = books.record
-    monkeypatch.setattr(books, "record", record)
+    original = control.record_partition
+    monkeypatch.setattr(control, "record_partition", record)
     done = run("replicate")
     assert done.state == "success"
     assert failed == [_result(done, "snapshot")["id"]]
@@ -267,7 +267,7 @@ def test_what_was_changed_is_followed_and_all_assets_are_told(
     assert numbers == dict.fromkeys(numbers, [0] * 4) | {"support_tickets": [2, 1, 1, 0], "user_sessions": [1, 0, 0, 1]}
     assert "SupportTickets in postgres and clickhouse: 2 changed = 1 loaded + 1 deleted + 0 quarantined" in caplog.text
     assert "EventLogs in postgres and clickhouse" not in caplog.text
-    published = books.publications(look.postgres)
+    published = control.publications(look.postgres)
     look.postgres.connection.commit()
     shown = {tuple(extra["cluster_time"]) for extra in told.values()}
     assert shown == {(one.cluster_time.time, one.cluster_time.inc) for one in published if one.name in look.entities}
@@ -304,8 +304,8 @@ def test_what_a_failed_try_published_is_told_by_the_next_one(
             raise ServerError("ClickHouse is gone for a moment")
         original(postgres, run_id, name, target)
 
-    original = books.finish
-    monkeypatch.setattr(books, "finish", finish)
+    original = control.mark_finished
+    monkeypatch.setattr(control, "mark_finished", finish)
     look.mongo.database["EventLogs"].insert_one({"later": True})
     done = run("sync")
     assert (done.state, _tries(done, "sync"), len(failed)) == ("success", [2], 1)
@@ -320,7 +320,7 @@ def test_what_clickhouse_takes_over_late_is_told(look: Connections, monkeypatch:
 
     look.mongo.database["EventLogs"].insert_one({"later": True})
     with monkeypatch.context() as broken:
-        broken.setattr(books, "finish", gone)
+        broken.setattr(control, "mark_finished", gone)
         with pytest.raises(ServerError, match="ClickHouse is gone"):
             sync_task.sync((), None)
     assert set(sync_task.sync((), None)) == {entity.table for entity in look.entities.values()}
@@ -332,20 +332,20 @@ def test_what_clickhouse_takes_over_late_is_told(look: Connections, monkeypatch:
 def test_following_gives_way_to_what_needs_one_moment(busy: str) -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 
-    sync_task.give_way(lambda dag_id, states: 0)
+    sync_task.skip_if_busy(lambda dag_id, states: 0)
     with pytest.raises(AirflowSkipException, match=f"{busy} is running"):
-        sync_task.give_way(lambda dag_id, states: int(dag_id == busy and "running" in states))
+        sync_task.skip_if_busy(lambda dag_id, states: int(dag_id == busy and "running" in states))
 
 
 @pytest.mark.usefixtures("first")
 def test_too_many_changes_in_quarantine_publish_nothing(run: Callable[..., Any], look: Connections) -> None:
     assert run("sync").state == "success"
     look.mongo.database["EventLogs"].insert_one({"no": "event"})
-    before = books.publications(look.postgres)
+    before = control.publications(look.postgres)
     look.postgres.connection.commit()
     done = run("sync", max_quarantined="0")
     assert (done.state, _tries(done, "sync"), _events(done)) == ("failed", [1], {})
-    assert books.publications(look.postgres) == before
+    assert control.publications(look.postgres) == before
     look.postgres.connection.commit()
     assert run("sync").state == "success"
 
@@ -383,13 +383,13 @@ def test_verification_fails_at_once_and_names_what_differs(
 
 @pytest.mark.usefixtures("first")
 def test_a_quarantine_above_its_limit_publishes_nothing(run: Callable[..., Any], look: Connections) -> None:
-    before = books.publications(look.postgres)
+    before = control.publications(look.postgres)
     look.postgres.connection.commit()
     done = run("replicate", collections=["EventLogs"], max_quarantined="0")
     assert done.state == "failed"
     assert _tries(done, "prove") == [1]
-    assert books.publications(look.postgres) == before
-    assert books.statuses(look.postgres)[_result(done, "snapshot")["id"]] == "failed"
+    assert control.publications(look.postgres) == before
+    assert control.statuses(look.postgres)[_result(done, "snapshot")["id"]] == "failed"
     look.postgres.connection.commit()
 
 
@@ -413,12 +413,12 @@ def test_what_is_published_is_taken_away_on_purpose_only(
 
 @pytest.mark.usefixtures("first")
 def test_a_wrong_name_fails_at_once_and_opens_no_run(run: Callable[..., Any], look: Connections) -> None:
-    before = books.statuses(look.postgres)
+    before = control.statuses(look.postgres)
     look.postgres.connection.commit()
     done = run("replicate", collections=["Nonsense"])
     assert done.state == "failed"
     assert _tries(done, "snapshot") == [1]
-    assert books.statuses(look.postgres) == before
+    assert control.statuses(look.postgres) == before
 
 
 def test_old_runs_and_logs_of_airflow_are_removed(
@@ -463,10 +463,10 @@ def test_a_task_of_a_run_whose_plan_was_pruned_says_where_to_clear(first: dict[s
     with look.postgres.transaction():
         look.postgres.execute("UPDATE etl.runs SET finished_at = finished_at - interval '31 days'")
     maintenance_task.prune(dry_run=True)
-    with part_of(run):
+    with run_task(run):
         pass
     maintenance_task.prune()
-    with pytest.raises(SnapshotError, match="its plan was pruned: clear from the task snapshot"), part_of(run):
+    with pytest.raises(SnapshotError, match="its plan was pruned: clear from the task snapshot"), run_task(run):
         raise AssertionError("entered")
 
 
@@ -474,11 +474,11 @@ def test_a_task_of_a_run_whose_plan_was_pruned_says_where_to_clear(first: dict[s
 def test_a_run_that_no_retry_can_mend_is_given_up_and_says_where_to_clear(look: Connections) -> None:
     run = Run.from_json(tasks.open_run(["SearchQueries"], TARGETS))
     look.mongo.database["SearchQueries"].drop()
-    with pytest.raises(SnapshotError, match=r"dropped.*clear from the task snapshot"), part_of(run) as connections:
+    with pytest.raises(SnapshotError, match=r"dropped.*clear from the task snapshot"), run_task(run) as connections:
         replicate.publish(connections, run)
-    assert books.statuses(look.postgres)[run.id] == "failed"
+    assert control.statuses(look.postgres)[run.id] == "failed"
     assert run.id not in look.postgres.leftovers() + look.clickhouse.leftovers()
-    with pytest.raises(SnapshotError, match=r"given up \(.*dropped.*\): clear from the task snapshot"), part_of(run):
+    with pytest.raises(SnapshotError, match=r"given up \(.*dropped.*\): clear from the task snapshot"), run_task(run):
         pass
 
 
@@ -489,13 +489,13 @@ def test_a_load_whose_moment_is_forgotten_fails_at_once_and_says_where_to_clear(
     long_ago = opened | {"cluster_time": [1_000_000_000, 1]}
     with pytest.raises(SnapshotError, match="clear from the task snapshot, which opens a new run"):
         tasks.load(long_ago, partition)
-    assert books.statuses(look.postgres)[opened["id"]] == "failed"
+    assert control.statuses(look.postgres)[opened["id"]] == "failed"
 
 
 @pytest.mark.usefixtures("first", "airflow_connections")
 def test_a_run_that_a_retry_can_mend_keeps_what_it_loaded(look: Connections) -> None:
     opened = Run.from_json(tasks.open_run(["EventLogs"], TARGETS))
-    with pytest.raises(ServerError), part_of(opened):
+    with pytest.raises(ServerError), run_task(opened):
         raise ServerError("gone for a moment")
-    assert books.statuses(look.postgres)[opened.id] == "running"
+    assert control.statuses(look.postgres)[opened.id] == "running"
     assert opened.id in look.postgres.leftovers()

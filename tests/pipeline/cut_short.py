@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections, connect
 from pipeline.errors import EtlError
 from pipeline.marts import build as marts
@@ -56,24 +56,24 @@ def die_at_statement(begins: str, number: int) -> None:
 
 MOMENTS: dict[str, Callable[[], None]] = {
     "never": lambda: None,
-    "after the run was opened": lambda: die_after(books, "open_run"),
+    "after the run was opened": lambda: die_after(control, "open_run"),
     "half staged": lambda: die_after(Postgres, "stage"),
     "staged and not committed": lambda: die_after(ClickHouse, "stage"),
     "after staging": lambda: die_after(replicate, "open_run"),
     "in the middle of a load": lambda: None,  # by the progress callback
-    "changes noted": lambda: die_after(books, "pages"),
+    "changes noted": lambda: die_after(control, "cut_pages"),
     "after a load": lambda: (die_after(replicate, "load"), die_after(sync, "load")),
     "after all loads": lambda: die_before(replicate, "publish"),
     "while keys are built": lambda: die_before(Postgres, "_build", 2),
     "before the references": lambda: die_before(Postgres, "_build", 3),
     "prepared": lambda: die_after(ClickHouse, "prepare"),
-    "before the commit": lambda: die_after(books, "enter_publication"),
+    "before the commit": lambda: die_after(control, "record_publication"),
     "after the commit": lambda: die_before(ClickHouse, "publish"),
     "half applied": lambda: die_at_statement("DELETE", 2),
     "before the second rename": lambda: die_at_statement("RENAME", 2),
     "before the second exchange": lambda: die_at_statement("EXCHANGE", 2),
     "between an exchange and its view": lambda: die_at_statement("CREATE OR REPLACE VIEW", 2),
-    "before the intent is finished": lambda: die_before(books, "finish"),
+    "before the intent is finished": lambda: die_before(control, "mark_finished"),
     "before the sweep": lambda: die_before(recovery, "_clean_up_stale_runs", 2),  # the first: at the beginning
 }
 

@@ -119,11 +119,11 @@ def test_each_rule_is_broken_and_each_breach_is_refused_by_name(lab: Lab, entity
 
 def test_a_check_that_never_runs_is_found(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     def without_checks(table: Any) -> DataFrameSchema:
-        whole = pandera_schema(table)
-        names = {name: column.dtype for name, column in whole.columns.items()}
-        nullable = {name: column.nullable for name, column in whole.columns.items()}
+        is_full = pandera_schema(table)
+        names = {name: column.dtype for name, column in is_full.columns.items()}
+        nullable = {name: column.nullable for name, column in is_full.columns.items()}
         return DataFrameSchema(
-            {name: type(whole.columns[name])(names[name], nullable=nullable[name]) for name in names}
+            {name: type(is_full.columns[name])(names[name], nullable=nullable[name]) for name in names}
         )
 
     tickets = entities()["SupportTickets"]

@@ -32,9 +32,9 @@ from contracts.schema.kinds import (
 )
 from contracts.schema.mongo import gate
 from transforms.bson.documents import decode_document
-from transforms.ingest.batch import digest
-from transforms.ingest.departures import explain
-from transforms.ingest.slow_path import careful
+from transforms.ingest.batch import transform_batch
+from transforms.ingest.slow_path import transform_slowly
+from transforms.ingest.type_check import first_type_violations
 from transforms.oracle.compare import Findings, as_stored, compare
 from transforms.oracle.expected import expected_frames
 
@@ -243,7 +243,7 @@ def test_documents_of_any_contract_are_exact_or_refused(
     alike: float, odd: float, twice: float, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "transforms.ingest.batch.broken_rules", lambda *_: {}
+        "transforms.ingest.batch.find_broken_rules", lambda *_: {}
     )  # none is broken, and they take most of the time
     random = Random(seed)
     for _ in range(80):
@@ -255,9 +255,9 @@ def test_documents_of_any_contract_are_exact_or_refused(
             raws.append(raw := maker.made(number))
             doubled |= {raw} if maker.was_twice else set()
             # Beside free-form fields an item of another name may be what can't be kept.
-            if not maker.was_twice and not maker.was_odd and not explain(decode_document(raw), entity):
+            if not maker.was_twice and not maker.was_odd and not first_type_violations(decode_document(raw), entity):
                 lawful.add(raw)
-        found = digest(b"".join(raws), entity)
+        found = transform_batch(b"".join(raws), entity)
         refused = Counter(one.raw for one in found.refused)
         assert_exact([raw for raw in raws if not refused[raw]], found.frames, entity)
         assert doubled <= set(refused)
@@ -277,7 +277,7 @@ def test_copy_repair_and_proof_agree_on_documents_beyond_their_contract(
     seed: int, passes: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever stands where a contract says something else, or nothing: DBRefs, names of operators, odd types."""
-    monkeypatch.setattr("transforms.ingest.batch.broken_rules", lambda *_: {})
+    monkeypatch.setattr("transforms.ingest.batch.find_broken_rules", lambda *_: {})
     random = Random(seed)
     seen = Counter[str]()
     for _ in range(50):
@@ -287,8 +287,8 @@ def test_copy_repair_and_proof_agree_on_documents_beyond_their_contract(
         lanes: dict[bool, list[bytes]] = {True: [], False: []}
         for raw in raws:
             lanes[passes(as_mongodb_sees(RawBSONDocument(raw, FAR)), gate(entity))].append(raw)
-        fast, slow = digest(b"".join(lanes[True]), entity), careful(lanes[False], entity)
-        repaired = careful(raws, entity, gated=False)
+        fast, slow = transform_batch(b"".join(lanes[True]), entity), transform_slowly(lanes[False], entity)
+        repaired = transform_slowly(raws, entity, gated=False)
         refused = {one.raw for one in (*fast.refused, *slow.refused)}
         assert {one.raw for one in repaired.refused} == refused
         _, no_place_for = expected_frames(raws, entity)

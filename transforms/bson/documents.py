@@ -8,7 +8,7 @@ import bson
 from bson import CodecOptions
 from bson.codec_options import DatetimeConversion
 
-from transforms.violations import Reason
+from transforms.violations import Violation
 
 Document = dict[str, Any]
 # Far dates must not stop the decoder; a subclass of dict that minds duplicates would be three times slower.
@@ -49,18 +49,18 @@ def decode_document(raw: bytes) -> Document:
     return {name: _plain(value) for name, value in bson.decode(raw, _UNLINKED).items()}
 
 
-def document_of(*elements: bytes) -> bytes:
+def make_document(*elements: bytes) -> bytes:
     """Return the BSON of a document that holds some elements, each its type, its name and its value."""
     body = b"".join(elements)
     return (len(body) + _SHORTEST).to_bytes(4, "little") + body + b"\0"
 
 
-def documents(batch: bytes) -> list[bytes]:
+def split_documents(batch: bytes) -> list[bytes]:
     """Cut a batch into its documents; each begins with its length."""
-    return [batch[start:end] for start, end in pairwise([*starts(batch), len(batch)])]
+    return [batch[start:end] for start, end in pairwise([*find_starts(batch), len(batch)])]
 
 
-def starts(batch: bytes) -> list[int]:
+def find_starts(batch: bytes) -> list[int]:
     """Return where the documents of a batch begin; what follows a length that can't be is all one."""
     found, start = [], 0
     while start < len(batch):
@@ -70,7 +70,7 @@ def starts(batch: bytes) -> list[int]:
     return found
 
 
-def resized(batches: Iterable[bytes], size: int) -> Iterator[bytes]:
+def resize_batches(batches: Iterable[bytes], size: int) -> Iterator[bytes]:
     """Join and cut batches, between documents, so that each has about some bytes; a larger document stands alone.
 
     Args:
@@ -92,14 +92,14 @@ def resized(batches: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 def _cut(batch: bytes, size: int) -> Iterator[bytes]:
     begin = 0
-    for start, end in pairwise([*starts(batch), len(batch)]):
+    for start, end in pairwise([*find_starts(batch), len(batch)]):
         if end - begin > size and start > begin:
             yield batch[begin:start]
             begin = start
     yield batch[begin:]
 
 
-def as_python(raws: Sequence[bytes]) -> tuple[list[Document | None], dict[int, Reason]]:
+def decode_documents(raws: Sequence[bytes]) -> tuple[list[Document | None], dict[int, Violation]]:
     """Decode documents to Python values, ``TOGETHER`` of them at most.
 
     Args:
@@ -111,11 +111,11 @@ def as_python(raws: Sequence[bytes]) -> tuple[list[Document | None], dict[int, R
     if (values := _decoded_together(raws)) is not None:
         return values, {}
     found = [_decoded_alone(raw) for raw in raws]
-    reasons = {number: one for number, one in enumerate(found) if isinstance(one, Reason)}
-    return [None if isinstance(one, Reason) else one for one in found], reasons
+    reasons = {number: one for number, one in enumerate(found) if isinstance(one, Violation)}
+    return [None if isinstance(one, Violation) else one for one in found], reasons
 
 
-def changed_by_decoding(document: Document, raw: bytes) -> Reason | None:
+def find_lossy_decoding(document: Document, raw: bytes) -> Violation | None:
     """Return why a decoded document is not all of what its bytes say, or None if it is.
 
     Args:
@@ -126,9 +126,9 @@ def changed_by_decoding(document: Document, raw: bytes) -> Reason | None:
     if encoded == raw:
         return None
     if len(encoded) != len(raw):
-        return Reason("", "duplicate field names", None)
+        return Violation("", "duplicate field names", None)
     # A symbol becomes a string, undefined null, and an array's items get the names that they should have.
-    return Reason("", "a BSON type or form that can't be kept, such as symbol or undefined", None)
+    return Violation("", "a BSON type or form that can't be kept, such as symbol or undefined", None)
 
 
 def _decoded_together(raws: Sequence[bytes]) -> list[Document | None] | None:
@@ -144,12 +144,12 @@ def _decoded_together(raws: Sequence[bytes]) -> list[Document | None] | None:
         return None
 
 
-def _decoded_alone(raw: bytes) -> Document | Reason:
+def _decoded_alone(raw: bytes) -> Document | Violation:
     try:
         document = decode_document(raw)
     except Exception as error:
-        return Reason("", "undecodable BSON", str(error))
-    return changed_by_decoding(document, raw) or document
+        return Violation("", "undecodable BSON", str(error))
+    return find_lossy_decoding(document, raw) or document
 
 
 def _plain(value: Any) -> Any:

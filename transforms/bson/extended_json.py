@@ -12,7 +12,7 @@ import bson
 import orjson
 from bson import DatetimeMS
 
-from transforms.violations import Place, Reason, pointer
+from transforms.violations import Location, Violation, json_pointer
 
 _LAST_ISO_YEAR_MS = 253402300799999
 
@@ -20,12 +20,12 @@ _LAST_ISO_YEAR_MS = 253402300799999
 class UnrepresentableError(ValueError):
     """A value that a store would change; carries the reason."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Violation) -> None:
         super().__init__(reason.rule)
         self.reason = reason
 
 
-def json_text(value: Any, place: Place = "") -> str:
+def to_json_text(value: Any, place: Location = "") -> str:
     """Write one decoded BSON value as JSON, checking each part of it.
 
     Args:
@@ -38,16 +38,16 @@ def json_text(value: Any, place: Place = "") -> str:
     parts: list[str] = []  # by loops: a document may be 180 levels deep, and Python goes no deeper than 1,000
     if isinstance(value, dict):
         for name, item in value.items():
-            parts += (_key(name, place), ":", json_text(item, (place, name)), ",")
+            parts += (_key(name, place), ":", to_json_text(item, (place, name)), ",")
         return "{" + "".join(parts[:-1]) + "}"
     if isinstance(value, list):
         for number, item in enumerate(value):
-            parts.append(json_text(item, (place, number)))
+            parts.append(to_json_text(item, (place, number)))
         return "[" + ",".join(parts) + "]"
     return _scalar_text(value, place)
 
 
-def unrepresentable(value: Any, place: Place) -> Iterator[Reason]:
+def find_unrepresentable(value: Any, place: Location) -> Iterator[Violation]:
     """Yield every reason why a decoded BSON value can't be held as JSON; none if it can.
 
     Args:
@@ -57,30 +57,30 @@ def unrepresentable(value: Any, place: Place) -> Iterator[Reason]:
     if isinstance(value, dict):
         for name, item in value.items():
             yield from _reason_of(_key, name, place)
-            yield from unrepresentable(item, (place, name))
+            yield from find_unrepresentable(item, (place, name))
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from unrepresentable(item, (place, number))
+            yield from find_unrepresentable(item, (place, number))
     else:
         yield from _reason_of(_scalar_text, value, place)
 
 
-def _reason_of(write: Callable[[Any, Place], str], value: Any, place: Place) -> Iterator[Reason]:
+def _reason_of(write: Callable[[Any, Location], str], value: Any, place: Location) -> Iterator[Violation]:
     try:
         write(value, place)
     except UnrepresentableError as error:
         yield error.reason
 
 
-def _key(name: str, place: Place) -> str:
+def _key(name: str, place: Location) -> str:
     if name.startswith("$"):
         raise UnrepresentableError(
-            Reason(pointer((place, name)), "a name that begins with $ reads back as another type", name)
+            Violation(json_pointer((place, name)), "a name that begins with $ reads back as another type", name)
         )
     return _string(name, place)
 
 
-def _scalar_text(value: Any, place: Place) -> str:
+def _scalar_text(value: Any, place: Location) -> str:
     if value is None or value is True or value is False:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float):
@@ -92,18 +92,18 @@ def _scalar_text(value: Any, place: Place) -> str:
     return orjson.dumps(extended(value, place)).decode()
 
 
-def _string(text: str, place: Place) -> str:
+def _string(text: str, place: Location) -> str:
     if "\0" in text:
-        raise UnrepresentableError(Reason(pointer(place), "NUL character: PostgreSQL can't hold it", text))
+        raise UnrepresentableError(Violation(json_pointer(place), "NUL character: PostgreSQL can't hold it", text))
     return orjson.dumps(text).decode()
 
 
-def _double(number: float, place: Place) -> str:
+def _double(number: float, place: Location) -> str:
     if not isfinite(number):
         name = ("Infinity" if number > 0 else "-Infinity") if isinf(number) else "NaN"
         return f'{{"$numberDouble":"{name}"}}'
     if number == 0 and str(number).startswith("-"):
-        raise UnrepresentableError(Reason(pointer(place), "negative zero: jsonb can't hold it", number))
+        raise UnrepresentableError(Violation(json_pointer(place), "negative zero: jsonb can't hold it", number))
     text = repr(number)
     if "e" not in text:
         return text
@@ -111,7 +111,7 @@ def _double(number: float, place: Place) -> str:
     return written_out if "." in written_out else written_out + ".0"
 
 
-def extended(value: Any, place: Place) -> dict[str, Any]:
+def extended(value: Any, place: Location) -> dict[str, Any]:
     """Return the Extended JSON of a value that JSON has no type for.
 
     Args:
@@ -129,7 +129,7 @@ def extended(value: Any, place: Place) -> dict[str, Any]:
         case bson.Decimal128():
             return {"$numberDecimal": str(value)}
         case bson.Code():
-            scope = {} if value.scope is None else {"$scope": orjson.Fragment(json_text(value.scope, place))}
+            scope = {} if value.scope is None else {"$scope": orjson.Fragment(to_json_text(value.scope, place))}
             return {"$code": _checked(str(value), place), **scope}
         case bytes():
             subtype = getattr(value, "subtype", 0)
@@ -144,7 +144,7 @@ def extended(value: Any, place: Place) -> dict[str, Any]:
         case bson.MaxKey():
             return {"$maxKey": 1}
     raise UnrepresentableError(
-        Reason(pointer(place), f"BSON type {type(value).__name__} has no exact JSON form", repr(value))
+        Violation(json_pointer(place), f"BSON type {type(value).__name__} has no exact JSON form", repr(value))
     )
 
 
@@ -155,7 +155,7 @@ def _pattern(value: bson.Regex[Any]) -> str:
     return value.pattern.decode() if isinstance(value.pattern, bytes) else str(value.pattern)
 
 
-def _checked(text: str, place: Place) -> str:
+def _checked(text: str, place: Location) -> str:
     _string(text, place)
     return text
 

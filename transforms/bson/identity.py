@@ -13,7 +13,7 @@ import bson
 import bsonjs
 import orjson
 
-from transforms.bson.documents import decode_document, document_of
+from transforms.bson.documents import decode_document, make_document
 
 _START = 4  # a document begins with its length
 _NAME = b"_id\0"
@@ -21,7 +21,7 @@ _UNEQUAL_BYTES = {0x01, 0x03, 0x10, 0x12, 0x13}  # types of which equal values m
 _SIZES = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
 
 
-def identity(raw: bytes) -> tuple[bytes, str]:
+def identify(raw: bytes) -> tuple[bytes, str]:
     """Return a hash of the bytes of a document's ``_id``, and the ``_id`` as canonical Extended JSON.
 
     MongoDB keeps ``_id`` in front, so it is found even where the rest of a document can't be decoded.
@@ -33,25 +33,25 @@ def identity(raw: bytes) -> tuple[bytes, str]:
         SHA-256 of the BSON document ``{"_id": ...}``, and the text; ``{"$bson": hex}`` if not even the ``_id`` can be
         decoded.
     """
-    only = only_id(raw)
+    only = cut_id(raw)
     try:
         decoded: bytes = orjson.dumps(orjson.loads(bsonjs.dumps(only, mode=bsonjs.CANONICAL))["_id"])
         text = decoded.decode()
     except Exception:  # an _id that can't be decoded is still one that a person must find again
         text = orjson.dumps({"$bson": only.hex()}).decode()
-    return hashed(only), text
+    return hash_id(only), text
 
 
-def only_id(raw: bytes) -> bytes:
+def cut_id(raw: bytes) -> bytes:
     """Return the BSON of ``{"_id": ...}`` of a document; the whole document if it does not begin with its ``_id``."""
     value = _START + 1 + len(_NAME)
     kind = raw[_START]
     if raw[_START + 1 : value] != _NAME or kind not in _LENGTHS:
         return raw
-    return document_of(raw[_START : value + _LENGTHS[kind](raw, value)])
+    return make_document(raw[_START : value + _LENGTHS[kind](raw, value)])
 
 
-def hashed(only: bytes) -> bytes:
+def hash_id(only: bytes) -> bytes:
     """Return what the books know an ``_id`` by, whatever it is and however long.
 
     Args:
@@ -60,7 +60,7 @@ def hashed(only: bytes) -> bytes:
     return hashlib.sha256(only).digest()
 
 
-def place(element: bytes) -> int:
+def id_equality_hash(element: bytes) -> int:
     """Return a number of 63 bits that is the same for all ``_id``s which MongoDB takes for equal, such as 1 and 1.0.
 
     Args:
@@ -68,14 +68,14 @@ def place(element: bytes) -> int:
     """
     value = element[1 + len(_NAME) :]
     if element[0] in _UNEQUAL_BYTES:
-        value = repr([_comparable(one) for one in decoded_id(document_of(element))]).encode()
+        value = repr([_comparable(one) for one in decode_id(make_document(element))]).encode()
     return int.from_bytes(hashlib.sha256(value).digest()[:8], "big") >> 1
 
 
-def decoded_id(raw: bytes) -> list[Any]:
+def decode_id(raw: bytes) -> list[Any]:
     """Return the ``_id`` of a document, decoded, in a list that is empty where it can't be."""
     try:
-        return [decode_document(only_id(raw))["_id"]]
+        return [decode_document(cut_id(raw))["_id"]]
     except bson.errors.BSONError:
         return []
 

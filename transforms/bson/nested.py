@@ -31,14 +31,14 @@ class Nested:
     counts: Places
 
 
-def elements(batch: bytes, name: str) -> Places:
+def find_elements(batch: bytes, name: str) -> Places:
     """Return where elements of a name seem to have it, at any depth; a text may look like one."""
     found = re.finditer(re.escape(name.encode() + b"\0"), batch)
     places = np.fromiter((one.start() for one in found), np.int64)
     return places[_IS_TYPE[np.frombuffer(batch, np.uint8)[places - 1]]]
 
 
-def values(batch: bytes, beginnings: Places, name: str, kind: int) -> Places | None:
+def find_values(batch: bytes, beginnings: Places, name: str, kind: int) -> Places | None:
     """Return where a field's value begins in each document, or None if a look does not tell.
 
     Every document must have the field: so where each has one element of this name, of whatever type, that is it.
@@ -49,28 +49,28 @@ def values(batch: bytes, beginnings: Places, name: str, kind: int) -> Places | N
         name: The field's name.
         kind: The BSON type of its values.
     """
-    found = elements(batch, name)
+    found = find_elements(batch, name)
     one_each = len(found) == len(beginnings) and (beginnings < found).all() and (found[:-1] < beginnings[1:]).all()
     if not one_each or (np.frombuffer(batch, np.uint8)[found - 1] != kind).any():
         return None
     return found + len(name.encode()) + 1
 
 
-def cut(batch: bytes, places: Places) -> list[bytes]:
+def cut_documents(batch: bytes, places: Places) -> list[bytes]:
     """Return the documents that begin at some places."""
     ends = places + _lengths(batch, places)
     return [batch[start:end] for start, end in zip(places.tolist(), ends.tolist(), strict=True)]
 
 
-def subdocuments(batch: bytes, beginnings: Places, name: str) -> Nested | None:
+def cut_subdocuments(batch: bytes, beginnings: Places, name: str) -> Nested | None:
     """Cut out the subdocument that a field holds in each document; None if a look does not find them all."""
-    places = values(batch, beginnings, name, DOCUMENT)
-    return None if places is None else Nested(b"".join(cut(batch, places)), np.ones_like(places))
+    places = find_values(batch, beginnings, name, DOCUMENT)
+    return None if places is None else Nested(b"".join(cut_documents(batch, places)), np.ones_like(places))
 
 
-def items(batch: bytes, beginnings: Places, name: str) -> Nested | None:
+def cut_items(batch: bytes, beginnings: Places, name: str) -> Nested | None:
     """Cut out the documents of the array that a field holds in each document; None if a look does not find them all."""
-    arrays = values(batch, beginnings, name, ARRAY)
+    arrays = find_values(batch, beginnings, name, ARRAY)
     if arrays is None or (rounds := _rounds(batch, arrays)) is None:
         return None
     counts = np.zeros_like(arrays)
@@ -80,7 +80,7 @@ def items(batch: bytes, beginnings: Places, name: str) -> Nested | None:
     first = np.cumsum(counts) - counts
     for number, (owners, found) in enumerate(rounds):
         places[first[owners] + number] = found
-    return Nested(b"".join(cut(batch, places)), counts)
+    return Nested(b"".join(cut_documents(batch, places)), counts)
 
 
 def _rounds(batch: bytes, arrays: Places) -> Sequence[tuple[Places, Places]] | None:

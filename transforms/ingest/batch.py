@@ -9,15 +9,15 @@ import pyarrow as pa
 
 from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import JSON
-from transforms.bson.documents import changed_by_decoding, decode_document, documents
+from transforms.bson.documents import decode_document, find_lossy_decoding, split_documents
 from transforms.ingest.decode import decode
-from transforms.ingest.departures import explain
-from transforms.ingest.drift import Drift, new_values
-from transforms.ingest.free_form import json_texts
-from transforms.ingest.nan import with_nan
+from transforms.ingest.drift import Drift, find_new_values
+from transforms.ingest.free_form import to_json_texts
+from transforms.ingest.nan import restore_nan
 from transforms.ingest.normalise import normalise
-from transforms.ingest.validate import broken_rules, id_texts, without
-from transforms.violations import Reason, kept
+from transforms.ingest.type_check import first_type_violations
+from transforms.ingest.validate import drop_documents, find_broken_rules, format_ids
+from transforms.violations import Violation, limit_violations
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Refused:
     """
 
     raw: bytes
-    reasons: list[Reason]
+    reasons: list[Violation]
 
 
 @dataclass(frozen=True)
-class Digest:
+class BatchResult:
     """What has become of a batch.
 
     Attributes:
@@ -53,7 +53,7 @@ class Digest:
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedBatch:
     """A batch as the typed reader sees it, and beside it the free-form fields, which the reader has no type for.
 
     Attributes:
@@ -68,22 +68,22 @@ class Decoded:
     batch: bytes
     table: pa.Table
     texts: dict[str, pl.Series]
-    unheld: dict[int, Reason]
+    unheld: dict[int, Violation]
     refused: list[Refused]
     size: int
 
 
-def digest(batch: bytes, entity: Entity) -> Digest:
+def transform_batch(batch: bytes, entity: Entity) -> BatchResult:
     """Turn a batch of documents that passed the gate into rows, and set apart those that can't be.
 
     Args:
         batch: BSON documents, one after the other.
         entity: Their contract.
     """
-    return judged(decoded(batch, entity), entity)
+    return validate_batch(decode_batch(batch, entity), entity)
 
 
-def decoded(batch: bytes, entity: Entity) -> Decoded:
+def decode_batch(batch: bytes, entity: Entity) -> DecodedBatch:
     """Do the first half of a digest: decode the documents, and find those that can't be.
 
     Args:
@@ -91,9 +91,9 @@ def decoded(batch: bytes, entity: Entity) -> Decoded:
         entity: Their contract.
     """
     pieces, culprits = [], []
-    for piece, table in _decoded(batch, entity):
+    for piece, table in _decode_or_halve(batch, entity):
         if table is None:
-            culprits.append(Refused(piece, [_culprit(piece)]))
+            culprits.append(Refused(piece, [_why_undecodable(piece)]))
         else:
             pieces.append((piece, table))
     if len(pieces) == 1:
@@ -102,63 +102,65 @@ def decoded(batch: bytes, entity: Entity) -> Decoded:
         whole = b"".join(piece for piece, _ in pieces)
         table = pa.concat_tables([decode(b"", entity), *(table for _, table in pieces)])
     free_form = [column for column in entity.root.columns if column.kind is JSON and column.field is not None]
-    return Decoded(whole, table, *json_texts(whole, free_form), culprits, len(batch))
+    return DecodedBatch(whole, table, *to_json_texts(whole, free_form), culprits, len(batch))
 
 
-def judged(found: Decoded, entity: Entity) -> Digest:
+def validate_batch(found: DecodedBatch, entity: Entity) -> BatchResult:
     """Do the second half of a digest: normalise the documents, and refuse those that break a rule.
 
     Args:
         found: The documents, decoded.
         entity: Their contract.
     """
-    frames, refused = _judged(found, entity)
+    frames, refused = _validate(found, entity)
     refused += found.refused
     made = len(frames[entity.root.name]) + len(refused)
-    return Digest(made, frames, refused, found.size, new_values(frames, entity.tables))
+    return BatchResult(made, frames, refused, found.size, find_new_values(frames, entity.tables))
 
 
-def _decoded(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | None]]:
+def _decode_or_halve(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | None]]:
     """Yield the batch decoded or, if that fails, its halves, down to the documents that can't be decoded."""
     try:
         table = decode(batch, entity)
     except Exception:  # whatever a document holds, it must not take its neighbours down
-        raws = documents(batch)
+        raws = split_documents(batch)
         if len(raws) == 1:
             yield batch, None
             return
         for half in (raws[: len(raws) // 2], raws[len(raws) // 2 :]):
-            yield from _decoded(b"".join(half), entity)
+            yield from _decode_or_halve(b"".join(half), entity)
     else:
         yield batch, table
 
 
-def _judged(found: Decoded, entity: Entity) -> tuple[dict[str, pl.DataFrame], list[Refused]]:
+def _validate(found: DecodedBatch, entity: Entity) -> tuple[dict[str, pl.DataFrame], list[Refused]]:
     """Normalise decoded documents, and set apart those whose values break a rule or can't be held exactly."""
-    frames = with_nan(normalise(found.table, entity, found.texts), found.batch, entity)
-    ids = id_texts(frames[entity.root.name][ID])
-    reasons = broken_rules(frames, entity)
+    frames = restore_nan(normalise(found.table, entity, found.texts), found.batch, entity)
+    ids = format_ids(frames[entity.root.name][ID])
+    reasons = find_broken_rules(frames, entity)
     if not (reasons or found.unheld):
         return frames, []
-    raws = documents(found.batch)
+    raws = split_documents(found.batch)
     for row, first in found.unheld.items():
-        reasons.setdefault(ids[row], []).extend(_every(raws[row], first, entity))
-    refused = [Refused(raw, kept(reasons[key])) for raw, key in zip(raws, ids, strict=True) if key in reasons]
-    return without(frames, set(reasons)), refused
+        reasons.setdefault(ids[row], []).extend(_all_violations(raws[row], first, entity))
+    refused = [
+        Refused(raw, limit_violations(reasons[key])) for raw, key in zip(raws, ids, strict=True) if key in reasons
+    ]
+    return drop_documents(frames, set(reasons)), refused
 
 
-def _every(raw: bytes, first: Reason, entity: Entity) -> list[Reason]:
+def _all_violations(raw: bytes, first: Violation, entity: Entity) -> list[Violation]:
     """Return every reason why the free-form fields of a document can't be held; the first is known."""
     if not first.path:
         return [first]
     document: dict[str, Any] = decode_document(raw)
-    return explain(document, entity)
+    return first_type_violations(document, entity)
 
 
-def _culprit(raw: bytes) -> Reason:
+def _why_undecodable(raw: bytes) -> Violation:
     """Return why a document that passed the gate can't be decoded: no schema sees names that stand twice."""
     try:
         document = decode_document(raw)
     except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
-        return Reason("", "undecodable BSON", str(error))
-    return changed_by_decoding(document, raw) or Reason("", "the typed reader can't decode it", None)
+        return Violation("", "undecodable BSON", str(error))
+    return find_lossy_decoding(document, raw) or Violation("", "the typed reader can't decode it", None)

@@ -10,8 +10,8 @@ from bson import CodecOptions
 
 from contracts.schema.entity import Entity, Field
 from contracts.schema.mongo import read_schema
-from transforms.bson.documents import changed_by_decoding, decode_document, starts
-from transforms.bson.nested import Nested, Places, elements, items, subdocuments
+from transforms.bson.documents import decode_document, find_lossy_decoding, find_starts
+from transforms.bson.nested import Nested, Places, cut_items, cut_subdocuments, find_elements
 
 
 class TwiceNamedError(ValueError):
@@ -55,9 +55,9 @@ def decode(batch: bytes, entity: Entity) -> pa.Table:
     Raises:
         Exception: A document holds what no gate can see, such as duplicate names or invalid UTF-8.
     """
-    beginnings = np.array(starts(batch), np.int64)
+    beginnings = np.array(find_starts(batch), np.int64)
     for raw in _with_name_twice(batch, beginnings, entity):
-        if changed_by_decoding(decode_document(raw), raw):
+        if find_lossy_decoding(decode_document(raw), raw):
             raise TwiceNamedError("a document has two fields of one name")
     table = _read(batch, beginnings, entity)
     table.validate(full=True)  # finds invalid UTF-8, which would bring Polars down
@@ -70,7 +70,7 @@ def _read(batch: bytes, beginnings: Places, entity: Entity) -> pa.Table:
     apart: dict[str, pa.Array] = {}
     for field in entity.fields:
         if field.fields and not field.nullable and field.name in types:
-            found = (items if field.repeated else subdocuments)(batch, beginnings, field.name)
+            found = (cut_items if field.repeated else cut_subdocuments)(batch, beginnings, field.name)
             if found is not None and len(found.counts):
                 kind = types[field.name]
                 apart[field.name] = _nested(found, kind[0] if field.repeated else kind, repeated=field.repeated)
@@ -110,7 +110,7 @@ def _with_name_twice(batch: bytes, beginnings: Places, entity: Entity) -> Iterat
     """
     found: set[int] = set()
     for name in _may_be_missing(entity):
-        owners = np.searchsorted(beginnings, elements(batch, name), side="right")
+        owners = np.searchsorted(beginnings, find_elements(batch, name), side="right")
         found.update(owners[1:][owners[1:] == owners[:-1]].tolist())
     for number in sorted(found):
         start = beginnings[number - 1]

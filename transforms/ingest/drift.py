@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from contracts.schema.entity import ID, Column, Table
-from transforms.violations import VALUE_CHARACTERS, escaped, shortened
+from transforms.violations import VALUE_CHARACTERS, escape_step, shorten_text
 
 UNDECLARED, NEW_VALUE = "undeclared field", "new value"
 # New values of one field, and undeclared fields of one parent; of more than that, none is an oversight of the contract.
@@ -38,12 +38,12 @@ class Drift:
     first_id: str
 
 
-def undeclared(pointers: Iterable[str], document_id: str) -> Iterator[Drift]:
+def find_undeclared(pointers: Iterable[str], document_id: str) -> Iterator[Drift]:
     """Yield the drift of one document that has undeclared fields at these places."""
-    return (Drift(shortened(_POSITION.sub("/*", one)), UNDECLARED, None, 1, document_id) for one in pointers)
+    return (Drift(shorten_text(_POSITION.sub("/*", one)), UNDECLARED, None, 1, document_id) for one in pointers)
 
 
-def new_values(frames: Mapping[str, pl.DataFrame], tables: Iterable[Table]) -> list[Drift]:
+def find_new_values(frames: Mapping[str, pl.DataFrame], tables: Iterable[Table]) -> list[Drift]:
     """Return the values of categories that their vocabularies don't have.
 
     Args:
@@ -59,7 +59,7 @@ def new_values(frames: Mapping[str, pl.DataFrame], tables: Iterable[Table]) -> l
     ]
 
 
-def merged(drifts: Iterable[Drift]) -> list[Drift]:
+def merge_drifts(drifts: Iterable[Drift]) -> list[Drift]:
     """Add up what is the same; beyond the first values of a field, or fields of a parent, the others are one sum.
 
     So memory is bounded by the contract, whatever the documents have.
@@ -75,7 +75,7 @@ def merged(drifts: Iterable[Drift]) -> list[Drift]:
                 key = others
         earlier = found.get(key)
         count = one.count + (earlier.count if earlier else 0)
-        # The careful lane comes before the fast one, so what was seen first need not be first.
+        # The slow path comes before the fast one, so what was seen first need not be first.
         first_id = min(earlier.first_id, one.first_id) if earlier else one.first_id
         found[key] = Drift(*key, count, first_id)
     return list(found.values())
@@ -97,8 +97,8 @@ def _new_values(frame: pl.DataFrame, table: Table, column: Column) -> list[Drift
         return []
     array = ("*",) if column.kind.is_array else ()
     item = (*table.path, "*") if table.parent is not None else ()
-    path = "".join(f"/{step if step == '*' else escaped(step)}" for step in (*item, *column.path, *array))
+    path = "".join(f"/{step if step == '*' else escape_step(step)}" for step in (*item, *column.path, *array))
     if (unknown["value"].str.len_chars() > VALUE_CHARACTERS).any():  # a text may have 16 MB
-        unknown = unknown.with_columns(pl.Series("value", map(shortened, unknown["value"]), pl.String))
+        unknown = unknown.with_columns(pl.Series("value", map(shorten_text, unknown["value"]), pl.String))
     counted = unknown.group_by("value", maintain_order=True).agg(pl.len(), pl.col(ID).first().cast(pl.String))
     return [Drift(path, NEW_VALUE, value, count, first) for value, count, first in counted.iter_rows()]

@@ -14,11 +14,11 @@ import orjson
 import polars as pl
 
 from contracts.schema.entity import Column
-from transforms.bson.documents import TOGETHER, as_python, documents, starts
-from transforms.bson.extended_json import UnrepresentableError, extended, json_text
-from transforms.bson.nested import DOCUMENT, cut, values
-from transforms.gc_pause import uncollected
-from transforms.violations import Reason, escaped
+from transforms.bson.documents import TOGETHER, decode_documents, find_starts, split_documents
+from transforms.bson.extended_json import UnrepresentableError, extended, to_json_text
+from transforms.bson.nested import DOCUMENT, cut_documents, find_values
+from transforms.gc_pause import gc_paused
+from transforms.violations import Violation, escape_step
 
 _ORJSON = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
 # Between two texts, and in place of the quote before our own "$date" and the like: JSON has neither of these bytes.
@@ -34,8 +34,8 @@ _STANDS_IN = "{}"  # for what is refused
 _UNWRITTEN = '"$'  # which is in doubt
 
 
-@uncollected()  # by hundreds of thousands of values that are gone at its end
-def json_texts(batch: bytes, columns: Sequence[Column]) -> tuple[dict[str, pl.Series], dict[int, Reason]]:
+@gc_paused()  # by hundreds of thousands of values that are gone at its end
+def to_json_texts(batch: bytes, columns: Sequence[Column]) -> tuple[dict[str, pl.Series], dict[int, Violation]]:
     """Write the free-form fields of documents as JSON.
 
     Args:
@@ -47,11 +47,11 @@ def json_texts(batch: bytes, columns: Sequence[Column]) -> tuple[dict[str, pl.Se
         in the batch the first reason why it can't be held exactly.
     """
     texts: dict[str, list[str]] = {column.name: [] for column in columns}
-    refused: dict[int, Reason] = {}
+    refused: dict[int, Violation] = {}
     fields = _located(batch, columns[0]) if len(columns) == 1 else None
-    raws = fields or (documents(batch) if columns else [])
+    raws = fields or (split_documents(batch) if columns else [])
     for start in range(0, len(raws), TOGETHER):
-        values, reasons = as_python(raws[start : start + TOGETHER])
+        values, reasons = decode_documents(raws[start : start + TOGETHER])
         for column in columns:
             texts[column.name] += _written(values if fields else [_field(one, column) for one in values])
         refused |= {start + number: reason for number, reason in reasons.items()}
@@ -69,8 +69,8 @@ def _located(batch: bytes, column: Column) -> list[bytes] | None:
     """Return the BSON of a field of each document, or None if a look does not find it; to decode it alone is faster."""
     if column.nullable or len(column.path) > 1:
         return None
-    places = values(batch, np.array(starts(batch), np.int64), column.path[0], DOCUMENT)
-    return None if places is None else cut(batch, places)
+    places = find_values(batch, np.array(find_starts(batch), np.int64), column.path[0], DOCUMENT)
+    return None if places is None else cut_documents(batch, places)
 
 
 def _field(document: Any, column: Column) -> Any:
@@ -92,16 +92,16 @@ def _written(values: Sequence[Any]) -> list[str]:
 
 def _exact(
     texts: Sequence[str], raws: Sequence[bytes], column: Column, *, alone: bool
-) -> tuple[pl.Series, dict[int, Reason]]:
+) -> tuple[pl.Series, dict[int, Violation]]:
     """Put texts right that are in doubt; of values that can't be held exactly return the first reason, by place."""
-    pointer = "".join(f"/{escaped(name)}" for name in column.path)
+    pointer = "".join(f"/{escape_step(name)}" for name in column.path)
     written = pl.Series(texts, dtype=pl.String)
     exact: dict[int, str] = {}
-    reasons: dict[int, Reason] = {}
+    reasons: dict[int, Violation] = {}
     for number in _doubtful(written, raws):
-        ((value,), _) = as_python([raws[number]])
+        ((value,), _) = decode_documents([raws[number]])
         try:
-            exact[number] = json_text(value if alone else _field(value, column), pointer)
+            exact[number] = to_json_text(value if alone else _field(value, column), pointer)
         except UnrepresentableError as error:
             exact[number], reasons[number] = _STANDS_IN, error.reason
     written = written.scatter(list(exact), list(exact.values())) if exact else written

@@ -11,11 +11,13 @@ from contracts.schema.kinds import INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, 
 from transforms.bson.documents import Document
 from transforms.ingest.decode import decode
 from transforms.ingest.normalise import normalise
-from transforms.ingest.validate import broken_rules, id_texts
-from transforms.violations import Reason, escaped
+from transforms.ingest.validate import find_broken_rules, format_ids
+from transforms.violations import Violation, escape_step
 
 
-def further_reasons(suspects: Sequence[tuple[Document, list[Reason]]], entity: Entity) -> list[list[Reason]]:
+def find_further_violations(
+    suspects: Sequence[tuple[Document, list[Violation]]], entity: Entity
+) -> list[list[Violation]]:
     """Return the rules that documents break beside what is wrong with their types, one list per document.
 
     What is wrong is left out of each document, and the rest is read and judged as all others are.
@@ -33,10 +35,10 @@ def further_reasons(suspects: Sequence[tuple[Document, list[Reason]]], entity: E
     try:
         read = decode(b"".join(map(bson.encode, rests)), entity)
         frames = normalise(read, entity, _empty_documents(entity, len(rests)))
-        found = broken_rules(frames, entity)
+        found = find_broken_rules(frames, entity)
     except Exception:  # these documents are refused already: no further reason is worth a run
         return [[] for _ in suspects]
-    ids = id_texts(frames[entity.root.name][ID])
+    ids = format_ids(frames[entity.root.name][ID])
     return [
         [reason for reason in found.get(key, ()) if not _within(reason.path, wrong)]
         for key, wrong in zip(ids, bad, strict=True)
@@ -47,7 +49,7 @@ def _rest(document: Document, fields: tuple[Field, ...], at: str, wrong: set[str
     """Return the declared fields of a document without those at the places that are wrong."""
     rest: Document = {}
     for field in fields:
-        pointer, value = f"{at}/{escaped(field.name)}", document.get(field.name)
+        pointer, value = f"{at}/{escape_step(field.name)}", document.get(field.name)
         if value is None or pointer in wrong or field.kind is JSON:
             continue
         if field.repeated:

@@ -9,12 +9,12 @@ import polars as pl
 
 from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import OBJECT_ID
-from transforms.bson.identity import decoded_id, only_id
-from transforms.ingest.batch import digest
-from transforms.ingest.departures import departures
+from transforms.bson.identity import cut_id, decode_id
+from transforms.ingest.batch import transform_batch
+from transforms.ingest.type_check import find_type_violations
 
 
-def stored_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
+def to_stored_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
     """Return the ``_id``s of documents as the stores have them, without those that no store can have.
 
     Args:
@@ -22,10 +22,10 @@ def stored_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
         entity: Their contract.
     """
     bare = replace(entity, fields=(), key=ID, rules=(), indexes=())
-    return digest(b"".join(_lawful(raws, bare)), bare).frames[bare.root.name][ID]
+    return transform_batch(b"".join(_lawful(raws, bare)), bare).frames[bare.root.name][ID]
 
 
-def source_ids(ids: Iterable[Any], entity: Entity) -> list[Any]:
+def to_source_ids(ids: Iterable[Any], entity: Entity) -> list[Any]:
     """Return the ``_id``s that documents of these stored ones may bear in MongoDB.
 
     Args:
@@ -42,6 +42,6 @@ def source_ids(ids: Iterable[Any], entity: Entity) -> list[Any]:
 def _lawful(raws: Iterable[bytes], bare: Entity) -> Iterator[bytes]:
     """Yield a document of its ``_id`` alone for each ``_id`` that is of the declared kind."""
     for raw in raws:
-        for value in decoded_id(raw):
-            if next(departures({ID: value}, bare), None) is None:
-                yield only_id(raw)
+        for value in decode_id(raw):
+            if next(find_type_violations({ID: value}, bare), None) is None:
+                yield cut_id(raw)

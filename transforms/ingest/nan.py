@@ -10,10 +10,10 @@ import polars as pl
 
 from contracts.schema.entity import Column, Entity, Table
 from contracts.schema.kinds import NUMBER
-from transforms.bson.documents import decode_document, documents
+from transforms.bson.documents import decode_document, split_documents
 
 
-def with_nan(frames: Mapping[str, pl.DataFrame], batch: bytes, entity: Entity) -> dict[str, pl.DataFrame]:
+def restore_nan(frames: Mapping[str, pl.DataFrame], batch: bytes, entity: Entity) -> dict[str, pl.DataFrame]:
     """Return the rows of some documents with null replaced by NaN wherever the documents have that.
 
     Args:
@@ -25,7 +25,7 @@ def with_nan(frames: Mapping[str, pl.DataFrame], batch: bytes, entity: Entity) -
     look_alike = _look_alike(entity) if tables else None
     if look_alike is None or not look_alike.search(batch):
         return dict(frames)
-    raws = enumerate(documents(batch))
+    raws = enumerate(split_documents(batch))
     found = [(number, decode_document(raw)) for number, raw in raws if look_alike.search(raw)]
     ids = frames[entity.root.name][entity.root.key[0]]
     patched = dict(frames)

@@ -1,4 +1,4 @@
-"""The careful lane: documents that the gate refused, one by one.
+"""The slow path: documents that the gate refused, one by one.
 
 What can be held exactly is mended: undeclared fields, at any level, move into ``_extra`` by their JSON Pointer, and the
 rest of the document takes the same way as all others. Everything else is refused whole, with every reason.
@@ -12,18 +12,18 @@ import bson
 import polars as pl
 
 from contracts.schema.entity import EXTRA, ID, Entity, Field
-from transforms.bson.documents import Document, changed_by_decoding, decode_document
-from transforms.bson.extended_json import UnrepresentableError, json_text, unrepresentable
-from transforms.gc_pause import uncollected
-from transforms.ingest.batch import Digest, Refused, digest
-from transforms.ingest.departures import departures
-from transforms.ingest.drift import merged, undeclared
-from transforms.ingest.further_violations import further_reasons
-from transforms.violations import KEPT, Reason, escaped, kept
+from transforms.bson.documents import Document, decode_document, find_lossy_decoding
+from transforms.bson.extended_json import UnrepresentableError, find_unrepresentable, to_json_text
+from transforms.gc_pause import gc_paused
+from transforms.ingest.batch import BatchResult, Refused, transform_batch
+from transforms.ingest.drift import find_undeclared, merge_drifts
+from transforms.ingest.further_violations import find_further_violations
+from transforms.ingest.type_check import find_type_violations
+from transforms.violations import KEPT, Violation, escape_step, limit_violations
 
 
 @dataclass(frozen=True)
-class _Mended:
+class _Rebuilt:
     """A document whose undeclared fields were set aside.
 
     Attributes:
@@ -41,8 +41,8 @@ class _Mended:
     undeclared: list[str]
 
 
-@uncollected()
-def careful(raws: Sequence[bytes], entity: Entity, *, gated: bool = True) -> Digest:
+@gc_paused()
+def transform_slowly(raws: Sequence[bytes], entity: Entity, *, gated: bool = True) -> BatchResult:
     """Mend what can be mended of some documents, and refuse the others.
 
     Args:
@@ -50,56 +50,56 @@ def careful(raws: Sequence[bytes], entity: Entity, *, gated: bool = True) -> Dig
         entity: Their contract.
         gated: Whether the gate refused them: then each must have a reason for that.
     """
-    mended: dict[bytes, _Mended] = {}
+    mended: dict[bytes, _Rebuilt] = {}
     refused: list[Refused] = []
-    suspects: list[tuple[Document, list[Reason]]] = []
+    suspects: list[tuple[Document, list[Violation]]] = []
     for raw in raws:
-        outcome = _examined(raw, entity, gated=gated)
-        if isinstance(outcome, _Mended):
+        outcome = _examine(raw, entity, gated=gated)
+        if isinstance(outcome, _Rebuilt):
             mended[outcome.declared] = outcome
             continue
         document, reasons = outcome
         refused.append(Refused(raw, reasons))
         if document is not None and len(reasons) < KEPT:  # else nobody would see what else is wrong
             suspects.append((document, reasons))
-    for (_, reasons), further in zip(suspects, further_reasons(suspects, entity), strict=True):
-        reasons[:] = kept([*reasons, *further])
-    lawful = digest(b"".join(mended), entity)
+    for (_, reasons), further in zip(suspects, find_further_violations(suspects, entity), strict=True):
+        reasons[:] = limit_violations([*reasons, *further])
+    lawful = transform_batch(b"".join(mended), entity)
     # The quarantine keeps what the source has, not what became of it here.
     refused += [Refused(mended.pop(one.raw).raw, one.reasons) for one in lawful.refused]
     root = _with_extras(lawful.frames[entity.root.name], mended.values())
-    drift = (drift for one in mended.values() for drift in undeclared(one.undeclared, one.id))
-    return Digest(
+    drift = (drift for one in mended.values() for drift in find_undeclared(one.undeclared, one.id))
+    return BatchResult(
         len(raws),
         {**lawful.frames, entity.root.name: root},
         refused,
         sum(map(len, raws)),
-        merged(chain(lawful.drift, drift)),
+        merge_drifts(chain(lawful.drift, drift)),
     )
 
 
-def _examined(raw: bytes, entity: Entity, *, gated: bool) -> _Mended | tuple[Document | None, list[Reason]]:
+def _examine(raw: bytes, entity: Entity, *, gated: bool) -> _Rebuilt | tuple[Document | None, list[Violation]]:
     """Return a document mended, or the reasons against it, and what it is if its bytes can be trusted."""
     try:
         document = decode_document(raw)
     except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
-        return None, [Reason("", "undecodable BSON", str(error))]
-    reasons: Iterable[Reason] = departures(document, entity)
-    if changed := changed_by_decoding(document, raw):
-        return None, kept([changed, *kept(reasons)])
+        return None, [Violation("", "undecodable BSON", str(error))]
+    reasons: Iterable[Violation] = find_type_violations(document, entity)
+    if changed := find_lossy_decoding(document, raw):
+        return None, limit_violations([changed, *limit_violations(reasons)])
     aside: Document = {}
     declared = _declared_part(document, (entity.id_field, *entity.fields), "", aside)
     extra = None
     try:
-        extra = json_text(aside) if aside else None
+        extra = to_json_text(aside) if aside else None
     except UnrepresentableError:
-        reasons = chain(reasons, (one for place, value in aside.items() for one in unrepresentable(value, place)))
-    found = kept(reasons)
+        reasons = chain(reasons, (one for place, value in aside.items() for one in find_unrepresentable(value, place)))
+    found = limit_violations(reasons)
     if gated and not found and not aside:
-        found.append(Reason("", "refused by the gate for a reason that the contract does not tell", None))
+        found.append(Violation("", "refused by the gate for a reason that the contract does not tell", None))
     if found:
         return document, found
-    return _Mended(raw, bson.encode(declared), str(document[ID]), extra, list(aside))
+    return _Rebuilt(raw, bson.encode(declared), str(document[ID]), extra, list(aside))
 
 
 def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside: Document) -> Document:
@@ -107,7 +107,7 @@ def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside
     known = {field.name: field for field in fields}
     declared: Document = {}
     for name, value in document.items():
-        pointer = f"{at}/{escaped(name)}"
+        pointer = f"{at}/{escape_step(name)}"
         field = known.get(name)
         if field is None:
             aside[pointer] = value
@@ -123,6 +123,6 @@ def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside
     return declared
 
 
-def _with_extras(root: pl.DataFrame, mended: Iterable[_Mended]) -> pl.DataFrame:
+def _with_extras(root: pl.DataFrame, mended: Iterable[_Rebuilt]) -> pl.DataFrame:
     # By place, not by id: a digest keeps the order of what it does not refuse, and 1.0 may be the id of row 1.
     return root.with_columns(pl.Series(EXTRA, [one.extra for one in mended], pl.String))

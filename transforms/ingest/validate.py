@@ -10,10 +10,10 @@ import polars as pl
 from contracts.schema.entity import ID, POSITION, Entity, Table
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, pandera_schema
 from contracts.schema.kinds import TIMESTAMP
-from transforms.violations import FURTHER, KEPT, Reason, escaped
+from transforms.violations import FURTHER, KEPT, Violation, escape_step
 
 
-def broken_rules(frames: Mapping[str, pl.DataFrame], entity: Entity) -> dict[str, list[Reason]]:
+def find_broken_rules(frames: Mapping[str, pl.DataFrame], entity: Entity) -> dict[str, list[Violation]]:
     """Return the reasons against each document that breaks a rule of its contract.
 
     Args:
@@ -21,28 +21,28 @@ def broken_rules(frames: Mapping[str, pl.DataFrame], entity: Entity) -> dict[str
         entity: The contract.
 
     Returns:
-        Every reason, not only the first (of very many their number), by ``_id`` as :func:`id_texts` tells it. Empty
+        Every reason, not only the first (of very many their number), by ``_id`` as :func:`format_ids` tells it. Empty
         if all is well.
 
     Raises:
         SchemaErrors: A frame hasn't the contract's columns or dtypes at all, which no document can be blamed for.
     """
-    reasons: dict[str, list[Reason]] = defaultdict(list)
+    reasons: dict[str, list[Violation]] = defaultdict(list)
     further: Counter[str] = Counter()
     for table in entity.tables:
         frame, far = _within_python(frames[table.name], table)
-        ids = id_texts(frames[table.name][ID])
+        ids = format_ids(frames[table.name][ID])
         for row, column, check, value in chain(far, _failures(frame, table)):
             if len(known := reasons[ids[row]]) < KEPT:
-                known.append(Reason(_pointer(table, frame, row, column), check, value))
+                known.append(Violation(_pointer(table, frame, row, column), check, value))
             else:
                 further[ids[row]] += 1
     return {
-        key: [*known, Reason("", FURTHER, further[key])] if further[key] else known for key, known in reasons.items()
+        key: [*known, Violation("", FURTHER, further[key])] if further[key] else known for key, known in reasons.items()
     }
 
 
-def id_texts(ids: pl.Series) -> pl.Series:
+def format_ids(ids: pl.Series) -> pl.Series:
     """Return ``_id``s as texts: unequal ones where the ids are unequal, and of any, however far a moment is."""
     # Polars dies of printing a moment that has no place in its calendar.
     return (ids.to_physical() if ids.dtype == pl.Datetime else ids).cast(pl.String)
@@ -86,15 +86,15 @@ def _within_python(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, lis
     return frame.with_columns(pl.col(name).clip(FIRST_MOMENT, LAST_MOMENT) for name in names), far
 
 
-def without(frames: Mapping[str, pl.DataFrame], refused: set[str]) -> dict[str, pl.DataFrame]:
-    """Return the frames without every row of the documents whose ``_id``, as :func:`id_texts` tells it, is refused."""
+def drop_documents(frames: Mapping[str, pl.DataFrame], refused: set[str]) -> dict[str, pl.DataFrame]:
+    """Return the frames without the rows of documents whose ``_id``, as :func:`format_ids` tells it, is refused."""
     if not refused:
         return dict(frames)
     ids = pl.Series(list(refused), dtype=pl.String)
-    return {name: frame.filter(~id_texts(frame[ID]).is_in(ids.implode())) for name, frame in frames.items()}
+    return {name: frame.filter(~format_ids(frame[ID]).is_in(ids.implode())) for name, frame in frames.items()}
 
 
 def _pointer(table: Table, frame: pl.DataFrame, row: int, column: str) -> str:
     position = (str(frame[POSITION][row]),) if table.parent is not None else ()
     path = table.column(column).path if column else ()
-    return "".join(f"/{escaped(step)}" for step in (*table.path, *position, *path))
+    return "".join(f"/{escape_step(step)}" for step in (*table.path, *position, *path))

@@ -27,7 +27,7 @@ from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from contracts.schema.entity import EXTRA, ID, Column, Entity, Field, Table
 from contracts.schema.frame import conditions
 from contracts.schema.kinds import BOOLEAN, INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
-from transforms.bson.identity import decoded_id
+from transforms.bson.identity import decode_id
 
 Document = dict[str, Any]
 _OPTIONS: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -72,7 +72,7 @@ def expected_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
         raws: The BSON of each; of its ``_id`` alone is enough.
         entity: Their contract.
     """
-    found = (_expected_id(value, entity) for raw in raws for value in decoded_id(raw))
+    found = (_expected_id(value, entity) for raw in raws for value in decode_id(raw))
     ids = pl.Series(ID, [value for value in found if value is not None], entity.id_kind.frame)
     return ids.to_frame().filter(*conditions(entity.root.column(ID)).values()).to_series()
 

@@ -14,10 +14,10 @@ from pipeline.airflow.params import given_or
 @task(outlets=[assets.REPLICA])
 def sync(params: dict[str, Any], given: dict[str, Any] | None, *, ti: Any = None, outlet_events: Any = None) -> None:
     """Take over what was changed since the last copy or sync."""
-    from pipeline.airflow.sync import give_way, sync
+    from pipeline.airflow.sync import skip_if_busy, sync
 
     chosen = given_or(params, given)
-    give_way(ti.get_dr_count, ti.dag_id)
+    skip_if_busy(ti.get_dr_count, ti.dag_id)
     shrink, limit = chosen["allow_shrink"], chosen["max_quarantined"]
     news = sync(chosen["collections"], limit, allow_shrink=shrink, again=ti.try_number > 1)
     for table, extra in news.items():

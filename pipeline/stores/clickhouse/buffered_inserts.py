@@ -46,7 +46,7 @@ class _Gathering:
 
 
 @contextmanager
-def gathered(insert: Insert, size: int) -> Iterator[LoadFrame]:
+def buffered_inserts(insert: Insert, size: int) -> Iterator[LoadFrame]:
     """Gather rows by table and insert them; when the context ends without an error, all are inserted.
 
     Args:

@@ -8,7 +8,7 @@ from urllib3.exceptions import HTTPError
 from pipeline.errors import BusyError, EtlError, LostError, ServerError
 from pipeline.stores.unreachable import shortened, why_unreachable
 
-_REFUSED = ("Code: 516.", "Code: 193.")  # authentication failed, wrong password
+_AUTH_ERRORS = ("Code: 516.", "Code: 193.")  # authentication failed, wrong password
 _CODE = re.compile(r"Code: (\d+)\.")
 # Too slow, too many queries, network, memory, parts, Keeper, a replica that is behind: they pass by themselves.
 _BUSY = {159, 202, 209, 210, 241, 252, 319, 999}
@@ -44,7 +44,7 @@ def translated(error: Exception, shown: str) -> EtlError:
             f"ClickHouse at {shown}: the user lacks the right {right[1] if right else _plain(message)}; "
             "docs/permissions.md lists what it needs"
         )
-    if any(code in message for code in _REFUSED):
+    if any(code in message for code in _AUTH_ERRORS):
         return ServerError(f"ClickHouse at {shown} refused the user or password")
     if isinstance(error, OperationalError | HTTPError):
         return LostError(f"ClickHouse at {shown} can't be reached: {_reason(message)}")

@@ -30,7 +30,7 @@ from contracts.schema.names import MADE as PART
 from pipeline.errors import DataError, EtlError, LostError, ServerError
 from pipeline.runtime.waits import SILENCE_S
 from pipeline.stores.base import LoadFrame, Sight, Staging
-from pipeline.stores.clickhouse.buffered_inserts import gathered
+from pipeline.stores.clickhouse.buffered_inserts import buffered_inserts
 from pipeline.stores.clickhouse.client import client, is_local
 from pipeline.stores.clickhouse.errors import translated
 from pipeline.text.redaction import remember
@@ -73,8 +73,8 @@ class ClickHouse:
     def stage(self, staging: Staging) -> None:
         """Create the staging area, and the database it will be published to."""
         for table in staging.tables:
-            self._refuse_strangers(staging.schema, table)
-            if staging.whole:
+            self._check_for_strangers(staging.schema, table)
+            if staging.is_full:
                 self._tell_what_goes(staging, table)
         self.execute(
             f"CREATE DATABASE IF NOT EXISTS {quoted(staging.schema)}", f"CREATE DATABASE {quoted(staging.name)}"
@@ -87,12 +87,12 @@ class ClickHouse:
             self.execute(clickhouse_table(staging.name, _part(table, partition), table, _mark(staging, table)))
         parts = {table: _part(table, partition) for table in tables}
         # Many small inserts would leave as many parts, to be merged again and again.
-        with gathered(
+        with buffered_inserts(
             lambda table, frames: self._insert(staging, parts[table], table, frames), self._insert_bytes
         ) as load:
             yield load
 
-    def enlist(self, staging: Staging, root: Table, ids: pl.Series) -> None:
+    def set_scope(self, staging: Staging, root: Table, ids: pl.Series) -> None:
         """Name documents that a staging area which is not whole speaks for."""
         key, named = root.columns[0], staging.documents(root)
         name = f"{quoted(staging.name)}.{named}"
@@ -100,7 +100,7 @@ class ClickHouse:
         self.execute(f"CREATE TABLE IF NOT EXISTS {name} ({column}) ENGINE = MergeTree ORDER BY ()")
         self._append(staging.name, named, ids.to_frame(key.name))
 
-    def enlisted(self, staging: Staging, root: Table) -> int:
+    def scope_size(self, staging: Staging, root: Table) -> int:
         """Count the documents that were named, each once."""
         name = f"{quoted(staging.name)}.{staging.documents(root)}"
         key = quoted(root.columns[0].name)
@@ -127,16 +127,16 @@ class ClickHouse:
     def prepare(self, staging: Staging) -> None:
         """Gather the partitions of each table into one, by hard links."""
         for table in staging.tables:
-            whole = f"{quoted(staging.name)}.{quoted(table.name)}"
+            is_full = f"{quoted(staging.name)}.{quoted(table.name)}"
             self.execute(clickhouse_table(staging.name, table.name, table, _mark(staging, table)))
             for number in self._parts(staging, table):
                 part = f"{quoted(staging.name)}.{quoted(_part(table, number))}"
-                self.execute(f"ALTER TABLE {whole} ATTACH PARTITION tuple() FROM {part}")
+                self.execute(f"ALTER TABLE {is_full} ATTACH PARTITION tuple() FROM {part}")
 
     def growth(self, staging: Staging) -> dict[str, int]:
         """Count how many rows each table will have, or of an area that is not whole: how many more than now."""
         found = {table.name: sum(self.staged(staging, table).values()) for table in staging.tables}
-        if not staging.whole:
+        if not staging.is_full:
             for table in staging.tables:
                 found[table.name] -= self._spoken_for(staging, table)[0]
         return found
@@ -150,13 +150,13 @@ class ClickHouse:
             data = data_name(table)
             staged = f"{quoted(staging.name)}.{quoted(table.name)}"
             published = f"{quoted(staging.schema)}.{quoted(data)}"
-            if not staging.whole:
+            if not staging.is_full:
                 self._apply(staging, table)
                 self._prove_applied(staging, table)
                 if table.parent is None:
                     self.execute(clickhouse_comment(staging.schema, data, _mark(staging, table)))
                 continue
-            self._refuse_strangers(staging.schema, table)
+            self._check_for_strangers(staging.schema, table)
             # The comment tells which run a table's rows are from, so a publish that was cut short can be finished.
             comment = self._comment(staging.schema, data)
             if comment is None:
@@ -167,7 +167,7 @@ class ClickHouse:
             there = table.only(self._columns(staging.schema, data))
             self.execute(clickhouse_view(staging.schema, data, there))
             self._prove_exchanged(staging, table)
-        if staging.whole:
+        if staging.is_full:
             self._drop_forgotten(staging)
 
     def discard(self, run_id: str) -> None:
@@ -215,7 +215,7 @@ class ClickHouse:
         rows = f"SELECT 1 FROM {name} FINAL{'' if most is None else f' LIMIT {most}'}"
         return int(self.rows(f"SELECT count() FROM ({rows})")[0][0])
 
-    def count_enlisted(self, staging: Staging, root: Table) -> int:
+    def count_scope_published(self, staging: Staging, root: Table) -> int:
         """Count the published documents among those that a staging area speaks for."""
         if self._comment(staging.schema, data_name(root)) is None:
             return 0
@@ -408,7 +408,7 @@ class ClickHouse:
                     shown, data = (f"{quoted(staging.schema)}.{quoted(one)}" for one in (view, name))
                     self.execute(f"DROP VIEW IF EXISTS {shown}", f"DROP TABLE {data} SYNC")
 
-    def _refuse_strangers(self, database: str, table: Table) -> None:
+    def _check_for_strangers(self, database: str, table: Table) -> None:
         """Refuse to put a table in the place of what is not ours: it would be gone.
 
         Raises:

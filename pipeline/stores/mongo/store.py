@@ -170,18 +170,18 @@ class Mongo:
         set_id, name = str(set_id) if set_id else None, answer.get("setName")
         return Source(set_id, name, tuple(sorted(hosts)), self.database.name, uuid=None)
 
-    def count(self, collection: str, cluster_time: Timestamp, within: Range | Ids) -> int:
+    def count(self, collection: str, cluster_time: Timestamp, selection: Range | Ids) -> int:
         """Count documents, by the server, at a cluster time."""
-        stages: list[Document] = [{"$match": within.match}, {"$count": "documents"}]
+        stages: list[Document] = [{"$match": selection.match}, {"$count": "documents"}]
         with self._translated():
             found = list(self._at(collection, cluster_time).aggregate(stages, hint={ID: 1}))
         return int(found[0]["documents"]) if found else 0
 
-    def ids(self, collection: str, cluster_time: Timestamp, within: Range | Ids) -> Iterator[bytes]:
+    def ids(self, collection: str, cluster_time: Timestamp, selection: Range | Ids) -> Iterator[bytes]:
         """Yield the BSON of ``{"_id": ...}`` of each of some documents."""
         source = self._at(collection, cluster_time).with_options(codec_options=RAW)
         with self._translated():
-            for document in source.find(**within.find({}), projection={ID: 1}):
+            for document in source.find(**selection.find({}), projection={ID: 1}):
                 yield bytes(document.raw)
 
     def exact(self, collection: str, cluster_time: Timestamp, ids: Ids) -> Ids:
@@ -257,15 +257,15 @@ class Mongo:
         distinct = [cut for number, cut in enumerate(cuts) if number == 0 or cut != cuts[number - 1]]
         return [Range(lower, upper) for lower, upper in zip([None, *distinct], [*distinct, None], strict=True)]
 
-    def refused(self, entity: Entity, cluster_time: Timestamp, within: Range | Ids) -> Iterator[bytes]:
+    def refused(self, entity: Entity, cluster_time: Timestamp, selection: Range | Ids) -> Iterator[bytes]:
         """Yield the BSON of each of some documents that the contract's gate refuses."""
         condition = {"$nor": [{"$jsonSchema": gate(entity)}]}
         source = self._at(entity.collection, cluster_time).with_options(codec_options=RAW)
         with self._translated():
-            for document in source.find(**within.find(condition)):
+            for document in source.find(**selection.find(condition)):
                 yield bytes(document.raw)
 
-    def admitted(self, entity: Entity, cluster_time: Timestamp, within: Range | Ids) -> Iterator[bytes]:
+    def admitted(self, entity: Entity, cluster_time: Timestamp, selection: Range | Ids) -> Iterator[bytes]:
         """Yield those of some documents that the contract's gate lets pass, as the server sends them.
 
         Each item is the BSON of some documents, one after the other; a megabyte where they are about equally large.
@@ -274,15 +274,15 @@ class Mongo:
         with self._translated():
             # The server goes on to the next batch while we are at this one; older mongos can't.
             kind = CursorType.NON_TAILABLE if self.client.is_mongos else CursorType.EXHAUST
-            query = within.find({"$jsonSchema": gate(entity)})
+            query = selection.find({"$jsonSchema": gate(entity)})
             yield from source.find_raw_batches(**query, batch_size=rows, cursor_type=kind)
 
-    def in_order(self, collection: str, cluster_time: Timestamp, within: Range = _ALL) -> Iterator[bytes]:
+    def in_order(self, collection: str, cluster_time: Timestamp, selection: Range = _ALL) -> Iterator[bytes]:
         """Yield documents as the server sends them, in the order of ``_id``: many documents' BSON at a time."""
         rows = self._batch_rows(collection)
         with self._translated():
             yield from self._at(collection, cluster_time).find_raw_batches(
-                within.match, sort=[(ID, 1)], hint=[(ID, 1)], batch_size=rows, **_BYTEWISE
+                selection.match, sort=[(ID, 1)], hint=[(ID, 1)], batch_size=rows, **_BYTEWISE
             )
 
     def bounds(self, collection: str, cluster_time: Timestamp, places: Iterable[int]) -> Iterator[Document | None]:

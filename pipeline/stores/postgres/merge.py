@@ -93,7 +93,7 @@ class Merge:
 
     @property
     def _spoken_for(self) -> str:
-        if self.staging.whole:
+        if self.staging.is_full:
             return ""
         documents = f"{quoted(self.staging.name)}.{self.staging.documents(self.table)}"
         return f" AND t.{quoted(ID)} IN (SELECT {quoted(ID)} FROM {documents})"

@@ -28,7 +28,7 @@ from pipeline.stores.postgres.evolution import MADE, Change, Found, change, made
 from pipeline.stores.postgres.merge import Merge
 from pipeline.stores.postgres.renamed import released
 from pipeline.stores.postgres.session import JSONB_VERSION, Session
-from pipeline.stores.postgres.triggers import Trigger, blamed, refuse_unprovable, triggers
+from pipeline.stores.postgres.triggers import Trigger, blamed, check_provable, triggers
 
 _BUILDERS = 2  # connections that build indexes at the same time
 _TABLES, _INDEX = ("r", "p"), "i"  # kinds of relations: tables and partitioned ones
@@ -53,14 +53,14 @@ class Postgres(Session):
         """Create the staging area, and the schema it will be published to."""
         name = quoted(staging.name)
         for table in staging.tables:
-            self._refuse_strangers(staging.schema, table)
-            self._refuse_columns(staging, table)
-        refuse_unprovable(self.rows, _quoted(staging))
+            self._check_for_strangers(staging.schema, table)
+            self._check_columns(staging, table)
+        check_provable(self.rows, _quoted(staging))
         self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(staging.schema)}", f"CREATE SCHEMA {name}")
         for table in staging.tables:
             self.execute(*postgres_table(staging.name, table))
         self.execute(f"CREATE TABLE {name}._partitions (partition bigint PRIMARY KEY, loaded_by bigint NOT NULL)")
-        for root in () if staging.whole else staging.roots:
+        for root in () if staging.is_full else staging.roots:
             key = root.columns[0]
             self.execute(f"CREATE TABLE {name}.{staging.documents(root)} ({quoted(key.name)} {postgres_type(key)})")
 
@@ -72,12 +72,12 @@ class Postgres(Session):
         self.execute(f"INSERT INTO {quoted(staging.name)}._partitions VALUES ({partition}, {mine})")
         yield lambda table, frame: self._copy(staging.name, table, frame)
 
-    def enlist(self, staging: Staging, root: Table, ids: pl.Series) -> None:
+    def set_scope(self, staging: Staging, root: Table, ids: pl.Series) -> None:
         """Name documents that a staging area which is not whole speaks for, within the caller's transaction."""
         rows = ids.to_frame(ID).to_arrow(compat_level=pl.CompatLevel.oldest())
         self.append(staging.name, staging.documents(root), rows)
 
-    def enlisted(self, staging: Staging, root: Table) -> int:
+    def scope_size(self, staging: Staging, root: Table) -> int:
         """Count the documents that were named, each once."""
         name = f"{quoted(staging.name)}.{staging.documents(root)}"
         return int(self.rows(f"SELECT count(DISTINCT {quoted(root.columns[0].name)}) FROM {name}")[0][0])
@@ -113,7 +113,7 @@ class Postgres(Session):
                 for table in staging.tables
                 for keys in [postgres_keys(staging.name, table) if table in missing else []]
             ]
-            if not staging.whole:
+            if not staging.is_full:
                 named = map(staging.documents, staging.roots)
                 building.append(pool.submit(self._build, [f"ANALYZE {quoted(staging.name)}.{name}" for name in named]))
             for one in building:
@@ -126,7 +126,7 @@ class Postgres(Session):
         found = {}
         for table in staging.tables:
             merge = Merge(staging, table, {})
-            found[table.name] = self._number(merge.staged) - (0 if staging.whole else self._number(merge.published))
+            found[table.name] = self._number(merge.staged) - (0 if staging.is_full else self._number(merge.published))
         return found
 
     def publish(self, staging: Staging) -> None:
@@ -136,13 +136,13 @@ class Postgres(Session):
         references of users survive. A table that does not exist yet is moved in.
         """
         published = [table for table in staging.tables if self._exists(staging.schema, table)]
-        refuse_unprovable(self.rows, _quoted(staging))
+        check_provable(self.rows, _quoted(staging))
         changes = {table.name: self._change(staging, table) for table in published}
         merges = {table.name: Merge(staging, table, changes[table.name].names) for table in published}
         ahead = [statement for one in changes.values() for statement in one.ahead]
         ahead += released(self.rows, staging, [table for table in staging.tables if table not in published])
         self._at_moments(ahead)
-        forgotten = self._forgotten(staging) if staging.whole else []
+        forgotten = self._forgotten(staging) if staging.is_full else []
         # Emptied now, or their rows would hold on to parents' rows; dropped last, for that locks readers out.
         self.execute(*(f"DELETE FROM {child}" for child in forgotten))
         for table in staging.tables:
@@ -233,7 +233,7 @@ class Postgres(Session):
         with closing(Postgres(self._uri)) as other:
             return int(other.rows(f"SELECT count(*) FROM ({rows}) AS counted")[0][0])
 
-    def count_enlisted(self, staging: Staging, root: Table) -> int:
+    def count_scope_published(self, staging: Staging, root: Table) -> int:
         """Count the published documents among those that a staging area speaks for."""
         if not self._exists(staging.schema, root):
             return 0
@@ -277,7 +277,7 @@ class Postgres(Session):
         query = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1::text)"
         return next((kind for (kind,) in self.rows(query, f"{quoted(schema)}.{quoted(name)}")), None)
 
-    def _refuse_strangers(self, schema: str, table: Table) -> None:
+    def _check_for_strangers(self, schema: str, table: Table) -> None:
         kind = self._kind(schema, table.name)
         if kind is not None and kind not in (*_TABLES, _INDEX):  # an index gives way
             raise EtlError(
@@ -285,7 +285,7 @@ class Postgres(Session):
                 "place of what is to be published; rename or drop it, and run the command again"
             )
 
-    def _refuse_columns(self, staging: Staging, table: Table) -> None:
+    def _check_columns(self, staging: Staging, table: Table) -> None:
         """Refuse columns of somebody's own with which rows could not be added, or that a contract names now.
 
         Raises:

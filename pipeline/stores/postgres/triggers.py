@@ -41,7 +41,7 @@ def triggers(rows: _Rows, tables: Iterable[str]) -> list[Trigger]:
     return [Trigger(name, waits) for name, waits in rows(_WITH_PARTS + query, list(tables), _CHANGES)]
 
 
-def refuse_unprovable(rows: _Rows, tables: Sequence[str]) -> None:
+def check_provable(rows: _Rows, tables: Sequence[str]) -> None:
     """Refuse tables of which nobody could tell whether they became what they are to be.
 
     Args:

@@ -18,7 +18,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 from typer.main import get_command
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.cli import app as cli
 from pipeline.marts import build
 from pipeline.replication import repair, verify
@@ -272,7 +272,7 @@ def _somebody_publishes(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> Iterat
     _published(lab)
     _changed(lab)
     with lab.another() as other, other.postgres.transaction():
-        books.lock_publishing(other.postgres)
+        control.lock_publishing(other.postgres)
         yield
 
 

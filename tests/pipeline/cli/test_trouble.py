@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.cli import app as cli
-from pipeline.cli.outcome import failed
+from pipeline.cli.output import failed
 from pipeline.engines import embedded
 from pipeline.errors import EngineError, EtlError, ServerError
 from pipeline.marts.spill import spilling
 from pipeline.replication.replicate import replicate
 from pipeline.replication.sync import sync
-from pipeline.runs import unrecorded as unsaid
+from pipeline.runs import unrecorded
 from pipeline.runs.lifecycle import abandon
 from pipeline.settings import Settings
 from tests.pipeline.lab import Lab
@@ -65,14 +65,14 @@ def test_why_a_run_failed_is_told_by_the_next_command_if_the_books_could_not_be_
     with lab.another() as others:
         with others.postgres.transaction():
             moment = others.mongo.cluster_time()
-            run_id = books.open_run(others.postgres, "sync", moment, ["postgres"], single_process=True)
+            run_id = control.open_run(others.postgres, "sync", moment, ["postgres"], single_process=True)
         _end_session_of(lab, run_id)
         abandon(others, run_id, ["postgres"], "could not extend file: No space left on device")
     query = "SELECT status, message FROM etl.runs WHERE run_id = $1::text"
     assert lab.postgres(query, run_id) == [("running", None)]
     sync(lab.connections, [NAME])
     assert lab.postgres(query, run_id) == [("failed", "could not extend file: No space left on device")]
-    assert unsaid.take(lab.connections.home, run_id) is None
+    assert unrecorded.take(lab.connections.home, run_id) is None
 
 
 def _end_session_of(lab: Lab, run_id: str) -> None:
@@ -87,15 +87,15 @@ def _end_session_of(lab: Lab, run_id: str) -> None:
 
 def test_a_reason_that_can_be_written_nowhere_is_lost_without_an_error(tmp_path: Path) -> None:
     (tmp_path / "unsaid").write_text("in the way")
-    unsaid.keep(tmp_path, "run", "why")
-    assert unsaid.take(tmp_path, "run") is None
+    unrecorded.keep(tmp_path, "run", "why")
+    assert unrecorded.take(tmp_path, "run") is None
 
 
 def test_a_note_is_for_its_owner_alone_and_read_once(tmp_path: Path) -> None:
-    unsaid.keep(tmp_path / "home", "run", "why")
+    unrecorded.keep(tmp_path / "home", "run", "why")
     assert (tmp_path / "home" / "unsaid" / "run").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "home" / "unsaid").stat().st_mode & 0o777 == 0o700
-    assert [unsaid.take(tmp_path / "home", "run") for _ in range(2)] == ["why", None]
+    assert [unrecorded.take(tmp_path / "home", "run") for _ in range(2)] == ["why", None]
 
 
 def test_an_engine_that_ends_since_its_disk_is_full_is_named(tmp_path: Path, engine_uris: embedded.Uris) -> None:

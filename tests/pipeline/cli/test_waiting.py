@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from bson import Timestamp
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.cli import app as cli
 from pipeline.control import locks
 from pipeline.runs.recovery import recover
@@ -21,13 +21,13 @@ from tests.pipeline.lab import Lab
 def _publishing(lab: Lab) -> Iterator[str]:
     """Publish in another command, and never come to an end; yields its run."""
     with lab.another() as other:
-        books.prepare(other.postgres)
+        control.ensure_schema(other.postgres)
         with other.postgres.transaction():
-            run_id = books.open_run(other.postgres, "replicate", Timestamp(1, 1), ["postgres"], single_process=True)
+            run_id = control.open_run(other.postgres, "replicate", Timestamp(1, 1), ["postgres"], single_process=True)
         with other.postgres.transaction():
-            books.lock_publishing(other.postgres)
+            control.lock_publishing(other.postgres)
             yield run_id
-        books.leave(other.postgres, run_id)
+        control.release_run(other.postgres, run_id)
 
 
 def test_who_is_waited_for_is_said_and_the_wait_ends(

@@ -13,9 +13,9 @@ import pytest
 from bson import Decimal128, Int64, ObjectId, Timestamp
 from bson.raw_bson import RawBSONDocument
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.cli import tables
-from pipeline.cli.outcome import show
+from pipeline.cli.output import show
 from pipeline.control import Account
 from pipeline.control.status import status
 from pipeline.errors import EtlError
@@ -67,12 +67,12 @@ def _far_dates() -> Any:
 
 @pytest.mark.parametrize("moment", [Timestamp(0, 1), Timestamp(1_700_000_000, 1), Timestamp(2**32 - 1, 2**32 - 1)])
 def test_a_moment_is_one_number_and_back(moment: Timestamp) -> None:
-    assert books.as_timestamp(books.as_number(moment)) == moment
+    assert control.as_timestamp(control.as_number(moment)) == moment
 
 
 def test_later_moments_are_greater_numbers() -> None:
     moments = [Timestamp(1, 2**32 - 1), Timestamp(2, 1), Timestamp(2, 2), Timestamp(10, 0)]
-    numbers = [books.as_number(one) for one in moments]
+    numbers = [control.as_number(one) for one in moments]
     assert numbers == sorted(numbers)
 
 
@@ -87,7 +87,7 @@ def test_two_commands_may_create_the_books_at_once(lab: Lab) -> None:
     def prepare() -> None:
         try:
             with lab.another() as connections:
-                books.prepare(connections.postgres)
+                control.ensure_schema(connections.postgres)
         except BaseException as error:
             errors.append(error)
 
@@ -102,37 +102,37 @@ def test_two_commands_may_create_the_books_at_once(lab: Lab) -> None:
 
 def test_books_of_an_older_version_get_what_they_lack(lab: Lab) -> None:
     lab.change_postgres("ALTER TABLE etl.ledger DROP COLUMN loaded_at", "COMMENT ON SCHEMA etl IS 'older'")
-    books.prepare(lab.connections.postgres)
+    control.ensure_schema(lab.connections.postgres)
     assert lab.postgres("SELECT count(loaded_at) FROM etl.ledger") == [(0,)]
     with lab.another() as other, lab.another() as reader:
         reader.postgres.rows("SELECT count(*) FROM etl.ledger")  # and its transaction goes on, as a worker's does
         other.postgres.execute("SET lock_timeout = '1s'", "COMMENT ON SCHEMA etl IS 'older'")
-        books.prepare(other.postgres)
+        control.ensure_schema(other.postgres)
 
 
 def test_a_run_lives_as_long_as_the_session_of_its_process(lab: Lab) -> None:
     postgres = lab.connections.postgres
     with lab.another() as other:
         with other.postgres.transaction():
-            run_id = books.open_run(other.postgres, "replicate", Timestamp(1, 1), ["postgres"], single_process=True)
-        assert books.is_alive(postgres, run_id)
-        assert books.statuses(postgres)[run_id] == "running"
+            run_id = control.open_run(other.postgres, "replicate", Timestamp(1, 1), ["postgres"], single_process=True)
+        assert control.is_alive(postgres, run_id)
+        assert control.statuses(postgres)[run_id] == "running"
     give_up = time.monotonic() + 60
-    while books.is_alive(postgres, run_id):  # PostgreSQL ends a session a moment after its client has left
+    while control.is_alive(postgres, run_id):  # PostgreSQL ends a session a moment after its client has left
         assert time.monotonic() < give_up
         time.sleep(0.02)
     with postgres.transaction():
-        books.fail(postgres, run_id, "it's dead; " + "x" * 10_000)
-    assert books.statuses(postgres)[run_id] == "failed"
+        control.fail_run(postgres, run_id, "it's dead; " + "x" * 10_000)
+    assert control.statuses(postgres)[run_id] == "failed"
     ((message,),) = lab.postgres("SELECT message FROM etl.runs WHERE run_id = $1::text", run_id)
     assert message.startswith("it's dead; x")
-    assert not books.is_alive(postgres, "nobody's")
+    assert not control.is_alive(postgres, "nobody's")
 
 
 def test_run_ids_sort_by_time_and_are_fit_for_names(lab: Lab) -> None:
     postgres = lab.connections.postgres
     with postgres.transaction():
-        one = books.open_run(postgres, "marts", Timestamp(1, 1), [], single_process=False)
+        one = control.open_run(postgres, "marts", Timestamp(1, 1), [], single_process=False)
     assert one.replace("_", "").isalnum()
     assert one == one.lower()
     assert len(f"staging_{one}") < 64
@@ -142,24 +142,24 @@ def test_runs_that_are_over_are_not_read_again(lab: Lab) -> None:
     """Whatever is there of the past: only what runs, and what left something behind, is looked at."""
     postgres = lab.connections.postgres
     with postgres.transaction():
-        before = set(books.unsettled(postgres, []))
-        ids = [books.open_run(postgres, "sync", Timestamp(1, 1), [], single_process=True) for _ in range(3)]
-        books.fail(postgres, ids[0], "over")
-        books.fail(postgres, ids[1], "over")
-        assert set(books.unsettled(postgres, [])) - before == {ids[2]}
-        assert set(books.unsettled(postgres, [ids[0], "nobody's"])) - before == {ids[0], ids[2]}
-        assert [books.is_given_up(postgres, one) for one in (*ids, "nobody's")] == [True, True, False, True]
-        books.fail(postgres, ids[2], "over")
+        before = set(control.open_among(postgres, []))
+        ids = [control.open_run(postgres, "sync", Timestamp(1, 1), [], single_process=True) for _ in range(3)]
+        control.fail_run(postgres, ids[0], "over")
+        control.fail_run(postgres, ids[1], "over")
+        assert set(control.open_among(postgres, [])) - before == {ids[2]}
+        assert set(control.open_among(postgres, [ids[0], "nobody's"])) - before == {ids[0], ids[2]}
+        assert [control.is_given_up(postgres, one) for one in (*ids, "nobody's")] == [True, True, False, True]
+        control.fail_run(postgres, ids[2], "over")
     for one in ids:
-        books.leave(postgres, one)
+        control.release_run(postgres, one)
 
 
 def test_books_of_this_version_are_left_alone_and_what_was_dropped_is_made_again(lab: Lab) -> None:
     made = lab.postgres("SELECT xmin::text FROM pg_description WHERE objoid = 'etl'::regnamespace")
-    books.prepare(lab.connections.postgres)
+    control.ensure_schema(lab.connections.postgres)
     assert lab.postgres("SELECT xmin::text FROM pg_description WHERE objoid = 'etl'::regnamespace") == made
     lab.change_postgres("DROP TABLE etl.receipts", "DROP VIEW etl.checkpoints")
-    books.prepare(lab.connections.postgres)
+    control.ensure_schema(lab.connections.postgres)
     lab.postgres("SELECT count(*) FROM etl.receipts, etl.checkpoints")
 
 
@@ -167,13 +167,13 @@ def test_a_moment_moves_on_only_where_the_run_is_shown_that_was_looked_at(lab: L
     postgres = lab.connections.postgres
     lab.fill(ProductPriceHistory=3)
     replicate.replicate(lab.connections, ["ProductPriceHistory"])
-    shown = [one for one in books.publications(postgres) if one.name == "ProductPriceHistory"]
+    shown = [one for one in control.publications(postgres) if one.name == "ProductPriceHistory"]
     replicate.replicate(lab.connections, ["ProductPriceHistory"], ["postgres"])
     later = Timestamp(2**31 - 1, 1)
     with postgres.transaction():
-        books.advance(postgres, shown, later)
+        control.advance_moment(postgres, shown, later)
         moments = {
-            one.target: one.cluster_time for one in books.publications(postgres) if one.name == "ProductPriceHistory"
+            one.target: one.cluster_time for one in control.publications(postgres) if one.name == "ProductPriceHistory"
         }
         assert moments["clickhouse"] == later > moments["postgres"]
         lab.connections.postgres.connection.rollback()
@@ -182,15 +182,15 @@ def test_a_moment_moves_on_only_where_the_run_is_shown_that_was_looked_at(lab: L
 def test_the_status_is_that_of_one_moment(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.fill(ProductPriceHistory=3)
     first, _ = replicate.replicate(lab.connections, ["ProductPriceHistory"])
-    accounts = books.accounts
+    accounts = control.accounts
 
     def meanwhile(*arguments: Any) -> Any:
         with lab.another() as other, monkeypatch.context() as patched:
-            patched.setattr(books, "accounts", accounts)
+            patched.setattr(control, "accounts", accounts)
             replicate.replicate(other, ["ProductPriceHistory"])
         return accounts(*arguments)
 
-    monkeypatch.setattr(books, "accounts", meanwhile)
+    monkeypatch.setattr(control, "accounts", meanwhile)
     found = status(lab.connections.postgres)
     assert {one.id for one in found.runs if one.kind == "replicate"} == {first.id}
     assert {one.run_id for one in found.published if one.name == "ProductPriceHistory"} == {first.id}
@@ -308,7 +308,7 @@ def test_a_run_that_fails_leaves_the_quarantine_alone(lab: Lab, monkeypatch: pyt
     def fail(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(books, "enter_publication", fail)
+    monkeypatch.setattr(control, "record_publication", fail)
     with pytest.raises(KeyboardInterrupt):
         replicate.replicate(lab.connections, ["SearchQueries"])
     assert lab.quarantine("SearchQueries") == before

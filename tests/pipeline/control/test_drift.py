@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.cli import tables
 from pipeline.control import CollectionDrift
 from pipeline.replication import duplicates
@@ -47,7 +47,7 @@ def drift_of(lab: Lab, *targets: str) -> list[CollectionDrift]:
     run, accounts = replicate(lab.connections, [REVIEWS], targets or ("postgres", "clickhouse"))
     assert all(one.quarantined == 0 for one in accounts)
     with lab.connections.postgres.transaction():
-        return books.drift(lab.connections.postgres, run.id)
+        return control.drift(lab.connections.postgres, run.id)
 
 
 def told(kind: str, path: str, value: str | None, count: int, first: int) -> CollectionDrift:
@@ -93,8 +93,8 @@ def test_partitions_that_name_other_fields_are_told_together(lab: Lab) -> None:
         for partition in range(3):
             fields = [Drift(f"/p{partition}/{n}", "undeclared field", None, n + 1, "x") for n in range(40)]
             same = [Drift(f"/{n}{partition}", "undeclared field", None, partition + 1, "x") for n in range(40)]
-            books.enter_drift(lab.connections.postgres, run_id, "Others", partition, [*fields, *same])
-        found = [one for one in books.drift(lab.connections.postgres, run_id) if one.collection == "Others"]
+            control.record_drift(lab.connections.postgres, run_id, "Others", partition, [*fields, *same])
+        found = [one for one in control.drift(lab.connections.postgres, run_id) if one.collection == "Others"]
     assert len(found) == 3 * 40 + 50 + 1
     assert {one.count for one in found if one.path.count("/") == 1 and one.path != "/*"} == {3, 2}
     assert sum(one.count for one in found if one.path.count("/") == 1) == 40 * (1 + 2 + 3)
@@ -143,7 +143,7 @@ def test_publishing_again_tells_the_duplicates_once(lab: Lab) -> None:
     run, _ = replicate(lab.connections, [REVIEWS])
     publish(lab.connections, run)
     with lab.connections.postgres.transaction():
-        assert [one.count for one in books.drift(lab.connections.postgres, run.id)] == [2]
+        assert [one.count for one in control.drift(lab.connections.postgres, run.id)] == [2]
 
 
 def test_a_key_that_is_missing_is_no_duplicate(lab: Lab) -> None:
@@ -153,7 +153,7 @@ def test_a_key_that_is_missing_is_no_duplicate(lab: Lab) -> None:
     fill(lab, [review(1, review_id=None), review(2, review_id=None)])
     run, _ = replicate(lenient, [REVIEWS])
     with lab.connections.postgres.transaction():
-        assert books.drift(lab.connections.postgres, run.id) == []
+        assert control.drift(lab.connections.postgres, run.id) == []
     replicate(lab.connections, [REVIEWS])
 
 
@@ -182,7 +182,7 @@ def test_duplicates_of_what_another_run_has_published_meanwhile_are_left_to_it(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(lab, [review(1), review(2)])
-    enter = duplicates.enter_duplicates
+    enter = duplicates.record_duplicates
 
     def meanwhile(*arguments: Any) -> None:
         monkeypatch.undo()
@@ -191,7 +191,7 @@ def test_duplicates_of_what_another_run_has_published_meanwhile_are_left_to_it(
             replicate(other, [REVIEWS])
         enter(*arguments)
 
-    monkeypatch.setattr("pipeline.replication.replicate.enter_duplicates", meanwhile)
+    monkeypatch.setattr("pipeline.replication.replicate.record_duplicates", meanwhile)
     run, _ = replicate(lab.connections, [REVIEWS])
     with lab.connections.postgres.transaction():
-        assert [one for one in books.drift(lab.connections.postgres, run.id) if one.kind == "duplicate key"] == []
+        assert [one for one in control.drift(lab.connections.postgres, run.id) if one.kind == "duplicate key"] == []

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.errors import EtlError
 from pipeline.marts import build as marts
 from pipeline.replication import repair as amend
@@ -29,7 +29,7 @@ def _change(lab: Lab) -> None:
 
 def _repair(connections: Any) -> None:
     """Put a row right that is right already."""
-    (shown,) = (one for one in books.publications(connections.postgres) if one.name == "SupportTickets")
+    (shown,) = (one for one in control.publications(connections.postgres) if one.name == "SupportTickets")
     _id = connections.postgres.rows("SELECT min(_id) FROM replica.support_tickets")[0][0]
     broken = Comparison(shown.name, shown.target, shown.cluster_time, shown.run_id, different=1, broken=[_id])
     assert amend.repair(connections, [broken]) == [broken]
@@ -57,11 +57,11 @@ def tiny(lab: Lab) -> Any:
 @pytest.mark.parametrize("kind", RUNS)
 def test_a_run_lets_go_of_its_locks(tiny: Any, kind: str) -> None:
     """A session that follows the changes for months would fill the server's table of locks otherwise."""
-    before = len(books.statuses(tiny.connections.postgres))
+    before = len(control.statuses(tiny.connections.postgres))
     for _ in range(50):
         RUNS[kind](tiny)
     assert _locks(tiny) == 0
-    assert len(books.statuses(tiny.connections.postgres)) == before + 50 * (kind != "verify")
+    assert len(control.statuses(tiny.connections.postgres)) == before + 50 * (kind != "verify")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, EtlError])
@@ -78,7 +78,7 @@ def test_a_run_that_fails_lets_go_of_its_locks(
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(books, moment, fail)
+        patched.setattr(control, moment, fail)
         with pytest.raises(error):
             RUNS[kind](tiny)
     assert _locks(tiny) == 0
@@ -97,4 +97,4 @@ def test_a_run_whose_staging_fails_is_given_up(tiny: Any, monkeypatch: pytest.Mo
             with pytest.raises(EtlError, match="no room"):
                 RUNS[kind](tiny)
     assert _locks(tiny) == 0
-    assert "running" not in books.statuses(tiny.connections.postgres).values()
+    assert "running" not in control.statuses(tiny.connections.postgres).values()

@@ -11,7 +11,7 @@ import pytest
 from bson import ObjectId
 
 from contracts.schema.fields import integer
-from pipeline import control as books
+from pipeline import control
 from pipeline.cli import app as cli
 from pipeline.control import retention
 from pipeline.marts.build import build
@@ -83,8 +83,8 @@ def _pruned(found: list[retention.Pruned]) -> dict[str, int]:
 def test_a_document_that_is_gone_leaves_nothing_in_the_quarantine(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, publish: Callable[..., Any]
 ) -> None:
-    monkeypatch.setattr("pipeline.control.rejections._ASKED", 3)  # several pages
-    monkeypatch.setattr("pipeline.control.rejections._ASKED_BYTES", 100)
+    monkeypatch.setattr("pipeline.control.refusals._ASKED", 3)  # several pages
+    monkeypatch.setattr("pipeline.control.refusals._ASKED_BYTES", 100)
     one, two, three, lawful = (_numbered(number) for number in (1, 2, 3, 4))
     odd: list[Any] = ["a text", 7, "long " * 100, b"bytes", {"a": 1}, None]
     _fill(lab, *(_review(n, rating=0) for n in (1, 2, 3)), _review(4), *(_review(5) | {"_id": value} for value in odd))
@@ -172,7 +172,7 @@ def test_details_go_first_then_the_runs(old: Any) -> None:
     ]
     assert there == [[1, 1, 1], [0, 0, 2], [0, 0, 0]]
     with lab.connections.postgres.transaction():
-        assert [books.is_pruned(lab.connections.postgres, run) for run in [*runs, "unknown"]] == [True] * 3 + [False]
+        assert [control.is_pruned(lab.connections.postgres, run) for run in [*runs, "unknown"]] == [True] * 3 + [False]
     _age(lab, 400)
     told = prune(lab.connections, dry_run=True)
     assert _pruned(told) == {"etl.runs runs": 2}
@@ -200,7 +200,7 @@ def test_notes_of_runs_that_are_over_go_and_those_of_running_ones_stay(old: Any)
     with lab.another() as others:
         with others.postgres.transaction():
             moment = others.mongo.cluster_time()
-            running = books.open_run(others.postgres, "sync", moment, ["postgres"], single_process=True)
+            running = control.open_run(others.postgres, "sync", moment, ["postgres"], single_process=True)
         for run in (over, "unknown", running):
             lab.change_postgres(
                 f"INSERT INTO etl.touched VALUES ('{run}', 'X', 1, '', '')",

@@ -15,7 +15,7 @@ from bson import ObjectId
 
 from contracts.schema.entity import ContractError
 from contracts.schema.registry import marts as known_marts
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, DataError, EtlError, SnapshotError, UsageError
 from pipeline.marts import build as marts
@@ -186,14 +186,14 @@ def test_marts_say_what_sql_says_cell_by_cell(lab: Lab, compared: None, name: st
 
 
 def test_what_is_built_is_told(lab: Lab, built: list[marts.BuiltMart]) -> None:
-    moments = {one.cluster_time for one in books.publications(lab.connections.postgres) if one.name in SOURCES}
+    moments = {one.cluster_time for one in control.publications(lab.connections.postgres) if one.name in SOURCES}
     assert len(moments) == 1
     assert {one.name for one in built} == set(MARTS)
     for one in built:
         assert {one.cluster_time} == moments
         for ask in (lab.postgres, lab.clickhouse):
             assert ask(f"SELECT count(*) FROM marts.{one.name}") == [(one.rows,)]
-    shown = [one for one in books.publications(lab.connections.postgres) if one.name in MARTS]
+    shown = [one for one in control.publications(lab.connections.postgres) if one.name in MARTS]
     assert len(shown) == 2 * len(MARTS)
     assert {one.cluster_time for one in shown} == moments
     assert all(one.finished for one in shown)
@@ -244,7 +244,7 @@ def test_a_named_mart_brings_those_that_it_reads(lab_of_tickets: Any) -> None:
     some = marts.build(lab.connections, ["user_activity"], progress=lambda *one: told.append(one))
     assert [one.name for one in some] == ["user_activity_daily", "user_activity"]
     assert told == [(one.name, one.rows) for one in some]
-    runs = {one.name: one.run_id for one in books.publications(lab.connections.postgres)}
+    runs = {one.name: one.run_id for one in control.publications(lab.connections.postgres)}
     assert runs["user_activity"] == runs["user_activity_daily"] != runs["ticket_resolution"]
     zero = "SELECT session_count FROM marts.user_activity WHERE user_id = 'u0'"
     assert lab.postgres(zero) == lab.clickhouse(zero)
@@ -260,7 +260,7 @@ def test_one_store_alone(lab_of_tickets: Any, target: str) -> None:
     users = "SELECT DISTINCT user_id FROM marts.ticket_resolution"
     newest = {
         one.target: one.cluster_time
-        for one in books.publications(lab.connections.postgres)
+        for one in control.publications(lab.connections.postgres)
         if one.name == "SupportTickets"
     }
     assert newest[target] == run.cluster_time
@@ -359,7 +359,7 @@ def test_a_mart_that_breaks_its_contract_publishes_nothing(
     before = {
         (name, target): lab.stored(target, table, "marts") for name, table in tables.items() for target in TARGETS
     }
-    shown = books.publications(lab.connections.postgres)
+    shown = control.publications(lab.connections.postgres)
     lab.collection("SupportTickets").delete_many({"status": "open"})
     replicate.replicate(lab.connections, SOURCES)
     wrong = marts.compute
@@ -380,7 +380,7 @@ def test_a_mart_that_breaks_its_contract_publishes_nothing(
     assert "\n" not in str(error.value)
     for (name, target), frame in before.items():
         assert lab.stored(target, tables[name], "marts").equals(frame, null_equal=True)
-    after = [one for one in books.publications(lab.connections.postgres) if one.name in MARTS]
+    after = [one for one in control.publications(lab.connections.postgres) if one.name in MARTS]
     assert after == [one for one in shown if one.name in MARTS]
     assert lab.leftovers() == []
 

@@ -1,4 +1,4 @@
-"""The gate, the careful lane and the proof against documents that nobody planned."""
+"""The gate, the slow path and the proof against documents that nobody planned."""
 
 import runpy
 import struct
@@ -328,8 +328,8 @@ def test_each_bson_type_in_each_place_of_each_contract(lab: Lab) -> None:
 def _with_value_in_each_place(entity: Entity, value: Any) -> Iterator[bytes]:
     """Yield lawful documents but for one value: of a field, of one nobody declared, of ``_id``."""
     yield bson_of([("_id", value), *_filled(entity)])
-    for place, (within, _) in enumerate(_containers(_filled(entity), entity.fields)):
-        for name in [*(name for name, _ in within), "new"]:
+    for place, (selection, _) in enumerate(_containers(_filled(entity), entity.fields)):
+        for name in [*(name for name, _ in selection), "new"]:
             document = _filled(entity)
             inside, _ = list(_containers(document, entity.fields))[place]
             inside[:] = [pair for pair in inside if pair[0] != name] + [(name, value)]
@@ -340,8 +340,8 @@ def test_names_that_stand_twice_in_all_ways(lab: Lab) -> None:
     """Each field alone, and all of a document's at once: then the typed reader's columns are of equal length."""
     for entity in lab.connections.chosen():
         raws = []
-        for place, (within, _) in enumerate(_containers(_filled(entity), entity.fields)):
-            for names in [*([name] for name, _ in within), [name for name, _ in within]]:
+        for place, (selection, _) in enumerate(_containers(_filled(entity), entity.fields)):
+            for names in [*([name] for name, _ in selection), [name for name, _ in selection]]:
                 document = _filled(entity)
                 inside, _ = list(_containers(document, entity.fields))[place]
                 inside += [pair for pair in inside if pair[0] in names]

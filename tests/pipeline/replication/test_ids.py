@@ -29,8 +29,8 @@ from pipeline.replication.sample import Sample
 from pipeline.stores.mongo import store as mongo
 from pipeline.stores.mongo.store import FAR_DATES
 from tests.pipeline.lab import Lab
-from transforms.bson.identity import only_id
-from transforms.ingest.ids import stored_ids
+from transforms.bson.identity import cut_id
+from transforms.ingest.ids import to_stored_ids
 from transforms.oracle.expected import expected_frames
 
 CONTRACT = """
@@ -254,7 +254,7 @@ def _assert_equal(lab: Lab, most: int) -> None:
         refused = {
             raw
             for raw in lab.raw_documents(name)
-            if only_id(raw)[4:-1] not in lawful or bson.decode(raw, FAR_DATES)["n"] > most
+            if cut_id(raw)[4:-1] not in lawful or bson.decode(raw, FAR_DATES)["n"] > most
         }
         assert lab.quarantine(name).keys() == refused, name
         assert len(refused) > 5
@@ -327,7 +327,7 @@ def _break(lab: Lab) -> dict[tuple[str, str], tuple[int, int, int]]:
         added = {
             stored: one
             for one in _lawful(KINDS[name]).values()
-            for stored in stored_ids([bson.encode({ID: one})], entity)
+            for stored in to_stored_ids([bson.encode({ID: one})], entity)
         }
         extra = [bson.encode({ID: one, "name": "", "n": 2}) for stored, one in added.items() if stored not in there]
         frame = expected_frames(extra[:20], entity)[0][entity.table]

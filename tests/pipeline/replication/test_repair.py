@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 
 from contracts.schema.fields import text
-from pipeline import control as books
+from pipeline import control
 from pipeline.errors import ServerError, SnapshotError, UsageError
 from pipeline.replication import repair as amend
 from pipeline.replication.replicate import load as load_partition
@@ -118,14 +118,14 @@ def test_a_moment_that_moves_on_is_kept_and_rows_bear_the_one_they_were_read_at(
     lab.collection("NotOurs").insert_one({})
     with lab.another() as other:
         sync(other)  # of which nothing was changed
-    moments = {one.cluster_time for one in books.publications(lab.connections.postgres) if one.name == SEARCHES}
+    moments = {one.cluster_time for one in control.publications(lab.connections.postgres) if one.name == SEARCHES}
     amend.repair(lab.connections, found)
-    after = [one for one in books.publications(lab.connections.postgres) if one.name == SEARCHES]
+    after = [one for one in control.publications(lab.connections.postgres) if one.name == SEARCHES]
     assert {one.cluster_time for one in after} == moments
     assert min(moments) > found[0].cluster_time
     ids = ", ".join(f"'{one}'" for one in found[0].broken)
     versions = f"SELECT DISTINCT _version FROM {DATA} FINAL WHERE _id IN ({ids})"
-    assert lab.clickhouse(versions) == [(books.as_number(found[0].cluster_time),)]
+    assert lab.clickhouse(versions) == [(control.as_number(found[0].cluster_time),)]
     _assert_proven(lab)
 
 
@@ -207,7 +207,7 @@ def test_a_sync_lets_clickhouse_follow_what_was_repaired_meanwhile(
 
 
 def test_a_run_that_somebody_publishes_as_it_is_given_up_stays(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    lab, fail = copied, books.fail
+    lab, fail = copied, control.fail_run
     lab.collection(SEARCHES).delete_one({"_id": ObjectId(_ids(lab)[-1])})
     run = open_run(lab.connections, [SEARCHES], TARGETS, single_process=False)
     for partition in plan(lab.connections, run):
@@ -218,7 +218,7 @@ def test_a_run_that_somebody_publishes_as_it_is_given_up_stays(copied: Any, monk
         fail(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(books, "fail", meanwhile)
+        patched.setattr(control, "fail_run", meanwhile)
         lifecycle.abandon(lab.connections, run.id, run.targets, "no retry mends it")
     recover(lab.connections)
     _assert_proven(lab)

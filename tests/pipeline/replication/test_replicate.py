@@ -18,7 +18,7 @@ from bson.raw_bson import RawBSONDocument
 
 from contracts.schema.entity import Table
 from generators import DEFECTS
-from pipeline import control as books
+from pipeline import control
 from pipeline.errors import BooksOpenError, SnapshotError, UsageError
 from pipeline.replication import replicate
 from pipeline.replication.replicate import Partition, Run
@@ -83,9 +83,9 @@ def test_the_books_say_what_was_read_and_when(lab: Lab, copied: Any) -> None:
         run.id,
     )
     assert (status, kind, targets, finished) == ("published", "replicate", list(TARGETS), True)
-    assert books.as_timestamp(number) == run.cluster_time
+    assert control.as_timestamp(number) == run.cluster_time
     assert at == datetime.fromtimestamp(run.cluster_time.time, UTC)
-    for publication in books.publications(lab.connections.postgres):
+    for publication in control.publications(lab.connections.postgres):
         assert publication.run_id == run.id
         assert publication.cluster_time == run.cluster_time
         assert publication.finished
@@ -234,7 +234,7 @@ def test_one_target_alone(lab: Lab, copied: Any, target: str) -> None:
     after = lab.everything(["SearchQueries"], [other])
     assert all(frame.equals(before[name], null_equal=True) for name, frame in after.items())
     shown = {
-        one.target: one.run_id for one in books.publications(lab.connections.postgres) if one.name == "SearchQueries"
+        one.target: one.run_id for one in control.publications(lab.connections.postgres) if one.name == "SearchQueries"
     }
     assert shown[target] == run.id != shown[other]
     assert lab.leftovers() == []
@@ -417,7 +417,7 @@ def test_open_books_publish_nothing(
 ) -> None:
     lab.fill(UserSessions=40)
     replicate.replicate(lab.connections, ["UserSessions"])
-    before, shown = lab.everything(["UserSessions"]), books.publications(lab.connections.postgres)
+    before, shown = lab.everything(["UserSessions"]), control.publications(lab.connections.postgres)
     lab.collection("UserSessions").update_many({}, {"$set": {"user_id": "new"}})
     with monkeypatch.context() as patched:
         patched.setattr(store, "loading", _losing_a_row(store.loading))
@@ -426,7 +426,7 @@ def test_open_books_publish_nothing(
     assert error.value.exit_code == 1
     after = lab.everything(["UserSessions"])
     assert all(frame.equals(before[name], null_equal=True) for name, frame in after.items())
-    assert books.publications(lab.connections.postgres) == shown
+    assert control.publications(lab.connections.postgres) == shown
     assert lab.leftovers() == []
     replicate.replicate(lab.connections, ["UserSessions"])
     lab.assert_replicated(["UserSessions"])
@@ -639,7 +639,7 @@ def test_two_runs_at_once_end_at_one_moment(lab: Lab, copied: Any, cut_short: Ca
         len(
             {
                 one.cluster_time
-                for one in books.publications(lab.connections.postgres)
+                for one in control.publications(lab.connections.postgres)
                 if one.name in ("UserSessions", "SupportTickets")
             }
         )

@@ -16,7 +16,7 @@ import pytest
 from adbc_driver_postgresql import dbapi
 from pydantic import SecretStr
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import connect
 from pipeline.engines import embedded
 from pipeline.engines.embedded import ClickHouse, Postgres
@@ -101,14 +101,14 @@ def test_a_store_that_is_killed_and_comes_back_ends_no_run(
     before = len(mortal.postgres("SELECT 1 FROM etl.runs")) if when == "sync" else None
     progress = _once(lambda: _restart(home, victim), _in_the_middle)
     if when == "publish":
-        prepare, calls = publishing.prepare, []
+        prepare, calls = publishing.prepare_publish, []
 
         def dying(*arguments: Any) -> None:
             if not calls:
                 calls.append(_restart(home, victim))
             prepare(*arguments)
 
-        monkeypatch.setattr(publishing, "prepare", dying)
+        monkeypatch.setattr(publishing, "prepare_publish", dying)
         progress = lambda *_: None  # noqa: E731
     if when == "sync":
         run_id = next(one.run_id for one in sync(connections, NAMES, progress) if one.run_id)
@@ -117,8 +117,8 @@ def test_a_store_that_is_killed_and_comes_back_ends_no_run(
         run_id = replicate.replicate(connections, NAMES, progress=progress)[0].id
     mortal.assert_replicated(NAMES)
     with connections.postgres.transaction():
-        number = books.retries(connections.postgres, run_id)
-        assert all(one.closed for one in books.accounts(connections.postgres, run_id))
+        number = control.retries(connections.postgres, run_id)
+        assert all(one.closed for one in control.accounts(connections.postgres, run_id))
     said = [one.getMessage() for one in caplog.records if "is tried again in" in one.getMessage()]
     assert number == len(said) >= 1
     assert ("publish" if when == "publish" else "load SupportTickets 1/") in said[0]
@@ -145,12 +145,12 @@ def test_a_deadlock_is_survived(mortal: Any) -> None:
         cursor.execute("UPDATE etl.published SET marked = marked")
 
         def wait() -> None:
-            cursor.execute(f"SELECT pg_advisory_xact_lock({books.LOCK})::text")
+            cursor.execute(f"SELECT pg_advisory_xact_lock({control.LOCK})::text")
             cursor.fetchall()
             other.commit()
 
         waiting = threading.Thread(target=wait)
-        enter = books.enter_publication
+        enter = control.record_publication
 
         def entering(*arguments: Any, **options: Any) -> None:
             if not waiting.ident:
@@ -158,7 +158,7 @@ def test_a_deadlock_is_survived(mortal: Any) -> None:
             enter(*arguments, **options)
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(books, "enter_publication", entering)
+            patched.setattr(control, "record_publication", entering)
             run, _ = replicate.replicate(mortal.connections, NAMES)
         waiting.join(60)
     mortal.assert_replicated(NAMES)
@@ -253,12 +253,12 @@ def test_only_what_passes_is_tried_again(
 
     caplog.set_level(logging.WARNING)
     if calls == 3:
-        assert retries.persistently(work, "to work", 60.0) == "done"
+        assert retries.retry(work, "to work", 60.0) == "done"
         assert [len(waits) for waits in made] == [0, 1, 2]
         assert caplog.records[0].getMessage().startswith("gone; to work is tried again in 0.")
     else:
         with pytest.raises(error):
-            retries.persistently(work, "to work", 60.0)
+            retries.retry(work, "to work", 60.0)
     assert len(made) == calls
 
 
@@ -270,5 +270,5 @@ def test_there_is_an_end_and_nobody_begins_anew() -> None:
         raise LostError("gone")
 
     with pytest.raises(LostError):
-        retries.persistently(lambda _: retries.persistently(work, "this", 1.0), "that", 60.0)
+        retries.retry(lambda _: retries.retry(work, "this", 1.0), "that", 60.0)
     assert 2 <= len(made) <= 4

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.replication import replicate
 from pipeline.replication import snapshot_window as history
 from pipeline.replication.snapshot_window import outlives_history
@@ -14,7 +14,7 @@ from tests.pipeline.lab import Lab
 
 @pytest.fixture(scope="module", autouse=True)
 def kept_books(lab: Lab) -> None:
-    books.prepare(lab.connections.postgres)
+    control.ensure_schema(lab.connections.postgres)
 
 
 def test_a_copy_within_the_window_is_nothing_to_warn_of(lab: Lab) -> None:
@@ -32,10 +32,10 @@ def test_a_longer_copy_is_told_with_what_to_set(lab: Lab) -> None:
 def test_the_last_copy_tells_how_fast_the_next_will_be(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.fill(SearchQueries=30)
     replicate.replicate(lab.connections, ["SearchQueries"])
-    assert books.bytes_per_second(lab.connections.postgres) is None  # too little to tell
+    assert control.bytes_per_second(lab.connections.postgres) is None  # too little to tell
     lab.change_postgres("UPDATE etl.ledger SET bytes = 200000000")
     lab.change_postgres("UPDATE etl.runs SET started_at = now() - interval '100 s', finished_at = now()")
-    assert books.bytes_per_second(lab.connections.postgres) == pytest.approx(2e6)  # both targets read it once
+    assert control.bytes_per_second(lab.connections.postgres) == pytest.approx(2e6)  # both targets read it once
     assert outlives_history(lab.connections, 8 * 10**9) is not None
     assert outlives_history(lab.connections, 7 * 10**9) is None
 

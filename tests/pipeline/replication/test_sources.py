@@ -10,7 +10,7 @@ import pytest
 from bson import ObjectId
 from pydantic import SecretStr
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.engines.embedded import engines
 from pipeline.errors import SnapshotError, UsageError
@@ -80,7 +80,7 @@ def test_no_command_takes_another_source_for_the_one_that_was_copied(
     copied: Any, other_server: SecretStr, where: str
 ) -> None:
     lab = copied
-    before, shown = lab.everything([NAME]), books.publications(lab.connections.postgres)
+    before, shown = lab.everything([NAME]), control.publications(lab.connections.postgres)
     with _elsewhere(lab, where, other_server) as there:
         for name, command in COMMANDS.items():
             with pytest.raises(UsageError) as error:
@@ -93,7 +93,7 @@ def test_no_command_takes_another_source_for_the_one_that_was_copied(
             assert str(was) in str(error.value) and str(now) in str(error.value)
             assert "etl replicate --new-source" in str(error.value)
             assert error.value.exit_code == 2
-    assert books.publications(lab.connections.postgres) == shown
+    assert control.publications(lab.connections.postgres) == shown
     assert all(frame.equals(before[name]) for name, frame in lab.everything([NAME]).items())
     assert lab.leftovers() == []
     assert sum(one.changed for one in sync(lab.connections)) == 1
@@ -104,7 +104,7 @@ def test_a_new_source_is_taken_over_on_purpose(copied: Any, other_server: Secret
     lab = copied
     with _elsewhere(lab, "server", other_server) as there:
         replicate(there, [NAME], max_quarantined="100%", new_source=True)
-        assert {one.source for one in books.publications(there.postgres)} == {
+        assert {one.source for one in control.publications(there.postgres)} == {
             replace(there.mongo.source(), uuid=there.mongo.uuids()[NAME])
         }
         there.mongo.database[NAME].insert_one({"_id": ObjectId()})
@@ -121,7 +121,7 @@ def test_a_new_source_whose_clock_is_behind_is_taken_over_too(copied: Any, other
     lab.change_postgres("UPDATE etl.published SET cluster_time = cluster_time + (86400::bigint << 32)")
     with _elsewhere(lab, "server", other_server) as there:
         run, _ = replicate(there, [NAME], max_quarantined="100%", new_source=True)
-        assert {one.cluster_time for one in books.publications(there.postgres)} == {run.cluster_time}
+        assert {one.cluster_time for one in control.publications(there.postgres)} == {run.cluster_time}
     replicate(lab.connections, [NAME], new_source=True)
 
 
@@ -186,7 +186,7 @@ def test_books_that_do_not_tell_the_source_take_the_first_one(
 ) -> None:
     lab = copied
     lab.change_postgres("ALTER TABLE etl.published DROP COLUMN source", "COMMENT ON SCHEMA etl IS 'The books.'")
-    assert {one.source for one in books.publications(lab.connections.postgres)} == {None}
+    assert {one.source for one in control.publications(lab.connections.postgres)} == {None}
     with caplog.at_level(logging.WARNING):
         sync(lab.connections)
     assert f"the books did not tell where {NAME} was copied from; from now on it is replica set rs0 (" in caplog.text

@@ -12,7 +12,7 @@ import pytest
 from bson import Decimal128, Int64, ObjectId
 from bson.raw_bson import RawBSONDocument
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import connect
 from pipeline.control import changes
 from pipeline.errors import BooksOpenError, QuarantineLimitError, SnapshotError, UsageError
@@ -23,7 +23,7 @@ from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.mongo.store import FAR_DATES
 from pipeline.stores.postgres.store import Postgres
 from tests.pipeline.lab import Lab
-from transforms.bson.identity import only_id
+from transforms.bson.identity import cut_id
 
 ROWS = 60
 NUMBERED = """
@@ -81,7 +81,7 @@ def _of(name: str, lab: Lab) -> tuple[int, int, int, int]:
 
 
 def _id_of(raw: bytes) -> Any:
-    return bson.decode(only_id(raw))["_id"]
+    return bson.decode(cut_id(raw))["_id"]
 
 
 # --- Everything arrives
@@ -95,7 +95,7 @@ def test_whatever_is_changed_arrives_in_both_stores(copied: Any, monkeypatch: py
         found = sync(lab.connections)
         assert _numbers(found).keys() == lab.connections.entities.keys()
         assert {one.cluster_time for one in found} == {
-            one.cluster_time for one in books.publications(lab.connections.postgres)
+            one.cluster_time for one in control.publications(lab.connections.postgres)
         }
         lab.assert_replicated()
     assert all(one.proven for one in verify.verify(lab.connections))
@@ -121,10 +121,10 @@ def test_where_nothing_was_changed_the_moment_moves_and_no_run_is_opened(copied:
     sync(lab.connections)
     runs = lab.postgres("SELECT count(*) FROM etl.runs")
     lab.collection("NotOurs").insert_one({})
-    earlier = {one.cluster_time for one in books.publications(lab.connections.postgres)}
+    earlier = {one.cluster_time for one in control.publications(lab.connections.postgres)}
     found = sync(lab.connections)
     assert not any(one.changed or one.run_id for one in found)
-    (moment,) = {one.cluster_time for one in books.publications(lab.connections.postgres)}
+    (moment,) = {one.cluster_time for one in control.publications(lab.connections.postgres)}
     assert {moment} == {one.cluster_time for one in found}
     assert moment > max(earlier)
     assert lab.postgres("SELECT count(*) FROM etl.runs") == runs
@@ -219,12 +219,12 @@ def test_the_quarantine_follows(copied: Any) -> None:
 def test_too_much_in_quarantine_publishes_nothing(copied: Any) -> None:
     lab = copied
     sync(lab.connections)
-    before, shown = lab.everything(["SearchQueries"]), books.publications(lab.connections.postgres)
+    before, shown = lab.everything(["SearchQueries"]), control.publications(lab.connections.postgres)
     some = [one["_id"] for one in lab.collection("SearchQueries").find({"user_id": {"$type": "string"}}, limit=3)]
     lab.collection("SearchQueries").update_many({"_id": {"$in": some}}, {"$set": {"user_id": 1}})
     with pytest.raises(QuarantineLimitError, match="3 of 3 documents were refused"):
         sync(lab.connections, max_quarantined="50%")
-    assert books.publications(lab.connections.postgres) == shown
+    assert control.publications(lab.connections.postgres) == shown
     after = lab.everything(["SearchQueries"])
     assert all(frame.equals(before[name], null_equal=True) for name, frame in after.items())
     assert lab.leftovers() == []
@@ -382,7 +382,7 @@ def _losing_a_row(load: Callable[..., Any]) -> Callable[..., Any]:
 def test_open_books_publish_nothing(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = copied
     sync(lab.connections)
-    shown = books.publications(lab.connections.postgres)
+    shown = control.publications(lab.connections.postgres)
     fine = lab.stored("postgres", lab.connections.entities["SearchQueries"].root)["_id"].to_list()
     lab.collection("SearchQueries").update_many(
         {"_id": {"$in": [ObjectId(one) for one in fine[:5]]}}, {"$set": {"n": 4}}
@@ -391,7 +391,7 @@ def test_open_books_publish_nothing(copied: Any, monkeypatch: pytest.MonkeyPatch
         patched.setattr(Postgres, "_copy", _losing_a_row(Postgres._copy))
         with pytest.raises(BooksOpenError, match=r"MongoDB has 5 documents .* 4 were loaded.*unaccounted for: .*oid"):
             sync(lab.connections)
-    assert books.publications(lab.connections.postgres) == shown
+    assert control.publications(lab.connections.postgres) == shown
     assert _of("SearchQueries", lab) == (5, 5, 0, 0)
     lab.assert_replicated()
 
@@ -429,7 +429,7 @@ def test_a_sync_that_is_killed_anywhere_can_be_run_again(
     lab.assert_replicated(names)
     assert lab.leftovers() == []
     assert lab.postgres("SELECT count(*) FROM etl.touched") == [(0,)]
-    assert "running" not in books.statuses(lab.connections.postgres).values()
+    assert "running" not in control.statuses(lab.connections.postgres).values()
     lab.connections.postgres.connection.commit()
 
 
@@ -490,7 +490,7 @@ def test_following_syncs_again_and_again(copied: Any) -> None:
 
 def test_a_moment_that_moves_on_does_not_disturb_a_verification(copied: Any) -> None:
     sync(copied.connections)
-    before = books.publications(copied.connections.postgres)
+    before = control.publications(copied.connections.postgres)
 
     def meanwhile(*_: Any) -> None:
         copied.collection("NotOurs").insert_one({})
@@ -499,7 +499,7 @@ def test_a_moment_that_moves_on_does_not_disturb_a_verification(copied: Any) -> 
 
     found = verify.verify(copied.connections, ["SearchQueries"], progress=meanwhile)
     assert all(one.proven for one in found)
-    assert books.publications(copied.connections.postgres) != before
+    assert control.publications(copied.connections.postgres) != before
 
 
 def test_the_checkpoints_are_told(copied: Any) -> None:
@@ -511,5 +511,5 @@ def test_the_checkpoints_are_told(copied: Any) -> None:
         (one.collection, target) for one in found for target in one.targets
     }
     moment = found[0].cluster_time
-    assert {row[2] for row in rows} == {books.as_number(moment)}
+    assert {row[2] for row in rows} == {control.as_number(moment)}
     assert {row[3] for row in rows} == {datetime.fromtimestamp(moment.time, UTC)}

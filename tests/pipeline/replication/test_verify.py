@@ -14,7 +14,7 @@ from bson import Decimal128, Int64, ObjectId
 from pydantic import SecretStr
 from pymongo.errors import PyMongoError
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import TARGETS
 from pipeline.engines import embedded
 from pipeline.errors import ServerError, SnapshotError, UsageError
@@ -457,7 +457,7 @@ def test_a_sync_meanwhile_is_no_difference(lab: Lab, mended: set[str], collectio
     found = verify.verify(lab.connections, names, progress=meanwhile)
     assert len(seen) == times
     assert all(one.proven for one in found)
-    shown = {(one.name, one.target): one for one in books.publications(lab.connections.postgres)}
+    shown = {(one.name, one.target): one for one in control.publications(lab.connections.postgres)}
     for one in found:
         if one.collection == "UserSessions":
             assert one.run_id == shown[one.collection, one.target].run_id
@@ -497,7 +497,7 @@ def test_what_others_have_is_told_though_one_collection_is_published_anew_each_t
         yield meddle
 
     monkeypatch.setattr(verify, "TRIES", 1)
-    monkeypatch.setattr("pipeline.cli.work.comparison_bars", meddling)
+    monkeypatch.setattr("pipeline.cli.commands.comparison_bars", meddling)
     code, out, told = etl("verify", *names, "--json")
     found = json.loads(out)
     assert {one["collection"] for one in found["comparisons"] if one["proven"]} == {"EventLogs", "UserSessions"}

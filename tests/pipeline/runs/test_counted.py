@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from contracts.schema.entity import Entity
 from contracts.schema.fields import documents, identifier, integer, text
-from pipeline import control as books
+from pipeline import control
 from pipeline.errors import DataError
 from pipeline.marts import build as marts
 from pipeline.replication import repair as amend
@@ -65,7 +65,7 @@ def _change(things: Any) -> None:
 
 def _shown(lab: Lab) -> list[Any]:
     """Return what is published; what the books know of its tables they may learn meanwhile."""
-    return [replace(one, held={}) for one in books.publications(lab.connections.postgres)]
+    return [replace(one, held={}) for one in control.publications(lab.connections.postgres)]
 
 
 def _assert_refused(lab: Lab, command: Callable[..., Any], match: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from contracts.schema.entity import Entity
 from contracts.schema.fields import documents, identifier, integer, text
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import TARGETS
 from pipeline.errors import DataError
 from pipeline.marts import build as marts
@@ -95,7 +95,7 @@ def test_what_is_gone_is_told_and_what_is_told_mends_it(broken: Any, target: str
 def test_books_of_an_older_version_take_what_is_there_for_what_was_published(things: Any) -> None:
     things.change_postgres("ALTER TABLE etl.published DROP COLUMN tables", "COMMENT ON SCHEMA etl IS ''")
     sync(things.connections)
-    held = {(one.name, one.target): one.held for one in books.publications(things.connections.postgres)}
+    held = {(one.name, one.target): one.held for one in control.publications(things.connections.postgres)}
     assert all(held["Things", target]["things_items"].rows == 20 for target in TARGETS)
     things.change_postgres("TRUNCATE replica.things_items")
     _assert_told(things, "has 0 rows, and 20")
@@ -140,7 +140,7 @@ def test_rows_are_kept_count_of_by_every_command(things: Any) -> None:
 
 def _assert_kept(things: Any) -> None:
     things.assert_replicated()
-    for one in books.publications(things.connections.postgres):
+    for one in control.publications(things.connections.postgres):
         for table in THINGS.tables if one.name == "Things" else ():
             assert one.held[table.name].rows == things.stored(one.target, table).height, (one.target, table.name)
 

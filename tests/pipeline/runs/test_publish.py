@@ -11,14 +11,13 @@ import polars as pl
 import pytest
 from bson import ObjectId
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.errors import EtlError, ServerError, SnapshotError
 from pipeline.marts import build as marts
 from pipeline.replication import replicate
-from pipeline.runs import lifecycle
+from pipeline.runs import lifecycle, reconcile
 from pipeline.runs import publish as publishing
-from pipeline.runs import reconcile as proof
 from pipeline.runs.recovery import recover
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.mongo.store import Mongo
@@ -77,7 +76,7 @@ def _same(left: State, right: State) -> bool:
 def test_a_run_killed_anywhere_is_mended_by_the_next_command(
     lab: Lab, copied: None, cut_short: Callable[..., int], moment: str
 ) -> None:
-    before, shown = lab.everything(NAMES), books.publications(lab.connections.postgres)
+    before, shown = lab.everything(NAMES), control.publications(lab.connections.postgres)
     _next_round(lab, moment)
     assert cut_short("replicate", moment, collections=NAMES) == -9
     in_postgres = {name: frame for name, frame in lab.everything(NAMES).items() if name.startswith("postgres")}
@@ -91,11 +90,11 @@ def test_a_run_killed_anywhere_is_mended_by_the_next_command(
     assert lab.postgres("SELECT count(*) FROM etl.refused") == [(0,)]
     if committed:
         lab.assert_replicated(NAMES)
-        assert all(one.finished for one in books.publications(lab.connections.postgres))
+        assert all(one.finished for one in control.publications(lab.connections.postgres))
         assert not _same(lab.everything(NAMES), before)
     else:
         assert _same(lab.everything(NAMES), before)
-        assert books.publications(lab.connections.postgres) == shown
+        assert control.publications(lab.connections.postgres) == shown
 
     replicate.replicate(lab.connections, NAMES)
     lab.assert_replicated(NAMES)
@@ -157,9 +156,9 @@ def test_a_publish_done_again_finishes_what_was_cut_short(
     with monkeypatch.context() as patched:
         patched.setattr(replicate, "recover", lambda *_: {})
         replicate.publish(lab.connections, run)
-    assert not all(one.finished for one in books.publications(lab.connections.postgres))
+    assert not all(one.finished for one in control.publications(lab.connections.postgres))
     replicate.publish(lab.connections, run)
-    assert all(one.finished for one in books.publications(lab.connections.postgres))
+    assert all(one.finished for one in control.publications(lab.connections.postgres))
     lab.assert_replicated(NAMES)
 
 
@@ -301,8 +300,8 @@ def test_a_run_of_many_processes_lives_a_day_from_its_last_sign_of_life(
     # Loading, counting and building keys may each take days.
     for owner, step, work in (
         (Mongo, "count", lambda by: replicate.load(by, run, partitions[0])),
-        (Postgres, "staged", lambda by: proof.balance(by, run)),
-        (publishing, "prepare", lambda by: replicate.publish(by, run)),
+        (Postgres, "staged", lambda by: reconcile.close_books(by, run)),
+        (publishing, "prepare_publish", lambda by: replicate.publish(by, run)),
     ):
         source = "NULL" if owner is Mongo else "1"  # a partition that is loaded is left alone
         lab.change_postgres(f"UPDATE etl.ledger SET source = {source} WHERE run_id = '{run.id}' AND partition = 0")
@@ -404,7 +403,7 @@ def test_nobody_is_locked_out_while_a_publish_is_under_way(
 ) -> None:
     """Reads, and even changes of other people's tables that refer to ours, go on beside an open publish."""
     _next_round(lab, "under way")
-    enter = books.enter_publication
+    enter = control.record_publication
     seen: list[tuple[Any, ...]] = []
 
     def look_first(*arguments: Any, **options: Any) -> None:  # all differences are applied, and nothing is committed
@@ -414,7 +413,7 @@ def test_nobody_is_locked_out_while_a_publish_is_under_way(
             seen.extend(other.postgres.rows("SELECT count(*) FROM replica.support_tickets_messages"))
         enter(*arguments, **options)
 
-    monkeypatch.setattr(books, "enter_publication", look_first)
+    monkeypatch.setattr(control, "record_publication", look_first)
     replicate.replicate(lab.connections, NAMES)
     assert seen
     assert ("under way",) not in seen
@@ -482,13 +481,13 @@ def test_a_users_reference_that_would_break_fails_the_publish(lab: Lab, copied: 
         f"REFERENCES replica.user_sessions{deferred})",
         f"INSERT INTO public.notes VALUES ('{victim}')",
     )
-    before, shown = lab.everything(NAMES), books.publications(lab.connections.postgres)
+    before, shown = lab.everything(NAMES), control.publications(lab.connections.postgres)
     lab.collection("UserSessions").delete_one({"_id": ObjectId(victim)})
     with pytest.raises(EtlError, match="notes_on_sessions") as error:
         replicate.replicate(lab.connections, NAMES)
     assert "\n" not in str(error.value)
     assert _same(lab.everything(NAMES), before)
-    assert books.publications(lab.connections.postgres) == shown
+    assert control.publications(lab.connections.postgres) == shown
     assert lab.leftovers() == []
     lab.change_postgres("DROP TABLE public.notes")
     replicate.replicate(lab.connections, NAMES)

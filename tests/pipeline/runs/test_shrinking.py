@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import control as books
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.errors import QuarantineLimitError, ShrinkError
 from pipeline.replication.repair import repair
@@ -62,7 +62,7 @@ def _rows(lab: Lab) -> tuple[int, int]:
 
 
 def test_a_wrong_contract_empties_no_published_table(here: Any, wrong: Connections) -> None:
-    shown = books.publications(here.connections.postgres)
+    shown = control.publications(here.connections.postgres)
     with pytest.raises(QuarantineLimitError) as error:
         replicate(wrong, ["Tagged"])
     assert error.value.exit_code == 1
@@ -72,7 +72,7 @@ def test_a_wrong_contract_empties_no_published_table(here: Any, wrong: Connectio
         replicate(wrong, ["Tagged"], allow_shrink=True)
     with pytest.raises(QuarantineLimitError, match="more than the limit of 1%"):
         replicate(wrong, ["Tagged"], max_quarantined="1%")
-    assert (books.publications(here.connections.postgres), _rows(here)) == (shown, (20, 20))
+    assert (control.publications(here.connections.postgres), _rows(here)) == (shown, (20, 20))
     assert here.leftovers() == []
     replicate(wrong, ["Tagged"], max_quarantined="100%")
     assert _rows(here) == (0, 0)

@@ -10,7 +10,7 @@ import pytest
 from contracts.schema.entity import Entity
 from contracts.schema.fields import documents, identifier, integer, text
 from contracts.schema.names import DATA
-from pipeline import control as books
+from pipeline import control
 from pipeline.errors import EtlError, UsageError
 from pipeline.marts import build as marts
 from pipeline.replication import repair as amend
@@ -106,13 +106,13 @@ def test_a_changed_contract_drops_only_what_an_earlier_one_made(things: Callable
 def test_books_of_an_older_version_take_the_contract_s_columns_for_ours(things: Callable[..., Any]) -> None:
     lab = things(BEFORE)
     lab.change_postgres(*MINE, "DROP TABLE etl.columns")
-    books.prepare(lab.connections.postgres)
+    control.ensure_schema(lab.connections.postgres)
     lab.collection("Things").insert_one({"key": "new", "items": []})
     sync(lab.connections)
     replicate.replicate(lab.connections)
     _assert_whole(lab)
     assert lab.postgres("SELECT count(*) FROM replica.things WHERE mine = 'kept'") == [(20,)]
-    made = books.columns_made(lab.connections.postgres, "postgres", "replica")
+    made = control.columns_added(lab.connections.postgres, "postgres", "replica")
     assert made == {table.name: frozenset(table.names) for table in BEFORE.tables}
 
 

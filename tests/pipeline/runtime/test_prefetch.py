@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.runtime.prefetch import prefetched
+from pipeline.runtime.prefetch import prefetch
 
 
 @pytest.fixture(autouse=True)
@@ -53,13 +53,13 @@ def _until(condition: Any) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 2, 1000])
 def test_all_items_come_in_order(length: int) -> None:
-    assert list(prefetched(range(length))) == list(range(length))
-    assert list(prefetched(Source(length).items())) == list(range(length))
+    assert list(prefetch(range(length))) == list(range(length))
+    assert list(prefetch(Source(length).items())) == list(range(length))
 
 
 def test_it_works_ahead_but_not_far() -> None:
     source = Source(100)
-    with closing(prefetched(source.items())) as ahead:  # type: ignore[type-var]
+    with closing(prefetch(source.items())) as ahead:  # type: ignore[type-var]
         assert source.made == 0  # nothing is done before it is wanted
         for taken in range(1, 20):
             next(ahead)
@@ -79,7 +79,7 @@ def test_it_works_beside_the_consumer() -> None:
                 both.wait()  # until the one before is in use
             yield number
 
-    for number in prefetched(items()):
+    for number in prefetch(items()):
         if number < 9:
             both.wait()  # until the next one is being made
 
@@ -90,7 +90,7 @@ def test_an_error_comes_after_the_items_before_it(kind: type[BaseException]) -> 
     source = Source(3, error)
     seen: list[int] = []
     with pytest.raises(kind) as caught:
-        seen.extend(prefetched(source.items()))
+        seen.extend(prefetch(source.items()))
     assert seen == [0, 1, 2]
     assert caught.value is error
     assert source.has_ended()
@@ -100,7 +100,7 @@ def test_an_error_of_the_consumer_ends_the_producer() -> None:
     source = Source(10**9)
 
     def consume() -> None:
-        for number in prefetched(source.items()):
+        for number in prefetch(source.items()):
             if number == 3:
                 raise RuntimeError("enough")
 
@@ -113,7 +113,7 @@ def test_an_error_of_the_consumer_ends_the_producer() -> None:
 
 def test_who_stops_early_leaves_nothing_behind() -> None:
     source = Source(10**9)
-    for number in prefetched(source.items()):
+    for number in prefetch(source.items()):
         if number == 2:
             break
     gc.collect()
@@ -125,15 +125,15 @@ def test_who_stops_early_leaves_nothing_behind() -> None:
 
 def test_what_was_never_begun_is_never_asked() -> None:
     source = Source(3)
-    ahead = prefetched(source.items())
+    ahead = prefetch(source.items())
     del ahead
     assert source.made == 0
 
 
 def test_two_in_a_row_both_end() -> None:
     source = Source(10**9)
-    inner = prefetched(source.items())
-    with closing(prefetched(number * 2 for number in inner)) as outer:  # type: ignore[type-var]
+    inner = prefetch(source.items())
+    with closing(prefetch(number * 2 for number in inner)) as outer:  # type: ignore[type-var]
         assert [next(outer) for _ in range(5)] == [0, 2, 4, 6, 8]
     del inner
     assert source.has_ended()
@@ -148,13 +148,13 @@ def test_an_error_while_closing_is_no_stray_one() -> None:
         finally:
             raise ValueError("in the way out")
 
-    with closing(prefetched(clumsy())) as ahead:  # type: ignore[type-var]
+    with closing(prefetch(clumsy())) as ahead:  # type: ignore[type-var]
         next(ahead)
 
 
 def test_beside_a_heavy_item_no_other_is_made() -> None:
     source = Source(6)
-    with closing(prefetched(source.items(), lambda number: number == 2)) as ahead:  # type: ignore[type-var]
+    with closing(prefetch(source.items(), lambda number: number == 2)) as ahead:  # type: ignore[type-var]
         assert [next(ahead), next(ahead), next(ahead)] == [0, 1, 2]
         time.sleep(0.1)
         assert source.made == 3
@@ -165,7 +165,7 @@ def test_beside_a_heavy_item_no_other_is_made() -> None:
 
 def test_one_who_leaves_at_a_heavy_item_is_not_waited_for() -> None:
     source = Source(6)
-    with closing(prefetched(source.items(), lambda _: True)) as ahead:  # type: ignore[type-var]
+    with closing(prefetch(source.items(), lambda _: True)) as ahead:  # type: ignore[type-var]
         assert next(ahead) == 0
     assert source.made == 1
     assert source.has_ended()
@@ -184,7 +184,7 @@ def test_an_item_lives_no_longer_than_it_is_used() -> None:
             yield thing
             del thing
 
-    for _ in prefetched(things(), lambda _: True):
+    for _ in prefetch(things(), lambda _: True):
         assert len(living) == 1
 
 
@@ -198,7 +198,7 @@ def test_who_leaves_does_not_wait_for_what_takes_long() -> None:
         finally:
             ended.set()
 
-    ahead = prefetched(items())
+    ahead = prefetch(items())
     assert next(ahead) == 1
     with closing(ahead):  # type: ignore[type-var]
         pass

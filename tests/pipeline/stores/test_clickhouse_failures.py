@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from contracts.schema.entity import Table
-from pipeline import control as books
+from pipeline import control
 from pipeline.errors import BooksOpenError, EtlError
 from pipeline.replication import repair as amend
 from pipeline.replication import replicate, verify
@@ -62,10 +62,10 @@ def test_a_list_of_changed_documents_that_a_store_lost_publishes_nothing(
     copied: Any, store: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _delete_and_change(copied)
-    before, enlist = copied.everything(NAMES), store.enlist
+    before, set_scope = copied.everything(NAMES), store.set_scope
 
     def losing(self: Any, staging: Staging, root: Table, ids: pl.Series) -> None:
-        enlist(self, staging, root, ids.head(7))  # and the server says OK
+        set_scope(self, staging, root, ids.head(7))  # and the server says OK
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "enlist", losing)
@@ -108,7 +108,7 @@ def test_a_deletion_that_can_not_end_is_given_up_and_done_later(copied: Any, mon
                     sync(copied.connections, NAMES)
                 with copied.another() as other, other.postgres.transaction():
                     other.postgres.execute("SET LOCAL lock_timeout = '1s'")
-                    books.lock_publishing(other.postgres)
+                    control.lock_publishing(other.postgres)
                 assert copied.clickhouse(pending) == [(0,)]
     finally:
         copied.change_clickhouse("SYSTEM START MERGES")

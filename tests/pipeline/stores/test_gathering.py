@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from contracts.schema.registry import entities
-from pipeline.stores.clickhouse.buffered_inserts import gathered
+from pipeline.stores.clickhouse.buffered_inserts import buffered_inserts
 
 PARENT, CHILD = entities()["UserSessions"].tables
 FRAME = pl.DataFrame({"n": range(1_000)})  # 8,000 bytes
@@ -15,7 +15,7 @@ Inserted = list[tuple[str, list[int]]]
 
 def test_rows_are_inserted_by_table_when_they_are_worth_it_and_the_rest_at_the_end() -> None:
     inserted: Inserted = []
-    with gathered(lambda table, frames: inserted.append((table.name, [*map(len, frames)])), 20_000) as load:
+    with buffered_inserts(lambda table, frames: inserted.append((table.name, [*map(len, frames)])), 20_000) as load:
         for _ in range(4):
             load(PARENT, FRAME)
         load(CHILD, FRAME)
@@ -30,7 +30,7 @@ def test_one_insert_is_under_way_while_the_next_is_gathered() -> None:
         assert may_end.wait(10)
         inserted.append(1)
 
-    with gathered(insert, 16_000) as load:
+    with buffered_inserts(insert, 16_000) as load:
         for _ in range(3):
             load(PARENT, FRAME)
         assert inserted == []
@@ -40,7 +40,7 @@ def test_one_insert_is_under_way_while_the_next_is_gathered() -> None:
 
 def test_a_huge_frame_is_waited_for() -> None:
     inserted: Inserted = []
-    with gathered(lambda table, frames: inserted.append((table.name, [*map(len, frames)])), 8_000) as load:
+    with buffered_inserts(lambda table, frames: inserted.append((table.name, [*map(len, frames)])), 8_000) as load:
         load(PARENT, FRAME)
         assert inserted == [(PARENT.name, [1_000])]
 
@@ -49,7 +49,7 @@ def test_an_insert_that_fails_is_told_at_the_latest_in_the_end() -> None:
     def insert(*_: object) -> None:
         raise ValueError("refused")
 
-    with pytest.raises(ValueError, match="refused"), gathered(insert, 20_000) as load:
+    with pytest.raises(ValueError, match="refused"), buffered_inserts(insert, 20_000) as load:
         load(PARENT, FRAME)
 
 
@@ -57,7 +57,7 @@ def test_nothing_more_is_inserted_once_the_work_has_failed() -> None:
     inserted: Inserted = []
 
     def work() -> None:
-        with gathered(lambda table, frames: inserted.append((table.name, [*map(len, frames)])), 20_000) as load:
+        with buffered_inserts(lambda table, frames: inserted.append((table.name, [*map(len, frames)])), 20_000) as load:
             load(PARENT, FRAME)
             raise ZeroDivisionError
 

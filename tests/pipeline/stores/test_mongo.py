@@ -22,7 +22,7 @@ from pipeline.replication import replicate
 from pipeline.replication.replicate import Partition
 from pipeline.stores.mongo.store import FAR_DATES, RAW, Mongo
 from pipeline.stores.selection import Range
-from transforms.bson.documents import document_of, documents
+from transforms.bson.documents import make_document, split_documents
 
 THINGS = Entity("Things", "Things.", "thing_id", (identifier("thing_id", "Key."), text("padding", "Padding.")))
 ODD_IDS: list[Any] = [
@@ -80,13 +80,13 @@ def odd(mongo: Mongo) -> list[bytes]:
     return [one.raw for one in things.with_options(codec_options=RAW).find().sort("_id", 1)]
 
 
-def _admitted(mongo: Mongo, at: Timestamp, within: Range) -> list[bytes]:
-    return [one for batch in mongo.admitted(THINGS, at, within) for one in documents(batch)]
+def _admitted(mongo: Mongo, at: Timestamp, selection: Range) -> list[bytes]:
+    return [one for batch in mongo.admitted(THINGS, at, selection) for one in split_documents(batch)]
 
 
-def _read(mongo: Mongo, at: Timestamp, within: Range) -> list[bytes]:
+def _read(mongo: Mongo, at: Timestamp, selection: Range) -> list[bytes]:
     """Read a range as a copy does: what passes the gate and what does not."""
-    return [*_admitted(mongo, at, within), *mongo.refused(THINGS, at, within)]
+    return [*_admitted(mongo, at, selection), *mongo.refused(THINGS, at, selection)]
 
 
 def _bounds() -> Iterator[dict[str, Any]]:
@@ -118,16 +118,16 @@ def test_ranges_between_any_two_ids_count_what_they_read(mongo: Mongo, odd: list
     ids = [{"_id": one} for one in ODD_IDS]
     for place, lower in enumerate(ids):
         for upper in ids[place::5]:
-            within = Range(lower, upper)
-            found = _read(mongo, at, within)
-            assert mongo.count(THINGS.collection, at, within) == len(found)
+            selection = Range(lower, upper)
+            found = _read(mongo, at, selection)
+            assert mongo.count(THINGS.collection, at, selection) == len(found)
             assert (len(found) == 0) == (lower is upper)
 
 
 def test_the_gate_divides_each_range(mongo: Mongo, odd: list[bytes]) -> None:
     at = mongo.cluster_time()
-    for within in _ranges(mongo, THINGS.collection, 3000):
-        assert not set(mongo.refused(THINGS, at, within)) & set(_admitted(mongo, at, within))
+    for selection in _ranges(mongo, THINGS.collection, 3000):
+        assert not set(mongo.refused(THINGS, at, selection)) & set(_admitted(mongo, at, selection))
     refused = list(mongo.refused(THINGS, at, Range()))
     # Ids of another kind than the contract's are refused as well.
     assert len(refused) == len(odd) - 2 - 34
@@ -139,13 +139,13 @@ def test_planned_ranges_are_complete_and_travel_as_json(mongo: Mongo, odd: list[
     for _ in range(5):  # each from another sample
         planned = _ranges(mongo, THINGS.collection, size)
         told = json.dumps([Partition("Things", n, one, "").as_json() for n, one in enumerate(planned)])
-        heard = [Partition.from_json(one).within for one in json.loads(told)]
+        heard = [Partition.from_json(one).selection for one in json.loads(told)]
         assert (len(heard) == 1) == (size == 10**9)
         assert heard[0].lower is None
         assert heard[-1].upper is None
-        found = [one for within in heard for one in _read(mongo, at, within)]
+        found = [one for selection in heard for one in _read(mongo, at, selection)]
         assert sorted(found) == sorted(odd)
-        assert sum(mongo.count(THINGS.collection, at, within) for within in heard) == len(odd)
+        assert sum(mongo.count(THINGS.collection, at, selection) for selection in heard) == len(odd)
 
 
 KINDS: dict[str, Callable[[int], Any]] = {
@@ -281,7 +281,7 @@ def test_changes_of_several_collections_come_together_each_from_its_own_moment(m
     mongo.database["One"].insert_one({"_id": 3})
     mongo.database["Another"].insert_one({"_id": 4})
     found = mongo.touched({"One": first, "Another": second}, mongo.cluster_time())
-    assert [(name, bson.decode(document_of(element))["_id"]) for name, element in found] == [
+    assert [(name, bson.decode(make_document(element))["_id"]) for name, element in found] == [
         ("One", 1),
         ("One", 3),
         ("Another", 4),

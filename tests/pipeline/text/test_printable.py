@@ -11,8 +11,10 @@ import pytest
 from bson import Timestamp
 from rich.console import Console
 
-from pipeline.airflow import alerts, lines
-from pipeline.cli import outcome, tables
+from pipeline.airflow import alerts
+from pipeline.airflow import log_lines as lines
+from pipeline.cli import output as outcome
+from pipeline.cli import tables
 from pipeline.cli.app import run
 from pipeline.errors import DataError, UsageError
 from pipeline.replication.verify import Comparison
@@ -85,7 +87,7 @@ def test_log_lines_and_alerts(caplog: pytest.LogCaptureFixture, monkeypatch: pyt
     lines.collection_lines("written")(HOSTILE, 1, 1)
     delivered: list[alerts.Alert] = []
     monkeypatch.setattr(alerts, "_deliver", delivered.append)
-    alerts.tell(alerts.Alert("failed", "dag", "run\r\nx", HOSTILE, "Error", HOSTILE, "http://here"))
+    alerts.notify(alerts.Alert("failed", "dag", "run\r\nx", HOSTILE, "Error", HOSTILE, "http://here"))
     messages = [one.getMessage() for one in caplog.records]
     assert len(messages) == 4 and all(is_harmless(one) and "\n" not in one and len(one) < 2_000 for one in messages)
     (alert,) = delivered

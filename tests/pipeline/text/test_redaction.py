@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import control as books
-from pipeline.cli import outcome
+from pipeline import control
+from pipeline.cli import output as outcome
 from pipeline.connections import Connections
 from pipeline.errors import EtlError, UsageError
 from pipeline.settings import Settings
@@ -197,12 +197,12 @@ def test_an_error_of_any_kind_is_redacted_with_its_traceback(capsys: pytest.Capt
 def test_what_the_books_say_of_a_failure_holds_no_secret(lab: Lab, connections: Connections) -> None:
     remember(f"https://me:{SECRET}@h/")
     with connections.postgres.transaction():
-        books.prepare(connections.postgres)
+        control.ensure_schema(connections.postgres)
         connections.postgres.execute(
             "INSERT INTO etl.runs (run_id, kind, status, cluster_time, cluster_time_at, targets, single_process) "
             "VALUES ('r', 'replicate', 'running', 0, now(), '{}', true)"
         )
-        books.fail(connections.postgres, "r", f"a driver quotes {SECRET}")
+        control.fail_run(connections.postgres, "r", f"a driver quotes {SECRET}")
     assert lab.postgres("SELECT message FROM etl.runs WHERE run_id = 'r'") == [("a driver quotes ***",)]
 
 

@@ -14,8 +14,8 @@ from pymongoarrow.api import Schema, find_arrow_all
 from contracts.schema.entity import Entity
 from contracts.schema.mongo import read_schema
 from contracts.schema.registry import entities
-from transforms.bson.documents import resized, starts
-from transforms.bson.nested import DOCUMENT, cut, items, subdocuments, values
+from transforms.bson.documents import find_starts, resize_batches
+from transforms.bson.nested import DOCUMENT, cut_documents, cut_items, cut_subdocuments, find_values
 from transforms.ingest.decode import _OneBatch, decode
 
 SESSIONS = entities()["UserSessions"]
@@ -40,7 +40,7 @@ def batch(*documents: dict[str, Any]) -> bytes:
 
 
 def beginnings(documents: bytes) -> Any:
-    return np.array(starts(documents), np.int64)
+    return np.array(find_starts(documents), np.int64)
 
 
 def read_nested(documents: bytes, entity: Entity) -> Any:
@@ -51,9 +51,9 @@ def read_nested(documents: bytes, entity: Entity) -> Any:
 def test_a_value_is_where_the_field_is_in_each_document() -> None:
     raws = [bson.encode({"a": {"n": n}, "b": "a"}) for n in range(3)]
     together = b"".join(raws)
-    places = values(together, beginnings(together), "a", DOCUMENT)
+    places = find_values(together, beginnings(together), "a", DOCUMENT)
     assert places is not None
-    assert [bson.decode(one) for one in cut(together, places)] == [{"n": 0}, {"n": 1}, {"n": 2}]
+    assert [bson.decode(one) for one in cut_documents(together, places)] == [{"n": 0}, {"n": 1}, {"n": 2}]
 
 
 @pytest.mark.parametrize(
@@ -69,23 +69,23 @@ def test_a_value_is_where_the_field_is_in_each_document() -> None:
 )
 def test_a_field_that_is_not_beyond_doubt_is_not_cut_out(documents: Sequence[dict[str, Any]]) -> None:
     together = batch(*documents)
-    assert values(together, beginnings(together), "a", DOCUMENT) is None
-    assert subdocuments(together, beginnings(together), "a") is None
+    assert find_values(together, beginnings(together), "a", DOCUMENT) is None
+    assert cut_subdocuments(together, beginnings(together), "a") is None
 
 
 def test_a_field_that_stands_twice_is_not_cut_out_whatever_its_types() -> None:
     once, other = bson.encode({"a": {}, "b": 1}), bson.encode({"a": {}, "b": "x"})
     for twice in (once.replace(b"\x10b\0", b"\x10a\0"), other.replace(b"\x02b\0", b"\x02a\0")):
-        assert values(twice, beginnings(twice), "a", DOCUMENT) is None
+        assert find_values(twice, beginnings(twice), "a", DOCUMENT) is None
         lacking = twice + bson.encode({"c": 1})  # one has what another lacks
-        assert values(lacking, beginnings(lacking), "a", DOCUMENT) is None
+        assert find_values(lacking, beginnings(lacking), "a", DOCUMENT) is None
 
 
 @pytest.mark.parametrize("counts", [(0,), (3,), (0, 2, 0), (11, 1, 100)])
 def test_the_items_of_arrays_come_in_order(counts: tuple[int, ...]) -> None:
     documents = [{"a": [{"d": d, "n": n} for n in range(count)]} for d, count in enumerate(counts)]
     together = batch(*documents)
-    found = items(together, beginnings(together), "a")
+    found = cut_items(together, beginnings(together), "a")
     assert found is not None
     assert tuple(found.counts) == counts
     assert bson.decode_all(found.batch) == [item for one in documents for item in one["a"]]
@@ -94,7 +94,7 @@ def test_the_items_of_arrays_come_in_order(counts: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("array", [[1], [{}, None], [{}] * 101], ids=["no document", "a null", "too many"])
 def test_items_that_are_odd_are_not_cut_out(array: list[Any]) -> None:
     together = batch({"a": [{}]}, {"a": array})
-    assert items(together, beginnings(together), "a") is None
+    assert cut_items(together, beginnings(together), "a") is None
 
 
 @pytest.mark.parametrize("name", [b"x\0", b"\0", b"10\0"])
@@ -103,7 +103,7 @@ def test_items_of_any_name_are_read_or_left_alone(name: bytes) -> None:
     array = (len(inner) + 4).to_bytes(4, "little") + inner
     body = b"\x04a\0" + array + b"\0"
     document = (len(body) + 4).to_bytes(4, "little") + body
-    found = items(document, beginnings(document), "a")
+    found = cut_items(document, beginnings(document), "a")
     assert found is None or bson.decode_all(found.batch) == [{"n": 1}]
 
 
@@ -163,8 +163,8 @@ def _with_twice(document: dict[str, Any], within: str, name: str) -> bytes:
 @given(st.lists(st.lists(st.integers(0, 40), max_size=5), max_size=6), st.integers(20, 120))
 def test_batches_are_joined_and_cut_between_documents(sizes: list[list[int]], size: int) -> None:
     raws = [[bson.encode({"x": "x" * length}) for length in one] for one in sizes]
-    found = [batch for batch in resized([b"".join(one) for one in raws], size) if batch]
+    found = [batch for batch in resize_batches([b"".join(one) for one in raws], size) if batch]
     assert b"".join(found) == b"".join(raw for one in raws for raw in one)
-    assert all(len(one) <= size or len(starts(one)) == 1 for one in found)
+    assert all(len(one) <= size or len(find_starts(one)) == 1 for one in found)
     for one in found:
-        assert sum(int.from_bytes(one[at : at + 4], "little") for at in starts(one)) == len(one)
+        assert sum(int.from_bytes(one[at : at + 4], "little") for at in find_starts(one)) == len(one)

@@ -20,12 +20,12 @@ from contracts.schema.kinds import INTEGER, JSON, KEY_TEXT, NUMBER, array_kind
 from contracts.schema.mongo import gate
 from contracts.schema.registry import entities
 from generators import DEFECTS, World, generate
-from transforms.bson.documents import DECODING, decode_document, documents
-from transforms.bson.extended_json import UnrepresentableError, json_text
-from transforms.ingest.batch import Digest, digest
+from transforms.bson.documents import DECODING, decode_document, split_documents
+from transforms.bson.extended_json import UnrepresentableError, to_json_text
+from transforms.ingest.batch import BatchResult, transform_batch
 from transforms.ingest.decode import decode
-from transforms.ingest.departures import explain
-from transforms.ingest.slow_path import careful
+from transforms.ingest.slow_path import transform_slowly
+from transforms.ingest.type_check import first_type_violations
 from transforms.oracle.compare import Findings, as_stored, compare
 from transforms.oracle.expected import expected_frames
 
@@ -33,7 +33,7 @@ OPTIONS = settings(deadline=None, max_examples=20, suppress_health_check=list(He
 Document = dict[str, Any]
 
 
-def found_in(found: Digest, raws: Iterable[bytes], entity: Entity) -> Findings:
+def found_in(found: BatchResult, raws: Iterable[bytes], entity: Entity) -> Findings:
     """Hold a digest's frames against what verification expects of the documents that were not refused."""
     refused = Counter(one.raw for one in found.refused)
     kept = [raw for raw in raws if not refused[raw]]
@@ -72,7 +72,7 @@ def test_lawful_documents_are_loaded_as_verification_expects_them(
 ) -> None:
     raws = [bson.encode(one) for one in distinct(data.draw(st.lists(lawful(entity), max_size=6)))]
     assert all(passes(decode_document(raw), gate(entity)) for raw in raws)
-    found = digest(b"".join(raws), entity)
+    found = transform_batch(b"".join(raws), entity)
     assert [one.raw for one in found.refused] == [raw for raw in raws if breaks_a_rule(raw, entity)]
     assert found.size == sum(map(len, raws))
     assert found_in(found, raws, entity) == Findings()
@@ -133,7 +133,7 @@ def test_whatever_a_document_holds_it_is_loaded_exactly_or_refused(
     lanes: dict[bool, list[bytes]] = {True: [], False: []}
     for raw, document in zip(raws, decoded, strict=True):
         lanes[passes(document, gate(entity))].append(raw)
-    fast, slow = digest(b"".join(lanes[True]), entity), careful(lanes[False], entity)
+    fast, slow = transform_batch(b"".join(lanes[True]), entity), transform_slowly(lanes[False], entity)
     assert found_in(fast, lanes[True], entity) == Findings()
     assert found_in(slow, lanes[False], entity) == Findings()
     for one in (*fast.refused, *slow.refused):
@@ -157,7 +157,9 @@ def test_reasons_are_given_just_where_the_gate_would_refuse_declared_fields(
     document = decode_document(raw)
     admitted = passes(document, gate(entity), closed=False)
     free = [column.path for column in entity.root.columns if column.kind is JSON and column.field is not None]
-    assert (explain(document, entity) == []) == (admitted and all(_is_holdable(_at(document, path)) for path in free))
+    assert (first_type_violations(document, entity) == []) == (
+        admitted and all(_is_holdable(_at(document, path)) for path in free)
+    )
 
 
 def _at(document: Any, path: tuple[str, ...]) -> Any:
@@ -168,7 +170,7 @@ def _at(document: Any, path: tuple[str, ...]) -> Any:
 
 def _is_holdable(value: Any) -> bool:
     try:
-        json_text(value)
+        to_json_text(value)
     except UnrepresentableError:
         return False
     return True
@@ -193,7 +195,7 @@ def test_a_generated_world_with_defects_is_sorted_as_promised(
     lanes: dict[bool, list[bytes]] = {True: [], False: []}
     for raw in made:
         lanes[_admitted(raw, entity, passes)].append(raw)
-    fast, slow = digest(b"".join(lanes[True]), entity), careful(lanes[False], entity)
+    fast, slow = transform_batch(b"".join(lanes[True]), entity), transform_slowly(lanes[False], entity)
     assert found_in(fast, lanes[True], entity) == Findings()
     assert found_in(slow, lanes[False], entity) == Findings()
     lost = sum(count for defect, count in counted.items() if DEFECTS[defect].outcome == "quarantined")
@@ -278,7 +280,7 @@ def test_a_name_that_stands_twice_never_becomes_a_neighbour_s_value(case: str, r
     bad = twice(raw, *TWICE[case](raw))
     for skip in range(32):  # every set of missing fields, before and after it
         raws = [good(1, skip), good(2), bad, good(3, skip), good(4, ~skip), good(5, skip)]
-        found = digest(b"".join(raws), THINGS)
+        found = transform_batch(b"".join(raws), THINGS)
         assert [(one.raw, [reason.rule for reason in one.reasons]) for one in found.refused] == [
             (bad, ["duplicate field names"])
         ]
@@ -299,7 +301,7 @@ def test_items_with_all_their_fields_twice_are_refused_also_within_a_subdocument
         with_item(2, raw.element("n", 2), raw.element("n", 3)),
         with_item(3, raw.element("n", 4)),
     ]
-    found = digest(b"".join(raws), entity)
+    found = transform_batch(b"".join(raws), entity)
     assert [one.raw for one in found.refused] == [raws[1]]
     assert found_in(found, raws, entity) == Findings()
 
@@ -309,7 +311,7 @@ def test_a_nan_is_kept_whatever_an_item_is_called(name: str, raw: SimpleNamespac
     entity = Entity("Things", "d", "key", (identifier("key", "d"), Field("numbers", array_kind(NUMBER), "d")))
     array = raw.inside("numbers", raw.document(raw.element(name, math.nan), raw.element(name, 1.5)), b"\x04")
     one = bytes(raw.document(raw.element(ID, ObjectId()), raw.element("key", "k"), array))
-    found = digest(one, entity)
+    found = transform_batch(one, entity)
     assert found.refused == []
     assert found_in(found, [one], entity) == Findings()
 
@@ -320,7 +322,7 @@ def test_a_free_form_column_may_be_called_as_another_field_is() -> None:
     entity = Entity("Things", "d", "key", (identifier("key", "d"), *inside, *others))
     made = [{"key": "k", "a": {"b": {"x": 1}}, "a_b": {"n": 2}, "c": {}, "c_d": [{"n": 3}]}]
     raws = [bson.encode(one) for one in distinct(made)]
-    found = digest(b"".join(raws), entity)
+    found = transform_batch(b"".join(raws), entity)
     assert found.refused == []
     assert found_in(found, raws, entity) == Findings()
 
@@ -338,7 +340,7 @@ def test_arrays_that_are_all_empty_are_no_reason(count: int) -> None:
         ),
     )
     raws = [bson.encode(one) for one in distinct([{"name": "a", "tags": [], "parts": []}] * count)]
-    found = digest(b"".join(raws), entity)
+    found = transform_batch(b"".join(raws), entity)
     assert found.refused == []
     assert found_in(found, raws, entity) == Findings()
 
@@ -348,7 +350,7 @@ def test_names_that_only_seem_to_stand_twice_are_no_reason() -> None:
     nested = document | {"items": [{"t": "n", "n": 1}, {"t": "\x10n", "n": 2}]}
     for one in (document, nested):
         raw = bson.encode(one)
-        assert digest(raw, THINGS).refused == []
+        assert transform_batch(raw, THINGS).refused == []
 
 
 BAD_TEXTS = {
@@ -369,7 +371,7 @@ def test_invalid_utf8_is_refused_alone(case: str, place: str) -> None:
     inner |= {"item": {"items": [{"t": "QQQQ"}]}, "sub": {"sub": {"a": "QQQQ", "b": 1}}}
     bad = bson.encode(document | inner[place]).replace(b"QQQQ", BAD_TEXTS[case])
     raws = [good(1), bad, good(2)]
-    found = digest(b"".join(raws), THINGS)
+    found = transform_batch(b"".join(raws), THINGS)
     assert [one.raw for one in found.refused] == [bad]
     assert found.refused[0].reasons[0].rule == "undecodable BSON"
     assert found_in(found, raws, THINGS) == Findings()
@@ -383,20 +385,20 @@ def test_culprits_among_a_thousand_stand_alone(places: set[int], raw: SimpleName
         return bytes(raw.document(good(number)[4:-1], raw.element("key", "again")))
 
     raws = [bad(number) if number in places else good(number, number % 32) for number in range(1000)]
-    found = digest(b"".join(raws), THINGS)
+    found = transform_batch(b"".join(raws), THINGS)
     assert [one.raw for one in found.refused] == [raws[place] for place in sorted(places)]
     assert found_in(found, raws, THINGS) == Findings()
 
 
 def test_all_may_be_bad(raw: SimpleNamespace) -> None:
     raws = [bytes(raw.document(good(number)[4:-1], raw.element("key", "again"))) for number in range(5)]
-    found = digest(b"".join(raws), THINGS)
+    found = transform_batch(b"".join(raws), THINGS)
     assert [one.raw for one in found.refused] == raws
     assert found_in(found, raws, THINGS) == Findings()
 
 
 def test_nothing_becomes_nothing(entity: Entity) -> None:
-    found = digest(b"", entity)
+    found = transform_batch(b"", entity)
     assert (found.refused, found.size) == ([], 0)
     assert {name: frame.schema for name, frame in found.frames.items()} == {
         table.name: table.frame_schema for table in entity.tables
@@ -407,14 +409,14 @@ def test_nothing_becomes_nothing(entity: Entity) -> None:
 
 def test_batches_are_cut_where_documents_end() -> None:
     raws = [good(number) for number in range(4)]
-    assert documents(b"".join(raws)) == raws
-    assert documents(b"") == []
+    assert split_documents(b"".join(raws)) == raws
+    assert split_documents(b"") == []
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 2**31, 2**32 - 1])
 def test_what_follows_a_length_that_can_not_be_is_refused(length: int) -> None:
     damaged = length.to_bytes(4, "little") + good(2)[4:]
-    found = digest(good(1) + damaged, THINGS)
+    found = transform_batch(good(1) + damaged, THINGS)
     assert [one.raw for one in found.refused] == [damaged]
     assert found_in(found, [good(1), damaged], THINGS) == Findings()
 
@@ -437,7 +439,7 @@ def test_a_document_tells_all_its_reasons() -> None:
     }
     lawful_one = {**document, ID: ObjectId(b"b" * 12), "ticket_id": "t", "user_id": "u", "status": "", "messages": []}
     raws = [bson.encode(document), bson.encode({**lawful_one, "updated_at": DatetimeMS(1)})]
-    (refused,) = digest(b"".join(raws), entity).refused
+    (refused,) = transform_batch(b"".join(raws), entity).refused
     assert refused.raw == raws[0]
     assert {(reason.path, reason.rule, reason.value) for reason in refused.reasons} == {
         ("/ticket_id", "ticket_id_min_length", ""),
@@ -454,7 +456,7 @@ def test_a_broken_rule_and_an_unholdable_free_form_are_both_told() -> None:
     entity = entities()["SearchQueries"]
     document = {ID: ObjectId(), "query_id": "q", "user_id": "", "query_text": "", "timestamp": DatetimeMS(0)}
     raw = bson.encode({**document, "filters": {"a": {"b": -0.0}}, "results_count": -1})
-    (refused,) = digest(raw, entity).refused
+    (refused,) = transform_batch(raw, entity).refused
     assert {reason.path for reason in refused.reasons} == {"/user_id", "/results_count", "/filters/a/b"}
 
 
@@ -474,7 +476,7 @@ def test_the_careful_lane_keeps_undeclared_fields_by_their_pointer() -> None:
     }
     document["actions"] = [document["actions"][0], {**document["actions"][1], "": None}]
     raw = bson.encode(document)
-    found = careful([raw], entity)
+    found = transform_slowly([raw], entity)
     assert found.refused == []
     assert found_in(found, [raw], entity) == Findings()
     (extra,) = found.frames["user_sessions"]["_extra"]
@@ -487,7 +489,7 @@ def test_what_is_no_array_is_never_taken_for_an_empty_one(value: Any) -> None:
     names = dict.fromkeys(("ticket_id", "user_id", "status", "issue_type"), "x")
     times = dict.fromkeys(("created_at", "updated_at"), DatetimeMS(0))
     raw = bson.encode({ID: ObjectId(), **names, "messages": value, **times, "undeclared": 1})
-    (refused,) = careful([raw], entity).refused
+    (refused,) = transform_slowly([raw], entity).refused
     assert refused.reasons[0].path == "/messages"
     assert "array" in refused.reasons[0].rule
 
@@ -498,7 +500,7 @@ def test_what_is_no_array_is_never_taken_for_an_empty_one(value: Any) -> None:
 def test_extras_go_with_their_documents_whatever_the_id_is(kind: Any, ids: list[Any]) -> None:
     entity = Entity("Things", "d", "key", (identifier("key", "d"),), id_kind=kind)
     raws = [bson.encode({ID: one, "key": "" if one == ids[1] else "k", "n": n}) for n, one in enumerate(ids)]
-    found = careful(raws, entity)
+    found = transform_slowly(raws, entity)
     assert [one.raw for one in found.refused] == [raws[1]]
     assert found.frames["things"]["_extra"].to_list() == ['{"/n":0}', '{"/n":2}', '{"/n":3}']
     assert found_in(found, raws, entity) == Findings()

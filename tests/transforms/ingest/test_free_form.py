@@ -29,9 +29,9 @@ from hypothesis import strategies as st
 
 from contracts.schema.entity import Column
 from contracts.schema.kinds import JSON
-from transforms.bson.documents import changed_by_decoding, decode_document
-from transforms.bson.extended_json import UnrepresentableError, json_text
-from transforms.ingest.free_form import json_texts
+from transforms.bson.documents import decode_document, find_lossy_decoding
+from transforms.bson.extended_json import UnrepresentableError, to_json_text
+from transforms.ingest.free_form import to_json_texts
 
 OID = ObjectId("5f5f5f5f5f5f5f5f5f5f5f5f")
 
@@ -42,13 +42,13 @@ def column(*path: str, nullable: bool = False) -> Column:
 
 def alone(raw: bytes) -> str:
     """Write the field v of a document by itself."""
-    return json_text(decode_document(raw)["v"], "/v")
+    return to_json_text(decode_document(raw)["v"], "/v")
 
 
 def together(raw: bytes, **kind: bool) -> str:
     """Write the field v of a document together with those of others, and the neighbours as they always are."""
     neighbour = bson.encode({"v": {"n": None, "t": "null", "x": 0.5}})
-    texts, refused = json_texts(neighbour + raw + neighbour, [column("v", **kind)])
+    texts, refused = to_json_texts(neighbour + raw + neighbour, [column("v", **kind)])
     assert texts["v"][0] == texts["v"][2] == '{"n":null,"t":"null","x":0.5}'
     if refused:
         assert refused.keys() == {1}
@@ -308,7 +308,7 @@ def test_texts_stand_in_the_order_of_the_documents(raw: SimpleNamespace) -> None
         raw.document(raw.element("_id", 6), b"\x02d\0\x03\0\0\0\xff\xfe\0"),
         bson.encode({"_id": 7, "s": {"x": 1}}),
     ]
-    texts, refused = json_texts(b"".join(made), [column("d", nullable=True), column("s", "d", nullable=True)])
+    texts, refused = to_json_texts(b"".join(made), [column("d", nullable=True), column("s", "d", nullable=True)])
     assert texts["d"].to_list() == ['{"a":1}', None, None, "{}", "{}", "{}", None]
     assert texts["s_d"].to_list() == ["{}", None, None, "{}", "{}", "{}", None]
     assert {place: (reason.path, reason.rule.split(":")[0]) for place, reason in refused.items()} == {
@@ -319,7 +319,7 @@ def test_texts_stand_in_the_order_of_the_documents(raw: SimpleNamespace) -> None
 
 
 def test_the_place_of_a_field_is_a_json_pointer() -> None:
-    _, refused = json_texts(bson.encode({"a/b": {"c~d": {"x": "\0"}}}), [column("a/b", "c~d")])
+    _, refused = to_json_texts(bson.encode({"a/b": {"c~d": {"x": "\0"}}}), [column("a/b", "c~d")])
     assert refused[0].path == "/a~1b/c~0d/x"
 
 
@@ -346,17 +346,17 @@ LOSSY = {
 @pytest.mark.parametrize("case", LOSSY)
 def test_bytes_that_python_objects_do_not_hold_are_noticed(case: str, raw: SimpleNamespace) -> None:
     bytes_ = LOSSY[case](raw)
-    assert changed_by_decoding(decode_document(bytes_), bytes_)
+    assert find_lossy_decoding(decode_document(bytes_), bytes_)
     whole = raw.document(raw.inside("d", bytes_))
     for nullable in (False, True):
-        texts, refused = json_texts(whole, [column("d", nullable=nullable)])
+        texts, refused = to_json_texts(whole, [column("d", nullable=nullable)])
         assert list(refused) == [0]
         assert texts["d"].to_list() == ["{}"]
 
 
 def test_documents_that_are_many_are_told_apart_by_their_place() -> None:
     many = [{"v": {"n": number, "s": "\0" if number % 1999 == 7 else "x" * (number % 5)}} for number in range(4100)]
-    texts, refused = json_texts(b"".join(map(bson.encode, many)), [column("v")])
+    texts, refused = to_json_texts(b"".join(map(bson.encode, many)), [column("v")])
     assert list(refused) == [7, 2006, 4005]
     for number, text in enumerate(texts["v"]):
         assert text == "{}" if number in refused else json.loads(text) == many[number]["v"]
@@ -365,7 +365,7 @@ def test_documents_that_are_many_are_told_apart_by_their_place() -> None:
 def test_a_text_that_looks_like_the_field_is_not_taken_for_it() -> None:
     decoy = bson.encode({"v": {"not": "it"}})[4:-1].decode("latin-1")
     made = [{"_id": 1, "t": decoy, "v": {"a": 1}}, {"_id": 2, "t": "", "v": {"t": decoy}}]
-    texts, refused = json_texts(b"".join(map(bson.encode, made)), [column("v")])
+    texts, refused = to_json_texts(b"".join(map(bson.encode, made)), [column("v")])
     assert texts["v"][0] == '{"a":1}'
     assert list(refused) == [1]  # for the NUL in it
 
@@ -373,14 +373,14 @@ def test_a_text_that_looks_like_the_field_is_not_taken_for_it() -> None:
 def test_a_field_that_stands_twice_is_noticed_whatever_its_types(raw: SimpleNamespace) -> None:
     for second in (1, {"a": 1}, None, "text", [1]):
         twice = raw.document(raw.element("_id", 1), raw.element("v", {}), raw.element("v", second))
-        _, refused = json_texts(twice, [column("v")])
+        _, refused = to_json_texts(twice, [column("v")])
         assert refused[0].rule == "duplicate field names"
 
 
 def test_nothing_gives_nothing() -> None:
-    texts, refused = json_texts(b"", [column("v")])
+    texts, refused = to_json_texts(b"", [column("v")])
     assert texts["v"].to_list() == [] and refused == {}
-    assert json_texts(bson.encode({}), []) == ({}, {})
+    assert to_json_texts(bson.encode({}), []) == ({}, {})
 
 
 @settings(deadline=None, max_examples=300)
@@ -389,4 +389,4 @@ def test_what_pymongo_writes_is_never_taken_for_changed(anything: Any, data: st.
     value = data.draw(st.dictionaries(st.sampled_from(["b", "_id", "a", ""]), anything, max_size=4))
     bytes_ = bson.encode({"": value})[6:-1]  # with its fields in this order
     decoded = decode_document(bytes_)
-    assert changed_by_decoding(decoded, bytes_) is None
+    assert find_lossy_decoding(decoded, bytes_) is None

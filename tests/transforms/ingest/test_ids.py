@@ -9,7 +9,7 @@ from bson import Binary, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Tim
 from contracts.schema.entity import ID, Entity
 from contracts.schema.fields import identifier
 from contracts.schema.kinds import BOOLEAN, CATEGORY, INTEGER, NUMBER, OBJECT_ID, TEXT, TIMESTAMP, Kind, decimal_kind
-from transforms.ingest.ids import stored_ids
+from transforms.ingest.ids import to_stored_ids
 from transforms.oracle.expected import expected_ids
 
 _NUMBERS = [
@@ -37,6 +37,6 @@ KINDS = (OBJECT_ID, TEXT, CATEGORY, INTEGER, NUMBER, BOOLEAN, TIMESTAMP, decimal
 def test_two_ways_to_an_id_come_to_the_same(kind: Kind) -> None:
     entity = Entity("Things", "d", "key", (identifier("key", "d"),), id_kind=kind)
     raws = [bson.encode({ID: one, "key": "k"}) for one in VALUES]
-    found = stored_ids(raws, entity)
+    found = to_stored_ids(raws, entity)
     assert found.len() > 0
     assert found.equals(expected_ids(raws, entity))

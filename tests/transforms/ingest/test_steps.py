@@ -10,10 +10,10 @@ import pytest
 from bson import ObjectId
 
 from contracts.schema.registry import entities
-from transforms.ingest.batch import digest
-from transforms.ingest.slow_path import careful
+from transforms.ingest.batch import transform_batch
+from transforms.ingest.slow_path import transform_slowly
 from transforms.oracle.expected import expected_frames
-from transforms.violations import FURTHER, KEPT, Reason, kept, pointer
+from transforms.violations import FURTHER, KEPT, Violation, json_pointer, limit_violations
 
 TICKETS, EVENTS = entities()["SupportTickets"], entities()["EventLogs"]
 AT = datetime(2024, 5, 1, tzinfo=UTC)
@@ -61,7 +61,7 @@ def steps(work: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_the_steps_grow_with_the_document(name: str) -> None:
-    small, middle, large = (steps(lambda n=n: careful([HOSTILE[name](n)], TICKETS)) for n in (400, 800, 1_600))
+    small, middle, large = (steps(lambda n=n: transform_slowly([HOSTILE[name](n)], TICKETS)) for n in (400, 800, 1_600))
     assert large - middle < 3 * (middle - small) + 1_000  # twice as many, and of its square four times
 
 
@@ -73,7 +73,7 @@ def test_the_steps_of_the_proof_do_as_well(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hundred_reasons_are_kept_and_the_others_counted(name: str) -> None:
-    for one in careful([HOSTILE[name](1_000)], TICKETS).refused:
+    for one in transform_slowly([HOSTILE[name](1_000)], TICKETS).refused:
         *first, last = one.reasons
         assert len(first) == KEPT and all(reason.rule != FURTHER for reason in first)
         assert last.rule == FURTHER and last.value >= 400
@@ -83,23 +83,23 @@ def test_a_hundred_reasons_are_kept_and_the_others_counted(name: str) -> None:
 def test_the_typed_lane_keeps_as_few() -> None:
     one_bad, many_bad = MESSAGE | {"sender": "nobody"}, [MESSAGE | {"sender": "nobody"}] * 1_000
     raws = ticket(messages=[one_bad]), ticket(_id=ObjectId(), messages=many_bad)
-    few, many = digest(b"".join(raws), TICKETS).refused
+    few, many = transform_batch(b"".join(raws), TICKETS).refused
     assert len(few.reasons) == 1
-    assert many.reasons[-1] == Reason("", FURTHER, 1_000 - KEPT)
+    assert many.reasons[-1] == Violation("", FURTHER, 1_000 - KEPT)
     unheld = {"_id": ObjectId(), "event_id": "E", "timestamp": AT, "event_type": "x"}
-    (found,) = digest(bson.encode(unheld | {"details": {"x": [-0.0] * 1_000}}), EVENTS).refused
+    (found,) = transform_batch(bson.encode(unheld | {"details": {"x": [-0.0] * 1_000}}), EVENTS).refused
     assert found.reasons[-1].rule == FURTHER
 
 
 def test_numbers_of_further_reasons_add_up() -> None:
-    many = [Reason(f"/{number}", "r", None) for number in range(150)]
-    assert kept(many[:KEPT]) == many[:KEPT]
-    assert kept([*kept(many), *kept(many)])[-1] == Reason("", FURTHER, 200)
+    many = [Violation(f"/{number}", "r", None) for number in range(150)]
+    assert limit_violations(many[:KEPT]) == many[:KEPT]
+    assert limit_violations([*limit_violations(many), *limit_violations(many)])[-1] == Violation("", FURTHER, 200)
 
 
 def test_a_place_is_told_by_its_beginning() -> None:
-    assert pointer((("/a", "b/c"), 3)) == "/a/b~1c/3"
-    assert pointer(("/" + "x" * 2_000_000, "y")) == "/" + "x" * 999 + "…"
+    assert json_pointer((("/a", "b/c"), 3)) == "/a/b~1c/3"
+    assert json_pointer(("/" + "x" * 2_000_000, "y")) == "/" + "x" * 999 + "…"
 
 
 @pytest.mark.parametrize("make", [lambda inner: {"a": inner}, lambda inner: [inner]], ids=["documents", "arrays"])
@@ -113,7 +113,7 @@ def test_as_deep_as_mongodb_goes_in_a_deep_stack(make: Callable[[Any], Any], lea
         if levels:
             deeper(levels - 1)
             return
-        found = careful([raw], TICKETS)
+        found = transform_slowly([raw], TICKETS)
         assert len(found.refused) + len(found.frames["support_tickets"]) == 1
         expected_frames([raw], TICKETS)
 

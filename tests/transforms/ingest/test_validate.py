@@ -20,8 +20,8 @@ from contracts.schema.fields import (
     timestamp,
 )
 from contracts.schema.kinds import INTEGER, NUMBER, TIMESTAMP
-from transforms.ingest.validate import broken_rules, without
-from transforms.violations import Reason, escaped
+from transforms.ingest.validate import drop_documents, find_broken_rules
+from transforms.violations import Violation, escape_step
 
 VISITS = Entity(
     "Visits",
@@ -77,13 +77,13 @@ def _frame(rows: list[dict[str, Any]], schema: pl.Schema) -> pl.DataFrame:
 def told(frames: dict[str, pl.DataFrame]) -> dict[str, list[tuple[str, str]]]:
     return {
         key: sorted((reason.path, reason.rule) for reason in reasons)
-        for key, reasons in broken_rules(frames, VISITS).items()
+        for key, reasons in find_broken_rules(frames, VISITS).items()
     }
 
 
 def test_lawful_rows_have_no_reasons() -> None:
-    assert broken_rules(frames_of({}, {}), VISITS) == {}
-    assert broken_rules(frames_of(), VISITS) == {}
+    assert find_broken_rules(frames_of({}, {}), VISITS) == {}
+    assert find_broken_rules(frames_of(), VISITS) == {}
 
 
 def test_every_reason_of_every_document_with_its_place() -> None:
@@ -118,8 +118,8 @@ def test_a_null_where_none_may_be_is_told() -> None:
 
 @pytest.mark.parametrize("moment", [2**63 - 1, -(2**63) + 1, 2**62, -(2**55), 10413792000000, -2208988800001])
 def test_moments_of_any_distance_are_judged(moment: int) -> None:
-    reasons = broken_rules(frames_of({"begun": moment}, {"begun": 0, "ended": 0}), VISITS)
-    assert reasons == {"0": [Reason("/begun", "begun_in_clickhouse_range", f"{moment} ms since 1970")]}
+    reasons = find_broken_rules(frames_of({"begun": moment}, {"begun": 0, "ended": 0}), VISITS)
+    assert reasons == {"0": [Violation("/begun", "begun_in_clickhouse_range", f"{moment} ms since 1970")]}
 
 
 def test_a_far_moment_hides_no_other_reason() -> None:
@@ -131,9 +131,9 @@ def test_a_far_moment_hides_no_other_reason() -> None:
 def test_a_frame_of_another_shape_is_nobody_s_fault() -> None:
     frames = frames_of({})
     with pytest.raises(SchemaErrors):
-        broken_rules({**frames, "visits": frames["visits"].drop("key")}, VISITS)
+        find_broken_rules({**frames, "visits": frames["visits"].drop("key")}, VISITS)
     with pytest.raises(SchemaErrors):
-        broken_rules({**frames, "visits": frames["visits"].cast({"visits": pl.Float64})}, VISITS)
+        find_broken_rules({**frames, "visits": frames["visits"].cast({"visits": pl.Float64})}, VISITS)
 
 
 @pytest.mark.parametrize(
@@ -144,18 +144,18 @@ def test_a_frame_of_another_shape_is_nobody_s_fault() -> None:
 def test_reasons_find_their_rows_whatever_the_id_is(kind: Any, ids: list[Any]) -> None:
     entity = Entity("Things", "d", "key", (identifier("key", "d"),), id_kind=kind)
     frame = pl.DataFrame({"_id": ids, "key": ["a", "", ""], "_extra": [None] * 3}, schema=entity.root.frame_schema)
-    refused = set(broken_rules({"things": frame}, entity))
+    refused = set(find_broken_rules({"things": frame}, entity))
     assert len(refused) == 2
-    assert without({"things": frame}, refused)["things"]["_id"].to_physical().to_list() == ids[:1]
+    assert drop_documents({"things": frame}, refused)["things"]["_id"].to_physical().to_list() == ids[:1]
 
 
 def test_without_takes_the_children_along() -> None:
     stop = {"_position": 0, "place_name": "n", "at": 0}
     frames = frames_of({}, {}, {}, stops=[{**stop, "_id": "0"}, {**stop, "_id": "1"}])
-    left = without(frames, {"1", "2", "nobody"})
+    left = drop_documents(frames, {"1", "2", "nobody"})
     assert left["visits"]["_id"].to_list() == ["0"]
     assert left["visits_stops"]["_id"].to_list() == ["0"]
-    assert without(frames, set()) == frames
+    assert drop_documents(frames, set()) == frames
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_without_takes_the_children_along() -> None:
     ],
 )
 def test_values_are_shown_short_and_as_json(value: Any, shown: Any) -> None:
-    assert Reason("/a", "rule", value).as_json() == {"path": "/a", "rule": "rule", "value": shown}
+    assert Violation("/a", "rule", value).as_json() == {"path": "/a", "rule": "rule", "value": shown}
 
 
 def test_names_are_escaped_for_pointers() -> None:
-    assert escaped("~1/a") == "~01~1a"
+    assert escape_step("~1/a") == "~01~1a"

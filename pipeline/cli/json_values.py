@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.outcome import moment
+from pipeline.cli.output import moment
 
 if TYPE_CHECKING:
     from bson import Timestamp

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli import tables, values
+from pipeline.cli import json_values as values
+from pipeline.cli import tables
 from pipeline.cli.interrupt import came_by_interrupt
 from pipeline.cli.options import (
     AllowMissing,
@@ -21,7 +22,7 @@ from pipeline.cli.options import (
     Targets,
     Wait,
 )
-from pipeline.cli.outcome import say, say_error, show
+from pipeline.cli.output import say, say_error, show
 from pipeline.cli.progress import comparison_bars, generation_bars, mart_spinner, partition_bars
 from pipeline.cli.sessions import connected, source
 from pipeline.errors import UsageError, VerificationError
@@ -91,7 +92,7 @@ def replicate(
       etl replicate --target clickhouse
       etl replicate --max-quarantined 0.1%
     """
-    from pipeline import control as books
+    from pipeline import control
     from pipeline.connections import TARGETS
     from pipeline.replication.replicate import replicate as copy
 
@@ -107,8 +108,8 @@ def replicate(
             allow_missing=allow_missing,
         )
         left_out = [one.collection for one in connections.chosen(collections or ()) if one.collection not in run.uuids]
-        drift, undeclared = books.drift(connections.postgres, run.id), connections.undeclared()
-        receipt, retries = books.receipt(connections.postgres, run.id), books.retries(connections.postgres, run.id)
+        drift, undeclared = control.drift(connections.postgres, run.id), connections.undeclared()
+        receipt, retries = control.timings(connections.postgres, run.id), control.retries(connections.postgres, run.id)
     found = values.replicated(run, accounts) | {
         "drift": drift,
         "undeclared_collections": undeclared,
@@ -139,7 +140,7 @@ def sync(
       etl sync SupportTickets
       etl sync --follow --every 30
     """
-    from pipeline import control as books
+    from pipeline import control
     from pipeline.replication.sync import sync as take_over
 
     with connected(wait=wait) as connections:
@@ -150,8 +151,8 @@ def sync(
             with partition_bars("sync") as progress:
                 found = take_over(connections, collections or (), progress, max_quarantined, allow_shrink=allow_shrink)
             runs = sorted({one.run_id for one in found if one.run_id})
-            retries = sum(books.retries(connections.postgres, run_id) for run_id in runs)
-            drift = [one for run_id in runs for one in books.drift(connections.postgres, run_id)]
+            retries = sum(control.retries(connections.postgres, run_id) for run_id in runs)
+            drift = [one for run_id in runs for one in control.drift(connections.postgres, run_id)]
     shown = values.synced(found) | {"drift": drift, "retries": retries}
     show(shown, tables.synced(found), *tables.drift(drift), *tables.refused(found), as_json=as_json)
 

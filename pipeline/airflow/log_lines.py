@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pipeline.text.printable import visible
-from transforms.violations import shortened
+from transforms.violations import shorten_text
 
 if TYPE_CHECKING:
     from pipeline.control import Account
@@ -90,4 +90,4 @@ def comparison_lines(found: Iterable["Comparison"]) -> None:
             logging.INFO if one.proven else logging.ERROR,
         )
         for difference in one.differences:
-            line(shortened(str(difference), DIFFERENCE_CHARACTERS), logging.ERROR)
+            line(shorten_text(str(difference), DIFFERENCE_CHARACTERS), logging.ERROR)

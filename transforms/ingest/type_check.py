@@ -11,8 +11,8 @@ from bson import DatetimeMS
 
 from contracts.schema.entity import ID, Entity, Field
 from contracts.schema.kinds import INT64_MAX, INT64_MIN, JSON, NUMBER, Kind
-from transforms.bson.extended_json import unrepresentable
-from transforms.violations import Reason, escaped, kept
+from transforms.bson.extended_json import find_unrepresentable
+from transforms.violations import Violation, escape_step, limit_violations
 
 _NAMES: dict[type, str] = {
     type(None): "null",
@@ -39,7 +39,7 @@ _NAMES: dict[type, str] = {
 _WIDE = Context(prec=80)
 
 
-def explain(document: Mapping[str, Any], entity: Entity) -> list[Reason]:
+def first_type_violations(document: Mapping[str, Any], entity: Entity) -> list[Violation]:
     """Return the places where a document's values can't be what the contract declares; of many the first ones.
 
     Undeclared fields are no such place: they are kept beside the declared ones.
@@ -48,39 +48,39 @@ def explain(document: Mapping[str, Any], entity: Entity) -> list[Reason]:
         document: What :func:`transforms.bson.documents.decode_document` made of it.
         entity: Its contract.
     """
-    return kept(departures(document, entity))
+    return limit_violations(find_type_violations(document, entity))
 
 
-def departures(document: Mapping[str, Any], entity: Entity) -> Iterator[Reason]:
+def find_type_violations(document: Mapping[str, Any], entity: Entity) -> Iterator[Violation]:
     """Yield every place where a document's values can't be what the contract declares, however many there are.
 
     Args:
-        document: As for :func:`explain`.
+        document: As for :func:`first_type_violations`.
         entity: Its contract.
     """
     key = document.get(ID)
     if entity.id_kind is NUMBER and isinstance(key, float) and isnan(key):
-        yield Reason(f"/{ID}", "NaN is no key: each store would place it elsewhere among the numbers", key)
+        yield Violation(f"/{ID}", "NaN is no key: each store would place it elsewhere among the numbers", key)
     yield from _in_object(document, (entity.id_field, *entity.fields), "")
 
 
-def _in_object(document: Mapping[str, Any], fields: tuple[Field, ...], at: str) -> Iterator[Reason]:
+def _in_object(document: Mapping[str, Any], fields: tuple[Field, ...], at: str) -> Iterator[Violation]:
     for field in fields:
-        pointer = f"{at}/{escaped(field.name)}"
+        pointer = f"{at}/{escape_step(field.name)}"
         if field.name in document:
             yield from _in_field(document[field.name], field, pointer)
         elif not field.nullable:
-            yield Reason(pointer, "required field is missing", None)
+            yield Violation(pointer, "required field is missing", None)
 
 
-def _in_field(value: Any, field: Field, at: str) -> Iterator[Reason]:
+def _in_field(value: Any, field: Field, at: str) -> Iterator[Violation]:
     if value is None and field.nullable:
         return
     if field.kind is not None:
         yield from _in_value(value, field.kind, at)
     elif field.repeated:
         if not isinstance(value, list):
-            yield Reason(at, f"expected array, found {_bson_type(value)}", value)
+            yield Violation(at, f"expected array, found {_bson_type(value)}", value)
             return
         for number, item in enumerate(value):
             yield from _in_subdocument(item, field, f"{at}/{number}")
@@ -88,25 +88,25 @@ def _in_field(value: Any, field: Field, at: str) -> Iterator[Reason]:
         yield from _in_subdocument(value, field, at)
 
 
-def _in_subdocument(value: Any, field: Field, at: str) -> Iterator[Reason]:
+def _in_subdocument(value: Any, field: Field, at: str) -> Iterator[Violation]:
     if isinstance(value, dict):
         yield from _in_object(value, field.fields, at)
     else:
-        yield Reason(at, f"expected object, found {_bson_type(value)}", value)
+        yield Violation(at, f"expected object, found {_bson_type(value)}", value)
 
 
-def _in_value(value: Any, kind: Kind, at: str) -> Iterator[Reason]:
+def _in_value(value: Any, kind: Kind, at: str) -> Iterator[Violation]:
     expected = kind.gate["bsonType"]
     expected = [expected] if isinstance(expected, str) else expected
     if (found := _bson_type(value)) not in expected:
-        yield Reason(at, f"expected {' or '.join(expected)}, found {found}", value)
+        yield Violation(at, f"expected {' or '.join(expected)}, found {found}", value)
     elif kind is JSON:
-        yield from unrepresentable(value, at)
+        yield from find_unrepresentable(value, at)
     elif kind.item is not None:
         for number, item in enumerate(value):
             yield from _in_value(item, kind.item, f"{at}/{number}")
     elif "multipleOf" in kind.gate and not _fits(value, kind):
-        yield Reason(at, f"not exact as {kind.name}", value)
+        yield Violation(at, f"not exact as {kind.name}", value)
 
 
 def _fits(value: Any, kind: Kind) -> bool:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline.control.runs import forget_notes
 from pipeline.stores.postgres.session import JSONB_VERSION, Session
-from transforms.bson.identity import hashed, identity, only_id
+from transforms.bson.identity import cut_id, hash_id, identify
 from transforms.violations import FURTHER
 
 if TYPE_CHECKING:  # heavy, and who reads the books alone needs none of it
@@ -25,11 +25,13 @@ _ID_BYTES = 128  # of a document, which hold most ids; of a longer one all of th
 _PREFIX = 4  # bytes of a document before the element of its _id
 
 
-def refuse(postgres: Session, run_id: str, collection: str, partition: int, refused: "Sequence[Refused]") -> None:
+def record_refusals(
+    postgres: Session, run_id: str, collection: str, partition: int, refused: "Sequence[Refused]"
+) -> None:
     """Keep refused documents, whole and with their reasons, until the run is published."""
     if not refused:
         return
-    ids = [identity(one.raw) for one in refused]
+    ids = [identify(one.raw) for one in refused]
     reasons = [JSONB_VERSION + orjson.dumps([reason.as_json() for reason in one.reasons]).decode() for one in refused]
     rows = {
         "run_id": [run_id] * len(refused),
@@ -43,14 +45,14 @@ def refuse(postgres: Session, run_id: str, collection: str, partition: int, refu
     postgres.append("etl", "refused", pa.table(rows))
 
 
-def settle_quarantine(postgres: Session, run_id: str, collections: Iterable[str], *, whole: bool = True) -> None:
+def apply_refusals(postgres: Session, run_id: str, collections: Iterable[str], *, is_full: bool = True) -> None:
     """Take a run's refusals over into the quarantine, resolve what it no longer refused, and drop what it had noted.
 
     Args:
         postgres: Where the books are.
         run_id: The run.
         collections: Names of the collections that it speaks for.
-        whole: Whether for all of their documents, or only for those that it has noted as changed.
+        is_full: Whether for all of their documents, or only for those that it has noted as changed.
     """
     postgres.execute(
         "INSERT INTO etl.quarantine (collection, id_hash, _id, bson, reasons, run_id, first_seen_at) "
@@ -63,13 +65,13 @@ def settle_quarantine(postgres: Session, run_id: str, collections: Iterable[str]
         postgres.execute(
             "UPDATE etl.quarantine SET resolved_at = now() "
             "WHERE collection = $2::text AND run_id <> $1::text AND resolved_at IS NULL "
-            f"AND ({whole} OR {_NOTED})",
+            f"AND ({is_full} OR {_NOTED})",
             parameters=(run_id, collection),
         )
     forget_notes(postgres, run_id)
 
 
-def unrefused(postgres: Session, run_id: str, collection: str, after: bytes, *, whole: bool) -> dict[bytes, bytes]:
+def unrefused(postgres: Session, run_id: str, collection: str, after: bytes, *, is_full: bool) -> dict[bytes, bytes]:
     """Return some documents of the quarantine, resolved ones included, that a run speaks for and has not refused.
 
     Args:
@@ -77,23 +79,23 @@ def unrefused(postgres: Session, run_id: str, collection: str, after: bytes, *, 
         run_id: The run, not published yet.
         collection: Name of the collection.
         after: Only those whose hash is greater.
-        whole: Whether it speaks for all documents of the collection, or only for those that it has noted as changed.
+        is_full: Whether it speaks for all documents of the collection, or only for those that it has noted as changed.
 
     Returns:
         The BSON element of each ``_id`` by its hash, in order of the hashes; nothing if there are no more.
     """
     query = (
         f"SELECT id_hash, substr(bson, 1, {_ID_BYTES}) FROM etl.quarantine q WHERE collection = $2::text "
-        f"AND id_hash > $3::bytea AND substr(bson, 6, 4) = '_id\\000' AND ({whole} OR {_NOTED}) AND NOT EXISTS "
+        f"AND id_hash > $3::bytea AND substr(bson, 6, 4) = '_id\\000' AND ({is_full} OR {_NOTED}) AND NOT EXISTS "
         "(SELECT FROM etl.refused r WHERE r.run_id = $1::text AND r.collection = $2::text AND r.id_hash = q.id_hash) "
         f"ORDER BY id_hash LIMIT {_ASKED}"
     )
     found: dict[bytes, bytes] = {}
     size = 0
     for id_hash, head in postgres.rows(query, run_id, collection, after):
-        only = only_id(head)
-        if hashed(only) != id_hash:  # a long _id, of which that is not all
-            only = only_id(_document(postgres, collection, id_hash))
+        only = cut_id(head)
+        if hash_id(only) != id_hash:  # a long _id, of which that is not all
+            only = cut_id(_document(postgres, collection, id_hash))
         found[id_hash] = only[_PREFIX:-1]
         size += len(only)
         if size > _ASKED_BYTES:
@@ -101,7 +103,7 @@ def unrefused(postgres: Session, run_id: str, collection: str, after: bytes, *, 
     return found
 
 
-def forget(postgres: Session, collection: str, hashes: Sequence[bytes]) -> None:
+def forget_documents(postgres: Session, collection: str, hashes: Sequence[bytes]) -> None:
     """Delete documents from the quarantine, bytes and reasons, because they are no more.
 
     Args:
