@@ -42,3 +42,10 @@ def test_the_example_of_a_contract_is_one(page: str) -> None:
     exec(code, found)
     assert isinstance(found["ENTITY"], Entity)
     assert [table.name for table in found["ENTITY"].tables] == ["orders", "orders_lines"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    folders = "pipeline|transforms|contracts|tests|generators|docker|benchmarks"
+    named = set(re.findall(rf"`((?:{folders})/[\w./-]*)`", page.read_text()))
+    assert not [path for path in named if "NAME" not in path and not (ROOT / path).exists()]
