@@ -26,7 +26,7 @@ All settings are read from the environment, in one place. Times are written as `
 names the variable. In Airflow the URIs may also come from [Connections](airflow.md#connections), and a few more
 variables set [pools, timeouts and schedules](airflow.md#limits-that-you-set)."""
 _REMARK = re.compile(" {3,}")
-_ATTRIBUTE = re.compile(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", re.MULTILINE)
+_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def command_line() -> str:
@@ -116,7 +116,8 @@ def _first(thing: Any) -> str:
 
 def _attributes(kind: type) -> dict[str, str]:
     """Return what a class's docstring says of each attribute."""
-    section = (kind.__doc__ or "").partition("Attributes:")[2]
+    # Since Python 3.13 docstrings come without their indentation.
+    section = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:")[2]
     return {name: re.sub(r"\s+", " ", meaning) for name, meaning in _ATTRIBUTE.findall(section)}
 
 
