@@ -111,9 +111,8 @@ def _says(error: BaseException, words: Mapping[str, Any]) -> str:
 
 def _says_of_call(said: str, words: Mapping[str, Any]) -> str:
     if unknown := _UNKNOWN.search(said):
-        return said + suggestion(
-            unknown[2], inspect.signature(words[unknown[1]]).parameters if unknown[1] in words else ()
-        )
+        known = inspect.signature(words[unknown[1]]).parameters if unknown[1] in words else ()
+        return unknown[0] + suggestion(unknown[2], known)  # Python 3.13 adds a suggestion of its own
     return f"{said}; {_COMMA}" if "not callable" in said or "missing" in said else said
 
 
