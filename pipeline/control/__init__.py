@@ -55,7 +55,7 @@ from pipeline.control.runs import (
     targets_of,
     why_failed,
 )
-from pipeline.control.schema import ensure_schema
+from pipeline.control.schema import ensure_schema, has_books
 from pipeline.control.timings import record_retries, record_timings, retries, timings
 
 __all__ = [
@@ -80,6 +80,7 @@ __all__ = [
     "fail_run",
     "forget_documents",
     "forget_drift",
+    "has_books",
     "hold_run_lock",
     "is_alive",
     "is_given_up",

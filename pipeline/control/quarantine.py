@@ -9,6 +9,7 @@ import bsonjs
 import orjson
 
 from contracts.schema.entity import Entity
+from pipeline.control.schema import has_books
 from pipeline.errors import UsageError
 from pipeline.stores.postgres.session import Session
 
@@ -66,7 +67,7 @@ class Quarantined:
 def size(postgres: Session, collection: str) -> int:
     """Count the documents of a collection that are in quarantine."""
     query = "SELECT count(*) FROM etl.quarantine WHERE collection = $1::text AND resolved_at IS NULL"
-    return int(postgres.rows(query, collection)[0][0]) if _exists(postgres) else 0
+    return int(postgres.rows(query, collection)[0][0]) if has_books(postgres) else 0
 
 
 def chosen(postgres: Session, entities: Iterable[Entity], names: Iterable[str] = ()) -> list[str]:
@@ -81,7 +82,7 @@ def chosen(postgres: Session, entities: Iterable[Entity], names: Iterable[str] =
         UsageError: There is no such collection.
     """
     known = {name: entity.collection for entity in entities for name in (entity.collection, entity.table)}
-    if _exists(postgres):
+    if has_books(postgres):
         known |= {name: name for (name,) in postgres.rows("SELECT DISTINCT collection FROM etl.quarantine")}
     if unknown := [name for name in names if name not in known]:
         raise UsageError(f"there is no collection {unknown[0]!r}; there are {', '.join(sorted(set(known.values())))}")
@@ -95,7 +96,7 @@ def counts(postgres: Session, collections: Sequence[str] = ()) -> list[RuleCount
         postgres: Where the books are.
         collections: Only these; all if none is named.
     """
-    if not _exists(postgres):
+    if not has_books(postgres):
         return []
     rows = postgres.rows(
         "SELECT collection, reason->>'rule', min(reason->>'path'), count(DISTINCT id_hash), min(_id) "
@@ -117,7 +118,9 @@ def find(postgres: Session, identity: str) -> list[Quarantined]:
     """
     condition = "WHERE _id IN (SELECT jsonb_array_elements_text($1::text::jsonb)) ORDER BY collection, _id"
     spellings = orjson.dumps(_spellings(identity)).decode()
-    found = [_quarantined(row) for row in postgres.rows(f"{_ONE} {condition}", spellings)] if _exists(postgres) else []
+    found = (
+        [_quarantined(row) for row in postgres.rows(f"{_ONE} {condition}", spellings)] if has_books(postgres) else []
+    )
     if not found:
         raise UsageError(f"no document with the _id {identity} is in quarantine; etl quarantine list shows samples")
     return found
@@ -130,7 +133,7 @@ def export(postgres: Session, collections: Sequence[str] = ()) -> Iterator[Quara
         postgres: Where the books are.
         collections: Only these; all if none is named.
     """
-    if not _exists(postgres):
+    if not has_books(postgres):
         return
     names = [name for (name,) in postgres.rows("SELECT DISTINCT collection FROM etl.quarantine ORDER BY 1")]
     condition = "WHERE resolved_at IS NULL AND collection = $1::text AND id_hash > $2::bytea"
@@ -152,10 +155,6 @@ def _spellings(identity: str) -> list[str]:
 def _quarantined(row: Sequence[Any]) -> Quarantined:
     collection, identity, raw, reasons, *rest = row
     return Quarantined(collection, identity, raw, orjson.loads(reasons), *rest)
-
-
-def _exists(postgres: Session) -> bool:
-    return bool(postgres.rows("SELECT to_regclass('etl.quarantine') IS NOT NULL")[0][0])
 
 
 def _extended_json(raw: bytes) -> str:

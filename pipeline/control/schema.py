@@ -1,9 +1,13 @@
-"""The tables of the books."""
+"""The tables of the books, and how those of an older version become those of today.
+
+The comment of the schema tells the version: whoever may connect can read it, as ``etl status`` does.
+"""
 
 import re
-from hashlib import md5
+from collections.abc import Callable
 
 from pipeline.control.locks import lock_publishing
+from pipeline.errors import UsageError
 from pipeline.stores.postgres.session import Session
 
 _QUARANTINE = (
@@ -58,7 +62,7 @@ _CHECKPOINTS = (
     "FROM etl.published p JOIN etl.runs USING (run_id) WHERE kind <> 'marts'",
     "COMMENT ON VIEW etl.checkpoints IS 'From which moment on the changes of each collection are followed.'",
 )
-# Columns that the tables of an older version lack.
+# Columns that tables lack which are older than the numbers of versions.
 _ADDED = (
     ("etl.ledger", "loaded_at", "timestamptz"),
     ("etl.published", "marked", "boolean"),
@@ -72,40 +76,78 @@ _INDEXED = (
     ("etl", "runs_at_work", "etl.runs (run_id) WHERE status = 'running'"),
 )
 
-
 _NAMES = ["checkpoints", *re.findall(r"TABLE IF NOT EXISTS etl\.(\w+)", " ".join(_TABLES))]
-_HASH = md5(repr((_TABLES, _CHECKPOINTS, _ADDED, _INDEXED)).encode(), usedforsecurity=False).hexdigest()
-_LAYOUT = f"The books of the pipeline; their layout is {_HASH}."
+_COMMENT = "The books of the pipeline, version {}."
 
 
 def ensure_schema(postgres: Session) -> None:
-    """Create the books if they do not exist; those of this version tell so themselves, and are left alone."""
+    """Create the books if they do not exist, and bring those of an older version up to date, all of it or nothing.
+
+    Args:
+        postgres: Where the books are; those of this version are left alone.
+
+    Raises:
+        UsageError: They are of a newer version than this program knows.
+    """
     with postgres.transaction():
-        if _is_there(postgres):
+        if _found_version(postgres) == _version():
             return
         # Two commands may come here at once, and CREATE ... IF NOT EXISTS is no protection against that.
         lock_publishing(postgres)
-        postgres.execute(*_TABLES)
-        if not postgres.rows("SELECT to_regclass('etl.checkpoints') IS NOT NULL")[0][0]:
-            postgres.execute(*_CHECKPOINTS)
-        for table, column, kind in _ADDED:
-            if not _has(postgres, table, column):  # ADD COLUMN IF NOT EXISTS would wait for all who use the table
-                postgres.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
-        for schema, index, columns in _INDEXED:
-            if not postgres.rows("SELECT to_regclass($1::text) IS NOT NULL", f"{schema}.{index}")[0][0]:
-                postgres.execute(f"CREATE INDEX {index} ON {columns}")
-        postgres.execute(f"COMMENT ON SCHEMA etl IS '{_LAYOUT}'")
+        for migrate in _MIGRATIONS[_found_version(postgres) :]:
+            migrate(postgres)
+        postgres.execute(f"COMMENT ON SCHEMA etl IS '{_COMMENT.format(_version())}'")
 
 
-def _is_there(postgres: Session) -> bool:
-    """Tell whether the books are as this version makes them; a table that somebody has dropped is made again."""
+def has_books(postgres: Session) -> bool:
+    """Tell whether there are books to read; no right to create anything is needed for it.
+
+    Raises:
+        UsageError: They are of a newer version than this program knows.
+    """
+    _found_version(postgres)
+    return bool(postgres.rows("SELECT to_regclass('etl.runs') IS NOT NULL")[0][0])
+
+
+def _version() -> int:
+    return len(_MIGRATIONS)
+
+
+def _found_version(postgres: Session) -> int:
+    """Return the version of the books; 0 where they have none yet, or a table of them was dropped."""
     query = (
         "SELECT obj_description(to_regnamespace('etl'), 'pg_namespace'), (SELECT count(*) FROM pg_class "
         "WHERE relnamespace = to_regnamespace('etl') AND relname = ANY (string_to_array($1::text, ',')))"
     )
-    return postgres.rows(query, ",".join(_NAMES)) == [(_LAYOUT, len(_NAMES))]
+    ((comment, tables),) = postgres.rows(query, ",".join(_NAMES))
+    told = re.fullmatch(re.escape(_COMMENT).replace(r"\{\}", r"(\d+)"), comment or "")
+    version = int(told[1]) if told else 0
+    if version > _version():
+        raise UsageError(
+            f"the books in PostgreSQL's schema etl are of version {version}, and this mongo-marts knows them up to "
+            f"version {_version()}; use the one that made them, or a newer one"
+        )
+    return version if tables == len(_NAMES) else 0
+
+
+def _create(postgres: Session) -> None:
+    """Make version 1, of nothing or of books that are older than the numbers of versions."""
+    postgres.execute(*_TABLES)
+    if not postgres.rows("SELECT to_regclass('etl.checkpoints') IS NOT NULL")[0][0]:
+        postgres.execute(*_CHECKPOINTS)
+    for table, column, kind in _ADDED:
+        if not _has(postgres, table, column):  # ADD COLUMN IF NOT EXISTS would wait for all who use the table
+            postgres.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+    for schema, index, columns in _INDEXED:
+        if not postgres.rows("SELECT to_regclass($1::text) IS NOT NULL", f"{schema}.{index}")[0][0]:
+            postgres.execute(f"CREATE INDEX {index} ON {columns}")
 
 
 def _has(postgres: Session, table: str, column: str) -> bool:
     query = "SELECT count(*) FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname = $2::text"
     return bool(postgres.rows(query, table, column)[0][0])
+
+
+# Each makes the next version of the one before it. What was released is never changed: a change is one more step, and
+# leaves alone what is there already, for all are taken again where a table was dropped.
+_MIGRATIONS: tuple[Callable[[Session], None], ...] = (_create,)

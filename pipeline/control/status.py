@@ -59,7 +59,7 @@ def status(postgres: Session) -> Status:
 
 
 def _status(postgres: Session) -> Status:
-    if not postgres.rows("SELECT to_regclass('etl.refused') IS NOT NULL")[0][0]:
+    if not control.has_books(postgres):
         return Status()
     last = tuple(LastRun(*row) for row in postgres.rows(_LAST_RUNS))
     copies = [run.id for run in last if run.kind == "replicate"]

@@ -20,7 +20,7 @@ def prune(connections: Connections, *, dry_run: bool = False) -> list[Pruned]:
     if not dry_run:
         recover(connections)
     with postgres.transaction():
-        if not postgres.rows("SELECT to_regclass('etl.receipts') IS NOT NULL")[0][0]:
+        if not control.has_books(postgres):
             return []  # nothing was ever replicated
         change = control.prunable if dry_run else control.prune
         return change(postgres, connections.retention)

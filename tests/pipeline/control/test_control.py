@@ -5,6 +5,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,14 +15,17 @@ from bson import Decimal128, Int64, ObjectId, Timestamp
 from bson.raw_bson import RawBSONDocument
 
 from pipeline import control
+from pipeline.cli import app as cli
 from pipeline.cli import tables
 from pipeline.cli.output import show
-from pipeline.control import Account
+from pipeline.control import Account, schema
 from pipeline.control.status import status
+from pipeline.engines import embedded
 from pipeline.errors import EtlError
 from pipeline.replication import replicate
 from tests.pipeline.lab import Lab
 
+VERSION_1 = "The books of the pipeline, version 1."
 AT = datetime(2024, 5, 1, 10, tzinfo=UTC)
 SEARCH = {
     "query_id": "q",
@@ -108,6 +112,84 @@ def test_books_of_an_older_version_get_what_they_lack(lab: Lab) -> None:
         reader.postgres.rows("SELECT count(*) FROM etl.ledger")  # and its transaction goes on, as a worker's does
         other.postgres.execute("SET lock_timeout = '1s'", "COMMENT ON SCHEMA etl IS 'older'")
         control.ensure_schema(other.postgres)
+
+
+def _version(lab: Lab) -> str:
+    return str(lab.postgres("SELECT obj_description('etl'::regnamespace, 'pg_namespace')")[0][0])
+
+
+@pytest.fixture
+def two_versions(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A program of a newer version, whose step from the one to the other ends with statements that a test gives."""
+    control.ensure_schema(lab.connections.postgres)
+    statements = ["ALTER TABLE etl.runs ADD COLUMN mood text DEFAULT 'fine'"]
+    further = (*schema._MIGRATIONS, lambda postgres: postgres.execute(*statements))
+    with monkeypatch.context() as newer:
+        newer.setattr(schema, "_MIGRATIONS", further)
+        yield statements
+    lab.change_postgres("ALTER TABLE etl.runs DROP COLUMN IF EXISTS mood", f"COMMENT ON SCHEMA etl IS '{VERSION_1}'")
+
+
+def test_books_of_an_older_version_take_only_the_steps_that_they_lack(lab: Lab, two_versions: list[str]) -> None:
+    assert _version(lab) == VERSION_1
+    lab.change_postgres("COMMENT ON TABLE etl.runs IS 'as version 1 was'")
+    for _ in range(2):  # the second time there is nothing to do: the column would be there twice
+        control.ensure_schema(lab.connections.postgres)
+        assert _version(lab) == VERSION_1.replace("1", "2")
+        assert lab.postgres("SELECT count(mood) FROM etl.runs") == lab.postgres("SELECT count(*) FROM etl.runs")
+        assert lab.postgres("SELECT obj_description('etl.runs'::regclass, 'pg_class')") == [("as version 1 was",)]
+
+
+def test_a_migration_is_done_as_a_whole_or_not_at_all(lab: Lab, two_versions: list[str]) -> None:
+    two_versions.append("SELECT 1 / 0")
+    with pytest.raises(EtlError, match="division by zero"):
+        control.ensure_schema(lab.connections.postgres)
+    assert _version(lab) == VERSION_1
+    assert lab.postgres("SELECT count(*) FROM pg_attribute WHERE attname = 'mood'") == [(0,)]
+
+
+def test_books_of_a_newer_version_are_refused(
+    lab: Lab, engine_uris: embedded.Uris, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lab.settings.postgres_uri is not None
+    monkeypatch.setenv("ETL_HOME", str(lab.settings.home))
+    monkeypatch.setenv("ETL_MONGO_URI", engine_uris.mongo)
+    monkeypatch.setenv("ETL_MONGO_DATABASE", lab.settings.mongo_database)
+    monkeypatch.setenv("ETL_POSTGRES_URI", lab.settings.postgres_uri.get_secret_value())
+    monkeypatch.setenv("ETL_CLICKHOUSE_URI", engine_uris.clickhouse)
+    control.ensure_schema(lab.connections.postgres)
+    newer = VERSION_1.replace("1", "12")
+    lab.change_postgres(f"COMMENT ON SCHEMA etl IS '{newer}'")
+    try:
+        for command in ("status", "quarantine list", "prune --dry-run", "replicate", "sync", "marts", "verify"):
+            assert cli.run(command.split()) == 2, command
+            said = capsys.readouterr().err
+            assert "are of version 12, and this mongo-marts knows them up to version 1" in " ".join(said.split())
+        assert _version(lab) == newer
+    finally:
+        lab.change_postgres(f"COMMENT ON SCHEMA etl IS '{VERSION_1}'")
+
+
+def test_who_may_only_read_the_books_is_told_the_status(lab: Lab) -> None:
+    control.ensure_schema(lab.connections.postgres)
+    lab.change_postgres(
+        "CREATE ROLE etl_reader",
+        "GRANT USAGE ON SCHEMA etl TO etl_reader",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA etl TO etl_reader",
+    )
+    try:
+        with lab.another() as other:
+            other.postgres.execute("SET ROLE etl_reader")
+            other.postgres.commit()
+            assert status(other.postgres) == status(lab.connections.postgres)
+    finally:
+        lab.change_postgres("DROP OWNED BY etl_reader", "DROP ROLE etl_reader")
+
+
+def test_a_version_that_was_released_is_not_changed_any_more() -> None:
+    """Who changes it finds books that never get the change: it has to be one more step of ``_MIGRATIONS``."""
+    made = repr((schema._TABLES, schema._CHECKPOINTS, schema._ADDED, schema._INDEXED))
+    assert hashlib.sha256(made.encode()).hexdigest()[:16] == "2dbcf416a66504a4"
 
 
 def test_a_run_lives_as_long_as_the_session_of_its_process(lab: Lab) -> None:
