@@ -20,8 +20,8 @@ from pipeline.stores.unreachable import shortened, why_unreachable
 NAMESPACE_NOT_FOUND, UNAUTHORIZED = 26, 13
 _SNAPSHOT_GONE = {NAMESPACE_NOT_FOUND, 239, 246}  # and SnapshotTooOld, SnapshotUnavailable
 # Host unreachable or not found, network timeout, shutdown, primary stepped down, time limit, socket, election, and
-# cursors that went with them.
-_STEPPED_DOWN = {6, 7, 43, 89, 91, 175, 189, 237, 262, 9001, 10107, 11600, 11602, 13435, 13436}
+# operations and cursors that went with them.
+_STEPPED_DOWN = {6, 7, 43, 89, 91, 175, 189, 237, 262, 9001, 10107, 11600, 11601, 11602, 13435, 13436}
 _MOMENT = re.compile(r"(?:Read|Snapshot) timestamp (?:is )?Timestamp\((\d+),")  # what could not be read
 _OPLOG_GONE = {286}  # ChangeStreamHistoryLost
 _SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}

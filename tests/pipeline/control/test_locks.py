@@ -65,7 +65,7 @@ def test_a_run_lets_go_of_its_locks(tiny: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, EtlError])
-@pytest.mark.parametrize("moment", ["record", "enter_publication"])
+@pytest.mark.parametrize("moment", ["record_partition", "record_publication"])
 @pytest.mark.parametrize("kind", [kind for kind in RUNS if kind != "verify"])
 def test_a_run_that_fails_lets_go_of_its_locks(
     tiny: Any, monkeypatch: pytest.MonkeyPatch, kind: str, moment: str, error: type[BaseException]

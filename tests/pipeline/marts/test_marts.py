@@ -434,7 +434,7 @@ def test_a_mart_that_can_not_be_computed_apart_as_declared_is_refused(
 @pytest.mark.usefixtures("rows_before")
 def test_keys_that_come_out_twice_are_found_by_the_stores_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     _declared(monkeypatch, "support_efficiency_daily", pl.col("_id").alias("issue_type"))
-    monkeypatch.setattr(marts, "_refuse_rows_of_other_buckets", lambda *_: None)
+    monkeypatch.setattr(marts, "_check_buckets", lambda *_: None)
     with pytest.raises(BooksOpenError, match=r"support_efficiency_daily has .* rows, of which clickhouse holds"):
         marts.build(in_pieces(lab.connections), ["support_efficiency_daily"])
 

@@ -97,7 +97,7 @@ def test_what_was_published_since_it_was_verified_is_not_repaired(copied: Any) -
 
 
 def test_what_is_published_while_it_is_repaired_is_left_alone(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    lab, prepare = copied, amend.prepare
+    lab, prepare = copied, amend.prepare_publish
     _bend(lab, "")
     found = _broken(lab)
 
@@ -105,7 +105,7 @@ def test_what_is_published_while_it_is_repaired_is_left_alone(copied: Any, monke
         prepare(*arguments)
         _change(lab, found)
 
-    monkeypatch.setattr(amend, "prepare", meanwhile)
+    monkeypatch.setattr(amend, "prepare_publish", meanwhile)
     with pytest.raises(SnapshotError, match="run the command again"):
         amend.repair(lab.connections, found)
     _assert_proven(lab)
@@ -153,7 +153,7 @@ def test_rows_whose_id_no_document_can_have_are_deleted_and_the_others_mended(co
 def test_a_replay_of_what_is_published_anew_meanwhile_changes_nothing(
     copied: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab, prepare = copied, amend.prepare
+    lab, prepare = copied, amend.prepare_publish
     some = lab.collection(SEARCHES).find_one({"query_text": {"$not": {"$regex": "^refused"}}})
 
     def meanwhile(*arguments: Any) -> None:
@@ -163,7 +163,7 @@ def test_a_replay_of_what_is_published_anew_meanwhile_changes_nothing(
             sync(other)
 
     with monkeypatch.context() as patched:
-        patched.setattr(amend, "prepare", meanwhile)
+        patched.setattr(amend, "prepare_publish", meanwhile)
         with pytest.raises(SnapshotError, match="run the command again"):
             amend.replay(lab.connections, [SEARCHES])
     _assert_proven(lab)

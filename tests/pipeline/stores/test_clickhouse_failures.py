@@ -68,7 +68,7 @@ def test_a_list_of_changed_documents_that_a_store_lost_publishes_nothing(
         set_scope(self, staging, root, ids.head(7))  # and the server says OK
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "enlist", losing)
+        patched.setattr(store, "set_scope", losing)
         with pytest.raises(BooksOpenError, match=rf"in {store.name} are open: 20 documents .* has 7; nothing was"):
             sync(copied.connections, NAMES)
     assert all(copied.everything(NAMES)[name].equals(frame) for name, frame in before.items())
@@ -80,7 +80,7 @@ def test_a_repair_whose_list_was_lost_publishes_nothing(copied: Any, monkeypatch
     copied.change_postgres("UPDATE replica.user_sessions SET user_id = 'bent'")
     found = verify.verify(copied.connections, ["UserSessions"])
     with monkeypatch.context() as patched:
-        patched.setattr(Postgres, "enlist", lambda *_: None)
+        patched.setattr(Postgres, "set_scope", lambda *_: None)
         with pytest.raises(BooksOpenError, match="the list of them that the store was given has 0"):
             amend.repair(copied.connections, found)
     amend.repair(copied.connections, found)

@@ -70,7 +70,7 @@ def test_what_clickhouse_has_still_to_follow_waits_for_it(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(replicate, "recover", lambda *_: {})
-        patched.setattr(replicate, "enter_duplicates", lambda *_: None)
+        patched.setattr(replicate, "record_duplicates", lambda *_: None)
         run, _ = replicate.replicate(filled.connections, ["UserSessions"])
     filled.collection("UserSessions").update_many({}, {"$set": {"user_id": "later"}})
     with filled.another(clickhouse_uri=AWAY) as alone:
