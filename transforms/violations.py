@@ -61,13 +61,18 @@ def json_pointer(place: Location) -> str:
     most = _PATH_CHARACTERS
     while not isinstance(place, str):
         place, step = place
-        steps.append(escape_step(str(step)[: most + 1]))
-    path = "/".join([place[: most + 1], *reversed(steps)])
+        steps.append(pointer_into("", str(step)[: most + 1]))
+    path = "".join([place[: most + 1], *reversed(steps)])
     return path if len(path) <= most else f"{path[:most]}…"
 
 
-def escape_step(name: str) -> str:
-    """Return a field's name as a step of a JSON Pointer (RFC 6901)."""
-    if "~" not in name and "/" not in name:  # hardly any has: this is asked of each field of each document
-        return name
-    return name.replace("~", "~0").replace("/", "~1")
+def pointer_into(pointer: str, step: str | int) -> str:
+    """Return the JSON Pointer (RFC 6901) that goes a step further than another one.
+
+    Args:
+        pointer: Where the step begins; empty for the document itself.
+        step: The name of a field, or a position in an array.
+    """
+    if isinstance(step, str) and ("~" in step or "/" in step):
+        step = step.replace("~", "~0").replace("/", "~1")
+    return f"{pointer}/{step}"

@@ -1,6 +1,7 @@
 """Business keys that more than one document of a run bears: all of them are loaded, and told."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from contracts.schema.ddl import quoted
@@ -11,7 +12,7 @@ from pipeline.connections import Connections
 from pipeline.runs.published import REPLICA
 from pipeline.runs.run import Run
 from transforms.ingest.drift import Drift
-from transforms.violations import escape_step, shorten_text
+from transforms.violations import pointer_into, shorten_text
 
 DUPLICATE_KEY = "duplicate key"
 _SHOWN = 20  # of one collection; the rest is counted together
@@ -57,7 +58,7 @@ def _duplicates(rows: Callable[[str], list[Any]], entity: Entity) -> list[Drift]
     shown, rest = rows(f"{ordered} LIMIT {_SHOWN + 1}"), []
     if len(shown) > _SHOWN:
         rest = rows(f"SELECT sum(documents)::bigint, min(first_id) FROM ({ordered} OFFSET {_SHOWN}) AS rest")
-    path = "".join(f"/{escape_step(name)}" for name in key.path)
+    path = reduce(pointer_into, key.path, "")
     values = [
         *((shorten_text(str(value)), *others) for value, *others in shown[:_SHOWN]),
         *((None, *row) for row in rest),

@@ -115,6 +115,18 @@ def decode_documents(raws: Sequence[bytes]) -> tuple[list[Document | None], dict
     return [None if isinstance(one, Violation) else one for one in found], reasons
 
 
+def value_at(document: Any, path: Iterable[str]) -> Any:
+    """Return the value at a path of names; None where the path leads to none.
+
+    Args:
+        document: What :func:`decode_document` made of it, or a value within it.
+        path: The names, from the outermost one on.
+    """
+    for name in path:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
+
+
 def find_lossy_decoding(document: Document, raw: bytes) -> Violation | None:
     """Return why a decoded document is not all of what its bytes say, or None if it is.
 

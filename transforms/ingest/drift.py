@@ -4,11 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import polars as pl
 
 from contracts.schema.entity import ID, Column, Table
-from transforms.violations import VALUE_CHARACTERS, escape_step, shorten_text
+from transforms.violations import VALUE_CHARACTERS, pointer_into, shorten_text
 
 UNDECLARED, NEW_VALUE = "undeclared field", "new value"
 # New values of one field, and undeclared fields of one parent; of more than that, none is an oversight of the contract.
@@ -97,7 +98,7 @@ def _new_values(frame: pl.DataFrame, table: Table, column: Column) -> list[Drift
         return []
     array = ("*",) if column.kind.is_array else ()
     item = (*table.path, "*") if table.parent is not None else ()
-    path = "".join(f"/{step if step == '*' else escape_step(step)}" for step in (*item, *column.path, *array))
+    path = reduce(pointer_into, (*item, *column.path, *array), "")
     if (unknown["value"].str.len_chars() > VALUE_CHARACTERS).any():  # a text may have 16 MB
         unknown = unknown.with_columns(pl.Series("value", map(shorten_text, unknown["value"]), pl.String))
     counted = unknown.group_by("value", maintain_order=True).agg(pl.len(), pl.col(ID).first().cast(pl.String))

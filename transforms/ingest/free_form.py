@@ -6,6 +6,7 @@ at the bytes that went in and the text that came out; only the documents in doub
 
 import re
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import bson
@@ -14,11 +15,11 @@ import orjson
 import polars as pl
 
 from contracts.schema.entity import Column
-from transforms.bson.documents import TOGETHER, decode_documents, find_starts, split_documents
+from transforms.bson.documents import TOGETHER, decode_documents, find_starts, split_documents, value_at
 from transforms.bson.extended_json import UnrepresentableError, extended, to_json_text
 from transforms.bson.nested import DOCUMENT, cut_documents, find_values
 from transforms.gc_pause import gc_paused
-from transforms.violations import Violation, escape_step
+from transforms.violations import Violation, pointer_into
 
 _ORJSON = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
 # Between two texts, and in place of the quote before our own "$date" and the like: JSON has neither of these bytes.
@@ -53,7 +54,7 @@ def to_json_texts(batch: bytes, columns: Sequence[Column]) -> tuple[dict[str, pl
     for start in range(0, len(raws), TOGETHER):
         values, reasons = decode_documents(raws[start : start + TOGETHER])
         for column in columns:
-            texts[column.name] += _written(values if fields else [_field(one, column) for one in values])
+            texts[column.name] += _written(values if fields else [value_at(one, column.path) for one in values])
         refused |= {start + number: reason for number, reason in reasons.items()}
         del values  # those of one huge document would be in the way of its text
     exact: dict[str, pl.Series] = {}
@@ -73,12 +74,6 @@ def _located(batch: bytes, column: Column) -> list[bytes] | None:
     return None if places is None else cut_documents(batch, places)
 
 
-def _field(document: Any, column: Column) -> Any:
-    for name in column.path:
-        document = document.get(name) if document is not None else None
-    return document
-
-
 def _written(values: Sequence[Any]) -> list[str]:
     """Write values in one call; where that fails each by itself, and one that has no exact form as what is in doubt."""
     between = [_BETWEEN] * (2 * len(values))
@@ -94,14 +89,14 @@ def _exact(
     texts: Sequence[str], raws: Sequence[bytes], column: Column, *, alone: bool
 ) -> tuple[pl.Series, dict[int, Violation]]:
     """Put texts right that are in doubt; of values that can't be held exactly return the first reason, by place."""
-    pointer = "".join(f"/{escape_step(name)}" for name in column.path)
+    pointer = reduce(pointer_into, column.path, "")
     written = pl.Series(texts, dtype=pl.String)
     exact: dict[int, str] = {}
     reasons: dict[int, Violation] = {}
     for number in _doubtful(written, raws):
         ((value,), _) = decode_documents([raws[number]])
         try:
-            exact[number] = to_json_text(value if alone else _field(value, column), pointer)
+            exact[number] = to_json_text(value if alone else value_at(value, column.path), pointer)
         except UnrepresentableError as error:
             exact[number], reasons[number] = _STANDS_IN, error.reason
     written = written.scatter(list(exact), list(exact.values())) if exact else written

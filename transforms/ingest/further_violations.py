@@ -12,7 +12,7 @@ from transforms.bson.documents import Document
 from transforms.ingest.decode import decode
 from transforms.ingest.normalise import normalise
 from transforms.ingest.validate import find_broken_rules, format_ids
-from transforms.violations import Violation, escape_step
+from transforms.violations import Violation, pointer_into
 
 
 def find_further_violations(
@@ -49,17 +49,19 @@ def _rest(document: Document, fields: tuple[Field, ...], at: str, wrong: set[str
     """Return the declared fields of a document without those at the places that are wrong."""
     rest: Document = {}
     for field in fields:
-        pointer, value = f"{at}/{escape_step(field.name)}", document.get(field.name)
+        pointer, value = pointer_into(at, field.name), document.get(field.name)
         if value is None or pointer in wrong or field.kind is JSON:
             continue
         if field.repeated:
             # An item that is no document leaves its place, so that the others keep theirs.
-            items = [item if f"{pointer}/{number}" not in wrong else {} for number, item in enumerate(value)]
-            value = [_rest(item, field.fields, f"{pointer}/{number}", wrong) for number, item in enumerate(items)]
+            items = [item if pointer_into(pointer, number) not in wrong else {} for number, item in enumerate(value)]
+            value = [
+                _rest(item, field.fields, pointer_into(pointer, number), wrong) for number, item in enumerate(items)
+            ]
         elif field.fields:
             value = _rest(value, field.fields, pointer, wrong)
         elif isinstance(value, list):
-            value = [item for number, item in enumerate(value) if f"{pointer}/{number}" not in wrong]
+            value = [item for number, item in enumerate(value) if pointer_into(pointer, number) not in wrong]
         rest[field.name] = value
     return rest
 

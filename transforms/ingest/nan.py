@@ -10,7 +10,7 @@ import polars as pl
 
 from contracts.schema.entity import Column, Entity, Table
 from contracts.schema.kinds import NUMBER
-from transforms.bson.documents import decode_document, split_documents
+from transforms.bson.documents import decode_document, split_documents, value_at
 
 
 def restore_nan(frames: Mapping[str, pl.DataFrame], batch: bytes, entity: Entity) -> dict[str, pl.DataFrame]:
@@ -61,14 +61,8 @@ def _with_keys(document: Any, table: Table, column: Column, key: Any) -> Iterato
     if table.parent is None:
         owners: list[tuple[tuple[Any, ...], Any]] = [((key,), document)]
     else:
-        owners = [((key, position), item) for position, item in enumerate(_at(document, table.path) or [])]
+        owners = [((key, position), item) for position, item in enumerate(value_at(document, table.path) or [])]
     for place, owner in owners:
-        value = _at(owner, column.path)
+        value = value_at(owner, column.path)
         if any(isinstance(one, float) and isnan(one) for one in (value if isinstance(value, list) else [value])):
             yield place, [float(one) for one in value] if isinstance(value, list) else value
-
-
-def _at(value: Any, path: tuple[str, ...]) -> Any:
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value

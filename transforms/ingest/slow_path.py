@@ -19,7 +19,7 @@ from transforms.ingest.batch import BatchResult, Refused, transform_batch
 from transforms.ingest.drift import find_undeclared, merge_drifts
 from transforms.ingest.further_violations import find_further_violations
 from transforms.ingest.type_check import find_type_violations
-from transforms.violations import KEPT, Violation, escape_step, limit_violations
+from transforms.violations import KEPT, Violation, limit_violations, pointer_into
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside
     known = {field.name: field for field in fields}
     declared: Document = {}
     for name, value in document.items():
-        pointer = f"{at}/{escape_step(name)}"
+        pointer = pointer_into(at, name)
         field = known.get(name)
         if field is None:
             aside[pointer] = value
@@ -115,7 +115,9 @@ def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside
             declared[name] = _declared_part(value, field.fields, pointer, aside)
         elif isinstance(value, list) and field.repeated:
             declared[name] = [
-                _declared_part(item, field.fields, f"{pointer}/{number}", aside) if isinstance(item, dict) else item
+                _declared_part(item, field.fields, pointer_into(pointer, number), aside)
+                if isinstance(item, dict)
+                else item
                 for number, item in enumerate(value)
             ]
         else:

@@ -12,7 +12,7 @@ from bson import DatetimeMS
 from contracts.schema.entity import ID, Entity, Field
 from contracts.schema.kinds import INT64_MAX, INT64_MIN, JSON, NUMBER, Kind
 from transforms.bson.extended_json import find_unrepresentable
-from transforms.violations import Violation, escape_step, limit_violations
+from transforms.violations import Violation, limit_violations, pointer_into
 
 _NAMES: dict[type, str] = {
     type(None): "null",
@@ -60,13 +60,15 @@ def find_type_violations(document: Mapping[str, Any], entity: Entity) -> Iterato
     """
     key = document.get(ID)
     if entity.id_kind is NUMBER and isinstance(key, float) and isnan(key):
-        yield Violation(f"/{ID}", "NaN is no key: each store would place it elsewhere among the numbers", key)
+        yield Violation(
+            pointer_into("", ID), "NaN is no key: each store would place it elsewhere among the numbers", key
+        )
     yield from _in_object(document, (entity.id_field, *entity.fields), "")
 
 
 def _in_object(document: Mapping[str, Any], fields: tuple[Field, ...], at: str) -> Iterator[Violation]:
     for field in fields:
-        pointer = f"{at}/{escape_step(field.name)}"
+        pointer = pointer_into(at, field.name)
         if field.name in document:
             yield from _in_field(document[field.name], field, pointer)
         elif not field.nullable:
@@ -83,7 +85,7 @@ def _in_field(value: Any, field: Field, at: str) -> Iterator[Violation]:
             yield Violation(at, f"expected array, found {_bson_type(value)}", value)
             return
         for number, item in enumerate(value):
-            yield from _in_subdocument(item, field, f"{at}/{number}")
+            yield from _in_subdocument(item, field, pointer_into(at, number))
     else:
         yield from _in_subdocument(value, field, at)
 
@@ -104,7 +106,7 @@ def _in_value(value: Any, kind: Kind, at: str) -> Iterator[Violation]:
         yield from find_unrepresentable(value, at)
     elif kind.item is not None:
         for number, item in enumerate(value):
-            yield from _in_value(item, kind.item, f"{at}/{number}")
+            yield from _in_value(item, kind.item, pointer_into(at, number))
     elif "multipleOf" in kind.gate and not _fits(value, kind):
         yield Violation(at, f"not exact as {kind.name}", value)
 

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from itertools import chain
 from typing import Any
 
@@ -10,7 +11,7 @@ import polars as pl
 from contracts.schema.entity import ID, POSITION, Entity, Table
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, pandera_schema
 from contracts.schema.kinds import TIMESTAMP
-from transforms.violations import FURTHER, KEPT, Violation, escape_step
+from transforms.violations import FURTHER, KEPT, Violation, pointer_into
 
 
 def find_broken_rules(frames: Mapping[str, pl.DataFrame], entity: Entity) -> dict[str, list[Violation]]:
@@ -95,6 +96,6 @@ def drop_documents(frames: Mapping[str, pl.DataFrame], refused: set[str]) -> dic
 
 
 def _pointer(table: Table, frame: pl.DataFrame, row: int, column: str) -> str:
-    position = (str(frame[POSITION][row]),) if table.parent is not None else ()
+    position = (int(frame[POSITION][row]),) if table.parent is not None else ()
     path = table.column(column).path if column else ()
-    return "".join(f"/{escape_step(step)}" for step in (*table.path, *position, *path))
+    return reduce(pointer_into, (*table.path, *position, *path), "")

@@ -1,6 +1,7 @@
 """Broken rules by document: every reason, with its place in the document."""
 
 from decimal import Decimal
+from functools import reduce
 from typing import Any
 
 import polars as pl
@@ -21,7 +22,7 @@ from contracts.schema.fields import (
 )
 from contracts.schema.kinds import INTEGER, NUMBER, TIMESTAMP
 from transforms.ingest.validate import drop_documents, find_broken_rules
-from transforms.violations import Violation, escape_step
+from transforms.violations import Violation, pointer_into
 
 VISITS = Entity(
     "Visits",
@@ -177,4 +178,4 @@ def test_values_are_shown_short_and_as_json(value: Any, shown: Any) -> None:
 
 
 def test_names_are_escaped_for_pointers() -> None:
-    assert escape_step("~1/a") == "~01~1a"
+    assert reduce(pointer_into, ("~1/a", 3, "*"), "/b") == "/b/~01~1a/3/*"
