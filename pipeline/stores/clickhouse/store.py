@@ -5,7 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Collection, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import polars as pl
@@ -54,7 +54,7 @@ class ClickHouse:
     """
 
     name = "clickhouse"
-    patience = 120.0  # seconds in which a deletion must get one more part of a table done
+    patience = 120.0  # seconds for an exchange that goes on without us
 
     def __init__(self, uri: str, insert_bytes: int = 2**24, silence: float = SILENCE_S) -> None:
         self._shown, self._insert_bytes = remember(uri), insert_bytes
@@ -274,11 +274,12 @@ class ClickHouse:
         key, columns = quoted_names(table.key), quoted_names(self._columns(staging.name, table.name))
         # Of rows with one key and version the one that was inserted last is kept.
         self.execute(f"INSERT INTO {published} ({columns}) SELECT {columns} FROM {staged}")
-        self._delete(
-            staging.schema,
-            data_name(table),
-            f"{quoted(ID)} IN {quoted(staging.name)}.{staging.documents(table)} "
-            f"AND ({key}) NOT IN (SELECT {key} FROM {staged})",
+        # A deletion is a row, too: a tombstone of a version that is no older than the row which it hides.
+        self.execute(
+            f"INSERT INTO {published} ({key}, {VERSION}, {DELETED}) "
+            f"SELECT {key}, greatest({VERSION}, {staging.version}), 1 FROM {published} FINAL "
+            f"WHERE {quoted(ID)} IN {quoted(staging.name)}.{staging.documents(table)} "
+            f"AND ({key}) NOT IN (SELECT {key} FROM {staged})"
         )
 
     def _prove_exchanged(self, staging: Staging, table: Table) -> None:
@@ -316,43 +317,6 @@ class ClickHouse:
         query = f"SELECT count(), countIf({VERSION} = {staging.version}) FROM {published} FINAL"
         ((rows, ours),) = self.rows(f"{query} WHERE {quoted(ID)} IN {documents}")
         return int(rows), int(ours)
-
-    def _delete(self, database: str, table: str, condition: str) -> None:
-        """Delete rows, and wait for it as long as parts of the table get done.
-
-        Raises:
-            EtlError: No part of it got done for long, as on a full disk; it was given up.
-        """
-        settings = "SETTINGS lightweight_deletes_sync = 0"  # ClickHouse itself would wait for ever
-        self.execute(f"DELETE FROM {quoted(database)}.{quoted(table)} WHERE {condition} {settings}")
-        give_up, before, pause = time.monotonic() + self.patience, None, 0.01
-        while state := self._deleting(database, table):
-            if state[0] != before:
-                give_up, before = time.monotonic() + self.patience, state[0]
-            if time.monotonic() > give_up:
-                self._give_up_deleting(database, table, state[1])
-            time.sleep(pause)
-            pause = min(2 * pause, 1.0)
-
-    def _deleting(self, database: str, table: str) -> tuple[int, str] | None:
-        """Return how many parts deletions have still to do in a table, and why they fail; None if they are done."""
-        query = (
-            "SELECT sum(parts_to_do), max(latest_fail_reason), count() FROM system.mutations "
-            "WHERE database = {database:String} AND table = {table:String} AND NOT is_done AND NOT is_killed"
-        )
-        ((parts, reason, deletions),) = self.rows(query, database=database, table=table)
-        return (int(parts), str(reason)) if deletions else None
-
-    def _give_up_deleting(self, database: str, table: str, reason: str) -> None:
-        """Take the deletion back, as the next command does it again."""
-        where = f"database = '{_escaped(database)}' AND table = '{_escaped(table)}' AND NOT is_done"
-        with suppress(EtlError):
-            self.execute(f"KILL MUTATION WHERE {where} SYNC")
-        why = reason.split("\n")[0] or "it gave no reason; are its merges stopped, or its disk full?"
-        raise EtlError(
-            f"ClickHouse at {self._shown} could not delete from {database}.{table}: in {self.patience:g} s nothing "
-            f"got done ({why}); mend that and run the command again"
-        )
 
     def _insert(self, staging: Staging, part: str, table: Table, frames: list[pl.DataFrame]) -> None:
         arrays = [column.name for column in table.columns if column.kind.is_array]
