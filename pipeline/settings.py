@@ -17,6 +17,7 @@ _SCHEMES = {
     "postgres_uri": ("postgresql://", "postgres://"),
     "clickhouse_uri": ("http://", "https://", "clickhouse://", "clickhouses://"),
 }
+CLICKHOUSE_SETTING = "ch_"  # begins an option of ClickHouse's URI that is a setting for every statement
 _TRUTH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 # Below this the libraries themselves (170 MB) leave no room for a partition.
 _LEAST_MEMORY = ByteSize(256 * 2**20)

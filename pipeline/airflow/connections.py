@@ -1,10 +1,11 @@
 """Settings from Airflow's Connections, in whatever form they are written down."""
 
+import json
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 from pipeline.errors import UsageError
-from pipeline.settings import Settings, truth
+from pipeline.settings import CLICKHOUSE_SETTING, Settings, truth
 
 CONNECTION_IDS = {"mongo_uri": "etl_mongo", "postgres_uri": "etl_postgres", "clickhouse_uri": "etl_clickhouse"}
 # What may write to MongoDB, where that is somebody else: etl_mongo need only read.
@@ -23,6 +24,10 @@ _SCHEMES = {
     "clickhouse": "http",
     "clickhouses": "https",
 }
+# What the hooks of Airflow's providers take for themselves: of PostgreSQL's extras, and of ClickHouse's client_kwargs.
+_HOOK_EXTRAS = {"cursor", "sqlalchemy_scheme", "sqlalchemy_query", "iam", "redshift", "redshift-serverless"}
+_HOOK_EXTRAS |= {"aws_conn_id", "azure_conn_id", "cluster-identifier", "workgroup-name"}
+_HOOK_KWARGS = {"host", "port", "username", "password", "database", "secure", "verify", "client_name", "settings"}
 _CHOSEN_BY_EXTRA = {"mongodb": ("srv", "mongodb+srv"), "http": ("secure", "https"), "https": ("secure", "https")}
 
 
@@ -72,24 +77,80 @@ def uri_of(connection: AirflowConnection) -> str:
         )
     if not connection.host:
         raise UsageError(f"the Airflow Connection {connection.conn_id} names no host")
-    extras, schema = dict(connection.extra_dejson), connection.schema
+    extras, schema = _filled(connection.extra_dejson), connection.schema
     if scheme == "http" and schema in ("http", "https"):  # as Airflow's own hooks read a Connection of the type http
         scheme, schema = schema, None
     option, other = _CHOSEN_BY_EXTRA.get(scheme, ("", ""))
     if option in extras:
-        scheme = _chosen(connection, scheme, option, other, str(extras.pop(option)))
+        scheme = _chosen(connection, scheme, option, other, extras.pop(option))
+    options = _options(connection, scheme, extras)
+    given = {name: _as_option(connection, name, value) for name, value in options.items()}
     path = f"/{quote(schema, safe='')}" if schema else "/"
-    query = f"?{urlencode({name: _as_option(value) for name, value in extras.items()})}" if extras else ""
-    return f"{scheme}://{_user(connection)}{_address(connection.host, connection.port)}{path}{query}"
+    query = f"?{urlencode(given, quote_via=quote)}" if given else ""  # for libpq, a plus is a plus
+    return f"{scheme}://{_user(connection)}{_address(scheme, connection.host, connection.port)}{path}{query}"
 
 
-def _chosen(connection: AirflowConnection, scheme: str, option: str, other: str, value: str) -> str:
+def _filled(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what was left empty in a form, which may be stored as null."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _options(connection: AirflowConnection, scheme: str, extras: dict[str, Any]) -> dict[str, Any]:
+    """Return the driver's options for what the form of a type offers, read as the hook of that type does."""
+    if scheme == "postgresql":
+        return _postgres_options(connection, extras)
+    if scheme in ("http", "https"):
+        return _clickhouse_options(connection, extras)
+    insecure = _truth(connection, "allow_insecure", extras.pop("allow_insecure", False))
+    if insecure and any(_truth(connection, name, extras.get(name, False)) for name in ("ssl", "tls")):
+        extras["tlsAllowInvalidCertificates"] = True
+    return extras
+
+
+def _clickhouse_options(connection: AirflowConnection, extras: dict[str, Any]) -> dict[str, Any]:
+    more = _object(connection, extras, "client_kwargs")
+    session = _object(connection, extras, "session_settings")
+    kept = {name: value for name, value in more.items() if name not in _HOOK_KWARGS}
+    return kept | extras | {f"{CLICKHOUSE_SETTING}{name}": value for name, value in session.items()}
+
+
+def _postgres_options(connection: AirflowConnection, extras: dict[str, Any]) -> dict[str, Any]:
+    if _truth(connection, "iam", extras.get("iam", False)):
+        raise UsageError(
+            f"the Airflow Connection {connection.conn_id} has the extra iam: "
+            "its login would be a token that ends in the middle of a copy; give it a login and a password"
+        )
+    return {name: value for name, value in extras.items() if name not in _HOOK_EXTRAS}
+
+
+def _object(connection: AirflowConnection, extras: dict[str, Any], name: str) -> dict[str, Any]:
+    """Take an extra that is an object in JSON, or a text that holds one."""
+    value = extras.pop(name, None) or {}
+    try:
+        value = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise UsageError(f"the extra {name} of the Airflow Connection {connection.conn_id} is no object in JSON")
+    return _filled(value)
+
+
+def _truth(connection: AirflowConnection, name: str, value: object) -> bool:
+    found = truth(str(value))
+    if found is None:
+        raise UsageError(
+            f"the extra {name} of the Airflow Connection {connection.conn_id} is {value!r}; it must be true or false"
+        )
+    return found
+
+
+def _chosen(connection: AirflowConnection, scheme: str, option: str, other: str, value: object) -> str:
     """Return the scheme that an extra chooses; what can't be understood must not come to a connection without TLS."""
-    chosen = truth(value)
-    if chosen is None or (scheme == other and not chosen):
+    chosen = _truth(connection, option, value)
+    if scheme == other and not chosen:
         raise UsageError(
             f"the extra {option} of the Airflow Connection {connection.conn_id} is {value!r}; "
-            f"it must be true or false, and agree with the scheme {scheme}"
+            f"it must agree with the scheme {scheme}"
         )
     return other if chosen else scheme
 
@@ -112,11 +173,24 @@ def _user(connection: AirflowConnection) -> str:
     return f"{quote(connection.login, safe='')}{password}@"
 
 
-def _address(host: str, port: int | None) -> str:
+def _address(scheme: str, host: str, port: int | None) -> str:
+    if host.startswith("/"):
+        host = quote(host, safe="")  # the folder, or the file, of a socket
     if host.count(":") > 1 and "," not in host and not host.startswith("["):
         host = f"[{host}]"  # an IPv6 address
+    if port and scheme == "postgresql":  # libpq takes one port for all hosts, but not in a URI
+        return ",".join(one if _has_port(one) else f"{one}:{port}" for one in host.split(","))
     return f"{host}:{port}" if port else host
 
 
-def _as_option(value: object) -> str:
+def _has_port(host: str) -> bool:
+    return ":" in host.rpartition("]")[2]
+
+
+def _as_option(connection: AirflowConnection, name: str, value: object) -> str:
+    if isinstance(value, (dict, list)):
+        raise UsageError(
+            f"the extra {name} of the Airflow Connection {connection.conn_id} is no simple value: it must be text, "
+            "a number, true or false"
+        )
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.airflow import connections as airflow
+from pipeline.connections import connect
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
 
@@ -98,6 +99,8 @@ def test_a_server_accepts_what_a_connection_says(settings: Settings, form: str) 
         ({"conn_type": "https", "host": "ch", "extra": {"secure": True}}, "https://ch/"),
         ({"conn_type": "http", "host": "ch", "schema": "https"}, "https://ch/"),
         ({"conn_type": "postgres", "host": "::1", "port": 5432}, "postgresql://[::1]:5432/"),
+        ({"conn_type": "postgres", "host": "a,[::1],c:1", "port": 5433}, "postgresql://a:5433,[::1]:5433,c:1/"),
+        ({"conn_type": "postgres", "host": "/run/pg", "port": 5433}, "postgresql://%2Frun%2Fpg:5433/"),
     ],
 )
 def test_each_type_becomes_its_drivers_uri(values: dict[str, Any], uri: str) -> None:
@@ -111,9 +114,94 @@ def test_each_type_becomes_its_drivers_uri(values: dict[str, Any], uri: str) -> 
         ({"conn_type": "postgres"}, "no host"),
         ({"conn_type": "http", "host": "ch", "password": "secret", "extra": {"secure": "si"}}, "etl_x is 'si'"),
         ({"conn_type": "https", "host": "ch", "password": "secret", "extra": {"secure": False}}, "agree with"),
+        ({"conn_type": "mongo", "host": "m", "extra": {"allow_insecure": "si"}}, "allow_insecure .*etl_x is 'si'"),
+        ({"conn_type": "mongo", "host": "m", "extra": {"ssl": "si", "allow_insecure": True}}, "ssl .*etl_x is 'si'"),
+        ({"conn_type": "mongo", "host": "m", "extra": {"compressors": ["secret"]}}, "compressors .*no simple value"),
+        ({"conn_type": "postgres", "host": "pg", "extra": {"iam": True}}, "etl_x has the extra iam"),
+        ({"conn_type": "clickhouse", "host": "ch", "extra": {"client_kwargs": "secret"}}, "client_kwargs .*no object"),
+        ({"conn_type": "clickhouse", "host": "ch", "extra": {"session_settings": [1]}}, "session_settings .*no object"),
     ],
 )
 def test_a_connection_of_no_use_is_named_without_its_password(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         airflow.uri_of(_connection(**values))
     assert "secret" not in str(caught.value)
+
+
+# What may be filled into the forms of Airflow's UI besides host, port, login, password and schema: the fields of the
+# provider's own and the extras that its hook knows, and what the driver is told.
+FORMS: dict[str, list[tuple[dict[str, Any], str]]] = {
+    "mongo": [
+        ({"srv": None, "ssl": None, "allow_insecure": None}, "mongodb://h/"),
+        ({"srv": False, "ssl": False, "allow_insecure": True}, "mongodb://h/?ssl=false"),
+        ({"srv": False, "ssl": True, "allow_insecure": False}, "mongodb://h/?ssl=true"),
+        ({"ssl": True, "allow_insecure": True}, "mongodb://h/?ssl=true&tlsAllowInvalidCertificates=true"),
+        ({"tls": "true", "allow_insecure": "true"}, "mongodb://h/?tls=true&tlsAllowInvalidCertificates=true"),
+        ({"srv": True, "replicaSet": "rs0"}, "mongodb+srv://h/?replicaSet=rs0"),
+    ],
+    "postgres": [
+        ({"sslmode": "verify-full", "connect_timeout": 5}, "postgresql://h/?sslmode=verify-full&connect_timeout=5"),
+        ({"options": "-c search_path=a"}, "postgresql://h/?options=-c%20search_path%3Da"),
+        ({"cursor": "dictcursor", "sqlalchemy_query": {"a": "b"}, "sqlalchemy_scheme": "x"}, "postgresql://h/"),
+        ({"iam": False, "redshift": False, "aws_conn_id": "x", "azure_conn_id": "x"}, "postgresql://h/"),
+    ],
+    "clickhouse": [
+        ({"secure": None, "verify": None, "connect_timeout": None, "send_receive_timeout": None}, "http://h/"),
+        ({"compress": None, "client_name": None, "session_settings": None, "client_kwargs": None}, "http://h/"),
+        ({"secure": True, "verify": False}, "https://h/?verify=false"),
+        ({"connect_timeout": 5, "send_receive_timeout": 9}, "http://h/?connect_timeout=5&send_receive_timeout=9"),
+        ({"compress": True, "client_name": "a b"}, "http://h/?compress=true&client_name=a%20b"),
+        ({"session_settings": {"max_threads": 4, "x": None}}, "http://h/?ch_max_threads=4"),
+        ({"session_settings": '{"join_use_nulls": true}'}, "http://h/?ch_join_use_nulls=true"),
+        ({"client_kwargs": {"http_proxy": "http://p:1", "host": "x"}}, "http://h/?http_proxy=http%3A%2F%2Fp%3A1"),
+        ({"client_kwargs": '{"compress": false}', "compress": True}, "http://h/?compress=true"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("conn_type", "extra", "uri"), [(kind, *one) for kind, all_ in FORMS.items() for one in all_])
+def test_what_a_form_offers_reaches_the_driver(conn_type: str, extra: dict[str, Any], uri: str) -> None:
+    assert airflow.uri_of(_connection(conn_type=conn_type, host="h", extra=extra)) == uri
+
+
+def test_airflow_offers_a_form_of_each_type_and_each_of_its_fields_is_tried_here() -> None:
+    from airflow.providers_manager import ProvidersManager
+
+    offered: dict[str, Any] = {}
+    for provider in ProvidersManager().providers.values():
+        offered |= {one["connection-type"]: one for one in provider.data.get("connection-types", ())}
+    for kind, tried in FORMS.items():
+        assert set(offered[kind].get("conn-fields", {})) <= {name for extra, _ in tried for name in extra}
+
+
+def test_airflows_hooks_and_the_pipeline_reach_the_same_servers_by_one_connection(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
+    from airflow.providers.mongo.hooks.mongo import MongoHook
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    extras: dict[str, dict[str, Any]] = {
+        "mongo": {"srv": False, "ssl": False, "allow_insecure": False, "directConnection": True},
+        "postgres": {"application_name": "a form+", "options": "-c work_mem=5MB"},
+        "clickhouse": {"secure": False, "verify": True, "compress": False, "connect_timeout": 7}
+        | {"client_name": "a form", "session_settings": {"max_threads": 3}, "client_kwargs": {}},
+    }
+    for kind, extra in extras.items():
+        parts = urlsplit(getattr(settings, f"{kind}_uri").get_secret_value())
+        values = {"conn_type": kind, "host": parts.hostname, "port": parts.port, "extra": extra}
+        values |= {"login": unquote(parts.username or ""), "password": unquote(parts.password or "")}
+        values["schema"] = settings.mongo_database if kind == "mongo" else parts.path.removeprefix("/")
+        if kind == "mongo":
+            values["extra"] = extra | dict(one.split("=") for one in parts.query.split("&") if one)
+        monkeypatch.setenv(f"AIRFLOW_CONN_ETL_{kind.upper()}", json.dumps(values))
+    assert PostgresHook("etl_postgres").test_connection() == (True, "Connection successfully tested")
+    assert ClickHouseHook("etl_clickhouse").test_connection() == (True, "Connection successfully tested")
+    with MongoHook("etl_mongo") as hook:
+        assert hook.get_conn().admin.command("ping")["ok"] == 1
+    found = airflow.settings()
+    assert found.mongo_database == settings.mongo_database
+    with connect(found) as opened:
+        shown = opened.postgres.rows("SELECT current_setting('application_name'), current_setting('work_mem')")
+        assert shown == [("a form+", "5MB")]
+        assert opened.clickhouse.client.query("SELECT getSetting('max_threads')").result_rows == [(3,)]

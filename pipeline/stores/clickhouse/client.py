@@ -13,7 +13,7 @@ from urllib3 import PoolManager
 
 from pipeline.errors import UsageError
 from pipeline.runtime.waits import ANSWER_S, SILENCE_S
-from pipeline.settings import truth
+from pipeline.settings import CLICKHOUSE_SETTING, truth
 from pipeline.stores.clickhouse.patience import Patience
 from pipeline.text.redaction import remember
 
@@ -26,6 +26,8 @@ _OPTIONS = {
     *("user", "user_name", "access_token", "client_name", "compress", "connect_timeout", "send_receive_timeout"),
     *("http_proxy", "https_proxy", "proxy_path"),
 }
+# Settings of ClickHouse by which a part of the rows would be taken for all of them; so are those of _overflow_mode.
+_CUTTING = {"limit", "offset", "additional_table_filters", "additional_result_filter"}
 _INSTEAD = {
     "password": "the password stands before the host, as in https://user:password@host",
     "secure": "the scheme says whether TLS is used: https:// or http://",
@@ -42,6 +44,7 @@ def client(uri: str, silence: float = SILENCE_S, **settings: Any) -> Client:
 
     Args:
         uri: ``https://user:password@host:port/database?option=value``, or ``http``, ``clickhouses``, ``clickhouse``.
+            An option ``ch_NAME`` is a setting of ClickHouse; what is asked for here goes before it.
         silence: Seconds that the server may be silent before it is asked whether it is still at work.
         **settings: Of ClickHouse, for every statement.
 
@@ -53,6 +56,7 @@ def client(uri: str, silence: float = SILENCE_S, **settings: Any) -> Client:
     parts, shown = urlsplit(uri), remember(uri)
     try:
         options = _options(parts)
+        settings = _settings(options) | settings
         if not parts.hostname:
             raise ValueError("it names no host")
         interface = "https" if _TLS[parts.scheme] else "http"
@@ -83,7 +87,7 @@ def client(uri: str, silence: float = SILENCE_S, **settings: Any) -> Client:
 def _options(parts: SplitResult) -> dict[str, Any]:
     options: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in options:
-        if name not in _OPTIONS:
+        if name not in _OPTIONS and not name.startswith(CLICKHOUSE_SETTING):
             raise ValueError(_INSTEAD.get(name, f"there is no option {name}; there are {', '.join(sorted(_OPTIONS))}"))
     if options.get("verify", "proxy") != "proxy":
         if (verify := truth(options["verify"])) is None:
@@ -96,6 +100,16 @@ def _options(parts: SplitResult) -> dict[str, Any]:
     if _TLS[parts.scheme]:
         _look_at_files(options)
     return options
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the settings of ClickHouse out of the options."""
+    prefixed = [name for name in options if name.startswith(CLICKHOUSE_SETTING)]
+    found = {name.removeprefix(CLICKHOUSE_SETTING): options.pop(name) for name in prefixed}
+    for name in found:
+        if name in _CUTTING or name.endswith("_overflow_mode"):
+            raise ValueError(f"the setting {name} can't be chosen: a part of the rows would be taken for all of them")
+    return found
 
 
 def _look_at_files(options: dict[str, Any]) -> None:

@@ -150,6 +150,8 @@ def test_a_client_certificate_is_shown_with_the_password(
         (f"http://me@h/?password={SECRET}", "the password stands before the host"),
         (f"https://me:{SECRET}@h/?secure=false", "the scheme says whether TLS is used"),
         (f"https://me:{SECRET}@h/?query_limit=5", "there is no option query_limit; there are access_token, "),
+        (f"https://me:{SECRET}@h/?ch_limit=5", "the setting limit can't be chosen"),
+        (f"https://me:{SECRET}@h/?ch_read_overflow_mode=break", "the setting read_overflow_mode can't be chosen"),
         (f"https://me:{SECRET}@h/?verify=perhaps", "verify must be true or false, not 'perhaps'"),
         (f"https://me:{SECRET}@/default", "it names no host"),
         (f"https://me:{SECRET}@h/?ca_cert=/no/such.pem", "ca_cert /no/such.pem: No such file or directory"),
