@@ -18,6 +18,7 @@ from contracts.schema.entity import Entity
 from generators import DEFECTS, World, rows_at
 from generators import generate as documents_of
 from pipeline.errors import UsageError
+from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.stores.mongo.errors import translated
 from transforms.gc_pause import gc_paused
 
@@ -25,8 +26,6 @@ MARKS = "_etl_generated"  # which collections are ours to replace; not among the
 MOST_DOCUMENTS = 1_000_000_000  # 1 GB of memory for the users and products that they are about
 WRITERS = 2  # batches on their way to the server while the next one is drawn: more gain nothing on two cores
 MAJORITY = WriteConcern("majority")  # so that a read at a cluster time sees every document
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def generate(
     seed: int = 0,
     defects: float = 0.0,
     replace: bool = False,
-    progress: Progress | None = None,
+    progress: Progress[str] = tell_nobody,
 ) -> Generated:
     """Replace collections by made-up documents; the same arguments give the same documents.
 
@@ -101,7 +100,7 @@ def generate(
         seed: Decides every value; not negative.
         defects: Share of the documents (0 to 1) that break their contract in a known way.
         replace: Also replace collections that were not made by this function.
-        progress: Called with the collection, the documents written and the documents planned.
+        progress: Is told the documents of each collection, and how many of them are written.
 
     Raises:
         UsageError: An argument makes no sense, or a collection is not ours to replace; nothing was written.
@@ -143,7 +142,7 @@ def _plan(
 
 
 def _fill(
-    database: Database[Any], entity: Entity, rows: int, world: World, defects: float, progress: Progress | None
+    database: Database[Any], entity: Entity, rows: int, world: World, defects: float, progress: Progress[str]
 ) -> GeneratedCollection:
     """Make one collection anew."""
     began = time.perf_counter()
@@ -154,10 +153,8 @@ def _fill(
         for batch in documents_of(entity, rows, world=world, defects=defects):
             counted += batch.defects
             written += write(batch.documents)
-            if progress is not None:
-                progress(entity.collection, written, rows)
-    if progress is not None:
-        progress(entity.collection, rows, rows)
+            progress(entity.collection, rows, written)
+    progress(entity.collection, rows, rows)
     return GeneratedCollection(entity.collection, rows, dict(sorted(counted.items())), time.perf_counter() - began)
 
 

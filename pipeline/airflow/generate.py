@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline import generate as use_case
-from pipeline.airflow.log_lines import collection_lines
+from pipeline.airflow.log_lines import finished_lines
 from pipeline.airflow.sessions import connected
 
 
@@ -17,5 +17,5 @@ def generate(params: dict[str, Any]) -> dict[str, Any]:
         What was written, as plain JSON values.
     """
     with connected(writing=True) as connections:
-        database, progress = connections.mongo.database, collection_lines("written")
+        database, progress = connections.mongo.database, finished_lines("documents written")
         return use_case.generate(database, connections.entities, **params, progress=progress).as_json()

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pipeline.text.printable import visible
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pipeline.replication.sync import Synced
     from pipeline.replication.verify import Comparison
     from pipeline.runs.run import Partition
+    from pipeline.runtime.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 DIFFERENCE_CHARACTERS = 1_000  # a value may have 16 MB
@@ -25,43 +26,33 @@ def line(text: str, level: int = logging.INFO) -> None:
     log.log(level, "%s", visible(text))
 
 
-def partition_lines() -> Callable[["Partition", int, int], None]:
+def partition_lines() -> "Progress[Partition]":
     """Return a progress that logs how far a partition is: when it begins, ends, and every few seconds between."""
     began = said = time.monotonic()
 
-    def progress(partition: "Partition", source: int, through: int) -> None:
+    def progress(partition: "Partition", total: int, done: int) -> None:
         nonlocal said
         now = time.monotonic()
-        if through in (0, source) or now - said >= SECONDS_BETWEEN_LINES:
+        if done in (0, total) or now - said >= SECONDS_BETWEEN_LINES:
             said = now
-            line(f"{partition.label}: {through:,} of {source:,} documents, {now - began:.1f} s")
+            line(f"{partition.label}: {done:,} of {total:,} documents, {now - began:.1f} s")
 
     return progress
 
 
-def collection_lines(verb: str) -> Callable[[str, int, int], None]:
-    """Return a progress that logs each collection when all of it is through.
+def finished_lines(what: str) -> "Progress[str]":
+    """Return a progress that logs each collection or mart when all of it is done.
 
     Args:
-        verb: What was done to its documents, such as ``written``.
+        what: What there is of it, such as ``documents written``.
     """
     began = time.monotonic()
-    through: set[str] = set()
+    finished: set[str] = set()
 
-    def progress(collection: str, first: int, second: int) -> None:
-        if first == second and collection not in through:
-            through.add(collection)
-            line(f"{collection}: {first:,} documents {verb}, {time.monotonic() - began:.1f} s")
-
-    return progress
-
-
-def mart_lines() -> Callable[[str, int], None]:
-    """Return a progress that logs a mart that was loaded."""
-    began = time.monotonic()
-
-    def progress(mart: str, rows: int) -> None:
-        line(f"{mart}: {rows:,} rows, {time.monotonic() - began:.1f} s")
+    def progress(name: str, total: int, done: int) -> None:
+        if done == total and name not in finished:
+            finished.add(name)
+            line(f"{name}: {total:,} {what}, {time.monotonic() - began:.1f} s")
 
     return progress
 

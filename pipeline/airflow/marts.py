@@ -6,7 +6,7 @@ from typing import Any
 
 from contracts.schema.registry import marts as known_marts
 from pipeline.airflow import lineage
-from pipeline.airflow.log_lines import mart_lines
+from pipeline.airflow.log_lines import finished_lines
 from pipeline.airflow.sessions import connected, moment, run_task, skip, still_shown
 from pipeline.connections import Connections
 from pipeline.marts import build as use_case
@@ -40,7 +40,7 @@ def load(run: dict[str, Any], mart: str) -> None:
     if mart not in run["marts"]:
         skip(f"{mart} is not among the marts of this run: {', '.join(run['marts'])}")
     with run_task(opened := MartRun.from_json(run)) as connections:
-        use_case.load(connections, opened, [mart], mart_lines())
+        use_case.load(connections, opened, [mart], finished_lines("rows"))
 
 
 def publish(run: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from pipeline import control
-from pipeline.airflow.log_lines import collection_lines, comparison_lines, line
+from pipeline.airflow.log_lines import comparison_lines, finished_lines, line
 from pipeline.airflow.sessions import connected, skip
 from pipeline.errors import VerificationError
 from pipeline.replication.sample import Sample
@@ -28,7 +28,7 @@ def verify(collections: Iterable[str], targets: Iterable[str], sample: str | Non
         if not any(one.name in connections.entities for one in control.publications(connections.postgres)):
             skip("nothing is replicated yet")
         try:
-            found = compare(connections, collections, targets, collection_lines("compared"), drawn)
+            found = compare(connections, collections, targets, finished_lines("documents compared"), drawn)
         except PartlyVerifiedError as error:
             comparison_lines(error.found)
             raise

@@ -23,7 +23,7 @@ from pipeline.cli.options import (
     Wait,
 )
 from pipeline.cli.output import say, say_error, show
-from pipeline.cli.progress import comparison_bars, generation_bars, mart_spinner, partition_bars
+from pipeline.cli.progress import collection_bars, mart_spinner, partition_bars
 from pipeline.cli.sessions import connected, source
 from pipeline.errors import UsageError, VerificationError
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from pipeline.connections import Connections
     from pipeline.replication.sample import Sample
     from pipeline.replication.sync import Synced
-    from pipeline.replication.verify import Comparison, PartlyVerifiedError, Progress
+    from pipeline.replication.verify import Comparison, PartlyVerifiedError
+    from pipeline.runtime.progress import Progress
 
 
 def generate(
@@ -57,7 +58,7 @@ def generate(
     from pipeline.generate import generate as fill
 
     numbers = _numbers(rows or [])
-    with source() as (mongo, entities), generation_bars() as progress:
+    with source() as (mongo, entities), collection_bars("generate") as progress:
         made = fill(
             mongo.database,
             entities,
@@ -193,7 +194,7 @@ def verify(
     if seed is not None and sample is None:
         raise UsageError("--seed chooses a sample, so it goes with --sample")
     drawn = None if sample is None else Sample.drawn(sample, seed)
-    with connected(wait=wait) as connections, comparison_bars() as progress:
+    with connected(wait=wait) as connections, collection_bars("verify") as progress:
         found, error = _compared(connections, collections or (), target or TARGETS, progress, drawn)
         mended = mend(connections, found) if repair else []
         if mended:
@@ -236,7 +237,7 @@ def _compared(
     connections: "Connections",
     collections: Sequence[str],
     targets: Sequence[str],
-    progress: "Progress",
+    progress: "Progress[str]",
     sample: "Sample | None",
 ) -> tuple[Sequence["Comparison"], "PartlyVerifiedError | None"]:
     """Return what was found, and why of some collections nothing was, while of others something was."""

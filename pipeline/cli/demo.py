@@ -18,7 +18,7 @@ from pipeline.cli import tables
 from pipeline.cli.commands import end_by
 from pipeline.cli.options import AsJson, Defects, Replace, Scale, Seed
 from pipeline.cli.output import say, show
-from pipeline.cli.progress import comparison_bars, generation_bars, mart_spinner, partition_bars
+from pipeline.cli.progress import collection_bars, mart_spinner, partition_bars
 from pipeline.cli.sessions import connected
 
 if TYPE_CHECKING:
@@ -104,13 +104,13 @@ def _job(connections: "Connections", scale: float, defects: float, seed: int, re
 
     database, entities = connections.mongo.database, connections.entities
     say("1/4 generate: made-up documents go into MongoDB, some of them broken on purpose")
-    with generation_bars() as bars:
+    with collection_bars("generate") as bars:
         made = generate(database, entities, scale=scale, seed=seed, defects=defects, replace=replace, progress=bars)
     say("2/4 replicate: all collections, as they are at one moment, into PostgreSQL and ClickHouse")
     with partition_bars() as partitions:
         run, accounts = replicate(connections, progress=partitions, max_quarantined="100%", allow_shrink=True)
     say("3/4 verify: every value in both stores against the documents in MongoDB")
-    with comparison_bars() as comparisons:
+    with collection_bars("verify") as comparisons:
         found = verify(connections, progress=comparisons)
     say("4/4 marts: computed from the replica, written to both stores")
     with mart_spinner() as spinner:

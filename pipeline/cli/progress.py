@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from rich.progress import (
     BarColumn,
-    Progress,
     ProgressColumn,
     SpinnerColumn,
     Task,
@@ -15,6 +14,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.progress import Progress as Bars
 from rich.text import Text
 
 from pipeline.cli.output import console
@@ -22,20 +22,21 @@ from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
     from pipeline.runs.run import Partition
+    from pipeline.runtime.progress import Progress
 
 
 class _Documents(ProgressColumn):
-    """How many documents are through, and how many that is in a second."""
+    """How many documents are done, and how many that is in a second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         pace = f"{speed:>10,.0f}/s" if speed else ""
-        return Text(f"{task.fields['through']:>12,}{pace:>14}", style="progress.percentage")
+        return Text(f"{task.fields['done']:>12,}{pace:>14}", style="progress.percentage")
 
 
 @contextmanager
 def bars(doing: str) -> Iterator[Callable[[str, int, int, str], None]]:
-    """Yield a function that shows how far something is: its name, what is through, what there is, and a label."""
+    """Yield a function that shows how far something is: its name, what there is, what is done of it, and a label."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -45,42 +46,33 @@ def bars(doing: str) -> Iterator[Callable[[str, int, int, str], None]]:
     )
     to = console(stderr=True)
     tasks: dict[str, TaskID] = {}
-    with Progress(TextColumn(doing), *columns, console=to, disable=not to.is_terminal) as progress:
+    with Bars(TextColumn(doing), *columns, console=to, disable=not to.is_terminal) as progress:
 
-        def tell(name: str, through: int, total: int, label: str = "") -> None:
+        def tell(name: str, total: int, done: int, label: str) -> None:
             if name not in tasks:
-                tasks[name] = progress.add_task(name, total=None, through=0)
-            progress.update(
-                tasks[name], completed=through, total=total, through=through, description=visible(label or name)
-            )
+                tasks[name] = progress.add_task(name, total=None, done=0)
+            progress.update(tasks[name], completed=done, total=total, done=done, description=visible(label))
 
         yield tell
 
 
 @contextmanager
-def generation_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what ``generate`` calls: with a collection, the documents that are written, and all of them."""
-    with bars("generate") as tell:
-        yield lambda name, written, total: tell(name, written, total, "")
+def collection_bars(doing: str) -> Iterator["Progress[str]"]:
+    """Yield what ``generate`` and ``verify`` tell how far each collection is."""
+    with bars(doing) as tell:
+        yield lambda name, total, done: tell(name, total, done, name)
 
 
 @contextmanager
-def comparison_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what ``verify`` calls: with a collection, its documents, and those that are through."""
-    with bars("verify") as tell:
-        yield lambda name, total, through: tell(name, through, total, "")
-
-
-@contextmanager
-def mart_spinner() -> Iterator[Callable[[str, int], None]]:
-    """Yield what ``marts`` calls: with a mart that is computed, and its rows."""
+def mart_spinner() -> Iterator["Progress[str]"]:
+    """Yield what ``marts`` tells which mart is loaded, with its rows."""
     with console(stderr=True).status("marts") as spinner:
-        yield lambda name, rows: spinner.update(Text(f"marts: {visible(name)}, {rows:,} rows"))
+        yield lambda name, rows, _: spinner.update(Text(f"marts: {visible(name)}, {rows:,} rows"))
 
 
 @contextmanager
-def partition_bars(doing: str = "replicate") -> Iterator[Callable[["Partition", int, int], None]]:
-    """Yield what ``replicate`` and ``sync`` call: with a partition, its documents, and those that are through.
+def partition_bars(doing: str = "replicate") -> Iterator["Progress[Partition]"]:
+    """Yield what ``replicate`` and ``sync`` tell how far each partition is.
 
     A collection has one bar, however many partitions it is cut into; the bar's end comes nearer as they are counted.
     """
@@ -88,9 +80,9 @@ def partition_bars(doing: str = "replicate") -> Iterator[Callable[["Partition", 
     loaded: dict[str, dict[int, int]] = defaultdict(dict)
     with bars(doing) as tell:
 
-        def partition_is(partition: "Partition", source: int, through: int) -> None:
+        def partition_is(partition: "Partition", total: int, done: int) -> None:
             name, number = partition.collection, partition.number
-            sources[name][number], loaded[name][number] = source, through
-            tell(name, sum(loaded[name].values()), sum(sources[name].values()), partition.label.removesuffix(" 1/1"))
+            sources[name][number], loaded[name][number] = total, done
+            tell(name, sum(sources[name].values()), sum(loaded[name].values()), partition.label.removesuffix(" 1/1"))
 
         yield partition_is

@@ -6,7 +6,7 @@ so that another process or another machine can do one of them, and do it again.
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 
@@ -32,10 +32,9 @@ from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.runs.resume import retrying
 from pipeline.runs.run import ClusterTime, Portable
 from pipeline.runtime.memory import release_memory
+from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.stores.base import Staging
 from transforms.marts import compute, in_order, sources
-
-Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def build(
     connections: Connections,
     names: Iterable[str] = (),
     targets: Iterable[str] = TARGETS,
-    progress: Progress = lambda name, rows: None,
+    progress: Progress[str] = tell_nobody,
 ) -> list[BuiltMart]:
     """Compute marts, and those that they read, and publish them together.
 
@@ -88,7 +87,7 @@ def build(
         connections: The open connections.
         names: The marts; all if none is named.
         targets: Names of the stores that they are written to.
-        progress: Is told each mart that is computed, and its rows.
+        progress: Is told the rows of each mart that is loaded: all of them are through.
 
     Raises:
         UsageError: There is no such mart, or its sources are not replicated or show different moments.
@@ -135,9 +134,7 @@ def open_run(
 
 @retrying
 @holding_run_lock
-def load(
-    connections: Connections, run: MartRun, names: Iterable[str], progress: Progress = lambda name, rows: None
-) -> None:
+def load(connections: Connections, run: MartRun, names: Iterable[str], progress: Progress[str] = tell_nobody) -> None:
     """Compute some marts of a run and load them into staging; those that are loaded already are left alone.
 
     A mart that they read and that is not among them is computed as well, and not loaded: so each mart may be the work
@@ -147,7 +144,7 @@ def load(
         connections: The open connections.
         run: An open run.
         names: Names of marts of the run.
-        progress: Is told each mart that is loaded, and its rows.
+        progress: Is told the rows of each mart that is loaded: all of them are through.
 
     Raises:
         DataError: A mart breaks its contract.
@@ -165,7 +162,7 @@ def load(
             pieces = _computed(mart, spill, read.get(mart.name))
             if mart.name in left:
                 rows = _load(connections, run, mart, numbers[mart.name], pieces, started)
-                progress(mart.name, rows)
+                progress(mart.name, rows, rows)
                 started = time.monotonic()
             else:
                 deque(pieces, maxlen=0)

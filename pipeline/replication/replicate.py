@@ -25,6 +25,7 @@ from pipeline.runs.resume import retrying, with_retries
 from pipeline.runs.run import Partition, Run, select_documents, staging_of
 from pipeline.runtime.memory import release_memory
 from pipeline.runtime.prefetch import prefetch
+from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.runtime.timings import Stopwatch
 from pipeline.stores.base import LoadFrame
 from pipeline.stores.selection import Ids, Range
@@ -40,14 +41,13 @@ PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second 
 PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
 CHUNK_ROWS = 5_000  # documents that are looked at one by one together
 log = logging.getLogger(__name__)
-Progress = Callable[[Partition, int, int], None]
 
 
 def replicate(
     connections: Connections,
     collections: Iterable[str] = (),
     targets: Iterable[str] = TARGETS,
-    progress: Progress = lambda partition, source, loaded: None,
+    progress: Progress[Partition] = tell_nobody,
     max_quarantined: str | None = None,
     *,
     new_source: bool = False,
@@ -170,7 +170,7 @@ def load(
     connections: Connections,
     run: Run,
     partition: Partition,
-    progress: Progress = lambda partition, source, loaded: None,
+    progress: Progress[Partition] = tell_nobody,
 ) -> None:
     """Load one partition into the staging of all targets; one that is loaded already is left alone."""
     if control.is_loaded(connections.postgres, run.id, partition.number):

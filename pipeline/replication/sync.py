@@ -18,7 +18,7 @@ from pipeline.connections import Connections
 from pipeline.control import ChangePage, Publication
 from pipeline.errors import EtlError
 from pipeline.replication.presence import find_uncopyable
-from pipeline.replication.replicate import Progress, load, publish
+from pipeline.replication.replicate import load, publish
 from pipeline.replication.sources import check_sources
 from pipeline.runs.lifecycle import started
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
@@ -28,6 +28,7 @@ from pipeline.runs.reconcile import parse_limit
 from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.runs.resume import with_retries
 from pipeline.runs.run import Offsets, Partition, Run, staging_of
+from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.stores.postgres.store import Postgres
 
 _NOTED = 10_000  # changed documents that are noted together
@@ -66,7 +67,7 @@ class Synced:
 def sync(
     connections: Connections,
     collections: Iterable[str] = (),
-    progress: Progress = lambda partition, source, loaded: None,
+    progress: Progress[Partition] = tell_nobody,
     max_quarantined: str | None = None,
     *,
     allow_shrink: bool = False,
@@ -101,7 +102,7 @@ def sync(
 def _synced(
     connections: Connections,
     collections: Iterable[str],
-    progress: Progress,
+    progress: Progress[Partition],
     max_quarantined: str | None,
     *,
     allow_shrink: bool,
@@ -192,7 +193,11 @@ def _groups(
 
 
 def _followed(
-    connections: Connections, run: Run, shows: dict[str, list[Publication]], progress: Progress, limit: str | None
+    connections: Connections,
+    run: Run,
+    shows: dict[str, list[Publication]],
+    progress: Progress[Partition],
+    limit: str | None,
 ) -> list[Synced]:
     """Follow collections that are published in the same stores; where nothing was changed, no run is opened."""
     # Where two stores show two moments it is the earlier one: to one of them some changes are no news.
@@ -212,7 +217,7 @@ def _taken_over(
     wanted: Run,
     since: dict[str, Timestamp],
     changes: Iterable[tuple[str, bytes]],
-    progress: Progress,
+    progress: Progress[Partition],
     limit: str | None,
 ) -> list[Synced]:
     """Do a run of the collections that were changed, from noting the changes to the publish."""

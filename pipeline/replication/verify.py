@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from pipeline.runs.recovery import recover
 from pipeline.runs.resume import with_retries
 from pipeline.runtime.memory import release_memory
 from pipeline.runtime.prefetch import prefetch
+from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.stores.base import Target
 from pipeline.stores.selection import Range
 from transforms.bson.documents import make_document, resize_batches, split_documents
@@ -37,7 +38,6 @@ TRIES = 3  # of a collection that is published anew while it is compared
 # Measured: with the documents as Python objects and both stores' rows beside them, a piece of BSON takes thirty times
 # its size, and the next one is made meanwhile.
 CHUNK_ROWS = 20_000
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass
@@ -124,7 +124,7 @@ def verify(
     connections: Connections,
     collections: Iterable[str] = (),
     targets: Iterable[str] = TARGETS,
-    progress: Progress = lambda collection, source, through: None,
+    progress: Progress[str] = tell_nobody,
     sample: Sample | None = None,
 ) -> list[Comparison]:
     """Prove that the targets hold exactly what MongoDB held at the published moment.
@@ -176,7 +176,7 @@ def left_out(
 
 
 def _verify_collection(
-    connections: Connections, entity: Entity, targets: Sequence[str], progress: Progress, sample: Sample | None
+    connections: Connections, entity: Entity, targets: Sequence[str], progress: Progress[str], sample: Sample | None
 ) -> list[Comparison]:
     """Compare a collection in some targets; if it is published anew meanwhile, what was found is worth nothing."""
     for _ in range(TRIES):
@@ -216,7 +216,7 @@ def _compared(
     connections: Connections,
     entity: Entity,
     published: Sequence[Publication],
-    progress: Progress,
+    progress: Progress[str],
     sample: Sample | None,
 ) -> list[Comparison]:
     """Compare a collection with what targets hold that show one moment of it."""

@@ -146,7 +146,7 @@ def test_a_collection_that_somebody_made_anew_is_not_ours(database):
 
 
 def test_after_a_crash_the_collection_is_still_ours(database):
-    def crash(collection: str, done: int, total: int) -> None:
+    def crash(collection: str, total: int, done: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -168,7 +168,7 @@ def test_a_crash_before_the_mark_was_complete_leaves_nothing_to_lose(database):
 def test_progress_rises_to_all_rows(database):
     told = []
     generate(database, CONTRACTS, scale=0, rows={"SearchQueries": 22_000}, progress=lambda *one: told.append(one))
-    done = [one[1] for one in told]
+    done = [one[2] for one in told]
     assert done == sorted(done)
     assert told[-1] == ("SearchQueries", 22_000, 22_000)
     assert 0 < done[-2] < 22_000

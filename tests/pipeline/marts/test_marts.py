@@ -240,10 +240,10 @@ def test_a_named_mart_brings_those_that_it_reads(lab_of_tickets: Any) -> None:
     lab = lab_of_tickets
     lab.collection("UserSessions").delete_many({"user_id": "u0"})
     replicate.replicate(lab.connections, SOURCES)
-    told: list[tuple[str, int]] = []
+    told: list[tuple[str, int, int]] = []
     some = marts.build(lab.connections, ["user_activity"], progress=lambda *one: told.append(one))
     assert [one.name for one in some] == ["user_activity_daily", "user_activity"]
-    assert told == [(one.name, one.rows) for one in some]
+    assert told == [(one.name, one.rows, one.rows) for one in some]
     runs = {one.name: one.run_id for one in control.publications(lab.connections.postgres)}
     assert runs["user_activity"] == runs["user_activity_daily"] != runs["ticket_resolution"]
     zero = "SELECT session_count FROM marts.user_activity WHERE user_id = 'u0'"

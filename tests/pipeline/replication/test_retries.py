@@ -190,7 +190,7 @@ def test_marts_and_proofs_survive_a_lost_connection(mortal: Any, home: Path) -> 
     assert all(one.proven for one in verify(mortal.connections, NAMES, progress=act))
     done: list[str] = []
 
-    def progress(mart: str, _rows: int) -> None:
+    def progress(mart: str, _rows: int, _done: int) -> None:
         if not done:
             _restart(home, "postgres")
         done.append(mart)

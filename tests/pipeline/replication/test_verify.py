@@ -21,6 +21,7 @@ from pipeline.errors import ServerError, SnapshotError, UsageError
 from pipeline.replication import replicate, verify
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import Comparison
+from pipeline.runtime.progress import Progress
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.selection import Range
 from tests.pipeline.lab import Lab
@@ -488,7 +489,7 @@ def test_what_others_have_is_told_though_one_collection_is_published_anew_each_t
     replicate.replicate(lab.connections, names)
 
     @contextmanager
-    def meddling() -> Iterator[verify.Progress]:
+    def meddling(_doing: str) -> Iterator[Progress[str]]:
         def meddle(collection: str, _total: int, _through: int) -> None:
             if collection == "SearchQueries":
                 with lab.another() as other:
@@ -497,7 +498,7 @@ def test_what_others_have_is_told_though_one_collection_is_published_anew_each_t
         yield meddle
 
     monkeypatch.setattr(verify, "TRIES", 1)
-    monkeypatch.setattr("pipeline.cli.commands.comparison_bars", meddling)
+    monkeypatch.setattr("pipeline.cli.commands.collection_bars", meddling)
     code, out, told = etl("verify", *names, "--json")
     found = json.loads(out)
     assert {one["collection"] for one in found["comparisons"] if one["proven"]} == {"EventLogs", "UserSessions"}

@@ -84,7 +84,7 @@ def test_log_lines_and_alerts(caplog: pytest.LogCaptureFixture, monkeypatch: pyt
     difference = Difference(HOSTILE, "t", "c", HOSTILE, "x" * 100_000)
     found = Comparison(HOSTILE, "postgres", Timestamp(1, 1), run_id="r", differences=[difference])
     lines.comparison_lines([found])
-    lines.collection_lines("written")(HOSTILE, 1, 1)
+    lines.finished_lines("documents written")(HOSTILE, 1, 1)
     delivered: list[alerts.Alert] = []
     monkeypatch.setattr(alerts, "_deliver", delivered.append)
     alerts.notify(alerts.Alert("failed", "dag", "run\r\nx", HOSTILE, "Error", HOSTILE, "http://here"))
