@@ -3,7 +3,6 @@
 import io
 import logging
 import re
-import time
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 from urllib3.exceptions import HTTPError
 
 from contracts.schema.ddl import (
@@ -261,11 +261,13 @@ class ClickHouse:
             "SELECT count() FROM system.processes WHERE position(query, {area:String}) > 0 "
             "AND match(query, '^(EXCHANGE|RENAME) ')"
         )
-        give_up = time.monotonic() + self.patience
-        while self.rows(query, area=f"staging_{run_id}")[0][0]:
-            if time.monotonic() > give_up:
-                raise LostError(f"ClickHouse at {self._shown} is still at an exchange of run {run_id}, which lost us")
-            time.sleep(0.2)
+        going_on = Retrying(retry=retry_if_result(bool), wait=wait_fixed(0.2), stop=stop_after_delay(self.patience))
+        try:
+            going_on(lambda: self.rows(query, area=f"staging_{run_id}")[0][0])
+        except RetryError:
+            raise LostError(
+                f"ClickHouse at {self._shown} is still at an exchange of run {run_id}, which lost us"
+            ) from None
 
     def _apply(self, staging: Staging, table: Table) -> None:
         """Bring the enlisted documents in a published table to what staging has of them; twice does no harm."""

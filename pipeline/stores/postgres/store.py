@@ -1,14 +1,14 @@
 """The target PostgreSQL: bulk loads by ADBC, published in one transaction; it also keeps the books."""
 
-import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from hashlib import md5
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from contracts.schema.ddl import (
     postgres_comments,
@@ -438,11 +438,11 @@ class Postgres(Session):
                 other._as_soon_as_possible(statement)
 
     def _as_soon_as_possible(self, statement: str) -> None:
-        for _ in _tries():
-            with suppress(LockedError), self.transaction():
+        def attempt() -> None:
+            with self.transaction():
                 self.execute(statement)
-                return
-        raise EtlError(_IN_THE_WAY)
+
+        _until_unlocked(attempt)
 
     def _lock_out_readers(self, staging: Staging, tables: Sequence[str], others: Sequence[str]) -> None:
         """Have some published tables for ourselves, within the caller's transaction, as soon as nobody reads them.
@@ -452,21 +452,28 @@ class Postgres(Session):
         names = ", ".join([*(f"{quoted(staging.schema)}.{quoted(name)}" for name in tables), *others])
         patience = self._lock_timeout
         self.execute(f"SET LOCAL lock_timeout = '{_BLINK}'", "SAVEPOINT waiting")
-        for _ in _tries():
-            with suppress(LockedError):
+
+        def attempt() -> None:
+            try:
                 self.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE", f"SET LOCAL lock_timeout = {patience}")
-                return
-            self.execute("ROLLBACK TO SAVEPOINT waiting")
-        raise EtlError(_IN_THE_WAY)
+            except LockedError:
+                self.execute("ROLLBACK TO SAVEPOINT waiting")
+                raise
+
+        _until_unlocked(attempt)
 
 
-def _tries() -> Iterator[None]:
-    """Yield as often as one may try, with a pause before each but the first."""
-    give_up = time.monotonic() + _PATIENCE_S
-    yield
-    while time.monotonic() < give_up:
-        time.sleep(_PAUSE_S)
-        yield
+def _until_unlocked(attempt: Callable[[], None]) -> None:
+    """Do something again and again as long as somebody's lock is in its way.
+
+    Raises:
+        EtlError: It was in the way for too long.
+    """
+    locked, pause = retry_if_exception_type(LockedError), wait_fixed(_PAUSE_S)
+    try:
+        Retrying(retry=locked, wait=pause, stop=stop_after_delay(_PATIENCE_S))(attempt)
+    except RetryError as error:
+        raise EtlError(_IN_THE_WAY) from error
 
 
 def _quoted(staging: Staging) -> list[str]:
