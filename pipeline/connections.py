@@ -80,7 +80,7 @@ class Connections:
     def undeclared(self) -> tuple[str, ...]:
         """Return what MongoDB has that no contract declares: it is never read, only named."""
         names = self.mongo.listed()
-        return tuple(sorted(name for name in names if name not in self.entities and not _OURS.match(name)))
+        return tuple(sorted(name for name in names if name not in self.entities and not is_ours(name)))
 
 
 @contextmanager
@@ -127,6 +127,11 @@ def connect(settings: Settings) -> Iterator[Connections]:
             settings.retry,
             settings.home,
         )
+
+
+def is_ours(collection: str) -> bool:
+    """Tell whether a collection is MongoDB's own, or holds our marks."""
+    return bool(_OURS.match(collection))
 
 
 def _secret(value: SecretStr | None, name: str) -> str:

@@ -69,8 +69,8 @@ def _problems(field: Field) -> Iterator[str]:
     kind = None if field.kind is None else field.kind.item or field.kind
     is_text = kind is not None and kind.frame == pl.String() and kind not in (JSON, OBJECT_ID)
     is_number = kind is not None and kind.frame.is_numeric()
-    if "." in field.name or field.name == "*" or field.name.startswith("^"):
-        yield "can't be told from others: the reader takes a dot for a path, Polars ^ and * for a pattern"
+    if "." in field.name or "[" in field.name or field.name == "*" or field.name.startswith("^"):
+        yield "can't be told from others: the reader takes . for a path and [ for an array, Polars ^ and * for patterns"
     if kind is not None and field.fields:
         yield "has a kind and fields of its own; only one of them can be"
     if (field.vocabulary or field.closed) and not is_text:

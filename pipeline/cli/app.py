@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.commands import generate, marts, replicate, sync, verify
+from pipeline.cli.contract import app as contract
 from pipeline.cli.demo import demo
 from pipeline.cli.engines import down, psql, up
 from pipeline.cli.interrupt import came_by_interrupt
@@ -33,6 +34,7 @@ for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
 app.command(rich_help_panel="Embedded engines", context_settings={"ignore_unknown_options": True})(psql)
+app.add_typer(contract, name="contract", rich_help_panel="The job")
 app.add_typer(quarantine, name="quarantine", rich_help_panel="The job")
 
 

@@ -1,7 +1,7 @@
 """The full copy: all collections at one cluster time, staged, proven and published together."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -39,6 +39,7 @@ from transforms.ingest.slow_path import transform_slowly
 
 PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
+_NAMED = 20  # collections that no contract declares, in a message
 CHUNK_ROWS = 5_000  # documents that are looked at one by one together
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,15 @@ def replicate(
         return run, publish(connections, run, max_quarantined)
 
 
+def _way_out(undeclared: Sequence[str]) -> str:
+    """Say what to do where there is nothing to copy: there may be collections that no contract declares."""
+    if not undeclared:
+        return "set ETL_MONGO_DATABASE, or run etl generate"
+    more = f" and {len(undeclared) - _NAMED:,} more" if len(undeclared) > _NAMED else ""
+    found = f"it has {', '.join(undeclared[:_NAMED])}{more}, which no contract declares"
+    return f"{found}; etl contract infer writes contracts of what is there, or set ETL_MONGO_DATABASE"
+
+
 def open_run(
     connections: Connections,
     collections: Iterable[str],
@@ -126,7 +136,7 @@ def open_run(
     if not any(one.uuid for one in found.values()) and not (named and allow_missing):
         raise UsageError(
             f"the MongoDB database {connections.mongo.database.name!r} has none of the collections "
-            f"{', '.join(entity.collection for entity in entities)}; set ETL_MONGO_DATABASE, or run etl generate"
+            f"{', '.join(entity.collection for entity in entities)}; {_way_out(connections.undeclared())}"
         )
     control.ensure_schema(connections.postgres)
     with connections.postgres.transaction():

@@ -206,6 +206,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "_id of parts": (lambda: things(subdocument("_id", "d", text("t", "d"))), "'_id'"),
     "_id of many": (lambda: things(documents("_id", "d", text("t", "d"))), "'_id'"),
     "a path for a name": (lambda: things(subdocument("s", "d", text("a.b", "d"))), r"'a\.b' can't be told"),
+    "a bracket in a name": (lambda: things(subdocument("a", "d", text("[b", "d"))), "can't be told"),
     "a pattern for a name": (lambda: things(text("^a.*$", "d")), "can't be told"),
     "all for a name": (lambda: documents("*", "d", text("t", "d")), "can't be told"),
     "_position is taken": (lambda: things(documents("lines", "d", integer("_position", "d"))), "'_position'"),

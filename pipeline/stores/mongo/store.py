@@ -277,6 +277,13 @@ class Mongo:
             query = selection.find({"$jsonSchema": gate(entity)})
             yield from source.find_raw_batches(**query, batch_size=rows, cursor_type=kind)
 
+    def in_any_order(self, collection: str, cluster_time: Timestamp) -> Iterator[bytes]:
+        """Yield all documents as the server sends them: many documents' BSON at a time."""
+        source, rows = self._at(collection, cluster_time), self._batch_rows(collection)
+        with self._translated():
+            kind = CursorType.NON_TAILABLE if self.client.is_mongos else CursorType.EXHAUST
+            yield from source.find_raw_batches({}, batch_size=rows, cursor_type=kind)
+
     def in_order(self, collection: str, cluster_time: Timestamp, selection: Range = _ALL) -> Iterator[bytes]:
         """Yield documents as the server sends them, in the order of ``_id``: many documents' BSON at a time."""
         rows = self._batch_rows(collection)

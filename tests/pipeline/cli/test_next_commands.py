@@ -6,6 +6,7 @@ by a situation here, or by another test that runs what it names.
 
 import ast
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from tests.pipeline.lab import Lab
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("contracts", "transforms", "generators", "pipeline", "dags")
-NAME, TABLE, OTHER = "SearchQueries", "search_queries", "ModerationQueue"
+NAME, TABLE, OTHER, STRANGER = "SearchQueries", "search_queries", "ModerationQueue", "Visitors"
 Etl = Callable[..., tuple[int, str, str]]
 
 # Finding the sentences ----------------------------------------------------------------------------------------------
@@ -286,8 +287,29 @@ def _somebody_holds_the_table(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> 
 
 
 def _nothing_there(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
-    for name in lab.connections.entities:
+    for name in (*lab.connections.entities, STRANGER):
         lab.collection(name).drop()
+
+
+def _strangers(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+    """Make a collection that no contract declares, and a folder for its contract."""
+    folder = Path(tempfile.mkdtemp())
+    patch.chdir(folder)
+    contracts = folder / f"contracts-of-{lab.connections.mongo.database.name}"
+    contracts.mkdir()
+    patch.setenv("ETL_CONTRACTS", str(contracts))
+    lab.collection(STRANGER).drop()
+    lab.collection(STRANGER).insert_many([{"visits": number} for number in range(5)])
+
+
+def _strangers_alone(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+    _nothing_there(lab, etl, patch)
+    _strangers(lab, etl, patch)
+
+
+def _strangers_known(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+    _strangers(lab, etl, patch)
+    assert etl("contract", "infer", STRANGER)[0] == 0
 
 
 def _filled(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
@@ -412,11 +434,21 @@ SITUATIONS = (
         _somebody_holds_the_table,
         more=("9s",),
     ),
+    # Collections that no contract declares.
+    Situation(
+        "export ETL_CONTRACTS={}; etl replicate {}",
+        ("contract", "infer", STRANGER),
+        f"etl replicate {STRANGER}",
+        _strangers,
+        code=0,
+    ),
+    Situation("--replace writes anew", ("contract", "infer", STRANGER), "--replace", _strangers_known, code=0),
     # The last ones: they make collections anew, and take all away.
     Situation("--rows takes COLLECTION=N", ("generate", "--scale", "0", "--rows", "all"), r"\w+=1000", instead=True),
     Situation(
         "add --replace to drop them", ("generate", "--scale", "0", "--rows", f"{OTHER}=5"), "--replace", _not_generated
     ),
+    Situation("etl contract infer writes contracts", ("replicate", NAME), "etl contract infer", _strangers_alone),
     Situation("or run etl generate", ("replicate", NAME), "etl generate", _nothing_there, more=("--scale", "0.001")),
 )
 

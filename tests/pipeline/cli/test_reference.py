@@ -26,8 +26,8 @@ def test_each_command_is_there_with_its_options() -> None:
     sections = dict(
         re.findall(r"^## etl (.+?)\n(.*?)(?=^## |\Z)", PAGES["command-line.md"](), re.DOTALL | re.MULTILINE)
     )
-    assert sections.keys() >= COMMANDS | {"quarantine", "quarantine replay"}
-    assert all("`--json`" in text for name, text in sections.items() if name != "psql")
+    assert sections.keys() >= COMMANDS | {"quarantine", "quarantine replay", "contract infer"}
+    assert all("`--json`" in text for name, text in sections.items() if name not in ("psql", "contract"))
     assert (
         "| `--max-quarantined N or P%` | Publish nothing if more documents are refused. | no limit |"
         in (sections["replicate"])

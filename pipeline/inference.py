@@ -1,0 +1,284 @@
+"""Contracts of collections that nobody has described: every document is read, and the gate proves what was written."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bson import Timestamp
+
+from contracts.schema.entity import ID, Entity
+from contracts.schema.registry import entities, marts
+from pipeline.connections import is_ours
+from pipeline.errors import UsageError
+from pipeline.stores.mongo.store import Extent, Mongo
+from pipeline.stores.selection import Range
+from transforms.gc_pause import gc_paused
+from transforms.inference.decide import decide, decide_id
+from transforms.inference.evidence import Survey
+from transforms.inference.names import Tables, snake_case
+from transforms.inference.render import Contract, render
+from transforms.ingest.batch import BatchResult, transform_batch
+from transforms.ingest.slow_path import transform_slowly
+from transforms.violations import json_pointer
+
+_TOGETHER, _TOGETHER_BYTES = 1_000, 16 * 2**20  # of the documents that are looked at one by one
+_REASONS = 5
+_BYTES_PER_SECOND = 5e6  # measured on two cores: documents of 500 bytes, read, and tried by their contract
+_MOST = 0.5  # as ETL_MAX_SHRINK is if nobody sets it
+log = logging.getLogger(__name__)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why documents would be refused.
+
+    Attributes:
+        rule: The rule that they break.
+        path: Where, in the first one.
+        documents: How many break it.
+    """
+
+    rule: str
+    path: str
+    documents: int
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What became of one collection.
+
+    Attributes:
+        collection: Its name.
+        path: The file of its contract.
+        documents: How many there were.
+        unreadable: How many of them can't be decoded without loss.
+        fields: How many fields are declared, at any level.
+        tables: How many tables they become.
+        columns: How many columns these have.
+        as_json: How many of the fields are JSON.
+        in_extra: How many fields are left undeclared.
+        to_decide: How many fields a person should look at.
+        slow: How many documents go beyond the contract, and so take the slow path.
+        refused: How many documents would be refused.
+        reasons: Why, the most frequent ones first.
+    """
+
+    collection: str
+    path: Path
+    documents: int
+    unreadable: int
+    fields: int
+    tables: int
+    columns: int
+    as_json: int
+    in_extra: int
+    to_decide: int
+    slow: int
+    refused: int
+    reasons: tuple[Reason, ...]
+
+    @property
+    def is_mostly_refused(self) -> bool:
+        """Whether a copy would not publish the collection, unless its user insists."""
+        return self.refused > _MOST * self.documents
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What ``infer`` found and wrote.
+
+    Attributes:
+        cluster_time: The moment at which all was read.
+        folder: Where the contracts are.
+        contracts: What was written.
+        kept: Collections whose contract is in the folder already, and was kept.
+        left_out: By collection, why none was written.
+    """
+
+    cluster_time: Timestamp
+    folder: Path
+    contracts: tuple[Inferred, ...]
+    kept: tuple[str, ...]
+    left_out: dict[str, str]
+
+
+def infer(
+    mongo: Mongo,
+    folder: Path,
+    collections: Iterable[str] = (),
+    *,
+    declared_in: Sequence[Path] = (),
+    replace: bool = False,
+    strict: bool = False,
+    progress: Progress = lambda collection, through, total: None,
+) -> Inference:
+    """Read every document of collections, write a contract for each, and try all documents by it.
+
+    Args:
+        mongo: The source.
+        folder: Where the contracts are written; made if it is not there.
+        collections: Names of the collections; all if none is named.
+        declared_in: Folders of further contracts.
+        replace: Whether contracts are replaced that are in the folder already.
+        strict: Whether what every document has is required, and not ``_id`` alone.
+        progress: Is told a collection, the documents that are through, and how many there will be.
+
+    Raises:
+        UsageError: A named collection is not there, or the folder can't be written.
+        ContractError: A contract that is there already can't be read.
+        SnapshotError: The moment can't be read any more.
+    """
+    others = [one for one in declared_in if one.resolve() != folder.resolve()]
+    elsewhere = entities(others)
+    here = entities((*others, folder)) if folder.is_dir() else elsewhere
+    names, left_out = _choose(mongo, collections, elsewhere)
+    kept = tuple(name for name in names if name in here and not replace)
+    stems = {name: entity.table for name, entity in here.items()}
+    taken = set(_names(one for name, one in here.items() if name in kept or name not in names)).union(marts())
+    left_out |= {name: "another contract makes a table of that name" for name in names if name in taken - {*kept}}
+    names = [name for name in names if name not in left_out]
+    tables = Tables(taken.union(stems.values(), names))
+    extents = {name: mongo.extent(name) for name in names if name not in kept}
+    _warn_if_too_long(mongo, sum(one.size for one in extents.values()))
+    cluster_time = mongo.cluster_time()
+    written: dict[str, Contract] = {}
+    for name, extent in extents.items():
+        contract = _inferred(mongo, name, extent, stems.get(name), tables, cluster_time, progress, strict=strict)
+        if isinstance(contract, str):
+            left_out[name] = contract
+        else:
+            _write(folder / f"{contract.stem}.py", render(contract))
+            written[name] = contract
+    known = entities((*others, folder)) if written else {}
+    found = [_tried(mongo, known[name], one, folder, cluster_time, progress) for name, one in written.items()]
+    return Inference(cluster_time, folder, tuple(found), kept, left_out)
+
+
+def _choose(
+    mongo: Mongo, collections: Iterable[str], declared: Mapping[str, Entity]
+) -> tuple[list[str], dict[str, str]]:
+    """Return the collections to read, and why others are left out."""
+    listed = {name: one for name, one in sorted(mongo.listed().items()) if not is_ours(name)}
+    chosen = list(dict.fromkeys(collections)) or list(listed)
+    if unknown := [name for name in chosen if name not in listed]:
+        there = f"; there are {', '.join(listed)}" if listed else ", which has none"
+        raise UsageError(
+            f"there is no collection {unknown[0]!r} in the MongoDB database {mongo.database.name!r}{there}"
+        )
+    left_out = {
+        name: listed[name].special or "a contract declares it already"
+        for name in chosen
+        if listed[name].special or name in declared
+    }
+    return [name for name in chosen if name not in left_out], left_out
+
+
+def _warn_if_too_long(mongo: Mongo, size: int) -> None:
+    history, seconds = mongo.history().seconds, size / _BYTES_PER_SECOND
+    if seconds > history:
+        log.warning(
+            "to read %.1f GB twice is likely to take %.0f minutes, but MongoDB can read a moment of the past for %.0f "
+            "minutes only; name fewer collections at a time, or raise minSnapshotHistoryWindowInSeconds",
+            size / 1e9,
+            seconds / 60,
+            history / 60,
+        )
+
+
+def _names(known: Iterable[Entity]) -> Iterator[str]:
+    for entity in known:
+        yield entity.collection
+        yield from (table.name for table in entity.tables)
+
+
+@gc_paused()
+def _inferred(
+    mongo: Mongo,
+    name: str,
+    extent: Extent,
+    stem: str | None,
+    tables: Tables,
+    cluster_time: Timestamp,
+    progress: Progress,
+    *,
+    strict: bool,
+) -> Contract | str:
+    """Return a collection's contract, or why it can have none."""
+    survey = Survey()
+    for batch in mongo.in_any_order(name, cluster_time):
+        survey.observe(batch)
+        progress(name, survey.documents, 2 * max(extent.documents, survey.documents))
+    if not survey.documents:
+        return "it is empty, so there is nothing to infer from"
+    if ID not in survey.root.fields:
+        return "none of its documents can be decoded without loss"
+    id_kind, why = decide_id(survey.root.fields[ID])
+    if not id_kind:
+        return f"it can't be taken yet: {why}"
+    stem = stem or tables.take_stem(name)
+    fields = decide(survey.root, stem, tables, strict=strict)
+    moment = f"{datetime.fromtimestamp(cluster_time.time, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return Contract(name, stem, snake_case(name) != stem, id_kind, survey, fields, moment, strict)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} can't be written: {error.strerror}") from error
+
+
+def _tried(
+    mongo: Mongo, entity: Entity, contract: Contract, folder: Path, cluster_time: Timestamp, progress: Progress
+) -> Inferred:
+    """Send all documents of a collection through what a copy does with them, up to the stores."""
+    refused = slow = through = 0
+    rules: Counter[str] = Counter()
+    places: dict[str, str] = {}
+    read = contract.survey.documents
+    for result, was_slow in _results(mongo, entity, cluster_time):
+        through += result.documents
+        slow += result.documents if was_slow else 0
+        refused += len(result.refused)
+        for one in result.refused:
+            for rule, path in {reason.rule: json_pointer(reason.path) for reason in one.reasons}.items():
+                rules[rule] += 1
+                places.setdefault(rule, path)
+        progress(entity.collection, read + through, 2 * read)
+    declared = [one for one in contract.every if one.word]
+    return Inferred(
+        entity.collection,
+        folder / f"{entity.table}.py",
+        read,
+        contract.survey.unreadable,
+        len(declared),
+        len(entity.tables),
+        sum(len(table.columns) for table in entity.tables),
+        sum(one.word is not None and one.word.name == "free_form" for one in declared),
+        len(contract.every) - len(declared),
+        len(contract.to_decide),
+        slow,
+        refused + abs(read - through),  # what is not accounted for is certainly not proven
+        tuple(Reason(rule, places[rule], count) for rule, count in rules.most_common(_REASONS)),
+    )
+
+
+def _results(mongo: Mongo, entity: Entity, cluster_time: Timestamp) -> Iterator[tuple[BatchResult, bool]]:
+    """Yield what becomes of a collection's documents, and whether they took the slow path."""
+    for batch in mongo.admitted(entity, cluster_time, Range()):
+        yield transform_batch(batch, entity), False
+    waiting: list[bytes] = []
+    size = 0
+    for raw in mongo.refused(entity, cluster_time, Range()):
+        waiting.append(raw)
+        size += len(raw)
+        if len(waiting) >= _TOGETHER or size >= _TOGETHER_BYTES:
+            yield transform_slowly(waiting, entity), True
+            waiting, size = [], 0
+    if waiting:
+        yield transform_slowly(waiting, entity), True

@@ -1,0 +1,138 @@
+"""Strangers' collections: their contracts are found, they are copied under them, and the copy is proven."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import bson
+import pytest
+from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, ObjectId, Regex, Timestamp
+from bson.raw_bson import RawBSONDocument
+
+from pipeline.errors import UsageError
+from pipeline.inference import infer
+from tests.pipeline.conftest import Etl
+from tests.pipeline.lab import Lab
+
+AT = datetime(2024, 5, 1, tzinfo=UTC)
+_DEEP: Any = {}
+for _ in range(90):
+    _DEEP = {"a": _DEEP}
+EVERY: dict[str, Any] = {
+    "null": None,
+    "truth": True,
+    "int": 1,
+    "long": Int64(2**60),
+    "integral": 2.0,
+    "double": 1.5,
+    "nan": float("nan"),
+    "text": "x",
+    "binary": Binary(b"a"),
+    "uuid": Binary(b"a" * 16, 4),
+    "document": {"a": 1},
+    "empty document": {},
+    "array": [1],
+    "empty array": [],
+    "oid": ObjectId(),
+    "date": AT,
+    "far": DatetimeMS(-(2**62)),
+    "decimal": Decimal128("1.50"),
+    "regex": Regex("a", "i"),
+    "code": Code("f", {"x": 1}),
+    "stamp": Timestamp(1, 1),
+    "max": MaxKey(),
+    "odd.name": 1,
+    "deep": _DEEP,
+}
+_TWICE = bson.encode({"_id": 1, "a": 1, "b": 2}).replace(b"b\0", b"a\0")
+COLLECTIONS: dict[str, list[Any]] = {
+    "Guests": [
+        {"_id": number, "name": f"n{number}", "scores": [{"of": "exam", "points": 1.5}]} for number in range(50)
+    ],
+    "half-way": [{"_id": f"{number}", "v": number if number < 5 else f"{number}"} for number in range(10)],
+    "Everywhere": [
+        {**EVERY, "in": EVERY, "items": [EVERY], "alone": [[one] for one in EVERY.values()]},
+        *({f"a {name}": [value], f"d {name}": [{"v": value}, {}]} for name, value in EVERY.items()),
+    ],
+    "Гости": [{"имя": "x", "заказы": [{"цена": Decimal128("1.50")}]}, {"имя": None}],
+    "客人": [{"名称": "x"}],
+    "files.of": [{"_id": AT, "length": Int64(5), "a": {"b": 1}, "a_b": 2}],
+    "wide": [{f"k{number}": number for number in range(10_000)}, {"k1": "text"}],
+    "broken": [RawBSONDocument(_TWICE), {"_id": 2, "a": 1}, {"_id": 3, "a": 2}],
+}
+
+
+@pytest.fixture
+def strangers(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, documents in COLLECTIONS.items():
+        lab.collection(name).drop()
+        lab.collection(name).insert_many(documents)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "my contracts"
+
+
+def test_strangers_are_copied_and_proven_under_contracts_that_were_found(
+    lab: Lab, etl: Etl, strangers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = etl("contract", "infer", *COLLECTIONS, "-o", strangers.name, "--json")
+    assert code == 0
+    found = {one["collection"]: one for one in json.loads(out)["contracts"]}
+    assert found.keys() == COLLECTIONS.keys()
+    assert {name: one["documents"] for name, one in found.items()} == {name: len(n) for name, n in COLLECTIONS.items()}
+    refused = {name: one["refused"] for name, one in found.items() if one["refused"]}
+    assert refused == {"broken": 1}
+    assert found["broken"]["unreadable"] == 1
+    assert found["broken"]["reasons"][0]["rule"] == "duplicate field names"
+    monkeypatch.setenv("ETL_CONTRACTS", str(strangers))
+    code, out, err = etl("replicate", *COLLECTIONS, "--json")
+    assert code == 0, err
+    assert {one["collection"]: one["quarantined"] for one in json.loads(out)["books"] if one["quarantined"]} == refused
+    code, out, err = etl("verify", *COLLECTIONS, "--json")
+    assert code == 0, err
+    assert json.loads(out)["proven"]
+
+
+def test_what_is_no_plain_collection_or_has_no_lawful_id_is_named(lab: Lab, strangers: Path) -> None:
+    database = lab.connections.mongo.database
+    names = ("A view", "Capped", "Empty", "Mixed", "Unreadable")
+    for name in names:
+        database.drop_collection(name)
+    database.create_collection("A view", viewOn="Guests", pipeline=[])
+    database.create_collection("Capped", capped=True, size=4096)
+    database.create_collection("Empty")
+    database["Mixed"].insert_many([{"_id": 1}, {"_id": "a"}])
+    database["Unreadable"].insert_one(RawBSONDocument(_TWICE))
+    lab.fill(SearchQueries=5)
+    found = infer(lab.connections.mongo, strangers, [*names, "SearchQueries"])
+    assert found.contracts == ()
+    assert found.left_out == {
+        "A view": "a view of Guests",
+        "Capped": "a capped collection",
+        "Empty": "it is empty, so there is nothing to infer from",
+        "Mixed": "it can't be taken yet: no kind of key holds its _ids: 1 int, 1 text",
+        "SearchQueries": "a contract declares it already",
+        "Unreadable": "none of its documents can be decoded without loss",
+    }
+    with pytest.raises(UsageError, match="there is no collection 'Nowhere'"):
+        infer(lab.connections.mongo, strangers, ["Nowhere"])
+    for name in names:
+        database.drop_collection(name)
+
+
+def test_a_contract_that_is_there_is_kept_unless_one_replaces_it(etl: Etl, strangers: Path) -> None:
+    named = ("contract", "infer", "Guests", "-o", str(strangers))
+    code, out, _ = etl(*named, "files.of")
+    assert code == 0
+    assert "export ETL_CONTRACTS=" in out
+    path = strangers / "guests.py"
+    mine = path.read_text().replace("Not described yet.", "Mine.")
+    path.write_text(mine)
+    code, out, _ = etl(*named)
+    assert "has their contracts already: Guests;" in " ".join(out.split())
+    assert path.read_text() == mine
+    code, out, _ = etl(*named, "--replace", "--strict")
+    assert code == 0
+    assert "Mine." not in path.read_text()
+    assert "nullable" not in path.read_text()
+    assert sorted(one.name for one in strangers.glob("*.py")) == ["files_of.py", "guests.py"]

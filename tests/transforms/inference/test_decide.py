@@ -1,0 +1,283 @@
+"""What follows from evidence: rules by hand-written values, then any documents at all."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import bson
+import pytest
+from bson import Binary, DatetimeMS, Decimal128, Int64, MinKey, ObjectId
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from contracts.schema import fields as words
+from contracts.schema import kinds
+from contracts.schema.entity import Entity, Field
+from transforms.inference.decide import Proposal, decide, decide_id
+from transforms.inference.evidence import KEYS, LEVELS, Survey
+from transforms.inference.names import COLUMNS, Tables
+from transforms.inference.render import Contract, looks_secret, render
+from transforms.ingest.slow_path import transform_slowly
+
+AT = datetime(2024, 5, 1, tzinfo=UTC)
+FAR = DatetimeMS(-(2**62))
+
+
+def surveyed(*documents: dict[str, Any]) -> Survey:
+    survey = Survey()
+    survey.observe(b"".join(bson.encode({"_id": number, **one}) for number, one in enumerate(documents)))
+    return survey
+
+
+def inferred(survey: Survey, collection: str = "Things", *, strict: bool = False) -> Contract:
+    tables = Tables({collection})
+    stem = tables.take_stem(collection)
+    fields = decide(survey.root, stem, tables, strict=strict)
+    id_kind, _ = decide_id(survey.root.fields["_id"])
+    return Contract(collection, stem, True, id_kind, survey, fields, "some moment", strict)
+
+
+def loaded(contract: Contract) -> Entity:
+    """Return what the written module declares."""
+    space: dict[str, Any] = {}
+    exec(render(contract), space)
+    entity = space["ENTITY"]
+    assert isinstance(entity, Entity)
+    return entity
+
+
+def of_values(*values: Any) -> Proposal:
+    """Return what a field should be that has these values."""
+    (field,) = inferred(surveyed(*({"v": one} for one in values))).fields
+    return field
+
+
+SCALARS = [
+    ((1, Int64(2**60), 3.0), "integer"),
+    ((1.0, 2.0), "integer"),
+    ((-0.0, 1.0), "number"),
+    ((1, 2.5), "number"),
+    ((float("nan"),), "number"),
+    ((1e300,), "number"),
+    (("", "a", None), "text"),
+    ((True,), "boolean"),
+    ((AT,), "timestamp"),
+    ((Decimal128("1.50"), Decimal128("2")), "decimal(34, 2)"),
+    ((Decimal128("1E+10"),), "decimal(34, 0)"),
+    ((ObjectId(),), "Field OBJECT_ID"),
+    ((["a"], []), "texts"),
+    (([1, 2.0],), "Field array_kind(INTEGER)"),
+    (([1, 2.5],), "Field array_kind(NUMBER)"),
+    (([True],), "Field array_kind(BOOLEAN)"),
+    ((None,), "free_form"),
+    (({},), "free_form"),
+    (({"a": 1},), "subdocument"),
+    (([{"a": 1}],), "documents"),
+    (({str(ObjectId()): 1},), "free_form"),
+    (({"2020": 1, "2021": 2},), "free_form"),
+    (tuple({f"k{number}-{one}": 1 for number in range(11)} for one in range(20)), "free_form"),
+    (({f"k{number}": 1 for number in range(KEYS + 1)},), "free_form"),
+]
+
+
+@pytest.mark.parametrize(("values", "wanted"), SCALARS)
+def test_a_field_gets_the_word_that_holds_what_was_seen(values: tuple[Any, ...], wanted: str) -> None:
+    word = of_values(*values).word
+    assert word is not None
+    arguments = f"({', '.join(word.arguments)})" if word.arguments else ""
+    assert f"{word.name} {word.kind}".strip() + arguments == wanted
+
+
+UNDECLARED = [
+    ((1, "a"), "several types: 1 int, 1 text"),
+    ((True, 1), "several types"),
+    ((Int64(1), 1.5), "fractions mixed with 64-bit integers"),
+    (([1, None],), "nulls among its items"),
+    (([1, "a"],), "no word yet for an array of 1 int, 1 text"),
+    (([[1]],), "no word yet for an array of 1 array"),
+    (([ObjectId()],), "no word yet for an array of 1 ObjectId"),
+    (([],), "only empty arrays"),
+    (([{}],), "only empty documents"),
+    (([{"a": [{"b": 1}]}],), "none of its items' fields can be declared"),
+    ((Binary(b"a"),), "no word for binary yet"),
+    ((MinKey(),), "no word for MinKey yet"),
+    ((FAR,), "dates outside 1900 to 2299"),
+    ((Decimal128("NaN"),), "no decimal of 34 digits"),
+    ((Decimal128("1E-40"),), "no decimal of 34 digits"),
+    ((Decimal128("1E+30"), Decimal128("1E-30")), "no decimal of 34 digits"),
+    (([{f"{number}": 1} for number in range(3)],), "keys look like ids"),
+]
+
+
+@pytest.mark.parametrize(("values", "why"), UNDECLARED)
+def test_what_no_word_holds_stays_undeclared_with_its_reason(values: tuple[Any, ...], why: str) -> None:
+    field = of_values(*values)
+    assert field.word is None
+    assert why in field.why
+
+
+IDS = [
+    ((ObjectId(b"123456789012"),), "OBJECT_ID", ""),
+    (("a", ""), "TEXT", ""),
+    (("a" * 601,), "", "601 characters"),
+    ((1, Int64(2), 3.0), "INTEGER", ""),
+    ((1, 2.5), "NUMBER", ""),
+    ((Int64(1), 2.5), "", "fractions mixed"),
+    ((float("nan"),), "", "1 double"),
+    ((AT,), "TIMESTAMP", ""),
+    ((FAR,), "", "1 date"),
+    (({"a": 1},), "", "1 document"),
+    ((1, "a"), "", "1 int, 1 text"),
+]
+
+
+@pytest.mark.parametrize(("ids", "kind", "why"), IDS)
+def test_the_kind_of_id_follows_from_all_ids(ids: tuple[Any, ...], kind: str, why: str) -> None:
+    found, reason = decide_id(surveyed(*({"_id": one} for one in ids)).root.fields["_id"])
+    assert found == kind
+    assert why in reason
+
+
+def test_only_ids_are_required_unless_one_is_strict() -> None:
+    survey = surveyed({"a": 1, "b": 1, "s": {"x": 1}}, {"a": None, "b": 2, "s": {"x": 2}})
+    assert [one.required for one in inferred(survey).fields] == [False, False, False]
+    strict = inferred(survey, strict=True).fields
+    assert [one.required for one in strict] == [False, True, True]
+    assert strict[2].fields[0].required
+    assert [one.nullable for one in loaded(inferred(survey, strict=True)).fields] == [True, False, False]
+
+
+def test_names_that_meet_or_that_a_store_can_not_bear_stay_undeclared() -> None:
+    names = [
+        "a_b",
+        "tags_count",
+        "xmin",
+        "_version",
+        "_part",
+        "_extra",
+        "a.b",
+        "",
+        "*",
+        "^x",
+        "[",
+        "a[]",
+        "n" * 64,
+        "#x",
+        "fine one",
+    ]
+    document = {"a": {"b": 1}, "tags": ["x"], **dict.fromkeys(names, 1), "имя": 1, "价": 2, "$z": 3, "quo\"te'": 4}
+    contract = inferred(surveyed(document))
+    declared = {one.name for one in contract.fields if one.word}
+    assert declared == {"a", "tags", "fine one", "имя", "价", "$z", "quo\"te'"}
+    assert {one.name for one in loaded(contract).fields} == declared
+    assert all(one.why for one in contract.fields if not one.word)
+
+
+def test_a_table_gets_no_more_columns_than_a_row_can_hold() -> None:
+    contract = inferred(surveyed({f"k{number}": number for number in range(COLUMNS + 50)}))
+    assert len(loaded(contract).root.columns) == COLUMNS
+
+
+def test_tables_get_names_of_their_own() -> None:
+    collections = [
+        "Orders",
+        "orders",
+        "orders__data",
+        "_orders",
+        "fs.files",
+        "Заказы",
+        "订单",
+        "$",
+        "x" * 100,
+        "x" * 101,
+    ]
+    tables = Tables(set(collections))
+    stems = [tables.take_stem(one) for one in collections]
+    assert len(set(stems)) == len(stems)
+    assert stems[4:7] == ["fs_files", "заказы", "订单"]
+    assert all(re.fullmatch(r"\w+", one) for one in stems)
+    child = decide(surveyed({"b": [{"c": 1}]}).root, "a", Tables({"a", "a_b"}))
+    assert child[0].word is None
+    assert "'a_b' already" in child[0].why
+
+
+def test_evidence_stands_beside_the_fields_and_secrets_are_not_shown() -> None:
+    documents = [{"state": ("new", "sent")[one % 2], "at": "2024-05-01", "password": "geheim"} for one in range(20)]
+    contract = inferred(surveyed(*documents, {"state": 5}), collection='Shop\'s "best"\n')
+    text = " ".join(render(contract).replace("#", " ").split())
+    assert 'TO DECIDE: "state" is left undeclared: it holds several types: 20 text, 1 int.' in text
+    assert '2 distinct ("new", "sent"), the longest has 4 characters' in text
+    assert "In 20 of 21: 20 text (as in 0), 1 distinct" in text
+    assert "all look like dates" in text
+    assert "smells of a secret" in text
+    assert "geheim" not in text
+    assert loaded(contract).collection == 'Shop\'s "best"\n'
+    assert [one.name for one in contract.to_decide] == ["state", "password"]
+    assert any(looks_secret(one) for one in contract.every)
+
+
+def test_what_is_too_much_or_too_deep_is_not_looked_at_and_not_declared() -> None:
+    deep: Any = 1
+    for _ in range(90):
+        deep = {"a": [deep]} if _ % 2 else {"a": deep}
+    documents = [{"deep": deep, "items": [{"deep": deep}]}, {f"k{number}": 1 for number in range(10 * KEYS)}]
+    survey = surveyed(*documents)
+    assert len(survey.root.fields) == KEYS
+    assert survey.root.unread > 0
+    entity = loaded(inferred(survey))
+    result = transform_slowly([bson.encode({"_id": n, **one}) for n, one in enumerate(documents)], entity, gated=False)
+    assert not result.refused
+    assert LEVELS < 90
+
+
+def test_documents_that_can_not_be_decoded_are_counted_and_tell_nothing() -> None:
+    good, twice = bson.encode({"_id": 1, "a": "abcd"}), bson.encode({"_id": 2, "b": 1, "c": 2}).replace(b"c\0", b"b\0")
+    survey = Survey()
+    survey.observe(good + good.replace(b"abcd", b"ab\xff\xfe") + twice)
+    assert (survey.documents, survey.unreadable) == (3, 2)
+    assert set(survey.root.fields) == {"_id", "a"}
+
+
+# Any documents at all; without what jsonb can't hold wherever it stands: NUL, -0.0, and names that begin with $.
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
+_NAMES = st.sampled_from(["a", "b", "a_b", "a_count", "_id", "item_id", "", "x.y", "*", "1", "имя"]) | _TEXTS.filter(
+    lambda name: not name.startswith("$")
+)
+_LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**31), 2**31 - 1),
+    st.integers(-(2**63), 2**63 - 1).map(Int64),
+    st.floats().filter(lambda one: one != 0 or str(one) == "0.0"),
+    _TEXTS,
+    st.integers(-(2**63), 2**63 - 1).map(DatetimeMS),
+    st.sampled_from(
+        [AT, ObjectId(), Binary(b"a"), MinKey(), Decimal128("NaN"), Decimal128("1.50"), Decimal128("1E+9")]
+    ),
+)
+_VALUES = st.recursive(
+    _LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=4), max_leaves=8
+)
+_DOCUMENTS = st.lists(st.dictionaries(_NAMES.filter(lambda one: one != "_id"), _VALUES, max_size=6), min_size=1)
+
+
+@given(_DOCUMENTS, st.booleans())
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_no_document_that_was_read_is_refused(documents: list[dict[str, Any]], strict: bool) -> None:
+    raws = [bson.encode({"_id": number, **one}) for number, one in enumerate(documents)]
+    survey = Survey()
+    survey.observe(b"".join(raws))
+    assert survey.unreadable == 0
+    entity = loaded(inferred(survey, strict=strict))
+    result = transform_slowly(raws, entity, gated=False)
+    assert [one.reasons for one in result.refused] == []
+    assert result.frames[entity.root.name].height == len(raws)
+
+
+def test_the_words_that_are_written_are_there() -> None:
+    for values, _ in SCALARS:
+        word = of_values(*values).word
+        assert word is not None
+        assert word.name == "Field" or hasattr(words, word.name)
+        assert all(hasattr(kinds, one) for one in re.findall(r"\w+", word.kind))
+    assert Field is not None

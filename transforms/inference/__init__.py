@@ -1,0 +1,1 @@
+"""From documents to a contract: what was seen, what follows from it, and the file that says so."""

@@ -1,0 +1,275 @@
+"""What follows from the evidence: for each field a word that holds it exactly, or the reason why there is none.
+
+Nothing is coerced. A field without a word stays undeclared; then it is kept in ``_extra``, by its JSON Pointer.
+"""
+
+import re
+from dataclasses import dataclass
+
+from contracts.schema.entity import ID, TEXT_KEY_CHARACTERS, ContractError, Field
+from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
+from contracts.schema.kinds import DECIMAL_DIGITS, TEXT
+from transforms.inference.evidence import Evidence
+from transforms.inference.names import Columns, Tables
+
+DEPTH = 4  # levels of subdocuments that become columns; what is deeper is a document of any shape
+_FEW_KEYS, _SELDOM = 10, 0.1  # a map has so many keys at least, each in so few documents on average
+_NUMBERS = {"int", "long", "double"}
+_LIKE_AN_ID = re.compile(r"\d+|[0-9a-fA-F]{24}|[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_FIRST_MS, _LAST_MS = (int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT))
+
+
+@dataclass(frozen=True)
+class Word:
+    """By what a field is declared.
+
+    Attributes:
+        name: The word, or ``Field`` where a kind has none yet.
+        kind: The kind of a ``Field``, as Python.
+        arguments: What follows the description, as Python.
+    """
+
+    name: str
+    kind: str = ""
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a field should be.
+
+    Attributes:
+        name: The field's name.
+        path: Where it stands, the name included.
+        evidence: What was seen there.
+        parents: How many documents or items could have it.
+        word: By what it is declared; None if it stays undeclared.
+        why: The reason, where it is not plain from the evidence.
+        required: Whether null and missing are unlawful.
+        fields: What is within it.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    evidence: Evidence
+    parents: int
+    word: Word | None
+    why: str = ""
+    required: bool = False
+    fields: tuple["Proposal", ...] = ()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where fields are decided upon.
+
+    Attributes:
+        path: Of the document that they are in, within the collection's documents.
+        prefix: Of the same, within the table's rows.
+        columns: The table's.
+        tables: All.
+        strict: Whether what every document has is required.
+        in_item: Whether the document is an item of an array, where no field can be of any shape.
+    """
+
+    path: tuple[str, ...]
+    prefix: tuple[str, ...]
+    columns: Columns
+    tables: Tables
+    strict: bool
+    in_item: bool = False
+
+
+def decide(root: Evidence, stem: str, tables: Tables, *, strict: bool = False) -> tuple[Proposal, ...]:
+    """Decide what each field of a collection's documents should be, ``_id`` aside.
+
+    Args:
+        root: What was seen of the documents.
+        stem: Name of the root table.
+        tables: The names that are taken; those of the child tables are added.
+        strict: Whether what every document has is required.
+    """
+    return _fields(root, _Place((), (), Columns.of_root(stem), tables, strict))
+
+
+def decide_id(evidence: Evidence) -> tuple[str, str]:
+    """Return the kind of ``_id``, as Python, or why there is none today.
+
+    Args:
+        evidence: What was seen of ``_id``.
+
+    Returns:
+        The kind or nothing, and the reason or nothing.
+    """
+    types = set(evidence.types)
+    if types == {"ObjectId"}:
+        return "OBJECT_ID", ""
+    if types == {"text"}:
+        if evidence.longest <= TEXT_KEY_CHARACTERS:
+            return "TEXT", ""
+        return "", f"an _id has {evidence.longest:,} characters, and {TEXT_KEY_CHARACTERS} are the most a key may have"
+    if types and types <= _NUMBERS and not evidence.not_finite:
+        word = _number(evidence)
+        return (word.name.upper(), "") if isinstance(word, Word) else ("", f"its _ids are {word}")
+    if types == {"date"} and _is_in_range(evidence):
+        return "TIMESTAMP", ""
+    return "", f"no kind of key holds its _ids: {describe_types(evidence)}"
+
+
+def describe_types(evidence: Evidence) -> str:
+    """Return the types that were seen, with their numbers, the most frequent first."""
+    ordered = sorted(evidence.types.items(), key=lambda one: -one[1].count)
+    return ", ".join(f"{seen.count:,} {name}" for name, seen in ordered)
+
+
+def _fields(parent: Evidence, place: _Place) -> tuple[Proposal, ...]:
+    return tuple(
+        _field(name, evidence, parent.count("document"), place)
+        for name, evidence in parent.fields.items()
+        if place.path or name != ID
+    )
+
+
+def _field(name: str, evidence: Evidence, parents: int, place: _Place) -> Proposal:
+    path = (*place.path, name)
+    required = place.strict and evidence.present == parents and not evidence.count("null")
+    fields: tuple[Proposal, ...] = ()
+    types = set(evidence.types) - {"null"}
+    found: Word | str
+    if why := _unspeakable(name):
+        found = why
+    elif types == {"document"}:
+        found, fields, why = _document(name, evidence, place)
+    elif types == {"array"}:
+        found, fields = _array(name, evidence, place)
+    elif not types:
+        found, why = _any_shape(place, "it was only null so far")
+    else:
+        found = _scalar(evidence, types)
+    if isinstance(found, Word) and found.name not in ("subdocument", "documents"):
+        found = _with_columns(found, name, place)
+    if isinstance(found, str):
+        return Proposal(name, path, evidence, parents, None, found)
+    return Proposal(name, path, evidence, parents, found, why, required, fields)
+
+
+def _with_columns(word: Word, name: str, place: _Place) -> Word | str:
+    column = "item_id" if place.in_item and (*place.prefix, name) == (ID,) else "_".join((*place.prefix, name))
+    is_array = word.name == "texts" or word.kind.startswith("array_kind")
+    return place.columns.take(*([column, f"{column}_count"] if is_array else [column])) or word
+
+
+def _unspeakable(name: str) -> str:
+    if not name:
+        return "a field without a name can't be a column"
+    try:
+        Field(name, TEXT, "")
+    except ContractError as error:
+        return str(error)
+    return ""
+
+
+def _scalar(evidence: Evidence, types: set[str]) -> Word | str:
+    if types <= _NUMBERS:
+        return _number(evidence)
+    if len(types) > 1:
+        return f"it holds several types: {describe_types(evidence)}"
+    (only,) = types
+    if only == "date" and not _is_in_range(evidence):
+        return f"it holds dates outside {FIRST_MOMENT.year} to {LAST_MOMENT.year}, which ClickHouse can't hold"
+    if only == "decimal":
+        if evidence.fits_decimal:
+            return Word("decimal", arguments=(str(DECIMAL_DIGITS), str(evidence.scale)))
+        return f"no decimal of {DECIMAL_DIGITS} digits holds all that was seen"
+    if only == "ObjectId":
+        return Word("Field", "OBJECT_ID")
+    plain = {"text": "text", "boolean": "boolean", "date": "timestamp"}
+    return Word(plain[only]) if only in plain else f"there is no word for {only} yet"
+
+
+def _number(evidence: Evidence) -> Word | str:
+    """Return the word for numbers: an integer if all are, else a double if no 64-bit integer is among them."""
+    longs = evidence.count("long")
+    # A double's -0.0 would be 0 as an integer.
+    if not (evidence.fractions or evidence.beyond or (evidence.negative_zeros and not longs)):
+        return Word("integer")
+    return "fractions mixed with 64-bit integers, which no one type holds exactly" if longs else Word("number")
+
+
+def _is_in_range(evidence: Evidence) -> bool:
+    return evidence.dates is not None and evidence.dates[0] >= _FIRST_MS and evidence.dates[1] <= _LAST_MS
+
+
+def _any_shape(place: _Place, why: str) -> tuple[Word | str, str]:
+    """Return the word for documents of any shape, where one may stand, and why."""
+    return (f"{why}, and within items of arrays there is no JSON yet" if place.in_item else Word("free_form")), why
+
+
+def _document(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...], str]:
+    if why := _why_any_shape(evidence, len(place.prefix)):
+        return (*_with_no_fields(_any_shape(place, why)),)
+    path, prefix = (*place.path, name), (*place.prefix, name)
+    inner = _Place(path, prefix, place.columns, place.tables, place.strict, place.in_item)
+    fields = _fields(evidence, inner)
+    if any(one.word for one in fields):
+        return Word("subdocument"), fields, ""
+    return (*_with_no_fields(_any_shape(place, "none of its fields can be declared")),)
+
+
+def _with_no_fields(found: tuple[Word | str, str]) -> tuple[Word | str, tuple[Proposal, ...], str]:
+    return found[0], (), found[1]
+
+
+def _why_any_shape(evidence: Evidence, depth: int) -> str:
+    """Return why documents are better kept as JSON than as columns, if so."""
+    keys, documents = evidence.fields, evidence.count("document")
+    if evidence.unread:
+        return "it has very many keys, or is very deep"
+    if not keys:
+        return "only empty documents were seen so far"
+    if depth >= DEPTH:
+        return f"it is more than {DEPTH} levels deep"
+    if all(map(_LIKE_AN_ID.fullmatch, keys)):
+        return "its keys look like ids, so it is a map"
+    if len(keys) >= _FEW_KEYS and sum(one.present for one in keys.values()) < _SELDOM * len(keys) * documents:
+        return f"it has {len(keys):,} keys, each in few documents, so it is a map"
+    return ""
+
+
+def _array(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...]]:
+    if evidence.unread:
+        return "it is very deep", ()
+    if evidence.items is None:
+        return "only empty arrays were seen so far", ()
+    items, types = evidence.items, set(evidence.items.types)
+    if types == {"document"}:
+        return _documents(name, items, place)
+    if "null" in types:
+        return "there are nulls among its items", ()
+    word = _number(items) if types <= _NUMBERS else ""
+    if isinstance(word, Word):
+        return Word("Field", f"array_kind({word.name.upper()})"), ()
+    if types == {"text"}:
+        return Word("texts"), ()
+    if types == {"boolean"}:
+        return Word("Field", "array_kind(BOOLEAN)"), ()
+    return f"there is no word yet for an array of {describe_types(items)}", ()
+
+
+def _documents(name: str, items: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...]]:
+    if place.in_item:
+        return "it is an array of documents within an array of documents, which has no word yet", ()
+    if why := _why_any_shape(items, 0):
+        return f"of its items: {why}", ()
+    path = (*place.path, name)
+    table = f"{place.columns.table}_{'_'.join(path)}"
+    count = f"{'_'.join((*place.prefix, name))}_count"
+    taken = set(place.columns.names), set(place.tables.names)
+    if why := place.columns.take(count) or place.tables.take(table) or "":
+        place.columns.names = taken[0]
+        return why, ()
+    fields = _fields(items, _Place(path, (), Columns.of_child(table), place.tables, place.strict, in_item=True))
+    if any(one.word for one in fields):
+        return Word("documents"), fields
+    place.columns.names, place.tables.names = taken
+    return "none of its items' fields can be declared", ()

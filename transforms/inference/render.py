@@ -1,0 +1,186 @@
+"""The file of an inferred contract: words, and beside each the evidence, for a person to edit."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any
+
+from transforms.inference.decide import Proposal
+from transforms.inference.evidence import Evidence, Survey
+
+_WIDTH = 88  # what formatters take if nobody tells them otherwise
+_SHOWN = 40  # characters of an id
+_OFTEN = (
+    5  # values are shown that were seen so often on average: then they are words of an application, not of a person
+)
+_SECRET = re.compile(r"passw|passphrase|pwd|secret|token|jwt|ssn|card|iban|cvv|cvc|api_?key|credential", re.IGNORECASE)
+_PERSONAL = re.compile(r"e_?mail|phone|birth|address|first_?name|last_?name|surname|passport|gender", re.IGNORECASE)
+_NULLABLE = "nullable=True"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A contract that was inferred.
+
+    Attributes:
+        collection: The collection's name.
+        stem: Name of the root table and of the file; it is said in the file only where it must be.
+        said_stem: Whether it must be.
+        id_kind: The kind of ``_id``, as Python.
+        survey: What was seen.
+        fields: What follows.
+        moment: When the documents were read, for people.
+        strict: Whether what every document has is required.
+    """
+
+    collection: str
+    stem: str
+    said_stem: bool
+    id_kind: str
+    survey: Survey
+    fields: tuple[Proposal, ...]
+    moment: str
+    strict: bool
+
+    @property
+    def every(self) -> list[Proposal]:
+        """Every field at any level, declared or not."""
+        return list(_flat(self.fields))
+
+    @property
+    def to_decide(self) -> list[Proposal]:
+        """The fields that a person should look at: those left undeclared, and what looks secret."""
+        return [one for one in self.every if one.word is None or looks_secret(one)]
+
+
+def looks_secret(field: Proposal) -> bool:
+    """Tell whether a field's name smells of a secret."""
+    return bool(_SECRET.search(field.name))
+
+
+def render(contract: Contract) -> str:
+    """Return the contract's module, formatted."""
+    words = {one.word.name for one in contract.every if one.word and one.word.name != "Field"}
+    kinds = {kind for one in contract.every if one.word for kind in re.findall(r"\w+", one.word.kind)}
+    kinds |= {contract.id_kind} - {"OBJECT_ID"}
+    entity = ["Entity", *(["Field"] if any(one.word and one.word.name == "Field" for one in contract.every) else [])]
+    imports = {"entity": entity, "fields": sorted(words), "kinds": sorted(kinds, key=lambda one: (one.islower(), one))}
+    lines = ['"""A contract that was inferred from documents: a file of yours to edit."""', ""]
+    for module, names in imports.items():
+        lines += _import(module, names)
+    lines += ["", *_comment(_header(contract), 0), "ENTITY = Entity("]
+    lines += [
+        f"    collection={quoted(contract.collection)},",
+        '    description="Not described yet.",',
+        '    key="_id",',
+    ]
+    fields = [line for one in contract.fields for line in _field(one, 8)]
+    lines += ["    fields=(", *fields, "    ),"] if fields else ["    fields=(),"]
+    lines += [f"    id_kind={contract.id_kind},"] if contract.id_kind != "OBJECT_ID" else []
+    lines += [f"    stem={quoted(contract.stem)},"] if contract.said_stem else []
+    return "\n".join([*lines, ")", ""])
+
+
+def quoted(text: str) -> str:
+    """Return a text as Python writes it, by double quotes where it can, with all of it visible."""
+    written = repr(text) if '"' in text and "'" not in text else json.dumps(text, ensure_ascii=False)
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in written)
+
+
+def _flat(fields: Iterable[Proposal]) -> Iterator[Proposal]:
+    for one in fields:
+        yield one
+        if one.word:
+            yield from _flat(one.fields)
+
+
+def _import(module: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    line = f"from contracts.schema.{module} import {', '.join(names)}"
+    if len(line) <= _WIDTH:
+        return [line]
+    return [f"from contracts.schema.{module} import (", *(f"    {name}," for name in names), ")"]
+
+
+def _header(contract: Contract) -> str:
+    survey = contract.survey
+    parts = [
+        f"Inferred from all {survey.documents:,} documents ({survey.size:,} bytes) as they were at {contract.moment}.",
+        "What every document has is required." if contract.strict else "Only _id is required.",
+        "What is left undeclared is kept in _extra, by its JSON Pointer.",
+    ]
+    if survey.unreadable:
+        parts.append(f"{survey.unreadable:,} documents can't be decoded without loss, so they told nothing.")
+    if survey.root.unread:
+        parts.append(f"There are very many fields: {survey.root.unread:,} values were left undeclared unseen.")
+    return " ".join(parts)
+
+
+def _field(field: Proposal, indent: int) -> Iterator[str]:
+    if field.word is None:  # one paragraph, so that it is not taken for the next field's
+        yield from _comment(" ".join(_notes(field)), indent)
+        return
+    for note in _notes(field):
+        yield from _comment(note, indent)
+    margin = " " * indent
+    description = quoted("Not described yet.")
+    first = [quoted(field.name), *([field.word.kind] if field.word.kind else []), description, *field.word.arguments]
+    last = [] if field.required else [_NULLABLE]
+    line = f"{margin}{field.word.name}({', '.join([*first, *last])}),"
+    if len(line) <= _WIDTH and not field.fields:
+        yield line
+        return
+    yield f"{margin}{field.word.name}("
+    yield from (f"{margin}    {one}," for one in first)
+    for inside in field.fields:
+        yield from _field(inside, indent + 4)
+    yield from (f"{margin}    {one}," for one in last)
+    yield f"{margin}),"
+
+
+def _comment(text: str, indent: int) -> list[str]:
+    margin = " " * indent
+    lines = wrap(text, _WIDTH - indent - 2, break_long_words=False, break_on_hyphens=False)
+    return [f"{margin}# {line}" for line in lines]
+
+
+def _notes(field: Proposal) -> Iterator[str]:
+    seen = field.evidence
+    if field.word is None:
+        yield f"TO DECIDE: {quoted(field.name)} is left undeclared: {field.why}."
+    elif field.why:
+        yield f"As JSON: {field.why}."
+    if looks_secret(field):
+        yield "TO DECIDE: the name smells of a secret, and the value is copied as any other: may the stores hold it?"
+    elif _PERSONAL.search(field.name):
+        yield "The name smells of personal data."
+    yield f"In {seen.present:,} of {field.parents:,}: {', '.join([*_types(seen), *_values(field)])}."
+
+
+def _types(seen: Evidence) -> Iterator[str]:
+    for name, one in sorted(seen.types.items(), key=lambda item: -item[1].count):
+        yield f"{one.count:,} {name} (as in {_short(one.id)})"
+    if seen.items:
+        types = sorted(seen.items.types.items(), key=lambda item: -item[1].count)
+        yield "items: " + " and ".join(f"{one.count:,} {name} (as in {_short(one.id)})" for name, one in types)
+
+
+def _values(field: Proposal) -> Iterator[str]:
+    seen = field.evidence
+    texts = seen.count("text")
+    if not texts:
+        return
+    distinct = seen.distinct or {}
+    if distinct and not looks_secret(field):
+        some = len(distinct) * _OFTEN <= texts
+        yield f"{len(distinct):,} distinct" + (f" ({', '.join(map(quoted, distinct))})" if some else "")
+    yield f"the longest has {seen.longest:,} characters"
+    for hint in sorted(seen.hints):
+        yield f"all look like {hint}"
+
+
+def _short(identity: Any) -> str:
+    return quoted(identity[:_SHOWN]) if isinstance(identity, str) else quoted(str(identity)[:_SHOWN])[1:-1]
