@@ -12,12 +12,12 @@ from pipeline.settings import Settings
 
 WAITS_FOR_POSTGRES = """
 import sys, threading
-from pipeline.cli.interrupt import heed_interrupts
-from pipeline.signals import heed_signals
-from pipeline.stores.postgres import Postgres
+from pipeline.cli.interrupt import install_sigint
+from pipeline.runtime.signals import install_signal_handlers
+from pipeline.stores.postgres.store import Postgres
 
-heed_interrupts()
-heed_signals(as_json=True)
+install_sigint()
+install_signal_handlers(as_json=True)
 postgres = Postgres(sys.stdin.readline().strip())
 threading.Thread(target=postgres.rows, args=("SELECT pg_sleep(300)::text",)).start()
 try:
