@@ -20,8 +20,9 @@ ifneq ($(USABLE),yes)
 $(VENV)/bin/pip: FORCE
 endif
 
-# Tests wait for servers more than they compute; each worker starts engines of its own.
+# Tests wait for servers more than they compute; each worker starts engines of its own. In the order of tests/conftest.py.
 WORKERS ?= 3
+SPREAD := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 READY := $(VENV)/.ready-for
@@ -42,10 +43,10 @@ demo: $(READY)-demo  ## Run the whole job on embedded engines, and show what cam
 	@$(PY) -m pipeline.cli demo --embedded
 
 test: $(READY)-all lint  ## Run all checks: format, lint, types, import directions, and the tests on real engines
-	@$(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile
+	@$(PY) -m pytest $(SPREAD)
 
 test-quick: $(READY)-dev  ## Run the tests that need no engine
-	@$(PY) -m pytest --quiet --numprocesses=$(WORKERS) --dist=loadfile -m 'not engine'
+	@$(PY) -m pytest --quiet $(SPREAD) -m 'not engine'
 
 test-pythons:  ## Run the quick tests and the demo on each Python from 3.11 to 3.14 that is found, in .venvs
 	@for version in 3.11 3.12 3.13 3.14; do \
@@ -57,10 +58,10 @@ test-pythons:  ## Run the quick tests and the demo on each Python from 3.11 to 3
 		rm -rf ".venvs/$$version/etl"; ran="$$ran $$version"; done; echo "passed on Python$$ran"
 
 test-random: $(READY)-dev  ## Run the tests of properties with many examples that nobody has tried (by night)
-	@$(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile -m hypothesis --hypothesis-profile=random
+	@$(PY) -m pytest $(SPREAD) -m hypothesis --hypothesis-profile=random
 
 coverage: $(READY)-all  ## Run the tests and tell which lines none of them reaches
-	@$(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --cov --cov-report=term:skip-covered
+	@$(PY) -m pytest $(SPREAD) --cov --cov-report=term:skip-covered
 
 fire: $(READY)-all  ## Kill, stall and break everything for an hour, then compare every document (FIRE=5m for a short one)
 	@$(PY) -m tests.fire

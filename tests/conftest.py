@@ -46,8 +46,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by -m
+# Files that take longest: begun last, they would keep one worker busy long after the others have ended.
+LONGEST = (
+    "dags/test_end_to_end.py",
+    "fire/test_fire.py",
+    "dags/test_runs.py",
+    "replication/test_ids.py",
+    "dags/test_stack.py",
+    "runs/test_publish.py",
+    "stores/test_connections.py",
+    "cli/test_cli.py",
+    "replication/test_sync.py",
+    "runtime/test_memory.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that uses engines, itself or by other fixtures, as ``engine``."""
+    """Mark each test that uses engines, itself or by other fixtures, as ``engine``; put the longest files first."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get("/".join(item.path.parts[-2:]), len(LONGEST)))
     for item in items:
         if ENGINE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.engine)
