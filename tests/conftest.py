@@ -45,7 +45,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest chooses by -m
 # Files that take longest: begun last, they would keep one worker busy long after the others have ended.
 LONGEST = (
     "dags/test_end_to_end.py",
@@ -61,6 +60,7 @@ LONGEST = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test that uses engines, itself or by other fixtures, as ``engine``; put the longest files first."""
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
