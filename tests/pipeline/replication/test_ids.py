@@ -16,6 +16,7 @@ from typing import Any
 
 import bson
 import polars as pl
+import pyarrow as pa
 import pytest
 from bson import DatetimeMS, Decimal128, Int64, ObjectId
 from pymongo.errors import DuplicateKeyError
@@ -340,13 +341,16 @@ def _break(lab: Lab) -> dict[tuple[str, str], tuple[int, int, int]]:
             f"UPDATE {table} SET name = name || '!' WHERE n % 3 = 1",
         )
         lab.change_clickhouse(
-            f"DELETE FROM {table}_items__data WHERE {with_items}",
-            f"DELETE FROM {table}__data WHERE n % 3 = 0",
+            f"DELETE FROM {table}_items__data WHERE {with_items} AND NOT _deleted",  # tombstones stay
+            f"DELETE FROM {table}__data WHERE n % 3 = 0 AND NOT _deleted",
             f"ALTER TABLE {table}__data UPDATE name = concat(name, '!') WHERE n % 3 = 1 SETTINGS mutations_sync = 2",
         )
         if not frame.is_empty():
             rows = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
             with lab.connections.postgres.transaction():
                 lab.connections.postgres.append("replica", entity.table, rows)
+            # Older rows would be hidden by tombstones of documents that were there once.
+            newest = lab.clickhouse(f"SELECT max(_version) FROM {table}__data")[0][0]
+            rows = rows.append_column("_version", pa.array([newest] * len(rows), pa.uint64()))
             lab.connections.clickhouse.client.insert_arrow(f"{table}__data", rows)
     return broken
