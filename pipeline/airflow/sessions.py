@@ -16,7 +16,7 @@ from pipeline.connections import Connections, connect
 from pipeline.engines.embedded import engines
 from pipeline.errors import DataError, EtlError, SnapshotError, UsageError
 from pipeline.marts.build import MartRun
-from pipeline.runs.lifecycle import abandon
+from pipeline.runs.lifecycle import abandon, discard_staging
 from pipeline.runs.run import Run
 from pipeline.runtime.memory import MemoryBudget, tune_allocators
 from pipeline.settings import Settings
@@ -109,6 +109,7 @@ def _hide_in_logs(complete: Settings) -> None:
 
 def _check_not_given_up(connections: Connections, run: Run | MartRun) -> None:
     if control.is_given_up(connections.postgres, run.id):
+        discard_staging(connections, run.id, run.targets)  # of which other tasks held a part when it was given up
         reason = control.why_failed(connections.postgres, run.id)
         raise SnapshotError(f"run {run.id} was given up{f' ({reason})' if reason else ''}: {_way_out(run)}")
     if control.is_pruned(connections.postgres, run.id):

@@ -96,10 +96,15 @@ def abandon(connections: Connections, run_id: str, targets: Iterable[str], messa
         if control.is_published(postgres, run_id):
             return
         is_told = True
-    for target in connections.targets(targets):
-        with suppress(EtlError), postgres.transaction():
-            target.discard(run_id)
+    discard_staging(connections, run_id, targets)
     if not is_told:
         reason = "; ".join(filter(None, (message, embedded.full_disk(connections.home))))
         unrecorded.keep(connections.home, run_id, redacted(reason))
     control.release_run(postgres, run_id)
+
+
+def discard_staging(connections: Connections, run_id: str, targets: Iterable[str]) -> None:
+    """Drop the staging areas of a run that is over; what can't be dropped now the next command drops."""
+    for target in connections.targets(targets):
+        with suppress(EtlError), connections.postgres.transaction():
+            target.discard(run_id)

@@ -374,6 +374,7 @@ def test_a_copy_whose_scheduler_is_killed_is_taken_up_and_given_up_with_the_true
         ]
         assert [one["state"] for one in load] == ["failed"]
         assert any("MongoDB was started anew at " in one["event"] for one in _errors(home, run_id))
-        with engines(Settings.load(home=home)) as settings, connect(settings) as connections:
-            assert connections.postgres.leftovers() == connections.clickhouse.leftovers() == []
         again.run("replicate")
+        with engines(Settings.load(home=home)) as settings, connect(settings) as connections:
+            assert connections.postgres.leftovers() == []
+            assert connections.clickhouse.leftovers() == []
