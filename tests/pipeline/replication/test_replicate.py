@@ -603,9 +603,16 @@ def test_a_partition_whose_load_failed_is_loaded_anew(lab: Lab, copied: Any, mon
     lab.assert_replicated(["UserSessions"])
 
 
+def _open_cursors(lab: Lab) -> int:
+    return int(lab.connections.mongo.client.admin.command("serverStatus")["metrics"]["cursor"]["open"]["total"])
+
+
 def test_a_run_that_fails_leaves_no_thread_and_no_cursor(lab: Lab, copied: Any) -> None:
     lab.fill(UserSessions=200)
-    before = set(threading.enumerate())
+    before, cursors = (
+        set(threading.enumerate()),
+        _open_cursors(lab),
+    )  # those of commands that were killed stay for minutes
 
     def fail(partition: Partition, source: int, loaded: int) -> None:
         if loaded:
@@ -616,7 +623,7 @@ def test_a_run_that_fails_leaves_no_thread_and_no_cursor(lab: Lab, copied: Any) 
     assert error.traceback  # which keeps the frames of the run
     assert {one for one in threading.enumerate() if one not in before and "pymongo" not in one.name} == set()
     give_up = time.monotonic() + 10  # the server notices by and by that a connection was closed with its cursor
-    while lab.connections.mongo.client.admin.command("serverStatus")["metrics"]["cursor"]["open"]["total"]:
+    while _open_cursors(lab) > cursors:
         assert time.monotonic() < give_up
         time.sleep(0.1)
     assert lab.leftovers() == []
