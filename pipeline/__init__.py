@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pipeline.replication.verify import Comparison, verify
     from pipeline.runs.run import Partition, Run
     from pipeline.runtime.environment import tune_environment
+    from pipeline.runtime.memory import tune_allocators
     from pipeline.settings import Settings
     from pipeline.stores.clickhouse.client import client as clickhouse_client
 
@@ -92,6 +93,7 @@ __all__ = [
     "status",
     "stop_engines",
     "sync",
+    "tune_allocators",
     "tune_environment",
     "verify",
 ]
@@ -142,6 +144,7 @@ _DEFINED = {
     "Partition": "pipeline.runs.run:Partition",
     "Run": "pipeline.runs.run:Run",
     "tune_environment": "pipeline.runtime.environment:tune_environment",
+    "tune_allocators": "pipeline.runtime.memory:tune_allocators",
     "Settings": "pipeline.settings:Settings",
     "clickhouse_client": "pipeline.stores.clickhouse.client:client",
 }

@@ -36,4 +36,5 @@ def work(run: str, partitions: str) -> None:
 
 if __name__ == "__main__":
     pipeline.tune_environment()
+    pipeline.tune_allocators(pipeline.Settings.load().memory)
     lead(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]) if len(sys.argv) == 4 else work(*sys.argv[1:])

@@ -18,7 +18,7 @@ from pipeline.errors import DataError, EtlError, SnapshotError, UsageError
 from pipeline.marts.build import MartRun
 from pipeline.runs.lifecycle import abandon, discard_staging
 from pipeline.runs.run import Run
-from pipeline.runtime.memory import MemoryBudget, tune_allocators
+from pipeline.runtime.memory import tune_allocators
 from pipeline.settings import Settings
 from pipeline.text.redaction import known_secrets, remember
 
@@ -40,7 +40,7 @@ def connected(*, writing: bool = False) -> Iterator[Connections]:
     try:
         with told_when_late(), engines(settings(writing=writing)) as complete:
             _hide_in_logs(complete)
-            tune_allocators(MemoryBudget(int(complete.memory)))
+            tune_allocators(complete.memory)
             with connect(complete) as connections:
                 yield connections
     except ContractError as error:  # of the error tree that the tasks' retry policy knows

@@ -31,12 +31,12 @@ def connected(*, embedded: bool = False, wait: str | None = None) -> Iterator["C
     """
     _check_file_limit()
     from pipeline.connections import connect
-    from pipeline.runtime.memory import MemoryBudget, tune_allocators
+    from pipeline.runtime.memory import tune_allocators
     from pipeline.settings import Settings
 
     given = {} if wait is None else {"wait": wait}
     with _served(Settings.load(**given), embedded=embedded) as settings:
-        tune_allocators(MemoryBudget(int(settings.memory)))
+        tune_allocators(settings.memory)
         with connect(settings) as connections:
             yield connections
 

@@ -40,17 +40,12 @@ class MemoryBudget:
         return self.total // 64
 
     @property
-    def kept_block(self) -> int:
-        """Bytes of the largest block that an allocator may keep for later: a batch."""
-        return self.batch
-
-    @property
     def bucket(self) -> int:
         """Bytes of all tables that one piece of a mart is computed from: to compute and load takes four times that."""
         return (self.total - _LIBRARIES) // 4
 
 
-def tune_allocators(memory: MemoryBudget) -> None:
+def tune_allocators(memory: int) -> None:
     """Let large blocks leave the process when they are freed, and keep small ones; glibc alone can be told so.
 
     By itself glibc raises its threshold with the first large block that is freed, and then keeps blocks of many
@@ -58,12 +53,13 @@ def tune_allocators(memory: MemoryBudget) -> None:
     threshold is used again and again: to have that from the system each time took a twentieth of a copy's time.
 
     Args:
-        memory: What the process may take.
+        memory: Bytes that the process may take.
     """
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps its share beside that
     if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
-        mallopt(_MMAP_THRESHOLD, memory.kept_block)
-        mallopt(_TRIM_THRESHOLD, memory.kept_block)
+        largest = MemoryBudget(memory).batch
+        mallopt(_MMAP_THRESHOLD, largest)
+        mallopt(_TRIM_THRESHOLD, largest)
         mallopt(_ARENA_MAX, 2)
 
 
