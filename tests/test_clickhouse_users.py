@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pipeline.replication.replicate import replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
 from pipeline.settings import Settings
+from tests import chdb
 
 USERS = (Path(__file__).parents[1] / "docker/clickhouse/users.xml").read_text()
 CONFIG = """<clickhouse>
@@ -51,17 +51,7 @@ def serving(tmp_path: Path, free_port: Callable[[], int]) -> Callable[[str], obj
         config = tmp_path / f"{user}.xml"
         config.write_text(CONFIG.format(users=tmp_path / f"{user}-users.xml"))
         port = free_port()
-        (tmp_path / "password").write_text("known")
-        command = [
-            sys.executable,
-            "-m",
-            "pipeline.engines.chdb_server",
-            "--path",
-            str(tmp_path / "data"),
-            "--port",
-            str(port),
-        ]
-        command += ["--password-file", str(tmp_path / "password"), "--config", config.name]
+        command = chdb.command(tmp_path, port, "known", "--config", config.name)
         with subprocess.Popen(command) as process:
             try:
                 uri = f"http://default:known@127.0.0.1:{port}"

@@ -1,41 +1,20 @@
 """What the application does beyond its contracts is loaded and told: in the books, as a table and in ``--json``."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from bson import ObjectId
 
 from pipeline import control
 from pipeline.cli import tables
 from pipeline.control import CollectionDrift
 from pipeline.replication import duplicates
 from pipeline.replication.replicate import publish, replicate
+from tests.pipeline.control.reviews import REVIEWS, numbered, review
 from tests.pipeline.lab import Lab
 from transforms.ingest.drift import Drift
 
-AT = datetime(2024, 5, 1, tzinfo=UTC)
-REVIEWS, SESSIONS = "ModerationQueue", "UserSessions"
-
-
-def numbered(number: int) -> ObjectId:
-    return ObjectId(f"{number:024x}")
-
-
-def review(number: int, **changes: Any) -> dict[str, Any]:
-    lawful = {
-        "_id": numbered(number),
-        "review_id": f"R{number}",
-        "user_id": "U1",
-        "product_id": "P1",
-        "review_text": "Good.",
-        "rating": 5,
-        "moderation_status": "pending",
-        "flags": [],
-        "submitted_at": AT,
-    }
-    return lawful | changes
+SESSIONS = "UserSessions"
 
 
 def fill(lab: Lab, reviews: list[dict[str, Any]]) -> None:

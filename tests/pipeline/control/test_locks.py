@@ -8,8 +8,7 @@ import pytest
 from pipeline import control
 from pipeline.errors import EtlError
 from pipeline.marts import build as marts
-from pipeline.replication import repair as amend
-from pipeline.replication import replicate
+from pipeline.replication import repair, replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import Comparison, verify
 from pipeline.stores.postgres.store import Postgres
@@ -32,13 +31,13 @@ def _repair(connections: Any) -> None:
     (shown,) = (one for one in control.publications(connections.postgres) if one.name == "SupportTickets")
     _id = connections.postgres.rows("SELECT min(_id) FROM replica.support_tickets")[0][0]
     broken = Comparison(shown.name, shown.target, shown.cluster_time, shown.run_id, different=1, broken=[_id])
-    assert amend.repair(connections, [broken]) == [broken]
+    assert repair.repair(connections, [broken]) == [broken]
 
 
 RUNS: dict[str, Callable[[Any], Any]] = {
     "replicate": lambda lab: replicate.replicate(lab.connections, ["SupportTickets"], ["postgres"]),
     "sync": lambda lab: (_change(lab), sync(lab.connections)),
-    "replay": lambda lab: amend.replay(lab.connections, ["SupportTickets"]),
+    "replay": lambda lab: repair.replay(lab.connections, ["SupportTickets"]),
     "repair": lambda lab: _repair(lab.connections),
     "marts": lambda lab: marts.build(lab.connections, ["ticket_resolution"], ["postgres"]),
     "verify": lambda lab: verify(lab.connections, ["SupportTickets"], ["postgres"]),

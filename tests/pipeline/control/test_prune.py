@@ -3,48 +3,30 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import bson
 import pytest
-from bson import ObjectId
 
 from contracts.schema.fields import integer
 from pipeline import control
 from pipeline.cli import app as cli
 from pipeline.control import retention
 from pipeline.marts.build import build
-from pipeline.replication import repair as amend
+from pipeline.replication import repair
 from pipeline.replication.replicate import replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
 from pipeline.runs.prune import prune
 from pipeline.settings import Retention
+from tests.pipeline.control.reviews import REVIEWS, numbered, review
 from tests.pipeline.lab import Lab
 
-REVIEWS = "ModerationQueue"
-AT = datetime(2024, 5, 1, tzinfo=UTC)
 KEPT = ("published", "ledger", "receipts", "drift", "runs", "quarantine", "refused", "touched")
 
 
-def _numbered(number: int) -> ObjectId:
-    return ObjectId(f"{number:024x}")
-
-
 def _review(number: int, **changes: Any) -> dict[str, Any]:
-    lawful = {
-        "_id": _numbered(number),
-        "review_id": f"R{number}",
-        "user_id": "U1",
-        "product_id": "P1",
-        "review_text": f"secret of {number}",
-        "rating": 5,
-        "moderation_status": "pending",
-        "flags": [],
-        "submitted_at": AT,
-    }
-    return lawful | changes
+    return review(number, **{"review_text": f"secret of {number}"} | changes)
 
 
 def _fill(lab: Lab, *documents: dict[str, Any]) -> None:
@@ -85,7 +67,7 @@ def test_a_document_that_is_gone_leaves_nothing_in_the_quarantine(
 ) -> None:
     monkeypatch.setattr("pipeline.control.refusals._ASKED", 3)  # several pages
     monkeypatch.setattr("pipeline.control.refusals._ASKED_BYTES", 100)
-    one, two, three, lawful = (_numbered(number) for number in (1, 2, 3, 4))
+    one, two, three, lawful = (numbered(number) for number in (1, 2, 3, 4))
     odd: list[Any] = ["a text", 7, "long " * 100, b"bytes", {"a": 1}, None]
     _fill(lab, *(_review(n, rating=0) for n in (1, 2, 3)), _review(4), *(_review(5) | {"_id": value} for value in odd))
     replicate(lab.connections, [REVIEWS])
@@ -108,12 +90,12 @@ def test_what_a_replay_resolved_goes_with_its_document(lab: Lab) -> None:
     fields = tuple(stars if field.name == "rating" else field for field in entity.fields)
     lenient = lab.connections.entities | {REVIEWS: replace(entity, fields=fields)}
     replicate(lab.connections, [REVIEWS])
-    (done,) = amend.replay(replace(lab.connections, entities=lenient), [REVIEWS])
-    assert (done.loaded, _quarantined(lab)) == (2, {repr(_numbered(1)): True, repr(_numbered(2)): True})
-    lab.collection(REVIEWS).delete_one({"_id": _numbered(1)})
+    (done,) = repair.replay(replace(lab.connections, entities=lenient), [REVIEWS])
+    assert (done.loaded, _quarantined(lab)) == (2, {repr(numbered(1)): True, repr(numbered(2)): True})
+    lab.collection(REVIEWS).delete_one({"_id": numbered(1)})
     sync(lab.connections, [REVIEWS])
-    assert _quarantined(lab) == {repr(_numbered(2)): True}
-    lab.collection(REVIEWS).delete_one({"_id": _numbered(2)})
+    assert _quarantined(lab) == {repr(numbered(2)): True}
+    lab.collection(REVIEWS).delete_one({"_id": numbered(2)})
     replicate(lab.connections, [REVIEWS])
     assert _quarantined(lab) == {}
 
@@ -156,7 +138,7 @@ def test_what_is_shown_and_what_is_refused_is_kept_whatever_its_age(copied: Any)
     }
     assert all(one.proven for one in verify(lab.connections, [REVIEWS]))
     assert sync(lab.connections)
-    assert amend.replay(lab.connections, [REVIEWS])
+    assert repair.replay(lab.connections, [REVIEWS])
 
 
 def test_details_go_first_then_the_runs(old: Any) -> None:
@@ -184,14 +166,14 @@ def test_resolved_documents_are_kept_for_as_long_as_is_asked(old: Any) -> None:
     lab = old
     _fill(lab, *(_review(number, rating=0) for number in (1, 2)))
     replicate(lab.connections, [REVIEWS])
-    lab.collection(REVIEWS).update_one({"_id": _numbered(1)}, {"$set": {"rating": 1}})
+    lab.collection(REVIEWS).update_one({"_id": numbered(1)}, {"$set": {"rating": 1}})
     replicate(lab.connections, [REVIEWS])
     _age(lab, 10)
     prune(lab.connections)
-    assert _quarantined(lab) == {repr(_numbered(1)): True, repr(_numbered(2)): False}
+    assert _quarantined(lab) == {repr(numbered(1)): True, repr(numbered(2)): False}
     with lab.another(keep_resolved_days=9) as others:
         assert _pruned(prune(others)) == {"etl.quarantine resolved documents": 1}
-    assert _quarantined(lab) == {repr(_numbered(2)): False}
+    assert _quarantined(lab) == {repr(numbered(2)): False}
 
 
 def test_notes_of_runs_that_are_over_go_and_those_of_running_ones_stay(old: Any) -> None:

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import bson
 import pytest
-from bson import Binary, DatetimeMS, Int64, MaxKey, ObjectId, Timestamp, json_util
+from bson import Binary, DatetimeMS, Int64, MaxKey, Timestamp, json_util
 from bson.raw_bson import RawBSONDocument
 from pydantic import SecretStr
 
@@ -18,36 +18,17 @@ from contracts.schema.registry import entities
 from pipeline.cli import app as cli
 from pipeline.control import quarantine
 from pipeline.errors import BooksOpenError, QuarantineLimitError, UsageError
-from pipeline.replication import repair as amend
+from pipeline.replication import repair
 from pipeline.replication.replicate import replicate
 from pipeline.replication.verify import verify
+from tests.pipeline.control.reviews import AT, REVIEWS, numbered, review
 from tests.pipeline.lab import Lab
 
-AT = datetime(2024, 5, 1, tzinfo=UTC)
-REVIEWS, EVENTS = "ModerationQueue", "EventLogs"
+EVENTS = "EventLogs"
 COLUMNS = (
     "review_id, user_id, product_id, review_text, rating, moderation_status, flags, flags_count, submitted_at, _extra"
 )
 DEEP = 100  # levels of documents in each other; MongoDB takes no more in all
-
-
-def numbered(number: int) -> ObjectId:
-    return ObjectId(f"{number:024x}")
-
-
-def review(number: int, **changes: Any) -> dict[str, Any]:
-    lawful = {
-        "_id": numbered(number),
-        "review_id": f"R{number}",
-        "user_id": "U1",
-        "product_id": "P1",
-        "review_text": "Good.",
-        "rating": 5,
-        "moderation_status": "pending",
-        "flags": [],
-        "submitted_at": AT,
-    }
-    return lawful | changes
 
 
 def event(number: int, details: Any) -> dict[str, Any]:
@@ -104,7 +85,7 @@ def test_before_anything_is_refused_there_is_nothing_to_show(lab: Lab) -> None:
         assert list(quarantine.export(lab.connections.postgres)) == []
         with pytest.raises(UsageError, match="no document with the _id x is in quarantine"):
             quarantine.find(lab.connections.postgres, "x")
-        assert amend.replay(lab.connections) == []
+        assert repair.replay(lab.connections) == []
 
 
 def test_every_reason_is_told_with_path_and_value(lab: Lab) -> None:
@@ -150,8 +131,8 @@ def test_ids_of_undeclared_types_are_refused_whole_and_proven(lab: Lab) -> None:
     assert {(one.source, one.loaded, one.quarantined) for one in accounts} == {(len(IDS) + 2, 1, len(IDS) + 1)}
     assert set(lab.quarantine(REVIEWS)) == set(raws)
     assert_proven(lab, REVIEWS)
-    (found,) = amend.replay(lab.connections, [REVIEWS])
-    assert found == amend.Replayed(REVIEWS, len(raws), 0, len(raws), 0)
+    (found,) = repair.replay(lab.connections, [REVIEWS])
+    assert found == repair.Replayed(REVIEWS, len(raws), 0, len(raws), 0)
     assert_proven(lab, REVIEWS)
 
 
@@ -289,14 +270,14 @@ def lenient(lab: Lab) -> Any:
 def test_replay_loads_what_the_contract_now_allows_and_closes_the_books(
     lab: Lab, lenient: Any, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    monkeypatch.setattr("pipeline.replication.replicate.CHUNK_ROWS", rows)
+    monkeypatch.setattr("transforms.bson.documents.CHUNK_ROWS", rows)
     monkeypatch.setattr("pipeline.control.quarantine._EXPORT_ROWS", 2)
     made = [review(1), *(review(number, rating=number) for number in range(5, 12))]
     fill(lab, REVIEWS, [*made, undecodable(review(12, review_text="UNDECODABLE", rating=6))])
     replicate(lab.connections, [REVIEWS])
     assert len(lab.quarantine(REVIEWS)) == 7
     lab.collection(REVIEWS).update_one({"_id": numbered(7)}, {"$set": {"rating": 1}})
-    assert amend.replay(lenient.connections, [REVIEWS]) == [amend.Replayed(REVIEWS, 7, 1, 6, 1)]
+    assert repair.replay(lenient.connections, [REVIEWS]) == [repair.Replayed(REVIEWS, 7, 1, 6, 1)]
     (run_id, kind, status) = lab.postgres("SELECT run_id, kind, status FROM etl.runs ORDER BY started_at DESC LIMIT 1")[
         0
     ]
@@ -469,9 +450,9 @@ def test_too_much_to_repair_asks_for_a_new_copy(lab: Lab, monkeypatch: pytest.Mo
     fill(lab, REVIEWS, [review(number) for number in range(1, 6)])
     replicate(lab.connections, [REVIEWS])
     lab.change_postgres("DELETE FROM replica.moderation_queue")
-    monkeypatch.setattr(amend, "BROKEN", 5)
+    monkeypatch.setattr(repair, "BROKEN", 5)
     with pytest.raises(UsageError, match="5 or more documents of ModerationQueue are broken; run etl replicate"):
-        amend.repair(lab.connections, verify(lab.connections, [REVIEWS]))
+        repair.repair(lab.connections, verify(lab.connections, [REVIEWS]))
     replicate(lab.connections, [REVIEWS])
     assert_proven(lab, REVIEWS)
 
@@ -482,7 +463,7 @@ def test_an_amendment_that_fails_changes_nothing(lab: Lab, lenient: Any, monkeyp
     before = lab.everything([REVIEWS])
     monkeypatch.setattr(quarantine, "size", lambda *_: 2)
     with pytest.raises(BooksOpenError, match="the books of ModerationQueue in postgres are open"):
-        amend.replay(lenient.connections, [REVIEWS])
+        repair.replay(lenient.connections, [REVIEWS])
     after = lab.everything([REVIEWS])
     assert all(frame.equals(after[name]) for name, frame in before.items())
     assert lab.leftovers() == []

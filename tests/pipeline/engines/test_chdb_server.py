@@ -28,6 +28,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureErr
 
 from pipeline.engines.chdb_server.statements import find_insert, output_format
 from pipeline.engines.embedded import ClickHouse
+from tests import chdb
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -448,17 +449,7 @@ def test_replacing_merge_tree_keeps_the_last_version(client: Client) -> None:
 def test_sigterm_lets_a_running_statement_finish(starts_engines: None, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline.engines.chdb_server",
-        "--path",
-        str(tmp_path / "data"),
-        "--port",
-        str(port),
-    ]
-    (tmp_path / "password").write_text(PASSWORD)
-    command += ["--password-file", str(tmp_path / "password")]
+    command = chdb.command(tmp_path, port, PASSWORD)
     root = Path(__file__).parents[3]
     with subprocess.Popen(command, cwd=root) as server, ThreadPoolExecutor(1) as pool:
         while not ClickHouse(tmp_path).ready(port):

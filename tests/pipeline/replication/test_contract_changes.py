@@ -15,8 +15,7 @@ from contracts.schema.fields import documents, identifier, integer, number, text
 from contracts.schema.kinds import INTEGER
 from pipeline.connections import TARGETS
 from pipeline.errors import EtlError, UsageError
-from pipeline.replication import repair as amend
-from pipeline.replication import replicate, verify
+from pipeline.replication import repair, replicate, verify
 from pipeline.runs import lifecycle
 from pipeline.runs.recovery import recover
 from pipeline.stores.postgres import store
@@ -312,7 +311,7 @@ def test_a_replay_under_other_columns_is_refused(things: Things, what: str) -> N
     things.copy(_things(NAME, AT_LEAST, ITEMS))
     before = type(things.lab)(things.by(BEFORE), things.lab.settings).everything()
     with pytest.raises(UsageError, match=r"declares other columns than .*; run etl replicate"):
-        amend.replay(things.by(CHANGES[what]))
+        repair.replay(things.by(CHANGES[what]))
     after = type(things.lab)(things.by(BEFORE), things.lab.settings).everything()
     assert all(frame.equals(after[name]) for name, frame in before.items())
     things.copy(CHANGES[what])
@@ -323,7 +322,7 @@ def test_a_replay_under_a_contract_of_another_order_keeps_each_value_in_its_colu
     things.collection.insert_one({"thing_id": "odd", "name": "its name", "amount": -1, "note": "its note", "items": []})
     things.copy(_things(NAME, NOTED, AT_LEAST, ITEMS))
     reordered = _things(AMOUNT, NOTED, ITEMS, NAME)
-    (replayed,) = amend.replay(things.by(reordered))
+    (replayed,) = repair.replay(things.by(reordered))
     assert replayed.loaded == 1
     things.assert_whole(reordered)
 

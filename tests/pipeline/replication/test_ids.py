@@ -24,8 +24,7 @@ from pymongo.errors import DuplicateKeyError
 from contracts.schema.entity import ID
 from pipeline.connections import TARGETS, connect
 from pipeline.control import changes
-from pipeline.replication import repair as amend
-from pipeline.replication import replicate, sync, verify
+from pipeline.replication import repair, replicate, sync, verify
 from pipeline.replication.sample import Sample
 from pipeline.stores.mongo import store as mongo
 from pipeline.stores.mongo.store import FAR_DATES
@@ -284,13 +283,13 @@ def test_ids_of_every_kind_are_copied_followed_repaired_and_replayed(
     broken = _break(ids)
     found = verify.verify(ids.connections, names)
     assert {(one.collection, one.target): (one.missing, one.different, one.extra) for one in found} == broken
-    amend.repair(ids.connections, found)
+    repair.repair(ids.connections, found)
     _assert_equal(ids, most=1_000)
 
     lenient = ids.settings.model_copy(update={"contracts": (_contracts(tmp_path / "lenient", names, ""),)})
     with connect(lenient) as connections:
         ours = type(ids)(connections, lenient)
-        replayed = {one.collection: (one.loaded > 0, one.changed) for one in amend.replay(connections, names)}
+        replayed = {one.collection: (one.loaded > 0, one.changed) for one in repair.replay(connections, names)}
         assert replayed == {name: (name != "Flags", 0) for name in names}
         _assert_equal(ours, most=10_000)
 

@@ -12,7 +12,7 @@ from contracts.schema.fields import documents, identifier, integer, text
 from pipeline.connections import Connections
 from pipeline.errors import DataError, EtlError, UsageError
 from pipeline.marts import build as marts
-from pipeline.replication import repair as amend
+from pipeline.replication import repair
 from pipeline.replication.replicate import replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import Comparison, left_out, verify
@@ -222,8 +222,8 @@ def _commands(there: Connections) -> dict[str, Callable[[], Any]]:
     return {
         "sync": lambda: sync(there),
         "verify": lambda: verify(there),
-        "repair": lambda: amend.repair(there, broken),
-        "replay": lambda: amend.replay(there),
+        "repair": lambda: repair.repair(there, broken),
+        "replay": lambda: repair.replay(there),
     }
 
 

@@ -11,7 +11,7 @@ from bson import ObjectId
 from contracts.schema.fields import text
 from pipeline import control
 from pipeline.errors import ServerError, SnapshotError, UsageError
-from pipeline.replication import repair as amend
+from pipeline.replication import repair
 from pipeline.replication.replicate import load as load_partition
 from pipeline.replication.replicate import open_run, plan, replicate
 from pipeline.replication.replicate import publish as publish_run
@@ -91,13 +91,13 @@ def test_what_was_published_since_it_was_verified_is_not_repaired(copied: Any) -
     _change(lab, found)
     healthy = lab.everything([SEARCHES])
     with pytest.raises(SnapshotError, match=rf"{SEARCHES} in postgres shows run .* nothing was changed"):
-        amend.repair(lab.connections, found)
+        repair.repair(lab.connections, found)
     assert _same(healthy, lab.everything([SEARCHES]))
     _assert_proven(lab)
 
 
 def test_what_is_published_while_it_is_repaired_is_left_alone(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    lab, prepare = copied, amend.prepare_publish
+    lab, prepare = copied, repair.prepare_publish
     _bend(lab, "")
     found = _broken(lab)
 
@@ -105,9 +105,9 @@ def test_what_is_published_while_it_is_repaired_is_left_alone(copied: Any, monke
         prepare(*arguments)
         _change(lab, found)
 
-    monkeypatch.setattr(amend, "prepare_publish", meanwhile)
+    monkeypatch.setattr(repair, "prepare_publish", meanwhile)
     with pytest.raises(SnapshotError, match="run the command again"):
-        amend.repair(lab.connections, found)
+        repair.repair(lab.connections, found)
     _assert_proven(lab)
 
 
@@ -119,7 +119,7 @@ def test_a_moment_that_moves_on_is_kept_and_rows_bear_the_one_they_were_read_at(
     with lab.another() as other:
         sync(other)  # of which nothing was changed
     moments = {one.cluster_time for one in control.publications(lab.connections.postgres) if one.name == SEARCHES}
-    amend.repair(lab.connections, found)
+    repair.repair(lab.connections, found)
     after = [one for one in control.publications(lab.connections.postgres) if one.name == SEARCHES]
     assert {one.cluster_time for one in after} == moments
     assert min(moments) > found[0].cluster_time
@@ -143,7 +143,7 @@ def test_rows_whose_id_no_document_can_have_are_deleted_and_the_others_mended(co
         )
     found = _broken(lab)
     assert {(one.extra, one.missing, one.different) for one in found} == {(len(strange), 1, 1)}
-    assert amend.repair(lab.connections, found) == found
+    assert repair.repair(lab.connections, found) == found
     _assert_proven(lab)
 
 
@@ -153,7 +153,7 @@ def test_rows_whose_id_no_document_can_have_are_deleted_and_the_others_mended(co
 def test_a_replay_of_what_is_published_anew_meanwhile_changes_nothing(
     copied: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab, prepare = copied, amend.prepare_publish
+    lab, prepare = copied, repair.prepare_publish
     some = lab.collection(SEARCHES).find_one({"query_text": {"$not": {"$regex": "^refused"}}})
 
     def meanwhile(*arguments: Any) -> None:
@@ -163,11 +163,11 @@ def test_a_replay_of_what_is_published_anew_meanwhile_changes_nothing(
             sync(other)
 
     with monkeypatch.context() as patched:
-        patched.setattr(amend, "prepare_publish", meanwhile)
+        patched.setattr(repair, "prepare_publish", meanwhile)
         with pytest.raises(SnapshotError, match="run the command again"):
-            amend.replay(lab.connections, [SEARCHES])
+            repair.replay(lab.connections, [SEARCHES])
     _assert_proven(lab)
-    assert amend.replay(lab.connections, [SEARCHES]) == [amend.Replayed(SEARCHES, 2, 0, 2, 0)]
+    assert repair.replay(lab.connections, [SEARCHES]) == [repair.Replayed(SEARCHES, 2, 0, 2, 0)]
     _assert_proven(lab)
 
 
@@ -196,13 +196,13 @@ def test_a_sync_lets_clickhouse_follow_what_was_repaired_meanwhile(
     lab.collection(SEARCHES).delete_one({"_id": ObjectId(_ids(lab)[-1])})
 
     def meanwhile(*arguments: Any) -> Any:
-        _killed_before_clickhouse(lab, monkeypatch, lambda other: amend.repair(other, found))
+        _killed_before_clickhouse(lab, monkeypatch, lambda other: repair.repair(other, found))
         return publish_run(*arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr("pipeline.replication.sync.publish", meanwhile)
         sync(lab.connections, [SEARCHES])
-    amend.repair(lab.connections, verify(lab.connections, [SEARCHES], ["postgres"]))
+    repair.repair(lab.connections, verify(lab.connections, [SEARCHES], ["postgres"]))
     _assert_proven(lab)
 
 

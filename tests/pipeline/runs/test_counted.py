@@ -13,8 +13,7 @@ from contracts.schema.fields import documents, identifier, integer, text
 from pipeline import control
 from pipeline.errors import DataError
 from pipeline.marts import build as marts
-from pipeline.replication import repair as amend
-from pipeline.replication import replicate
+from pipeline.replication import repair, replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
 from tests.pipeline.lab import Lab
@@ -176,7 +175,7 @@ def test_a_repair_is_counted_as_well(things: Any) -> None:
     )
     found = verify(things.connections)
     with pytest.raises(DataError, match=r"has 1 otherwise.*\(such as _id .*meddler on replica\.things"):
-        amend.repair(things.connections, found)
+        repair.repair(things.connections, found)
 
 
 def test_marts_are_counted_as_well(lab: Lab) -> None:

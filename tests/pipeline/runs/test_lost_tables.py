@@ -13,8 +13,7 @@ from pipeline import control
 from pipeline.connections import TARGETS
 from pipeline.errors import DataError
 from pipeline.marts import build as marts
-from pipeline.replication import repair as amend
-from pipeline.replication import replicate
+from pipeline.replication import repair, replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
 from pipeline.stores.clickhouse.store import ClickHouse
@@ -125,7 +124,7 @@ def test_rows_are_kept_count_of_by_every_command(things: Any) -> None:
     sync(things.connections)
     _assert_kept(things)
     things.change_postgres("DELETE FROM replica.things_items WHERE what IS NULL")
-    amend.repair(things.connections, verify(things.connections))
+    repair.repair(things.connections, verify(things.connections))
     sync(things.connections)
     _assert_kept(things)
     collection.delete_many({"key": {"$gte": "more"}})

@@ -13,8 +13,7 @@ from contracts.schema.names import DATA
 from pipeline import control
 from pipeline.errors import EtlError, UsageError
 from pipeline.marts import build as marts
-from pipeline.replication import repair as amend
-from pipeline.replication import replicate
+from pipeline.replication import repair, replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
 from tests.pipeline.lab import Lab
@@ -74,9 +73,9 @@ def test_columns_indexes_checks_and_triggers_of_users_in_postgres_disturb_nothin
     _assert_whole(lab)
     collection.insert_one({"key": "refused", "amount": "no number", "items": []})
     sync(lab.connections)
-    amend.replay(lab.connections)
+    repair.replay(lab.connections)
     lab.change_postgres("UPDATE replica.things SET amount = 999 WHERE key = '2'")
-    amend.repair(lab.connections, verify(lab.connections))
+    repair.repair(lab.connections, verify(lab.connections))
     _assert_whole(lab)
     replicate.replicate(lab.connections)
     _assert_whole(lab)

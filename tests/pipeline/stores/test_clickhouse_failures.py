@@ -12,8 +12,7 @@ import pytest
 
 from contracts.schema.entity import Table
 from pipeline.errors import BooksOpenError, EtlError
-from pipeline.replication import repair as amend
-from pipeline.replication import replicate, verify
+from pipeline.replication import repair, replicate, verify
 from pipeline.replication.sync import sync
 from pipeline.stores.base import Staging
 from pipeline.stores.clickhouse.store import ClickHouse, data_name
@@ -81,8 +80,8 @@ def test_a_repair_whose_list_was_lost_publishes_nothing(copied: Any, monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(Postgres, "set_scope", lambda *_: None)
         with pytest.raises(BooksOpenError, match="the list of them that the store was given has 0"):
-            amend.repair(copied.connections, found)
-    amend.repair(copied.connections, found)
+            repair.repair(copied.connections, found)
+    repair.repair(copied.connections, found)
     copied.assert_replicated(NAMES)
 
 
