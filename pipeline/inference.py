@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,26 +10,27 @@ from pathlib import Path
 from bson import Timestamp
 
 from contracts.schema.entity import ID, Entity
+from contracts.schema.names import snake_case
 from contracts.schema.registry import entities, marts
 from pipeline.connections import is_ours
 from pipeline.errors import UsageError
+from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.stores.mongo.store import Extent, Mongo
 from pipeline.stores.selection import Range
+from transforms.bson.documents import in_chunks
 from transforms.gc_pause import gc_paused
 from transforms.inference.decide import decide, decide_id
 from transforms.inference.evidence import Survey
-from transforms.inference.names import Tables, snake_case
+from transforms.inference.names import Tables
 from transforms.inference.render import Contract, render
 from transforms.ingest.batch import BatchResult, transform_batch
 from transforms.ingest.slow_path import transform_slowly
 from transforms.violations import json_pointer
 
-_TOGETHER, _TOGETHER_BYTES = 1_000, 16 * 2**20  # of the documents that are looked at one by one
+_TOGETHER_BYTES = 16 * 2**20  # of the documents that are looked at one by one
 _REASONS = 5
 _BYTES_PER_SECOND = 5e6  # measured on two cores: documents of 500 bytes, read, and tried by their contract
-_MOST = 0.5  # as ETL_MAX_SHRINK is if nobody sets it
 log = logging.getLogger(__name__)
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ class Inferred:
 
     @property
     def is_mostly_refused(self) -> bool:
-        """Whether a copy would not publish the collection, unless its user insists."""
-        return self.refused > _MOST * self.documents
+        """Whether most of its documents would be refused: its contract should be mended before it is copied."""
+        return self.refused > self.documents / 2
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def infer(
     declared_in: Sequence[Path] = (),
     replace: bool = False,
     strict: bool = False,
-    progress: Progress = lambda collection, through, total: None,
+    progress: Progress[str] = tell_nobody,
 ) -> Inference:
     """Read every document of collections, write a contract for each, and try all documents by it.
 
@@ -125,7 +126,7 @@ def infer(
         declared_in: Folders of further contracts.
         replace: Whether contracts are replaced that are in the folder already.
         strict: Whether what every document has is required, and not ``_id`` alone.
-        progress: Is told a collection, the documents that are through, and how many there will be.
+        progress: Is told how many documents of a collection there will be, each read twice, and how many are through.
 
     Raises:
         UsageError: A named collection is not there, or the folder can't be written.
@@ -143,7 +144,10 @@ def infer(
     names = [name for name in names if name not in left_out]
     tables = Tables(taken.union(stems.values(), names))
     extents = {name: mongo.extent(name) for name in names if name not in kept}
-    _warn_if_too_long(mongo, sum(one.size for one in extents.values()))
+    size = sum(one.size for one in extents.values())
+    work = f"to read {size / 1e9:,.1f} GB twice (name fewer collections at a time)"
+    if warning := mongo.history().outlived_by(work, size / _BYTES_PER_SECOND):
+        log.warning("%s", warning)
     cluster_time = mongo.cluster_time()
     written: dict[str, Contract] = {}
     for name, extent in extents.items():
@@ -177,18 +181,6 @@ def _choose(
     return [name for name in chosen if name not in left_out], left_out
 
 
-def _warn_if_too_long(mongo: Mongo, size: int) -> None:
-    history, seconds = mongo.history().seconds, size / _BYTES_PER_SECOND
-    if seconds > history:
-        log.warning(
-            "to read %.1f GB twice is likely to take %.0f minutes, but MongoDB can read a moment of the past for %.0f "
-            "minutes only; name fewer collections at a time, or raise minSnapshotHistoryWindowInSeconds",
-            size / 1e9,
-            seconds / 60,
-            history / 60,
-        )
-
-
 def _names(known: Iterable[Entity]) -> Iterator[str]:
     for entity in known:
         yield entity.collection
@@ -203,7 +195,7 @@ def _inferred(
     stem: str | None,
     tables: Tables,
     cluster_time: Timestamp,
-    progress: Progress,
+    progress: Progress[str],
     *,
     strict: bool,
 ) -> Contract | str:
@@ -211,7 +203,7 @@ def _inferred(
     survey = Survey()
     for batch in mongo.in_any_order(name, cluster_time):
         survey.observe(batch)
-        progress(name, survey.documents, 2 * max(extent.documents, survey.documents))
+        progress(name, 2 * max(extent.documents, survey.documents), survey.documents)
     if not survey.documents:
         return "it is empty, so there is nothing to infer from"
     if ID not in survey.root.fields:
@@ -234,7 +226,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _tried(
-    mongo: Mongo, entity: Entity, contract: Contract, folder: Path, cluster_time: Timestamp, progress: Progress
+    mongo: Mongo, entity: Entity, contract: Contract, folder: Path, cluster_time: Timestamp, progress: Progress[str]
 ) -> Inferred:
     """Send all documents of a collection through what a copy does with them, up to the stores."""
     refused = slow = through = 0
@@ -249,7 +241,7 @@ def _tried(
             for rule, path in {reason.rule: json_pointer(reason.path) for reason in one.reasons}.items():
                 rules[rule] += 1
                 places.setdefault(rule, path)
-        progress(entity.collection, read + through, 2 * read)
+        progress(entity.collection, 2 * read, read + through)
     declared = [one for one in contract.every if one.word]
     return Inferred(
         entity.collection,
@@ -272,13 +264,5 @@ def _results(mongo: Mongo, entity: Entity, cluster_time: Timestamp) -> Iterator[
     """Yield what becomes of a collection's documents, and whether they took the slow path."""
     for batch in mongo.admitted(entity, cluster_time, Range()):
         yield transform_batch(batch, entity), False
-    waiting: list[bytes] = []
-    size = 0
-    for raw in mongo.refused(entity, cluster_time, Range()):
-        waiting.append(raw)
-        size += len(raw)
-        if len(waiting) >= _TOGETHER or size >= _TOGETHER_BYTES:
-            yield transform_slowly(waiting, entity), True
-            waiting, size = [], 0
-    if waiting:
-        yield transform_slowly(waiting, entity), True
+    for raws in in_chunks(mongo.refused(entity, cluster_time, Range()), _TOGETHER_BYTES):
+        yield transform_slowly(raws, entity), True

@@ -1,6 +1,5 @@
 """What a contract is made of: fields as the documents have them, and the tables that follow from them."""
 
-import re
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,7 +9,7 @@ import polars as pl
 from contracts.schema.field import ContractError, Field, Rule
 from contracts.schema.kinds import INTEGER, JSON, KEY_TEXT, OBJECT_ID, TIMESTAMP, Kind
 from contracts.schema.mistakes import check_tuples
-from contracts.schema.names import DELETED, VERSION, check_column, check_table
+from contracts.schema.names import DELETED, VERSION, check_column, check_table, snake_case
 
 __all__ = [
     "DELETED",
@@ -171,7 +170,7 @@ class Entity:
     @property
     def table(self) -> str:
         """The stem: name of the root table, of the contract's module, of tasks and assets."""
-        return self.stem or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.collection).lower()
+        return self.stem or snake_case(self.collection)
 
     @property
     def root(self) -> Table:

@@ -111,3 +111,8 @@ def _check_identifier(name: str, what: str) -> None:
 
 def _in_file_names(name: str) -> int:
     return sum(1 if re.fullmatch("[A-Za-z0-9_]", one) else 3 * len(one.encode()) for one in name)
+
+
+def snake_case(collection: str) -> str:
+    """Return what a collection's table is called if its contract says nothing else, whether it can be or not."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", collection).lower()

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from pipeline.airflow.components import Components
 from pipeline.airflow.connections import AIRFLOW_DATABASE
-from pipeline.airflow.limits import slots
+from pipeline.airflow.limits import POOLS, slots
 from pipeline.engines.embedded import engines
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
@@ -43,7 +43,7 @@ _DEFAULTS = {
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # the default, 5, keeps a slot for seconds after its task
 }
 # As many as there are workers: no limit of its own until somebody sets one.
-_SLOTS = {"ETL_MONGO_SLOTS": "4", "ETL_POSTGRES_SLOTS": "4"}
+_SLOTS = {variable: _DEFAULTS["AIRFLOW__CORE__PARALLELISM"] for variable, _ in POOLS.values()}
 
 
 def serve(dags: Path) -> None:

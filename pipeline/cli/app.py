@@ -13,12 +13,11 @@ from pipeline.cli.commands import generate, marts, replicate, sync, verify
 from pipeline.cli.contract import app as contract
 from pipeline.cli.demo import demo
 from pipeline.cli.engines import down, psql, up
-from pipeline.cli.interrupt import came_by_interrupt
 from pipeline.cli.output import failed, interrupted
 from pipeline.cli.prune import prune
 from pipeline.cli.quarantine import app as quarantine
 from pipeline.cli.status import status
-from pipeline.runtime.signals import install_signal_handlers
+from pipeline.runtime.signals import came_by_interrupt, install_signal_handlers
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells expect of a command that Ctrl-C or SIGTERM ended
 _PANELS = {

@@ -7,7 +7,6 @@ import typer
 
 from pipeline.cli import json_values as values
 from pipeline.cli import tables
-from pipeline.cli.interrupt import came_by_interrupt
 from pipeline.cli.options import (
     AllowMissing,
     AllowShrink,
@@ -26,6 +25,7 @@ from pipeline.cli.output import say, say_error, show
 from pipeline.cli.progress import collection_bars, mart_spinner, partition_bars
 from pipeline.cli.sessions import connected, source
 from pipeline.errors import UsageError, VerificationError
+from pipeline.runtime.signals import came_by_interrupt
 
 if TYPE_CHECKING:
     from pipeline.connections import Connections

@@ -13,7 +13,7 @@ from rich.text import Text
 from pipeline.cli import tables
 from pipeline.cli.options import AsJson
 from pipeline.cli.output import moment, show
-from pipeline.cli.progress import bars
+from pipeline.cli.progress import collection_bars
 from pipeline.cli.sessions import source
 from pipeline.text.printable import visible
 
@@ -63,7 +63,7 @@ def infer(
     from pipeline.settings import Settings
 
     folders = Settings.load().contracts
-    with source() as (mongo, _), bars("infer") as tell:
+    with source() as (mongo, _), collection_bars("infer") as progress:
         folder = output or Path(f"contracts-of-{mongo.database.name}")
         found = find(
             mongo,
@@ -72,7 +72,7 @@ def infer(
             declared_in=folders,
             replace=replace,
             strict=strict,
-            progress=lambda name, through, total: tell(name, through, total, ""),
+            progress=progress,
         )
     following = _following(found, folders)
     shown = asdict(found) | {"cluster_time": moment(found.cluster_time), "next": following}

@@ -18,13 +18,6 @@ def install_sigint() -> None:
     manager._blocking_call = _call  # type: ignore[attr-defined, assignment]
 
 
-def came_by_interrupt(error: BaseException | None) -> bool:
-    """Tell whether an error was raised while something was cleaned up after Ctrl-C or SIGTERM."""
-    while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
-        error = error.__context__
-    return error is not None
-
-
 def _call(
     function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any], cancel: Callable[[], None]
 ) -> Any:

@@ -42,7 +42,7 @@ def open_run(
         "string_to_array($5::text, ','), $6::bool)",
         parameters=(run_id, kind, as_number(cluster_time), cluster_time.time, ",".join(targets), single_process),
     )
-    if single_process:  # as in attending; nobody can see the run before the lock is held
+    if single_process:  # as in hold_run_lock; nobody can see the run before the lock is held
         postgres.rows(f"SELECT pg_advisory_lock({_LOCK_OF_RUN})::text", run_id)
     return run_id
 

@@ -14,7 +14,6 @@ from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import Publication, as_number, quarantine
 from pipeline.errors import BooksOpenError, UsageError
-from pipeline.replication.replicate import in_chunks
 from pipeline.replication.sources import check_sources
 from pipeline.replication.verify import BROKEN, Comparison
 from pipeline.runs.lifecycle import started
@@ -25,6 +24,7 @@ from pipeline.runs.reconcile import check_scope
 from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.runs.shrinking import check_shrinking
 from pipeline.stores.base import Staging
+from transforms.bson.documents import in_chunks
 from transforms.bson.identity import decode_id
 from transforms.ingest.ids import to_source_ids, to_stored_ids
 from transforms.ingest.slow_path import transform_slowly

@@ -31,7 +31,7 @@ from pipeline.stores.base import LoadFrame
 from pipeline.stores.selection import Ids, Range
 from pipeline.stores.source import Source
 from pipeline.text.redaction import redacted
-from transforms.bson.documents import make_document, resize_batches
+from transforms.bson.documents import in_chunks, make_document, resize_batches
 from transforms.ingest.batch import BatchResult, DecodedBatch, decode_batch, validate_batch
 from transforms.ingest.drift import Drift, merge_drifts
 from transforms.ingest.ids import to_stored_ids
@@ -40,7 +40,6 @@ from transforms.ingest.slow_path import transform_slowly
 PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
 _NAMED = 20  # collections that no contract declares, in a message
-CHUNK_ROWS = 5_000  # documents that are looked at one by one together
 log = logging.getLogger(__name__)
 
 
@@ -207,8 +206,8 @@ def load(
             for target in targets:
                 target.set_scope(staging, entity.root, ids)
         tally, is_heavy = _Tally(), _is_heavy(connections)
-        digests = prefetch(_transformed(connections, run, entity, selection, source, watch), is_heavy)
-        for one in _loaded(digests, entity, loaders, watch):
+        results = prefetch(_transformed(connections, run, entity, selection, source, watch), is_heavy)
+        for one in _loaded(results, entity, loaders, watch):
             control.record_refusals(connections.postgres, run.id, partition.collection, partition.number, one.refused)
             tally.add(one)
             progress(partition, source, tally.documents)
@@ -345,29 +344,10 @@ def _is_heavy(connections: Connections) -> Callable[[DecodedBatch | BatchResult]
     return lambda one: one.size > most
 
 
-def in_chunks(raws: Iterable[bytes], most: int) -> Iterator[list[bytes]]:
-    """Yield documents for the slow path, as many at a time as memory may hold.
-
-    Args:
-        raws: The BSON of each; a single one may have 16 MB.
-        most: Bytes of a chunk, or a little more.
-    """
-    chunk: list[bytes] = []
-    size = 0
-    for raw in raws:
-        chunk.append(raw)
-        size += len(raw)
-        if len(chunk) == CHUNK_ROWS or size >= most:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
-
-
 def _loaded(
-    digests: Iterable[BatchResult], entity: Entity, loaders: Mapping[str, LoadFrame], watch: Stopwatch
+    results: Iterable[BatchResult], entity: Entity, loaders: Mapping[str, LoadFrame], watch: Stopwatch
 ) -> Iterator[BatchResult]:
-    """Yield each digest when it is loaded into all targets."""
+    """Yield each batch's result when it is loaded into all targets."""
 
     def load_frames(target: str, one: BatchResult) -> None:
         with watch.at(target):
@@ -375,7 +355,7 @@ def _loaded(
                 loaders[target](table, one.frames[table.name])
 
     with ThreadPoolExecutor(len(loaders), thread_name_prefix="load") as pool:
-        for one in digests:
+        for one in results:
             for loading in [pool.submit(load_frames, target, one) for target in loaders]:
                 loading.result()
             yield one

@@ -18,11 +18,4 @@ def outlives_history(connections: Connections, size: int) -> str | None:
     """
     history = connections.mongo.history()
     rate = control.bytes_per_second(connections.postgres) or _BYTES_PER_SECOND
-    if size / rate < history.seconds:
-        return None
-    assumed = f" (its default, assumed because the limit could not be read: {history.unread})" if history.unread else ""
-    return (
-        f"the copy of {size / 1e9:,.1f} GB is likely to take {size / rate / 60:,.0f} minutes, but MongoDB can read a "
-        f"moment of the past for {history.seconds / 60:,.0f} minutes only{assumed}; raise it on every node, and the "
-        f"oplog with it: setParameter minSnapshotHistoryWindowInSeconds={int(size / rate * 2)}"
-    )
+    return history.outlived_by(f"the copy of {size / 1e9:,.1f} GB", size / rate)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from bson import Timestamp
 
@@ -13,17 +13,11 @@ from pipeline.engines import embedded
 from pipeline.errors import EtlError, reason_of
 from pipeline.runs import unrecorded
 from pipeline.runs.publish import create_staging
+from pipeline.runs.run import HasId
 from pipeline.stores.base import Staging
 from pipeline.text.redaction import redacted
 
-
-class _HasId(Protocol):
-    @property
-    def id(self) -> str:
-        """The run's name in the books."""
-
-
-_R = TypeVar("_R", bound=_HasId)
+_R = TypeVar("_R", bound=HasId)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -63,11 +57,11 @@ def holding_run_lock(
     """Return a part of the work on a run that shows, as long as it goes on, that the run is alive."""
 
     @wraps(function)
-    def attending(connections: Connections, run: _R, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
+    def holding(connections: Connections, run: _R, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
         with control.hold_run_lock(connections.postgres, run.id):
             return function(connections, run, *arguments, **options)
 
-    return attending
+    return holding
 
 
 def open_staging(connections: Connections, staging: Staging, targets: Iterable[str]) -> None:

@@ -2,20 +2,14 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from pipeline import control
 from pipeline.connections import Connections
+from pipeline.runs.run import HasId
 from pipeline.runtime.retries import retry
 
-
-class _HasId(Protocol):
-    @property
-    def id(self) -> str:
-        """The run's name in the books."""
-
-
-_R = TypeVar("_R", bound=_HasId)
+_R = TypeVar("_R", bound=HasId)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 

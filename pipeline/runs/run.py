@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Protocol, Self
 
 from bson import Timestamp, json_util
 from bson.codec_options import DatetimeConversion
@@ -43,6 +43,14 @@ class Portable:
         """Return what :meth:`as_json` described."""
         found: Self = cls._adapter().validate_python(values)
         return found
+
+
+class HasId(Protocol):
+    """A run of whatever kind, as far as the books know it."""
+
+    @property
+    def id(self) -> str:
+        """Its name in the books."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
 from pipeline.errors import BusyError, EtlError, LostError
+from pipeline.runtime.signals import came_by_interrupt
 
 _FIRST_S, _LONGEST_S, _JITTER_S = 1.0, 16.0, 1.0
 _T = TypeVar("_T")
@@ -43,7 +44,7 @@ def retry(
 
     retrying = Retrying(
         retry=retry_if_exception(
-            lambda error: isinstance(error, passing) and not error.tried and not _is_interrupted(error)
+            lambda error: isinstance(error, passing) and not error.tried and not came_by_interrupt(error)
         ),
         wait=wait_exponential(_FIRST_S, _LONGEST_S) + wait_random(0, _JITTER_S),
         stop=lambda state: state.idle_for + state.upcoming_sleep > seconds,
@@ -55,10 +56,3 @@ def retry(
     except passing as error:
         error.tried = True  # whoever calls us must not begin anew
         raise
-
-
-def _is_interrupted(error: BaseException | None) -> bool:
-    """Tell whether an error came up while Ctrl-C or SIGTERM was ending the command, which cuts connections."""
-    while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
-        error = error.__context__
-    return error is not None

@@ -92,3 +92,10 @@ def end(number: int, *, as_json: bool) -> None:
         if as_json:
             os.write(1, b'{\n  "error": "interrupted"\n}\n')
     os._exit(128 + number)
+
+
+def came_by_interrupt(error: BaseException | None) -> bool:
+    """Tell whether an error was raised while Ctrl-C or SIGTERM was ending the command, which cuts connections."""
+    while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+        error = error.__context__
+    return error is not None

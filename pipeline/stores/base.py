@@ -24,7 +24,7 @@ class Staging:
         tables: What is gathered, parents before children.
         version: The run's cluster time as one number: a later one is greater.
         is_full: Whether it holds all rows of its tables. If not, it holds those of the documents that
-            :meth:`Target.enlist` named, and all other documents stay as they are published.
+            :meth:`Target.set_scope` named, and all other documents stay as they are published.
         ours: The columns that contracts have made of the published tables, by table, as far as the books know: what
             else they have is somebody else's.
     """
@@ -94,7 +94,7 @@ class Target(Protocol):
         """
 
     def scope_size(self, staging: Staging, root: Table) -> int:
-        """Count the documents that :meth:`enlist` named of a collection, each once."""
+        """Count the documents that :meth:`set_scope` named of a collection, each once."""
 
     def staged(self, staging: Staging, table: Table) -> Mapping[int, int]:
         """Count the rows of a table in staging, by partition."""

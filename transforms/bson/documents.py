@@ -16,6 +16,7 @@ DECODING: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConv
 _REFERENCE = b"$ref\0"  # the name without which pymongo takes no document for a DBRef
 # Decoded in one call, which saves half of the time; more at once would only take memory.
 TOGETHER = 2_000
+CHUNK_ROWS = 5_000  # documents that are looked at one by one together
 _SHORTEST = 5  # bytes of a document: its length and its end
 _ITEMS = [b"\x03%d\0" % number for number in range(TOGETHER)]
 
@@ -97,6 +98,25 @@ def _cut(batch: bytes, size: int) -> Iterator[bytes]:
             yield batch[begin:start]
             begin = start
     yield batch[begin:]
+
+
+def in_chunks(raws: Iterable[bytes], most: int) -> Iterator[list[bytes]]:
+    """Yield documents that are looked at one by one, as many at a time as memory may hold.
+
+    Args:
+        raws: The BSON of each; a single one may have 16 MB.
+        most: Bytes of a chunk, or a little more.
+    """
+    chunk: list[bytes] = []
+    size = 0
+    for raw in raws:
+        chunk.append(raw)
+        size += len(raw)
+        if len(chunk) == CHUNK_ROWS or size >= most:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def decode_documents(raws: Sequence[bytes]) -> tuple[list[Document | None], dict[int, Violation]]:

@@ -118,8 +118,7 @@ def decide_id(evidence: Evidence) -> tuple[str, str]:
 
 def describe_types(evidence: Evidence) -> str:
     """Return the types that were seen, with their numbers, the most frequent first."""
-    ordered = sorted(evidence.types.items(), key=lambda one: -one[1].count)
-    return ", ".join(f"{seen.count:,} {name}" for name, seen in ordered)
+    return ", ".join(f"{seen.count:,} {name}" for name, seen in evidence.ranked)
 
 
 def _fields(parent: Evidence, place: _Place) -> tuple[Proposal, ...]:

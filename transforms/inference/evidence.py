@@ -93,6 +93,11 @@ class Evidence:
     scale: int = 0
     odd_decimals: int = 0
 
+    @property
+    def ranked(self) -> list[tuple[str, Seen]]:
+        """The types that were seen, the most frequent first."""
+        return sorted(self.types.items(), key=lambda one: -one[1].count)
+
     def count(self, name: str) -> int:
         """Return how many values of a type there were."""
         return self.types[name].count if name in self.types else 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from contracts.schema.entity import EXTRA, ID, POSITION
 from contracts.schema.field import ContractError
-from contracts.schema.names import DATA, IDENTIFIER_BYTES, check_column, check_table
+from contracts.schema.names import DATA, IDENTIFIER_BYTES, check_column, check_table, snake_case
 
 COLUMNS = 300  # a row of PostgreSQL must fit into 8 kB, of which a text that lies elsewhere takes 18 bytes
 _ROOM = 24  # bytes of a table's name that are left to what its child tables are called by
@@ -83,11 +83,6 @@ class Tables:
             stem = f"{plain}_{number}"
         self.names.add(collection)
         return stem
-
-
-def snake_case(collection: str) -> str:
-    """Return what a collection's table is called if its contract says nothing else, whether it can be or not."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", collection).lower()
 
 
 def _in_files(name: str) -> int:

@@ -12,9 +12,8 @@ from transforms.inference.evidence import Evidence, Survey
 
 _WIDTH = 88  # what formatters take if nobody tells them otherwise
 _SHOWN = 40  # characters of an id
-_OFTEN = (
-    5  # values are shown that were seen so often on average: then they are words of an application, not of a person
-)
+# Values are shown that were seen so often on average: then they are words of an application, not of a person.
+_OFTEN = 5
 _SECRET = re.compile(r"passw|passphrase|pwd|secret|token|jwt|ssn|card|iban|cvv|cvc|api_?key|credential", re.IGNORECASE)
 _PERSONAL = re.compile(r"e_?mail|phone|birth|address|first_?name|last_?name|surname|passport|gender", re.IGNORECASE)
 _NULLABLE = "nullable=True"
@@ -161,11 +160,13 @@ def _notes(field: Proposal) -> Iterator[str]:
 
 
 def _types(seen: Evidence) -> Iterator[str]:
-    for name, one in sorted(seen.types.items(), key=lambda item: -item[1].count):
-        yield f"{one.count:,} {name} (as in {_short(one.id)})"
+    yield from _counted(seen)
     if seen.items:
-        types = sorted(seen.items.types.items(), key=lambda item: -item[1].count)
-        yield "items: " + " and ".join(f"{one.count:,} {name} (as in {_short(one.id)})" for name, one in types)
+        yield "items: " + " and ".join(_counted(seen.items))
+
+
+def _counted(seen: Evidence) -> Iterator[str]:
+    return (f"{one.count:,} {name} (as in {_short(one.id)})" for name, one in seen.ranked)
 
 
 def _values(field: Proposal) -> Iterator[str]:

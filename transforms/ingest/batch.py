@@ -1,4 +1,4 @@
-"""One batch of BSON on its whole way: decoded, normalised, judged."""
+"""One batch of BSON on its whole way: decoded, normalised, validated."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ def transform_batch(batch: bytes, entity: Entity) -> BatchResult:
 
 
 def decode_batch(batch: bytes, entity: Entity) -> DecodedBatch:
-    """Do the first half of a digest: decode the documents, and find those that can't be.
+    """Do the first half of the way: decode the documents, and find those that can't be.
 
     Args:
         batch: BSON documents, one after the other.
@@ -106,7 +106,7 @@ def decode_batch(batch: bytes, entity: Entity) -> DecodedBatch:
 
 
 def validate_batch(found: DecodedBatch, entity: Entity) -> BatchResult:
-    """Do the second half of a digest: normalise the documents, and refuse those that break a rule.
+    """Do the second half of the way: normalise the documents, and refuse those that break a rule.
 
     Args:
         found: The documents, decoded.

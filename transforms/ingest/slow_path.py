@@ -126,5 +126,5 @@ def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside
 
 
 def _with_extras(root: pl.DataFrame, mended: Iterable[_Rebuilt]) -> pl.DataFrame:
-    # By place, not by id: a digest keeps the order of what it does not refuse, and 1.0 may be the id of row 1.
+    # By place, not by id: a result keeps the order of what is not refused, and 1.0 may be the id of row 1.
     return root.with_columns(pl.Series(EXTRA, [one.extra for one in mended], pl.String))

@@ -444,10 +444,6 @@ class ClickHouse:
             raise translated(error, self._shown) from error
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("'", "\\'")
-
-
 def _not_become(staging: Staging, table: Table, published: int, staged: int) -> str:
     return (
         f"{staging.schema}.{table.name} in ClickHouse has {published:,} rows of the run {staging.run_id}, of which "

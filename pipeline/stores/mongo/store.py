@@ -59,6 +59,25 @@ class History:
     seconds: int
     unread: str | None = None
 
+    def outlived_by(self, work: str, seconds: float) -> str | None:
+        """Return a warning if work at one moment is likely to take longer than that moment can be read.
+
+        Args:
+            work: What people call it.
+            seconds: How long it is likely to take.
+
+        Returns:
+            One sentence that tells both times and how to raise the limit; None if all is well.
+        """
+        if seconds < self.seconds:
+            return None
+        assumed = f" (its default, assumed because the limit could not be read: {self.unread})" if self.unread else ""
+        return (
+            f"{work} is likely to take {seconds / 60:,.0f} minutes, but MongoDB can read a moment of the past for "
+            f"{self.seconds / 60:,.0f} minutes only{assumed}; raise it on every node, and the oplog with it: "
+            f"setParameter minSnapshotHistoryWindowInSeconds={int(seconds * 2)}"
+        )
+
 
 @dataclass(frozen=True)
 class Listed:
