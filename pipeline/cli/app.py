@@ -17,7 +17,7 @@ from pipeline.cli.output import failed, interrupted
 from pipeline.cli.prune import prune
 from pipeline.cli.quarantine import app as quarantine
 from pipeline.cli.status import status
-from pipeline.runtime.signals import came_by_interrupt, install_signal_handlers
+from pipeline.runtime.signals import came_by_interrupt
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells expect of a command that Ctrl-C or SIGTERM ended
 _PANELS = {
@@ -75,7 +75,6 @@ def etl(
 
 def main() -> None:
     """Run ``etl`` with the arguments of this process, and end the process with its exit code."""
-    install_signal_handlers(as_json="--json" in sys.argv)
     gc.disable()  # until the work begins: to look through what is being imported took a third of the start
     code = run(sys.argv[1:])
     gc.freeze()  # the interpreter would look through it once more at its end

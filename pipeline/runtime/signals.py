@@ -17,7 +17,6 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 stopping = False  # whether embedded engines are being stopped
 at_the_end: list[Callable[[], None]] = []  # what is still done when the process is ended; it must not take long
-_heeding = False
 
 
 def install_signal_handlers(*, as_json: bool) -> None:
@@ -28,10 +27,6 @@ def install_signal_handlers(*, as_json: bool) -> None:
     Args:
         as_json: Whether a program asked.
     """
-    global _heeding
-    if _heeding:
-        return
-    _heeding = True
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
