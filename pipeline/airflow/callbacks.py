@@ -6,17 +6,19 @@ Airflow's own deadlines are not used: those of 3.3 make clearing a run impossibl
 import logging
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 from pipeline.airflow.alerts import Alert, notify
 from pipeline.text.redaction import redacted
 
 LATE_AFTER = "late_after"  # among the DAG's macros, where its tasks find it
 NOTE = "failure"  # the XCom in which a task leaves its reason to its run
-SECONDS_APART = 5.0  # parallel tasks of a late run look one after the other whether it was told
+SETTLED = 1.0  # seconds; of parallel tasks of a late run the last that claims within them is the one that tells
 _NUMBER = re.compile(r"(?<![^\W\d])\d[\w.,:+-]*|\b[0-9a-f-]{8,}\b")  # counts, moments and ids
 
 log = logging.getLogger(__name__)
@@ -91,6 +93,7 @@ def told_when_late() -> Iterator[None]:
     finally:
         if timer is not None:
             timer.cancel()
+            timer.join()  # one that has begun to tell ends that: the task's process may be gone in a moment
 
 
 def _failure(context: Mapping[str, Any]) -> Alert:
@@ -152,17 +155,21 @@ def _timer() -> threading.Timer | None:
     message = f"not over {late_after.total_seconds() / 60:g} minutes after it was started"
     alert = Alert("late", run.dag_id, run.run_id, message=message, url=context["ti"].log_url)
     left = (run.start_date + late_after - datetime.now(UTC)).total_seconds()
-    turn = max(context["ti"].map_index or 0, 0) * SECONDS_APART
-    timer = threading.Timer(max(0.0, left) + turn, _late, (alert, f"{run.run_id} {run.start_date.isoformat()}"))
+    timer = threading.Timer(max(0.0, left), _late, (alert, f"{run.run_id} {run.start_date.isoformat()}"))
     timer.daemon = True
     return timer
 
 
 def _late(alert: Alert, start: str) -> None:
-    """Tell that a run is late, unless it was told since it was started or cleared."""
+    """Tell that a run is late, unless it was told since it was started or cleared, or another task is about to."""
     name = f"etl_late_{alert.dag_id}"
-    if _variable(name) != start and notify(alert):
-        _remember(name, start)
+    if _variable(name).startswith(start):
+        return
+    claim = f"{start} by {uuid4().hex}"
+    _remember(name, claim)
+    time.sleep(SETTLED)  # Variables have no lock: whoever looked together with this task has claimed by then
+    if _variable(name) in (claim, "") and not notify(alert):
+        _remember(name, "")
 
 
 def _variable(name: str) -> str:
