@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from contracts.schema.entity import EXTRA, POSITION, Column, Entity, Table
+from contracts.schema.entity import EXTRA, ID, POSITION, Column, Entity, Table
 from contracts.schema.kinds import BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
 from contracts.schema.mart import Mart
 from contracts.schema.registry import entities, marts
@@ -149,8 +149,9 @@ def dictionary(folders: Iterable[Path] = ()) -> str:
 
 def _entity(entity: Entity) -> str:
     tables = (_table(table, "replica", entity) for table in entity.tables)
-    key = f"Business key: `{entity.key}`. Two documents may share one: both are loaded, and reported."
-    return f"### {entity.collection}\n\n{entity.description}\n\n{key}\n\n" + "\n".join(tables)
+    shared = f"Business key: `{entity.key}`. Two documents may share one: both are loaded, and reported."
+    key = "" if entity.key == ID else f"{shared}\n\n"
+    return f"### {entity.collection}\n\n{entity.description}\n\n{key}" + "\n".join(tables)
 
 
 def _table(table: Table, schema: str, entity: Entity) -> str:

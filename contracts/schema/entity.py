@@ -128,7 +128,8 @@ class Entity:
     Attributes:
         collection: Name of the MongoDB collection; its snake case names the table and the contract's module.
         description: One sentence for the catalogs and the data dictionary.
-        key: The business key, a field of the document. Duplicates are reported, not refused.
+        key: The business key, a field of the document, whose duplicates are reported, not refused; ``_id``, which has
+            none, where documents have no other.
         fields: The document's fields, without ``_id``.
         rules: Conditions over several columns of a row.
         indexes: Columns of the root table that people filter by.
@@ -139,8 +140,8 @@ class Entity:
 
     collection: str
     description: str
-    key: str
-    fields: tuple[Field, ...]
+    key: str = ID
+    fields: tuple[Field, ...] = ()
     rules: tuple[Rule, ...] = ()
     indexes: tuple[str, ...] = ()
     id_kind: Kind = OBJECT_ID

@@ -112,6 +112,11 @@ def test_keys_and_parents(entity: Entity) -> None:
         assert child.name == f"{entity.table}_{'_'.join(child.path)}"
 
 
+def test_a_collection_need_not_have_a_business_key() -> None:
+    entity = Entity("Things", "Things.", fields=(text("name", "Its name."),))
+    assert (entity.key, entity.root.key) == ("_id", ("_id",))
+
+
 def test_the_closed_vocabularies_are_sender_and_rating_alone() -> None:
     closed = {
         f"{name}.{column.name}": column.field.vocabulary

@@ -107,7 +107,7 @@ MISTAKES = [
         2,
         "Entity() got an unexpected keyword argument 'colection'; did you mean 'collection'?",
     ),
-    ("{}Entity('X', 'X.', 'k')", 2, "Entity() missing 1 required positional argument: 'fields'; is a comma missing?"),
+    ("{}Entity('X')", 2, "Entity() missing 1 required positional argument: 'description'; is a comma missing?"),
     (
         "{}Entity('X', 'X.', 'k', (text('k', 'K.')))",
         2,

@@ -70,11 +70,7 @@ def render(contract: Contract) -> str:
     for module, names in imports.items():
         lines += _import(module, names)
     lines += ["", *_comment(_header(contract), 0), "ENTITY = Entity("]
-    lines += [
-        f"    collection={quoted(contract.collection)},",
-        '    description="Not described yet.",',
-        '    key="_id",',
-    ]
+    lines += [f"    collection={quoted(contract.collection)},", '    description="Not described yet.",']
     fields = [line for one in contract.fields for line in _field(one, 8)]
     lines += ["    fields=(", *fields, "    ),"] if fields else ["    fields=(),"]
     lines += [f"    id_kind={contract.id_kind},"] if contract.id_kind != "OBJECT_ID" else []
