@@ -1,1 +1,5 @@
 """WHAT the data is: one module per collection, each the single source of every schema."""
+
+from pathlib import Path
+
+DEMO = Path("demo")  # among folders of contracts it stands for those of this package

@@ -14,11 +14,9 @@ from pipeline.airflow import assets, catalog
 from pipeline.airflow.defaults import about, defaults, names
 from pipeline.airflow.groups.marts import marts_tasks
 
-READ = ["moderation_queue", "search_queries", "support_tickets", "user_sessions"]  # as the marts' transforms declare
-
 
 @dag(
-    schedule=[assets.replica(table) for table in READ],
+    schedule=[assets.replica(table) for table in catalog.tables_read()] or None,
     **about(__doc__, "marts"),
     params={"marts": names(catalog.marts(), "Marts; none chosen means all.")},
     **defaults(),

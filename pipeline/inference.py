@@ -9,9 +9,10 @@ from pathlib import Path
 
 from bson import Timestamp
 
+from contracts import DEMO
 from contracts.schema.entity import ID, Entity
 from contracts.schema.names import snake_case
-from contracts.schema.registry import entities, marts
+from contracts.schema.registry import entities
 from pipeline.connections import is_ours
 from pipeline.errors import UsageError
 from pipeline.runtime.progress import Progress, tell_nobody
@@ -25,6 +26,7 @@ from transforms.inference.names import Tables
 from transforms.inference.render import Contract, render
 from transforms.ingest.batch import BatchResult, transform_batch
 from transforms.ingest.slow_path import transform_slowly
+from transforms.marts import marts_of
 from transforms.violations import json_pointer
 
 _TOGETHER_BYTES = 16 * 2**20  # of the documents that are looked at one by one
@@ -123,7 +125,7 @@ def infer(
         mongo: The source.
         folder: Where the contracts are written; made if it is not there.
         collections: Names of the collections; all if none is named.
-        declared_in: Folders of further contracts.
+        declared_in: Folders of further contracts; those of the demo are among them only if ``DEMO`` is.
         replace: Whether contracts are replaced that are in the folder already.
         strict: Whether what every document has is required, and not ``_id`` alone.
         progress: Is told how many documents of a collection there will be, each read twice, and how many are through.
@@ -133,13 +135,14 @@ def infer(
         ContractError: A contract that is there already can't be read.
         SnapshotError: The moment can't be read any more.
     """
-    others = [one for one in declared_in if one.resolve() != folder.resolve()]
-    elsewhere = entities(others)
+    others = [one for one in declared_in if one.resolve() != folder.resolve() and (one == DEMO or one.is_dir())]
+    elsewhere = entities(others) if others else {}
     here = entities((*others, folder)) if folder.is_dir() else elsewhere
     names, left_out = _choose(mongo, collections, elsewhere)
     kept = tuple(name for name in names if name in here and not replace)
     stems = {name: entity.table for name, entity in here.items()}
-    taken = set(_names(one for name, one in here.items() if name in kept or name not in names)).union(marts())
+    taken = set(_names(one for name, one in here.items() if name in kept or name not in names))
+    taken |= {*marts_of(here.values())}
     left_out |= {name: "another contract makes a table of that name" for name in names if name in taken - {*kept}}
     names = [name for name in names if name not in left_out]
     tables = Tables(taken.union(stems.values(), names))

@@ -9,6 +9,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from contracts import DEMO
 from pipeline.errors import UsageError
 from pipeline.text.redaction import remember
 
@@ -33,7 +34,14 @@ _READABLE = re.compile(rf"[a-z+]+://{_USER}{_HOST}(?:,{_HOST})*(?:/[^@?]*)?(?:\?
 
 
 def _paths(value: object) -> object:
-    return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # The word is no path: a folder of that name is written as ./demo.
+    return tuple(
+        Path(one).absolute() if Path(one) == DEMO and one != str(DEMO) else one
+        for one in value.split(os.pathsep)
+        if one
+    )
 
 
 def _seconds(value: object) -> object:
@@ -75,7 +83,8 @@ class Settings(BaseSettings):
         mongo_database: The MongoDB database that holds the collections.
         postgres_uri: ``postgresql://...``
         clickhouse_uri: ``https://...``, or ``http://...`` without TLS.
-        contracts: Folders of a user's own contracts (in ``ETL_CONTRACTS`` joined by ``:``).
+        contracts: Folders of a user's own contracts (in ``ETL_CONTRACTS`` joined by ``:``), instead of the seven of
+            the demo; the word ``demo`` among them stands for those.
         memory: Bytes that the process may take; servers are not counted.
         wait: Seconds for which a command waits for another one that publishes.
         silence: Seconds that a server may be silent before it is asked whether it is still at work.

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import contracts
 import contracts.marts
+from contracts import DEMO
 from contracts.schema import fields, kinds
 from contracts.schema.entity import ContractError, Entity
 from contracts.schema.mart import Mart
@@ -24,14 +25,16 @@ def entities(folders: Iterable[Path] = ()) -> dict[str, Entity]:
     """Return every contract of a collection, by the collection's name.
 
     Args:
-        folders: Further folders of contract modules, beside the ones of this package.
+        folders: Folders of contract modules, ``DEMO`` for those of this package; they are all there are if none is.
 
     Raises:
         ContractError: A module can't be derived or imported, or two contracts claim one name.
     """
     found: dict[str, Entity] = {}
-    owners = {name: f"the mart {name}" for name in marts()}
-    for path, module in (*_package_modules(contracts), *_folder_modules(folders)):
+    folders = tuple(folders) or (DEMO,)
+    owners = {name: f"the mart {name}" for name in marts()} if DEMO in folders else {}
+    own = [folder for folder in folders if folder != DEMO]
+    for path, module in (*(_package_modules(contracts) if DEMO in folders else ()), *_folder_modules(own)):
         entity = getattr(module, "ENTITY", None)
         if entity is None:
             continue

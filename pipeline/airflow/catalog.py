@@ -5,26 +5,63 @@ To import them would make each DAG file slow, and Airflow reads those very often
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
+from contracts import DEMO
+
 
 def collections() -> list[str]:
-    """Return the names of all collections that have a contract, those of ``ETL_CONTRACTS`` included."""
-    folders = [Path(one) for one in os.environ.get("ETL_CONTRACTS", "").split(os.pathsep) if one]
-    return sorted({*_names("ENTITY", "collection", _folder("contracts"), *folders)})
+    """Return the names of all collections that have a contract: those of ``ETL_CONTRACTS``, or of the demo."""
+    return sorted({name for file in _contracts() if (name := _name(file, "ENTITY", "collection")) is not None})
 
 
 def marts() -> list[str]:
-    """Return the names of all marts."""
-    return sorted({*_names("MART", "name", _folder("contracts") / "marts")})
+    """Return the names of all marts whose sources have a contract."""
+    return sorted(_sources())
 
 
 def marts_read() -> dict[str, list[str]]:
     """Return which marts each mart reads: they are among the parameters of the function that computes it."""
-    known = marts()
-    return {mart: [name for name in _parameters(mart) if name in known] for mart in known}
+    known = _sources()
+    return {mart: [name for name in known[mart] if name in known] for mart in sorted(known)}
+
+
+def tables_read() -> list[str]:
+    """Return the tables of the collections that marts read."""
+    known, stems = _sources(), _stems()
+    read = {name for names in known.values() for name in names if name not in known}
+    return sorted({_owner(name, stems) for name in read})
+
+
+def _contracts() -> list[Path]:
+    """Return the files of contracts, as ``contracts.schema.registry`` finds them."""
+    folders = [one for one in os.environ.get("ETL_CONTRACTS", "").split(os.pathsep) if one] or [str(DEMO)]
+    places = [_folder("contracts") if one == str(DEMO) else Path(one).expanduser() for one in folders]
+    return [file for place in places for file in place.glob("*.py")]
+
+
+def _stems() -> set[str]:
+    """Return the names of the tables of collections: a contract's file bears it."""
+    return {file.stem for file in _contracts() if _name(file, "ENTITY", "collection") is not None}
+
+
+def _owner(table: str, stems: Iterable[str]) -> str:
+    """Return of which collection a table is, its own or a child; nothing if it is of none."""
+    return max((one for one in stems if table == one or table.startswith(f"{one}_")), key=len, default="")
+
+
+def _sources() -> dict[str, list[str]]:
+    """Return what each mart reads, of those whose sources are all there."""
+    stems, files = _stems(), (_folder("contracts") / "marts").glob("*.py")
+    left = {name: _parameters(name) for file in files if (name := _name(file, "MART", "name")) is not None}
+    while missing := [
+        mart for mart, read in left.items() if not all(one in left or _owner(one, stems) for one in read)
+    ]:
+        for mart in missing:
+            del left[mart]
+    return left
 
 
 def _folder(package: str) -> Path:
@@ -33,14 +70,14 @@ def _folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _names(variable: str, option: str, *folders: Path) -> Iterator[str]:
-    """Yield what contracts are called."""
-    for file in (file for folder in folders for file in folder.glob("*.py")):
-        for one in _statements(file):
-            if isinstance(one, ast.Assign) and [*map(ast.unparse, one.targets)] == [variable]:
-                given = {word.arg: word.value for word in getattr(one.value, "keywords", ())}
-                if isinstance(value := given.get(option), ast.Constant):
-                    yield str(value.value)
+def _name(file: Path, variable: str, option: str) -> str | None:
+    """Return what a contract is called; None if the file is none."""
+    for one in _statements(file):
+        if isinstance(one, ast.Assign) and [*map(ast.unparse, one.targets)] == [variable]:
+            given = {word.arg: word.value for word in getattr(one.value, "keywords", ())}
+            if isinstance(value := given.get(option), ast.Constant):
+                return str(value.value)
+    return None
 
 
 def _parameters(mart: str) -> list[str]:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from contracts.schema.registry import marts as known_marts
 from pipeline.airflow import lineage
 from pipeline.airflow.log_lines import finished_lines
 from pipeline.airflow.sessions import connected, moment, run_task, skip, still_shown
@@ -13,7 +12,7 @@ from pipeline.marts import build as use_case
 from pipeline.marts.build import BuiltMart, MartRun
 from pipeline.runs.published import MARTS, REPLICA
 from pipeline.runs.recovery import recover
-from transforms.marts import sources
+from transforms.marts import marts_of, sources
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ def publish(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _tell_lineage(connections: Connections, run: MartRun, built: Iterable[BuiltMart]) -> None:
     tables = {table.name: table for entity in connections.entities.values() for table in entity.tables}
-    known = known_marts()
+    known = marts_of(connections.entities.values())
     names = sorted({source for name in run.marts for source in sources(name) if source in tables})
     read = [lineage.Dataset(run.source, REPLICA, tables[name]) for name in names]
     lineage.tell(

@@ -10,11 +10,12 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from contracts import DEMO
 from pipeline.cli import tables
 from pipeline.cli.options import AsJson
 from pipeline.cli.output import moment, show
 from pipeline.cli.progress import collection_bars
-from pipeline.cli.sessions import source
+from pipeline.cli.sessions import mongo_alone
 from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def infer(
     from pipeline.settings import Settings
 
     folders = Settings.load().contracts
-    with source() as (mongo, _), collection_bars("infer") as progress:
+    with mongo_alone() as mongo, collection_bars("infer") as progress:
         folder = output or Path(f"contracts-of-{mongo.database.name}")
         found = find(
             mongo,
@@ -129,6 +130,7 @@ def _following(found: "Inference", folders: Sequence[Path]) -> str | None:
     if not names:
         return None
     ours = found.folder.resolve()
-    paths = [*(one for one in folders if one.resolve() != ours), ours]
+    others = [one for one in folders if one == DEMO or (one.is_dir() and one.resolve() != ours)]
+    paths = [*others, ours]
     joined = shlex.quote(":".join(map(str, paths)))
     return f"export ETL_CONTRACTS={joined}; etl replicate {shlex.join(names)}"

@@ -51,7 +51,7 @@ def demo(
     from pipeline.settings import Settings
 
     began = time.monotonic()
-    with connected(embedded=embedded) as connections:
+    with connected(embedded=embedded, demo=True) as connections:
         done = _job(connections, scale, defects, seed, replace)
     home, seconds = Settings.load().home.resolve(), time.monotonic() - began
     show(

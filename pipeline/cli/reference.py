@@ -128,7 +128,7 @@ def _default(name: str, value: object) -> str:
         return f"`{value.human_readable().replace('.0', '')}`"
     if isinstance(value, float):
         return f"`{value:.0%}`" if name == "max_shrink" else f"{value:g} s"
-    return "none" if value == () else f"`{value}`"
+    return "those of the demo" if value == () else f"`{value}`"
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
+from contracts import DEMO
 from pipeline.cli.interrupt import install_sigint
 from pipeline.cli.output import console
 from pipeline.errors import UsageError
@@ -22,11 +23,12 @@ _FEWEST_FILES = 64  # with fewer the libraries end without a sentence, some of t
 
 
 @contextmanager
-def connected(*, embedded: bool = False, wait: str | None = None) -> Iterator["Connections"]:
+def connected(*, embedded: bool = False, demo: bool = False, wait: str | None = None) -> Iterator["Connections"]:
     """Open the connections to all three servers.
 
     Args:
         embedded: Use embedded engines only, whatever URIs the environment names.
+        demo: Read the contracts of the demo, too, whatever folders the environment names.
         wait: For how long another command is waited for, such as ``90s``; None for what the environment says.
     """
     _check_file_limit()
@@ -35,7 +37,10 @@ def connected(*, embedded: bool = False, wait: str | None = None) -> Iterator["C
     from pipeline.settings import Settings
 
     given = {} if wait is None else {"wait": wait}
-    with _served(Settings.load(**given), embedded=embedded) as settings:
+    settings = Settings.load(**given)
+    if demo and settings.contracts:
+        settings = settings.model_copy(update={"contracts": tuple(dict.fromkeys((*settings.contracts, DEMO)))})
+    with _served(settings, embedded=embedded) as settings:
         tune_allocators(settings.memory)
         with connect(settings) as connections:
             yield connections
@@ -44,18 +49,27 @@ def connected(*, embedded: bool = False, wait: str | None = None) -> Iterator["C
 @contextmanager
 def source() -> Iterator[tuple["Mongo", dict[str, "Entity"]]]:
     """Open the connection to MongoDB alone, and read the contracts."""
-    _check_file_limit()
     from contracts.schema.registry import entities
+    from pipeline.settings import Settings
+
+    known = entities(Settings.load().contracts)
+    with mongo_alone() as mongo:
+        yield mongo, known
+
+
+@contextmanager
+def mongo_alone() -> Iterator["Mongo"]:
+    """Open the connection to MongoDB alone; contracts are not even looked for."""
+    _check_file_limit()
     from pipeline.settings import Settings
     from pipeline.stores.mongo.store import Mongo
 
     settings = Settings.load()
-    known = entities(settings.contracts)
     with _served(settings, needed=["mongo"]) as complete:
         assert complete.mongo_uri is not None
         uri = complete.mongo_uri.get_secret_value()
         with closing(Mongo(uri, complete.mongo_database, complete.silence)) as mongo:
-            yield mongo, known
+            yield mongo
 
 
 @contextmanager

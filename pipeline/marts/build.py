@@ -34,7 +34,9 @@ from pipeline.runs.run import ClusterTime, Portable
 from pipeline.runtime.memory import release_memory
 from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.stores.base import Staging
-from transforms.marts import compute, in_order, sources
+from transforms.marts import compute, in_order, marts_of, sources
+
+_DEMO_ADDS = "the word demo in ETL_CONTRACTS adds the contracts of the demo"
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def open_run(
         UsageError: There is no such mart, or its sources are not replicated or show different moments.
         DataError: A source was emptied, or its table is gone.
     """
-    wanted = _with_their_marts(names)
+    wanted = _with_their_marts(connections, names)
     source, moment, shows = _sources_at_one_moment(connections, wanted)
     check_nothing_lost(find_lost_tables(connections, shows, [source]))
     postgres, chosen = connections.postgres, connections.named(targets)
@@ -128,7 +130,7 @@ def open_run(
         plan = [{"collection": mart.name, "number": number} for number, mart in enumerate(wanted)]
         control.record_plan(postgres, run_id, plan, chosen)
     run = MartRun(run_id, moment, source, shows, tuple(mart.name for mart in wanted), chosen)
-    lifecycle.open_staging(connections, _staging_of(run), chosen)
+    lifecycle.open_staging(connections, _staging_of(connections, run), chosen)
     return run
 
 
@@ -154,7 +156,7 @@ def load(connections: Connections, run: MartRun, names: Iterable[str], progress:
     left = [name for name, number in numbers.items() if not control.is_loaded(connections.postgres, run.id, number)]
     if not left:
         return
-    wanted, started = _with_their_marts(left), time.monotonic()
+    wanted, started = _with_their_marts(connections, left), time.monotonic()
     with spilling(connections.memory.bucket) as spill:
         read = _tables_read(connections, wanted)
         _spill(connections, run, read, spill)
@@ -176,7 +178,7 @@ def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
     Raises:
         BooksOpenError: A mart is not loaded, or not with all of its rows; nothing was published.
     """
-    postgres, staging = connections.postgres, _staging_of(run)
+    postgres, staging = connections.postgres, _staging_of(connections, run)
     if not control.is_published(postgres, run.id):
         publishing.prepare_publish(connections, staging, run.targets)
     with postgres.transaction():
@@ -190,23 +192,34 @@ def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
     return [BuiltMart(name, rows[name], seconds[name], run.cluster_time) for name in run.marts]
 
 
-def _staging_of(run: MartRun) -> Staging:
-    known = marts()
+def _staging_of(connections: Connections, run: MartRun) -> Staging:
+    known = marts_of(connections.entities.values())
     return Staging(run.id, MARTS, tuple(known[name].table for name in run.marts), as_number(run.cluster_time))
 
 
-def _with_their_marts(names: Iterable[str]) -> list[Mart]:
+def _with_their_marts(connections: Connections, names: Iterable[str]) -> list[Mart]:
     """Return the named marts and the marts that they read, each after those."""
-    known = marts()
+    known = marts_of(connections.entities.values())
     wanted: dict[str, None] = {}
     queue = list(names) or list(known)
     while queue:
         name = queue.pop()
         if name not in known:
-            raise UsageError(f"there is no mart {name!r}; there are {', '.join(sorted(known))}")
+            raise UsageError(f"there is no mart {name!r}{_why_not(name)}{_there_are(known)}")
         wanted[name] = None
         queue += [source for source in sources(name) if source in known and source not in wanted]
+    if not wanted:
+        raise UsageError(f"there are no marts: no contract declares what they read ({_DEMO_ADDS})")
     return [known[name] for name in in_order(wanted)]
+
+
+def _why_not(name: str) -> str:
+    """Say why a mart is not there that is a module of this package: it follows what it reads."""
+    return f" of these contracts: they do not declare all that it reads ({_DEMO_ADDS})" if name in marts() else ""
+
+
+def _there_are(known: Iterable[str]) -> str:
+    return f"; there are {', '.join(sorted(known))}" if known else ""
 
 
 def _sources_at_one_moment(connections: Connections, wanted: list[Mart]) -> tuple[str, Timestamp, dict[str, str]]:
@@ -308,7 +321,8 @@ def _load(
     with connections.postgres.transaction():
         with ExitStack() as stack:
             places = (
-                target.loading(_staging_of(run), number, (mart.table,)) for target in connections.targets(run.targets)
+                target.loading(_staging_of(connections, run), number, (mart.table,))
+                for target in connections.targets(run.targets)
             )
             loads = [stack.enter_context(place) for place in places]
             for frame in pieces:
@@ -323,7 +337,7 @@ def _load(
 
 def _prove(connections: Connections, run: MartRun) -> None:
     """Count what each target holds in staging, and hold it against what was computed."""
-    postgres, staging = connections.postgres, _staging_of(run)
+    postgres, staging = connections.postgres, _staging_of(connections, run)
     if missing := control.unloaded(postgres, run.id):
         raise BooksOpenError(f"the mart {run.marts[missing[0]]} of run {run.id} was not loaded; nothing was published")
     for table in staging.tables:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts import DEMO
 from contracts.schema.entity import ContractError, Entity
 from contracts.schema.registry import entities, marts
 
@@ -50,9 +51,17 @@ def test_marts_are_found_by_their_names() -> None:
 
 def test_a_file_in_a_folder_is_an_eighth_contract(folder: Path) -> None:
     write(folder, "warehouse_visits", "WarehouseVisits")
-    found = entities([folder])
+    found = entities([folder, DEMO])
     assert set(found) == {*SEVEN, "WarehouseVisits"}
     assert isinstance(found["WarehouseVisits"], Entity)
+
+
+def test_a_folder_alone_is_all_there_is(folder: Path) -> None:
+    """The seven are the demo's: also their names, and those of their marts, are free then."""
+    assert entities([folder]) == {}
+    write(folder, "event_logs", "EventLogs")
+    write(folder, "user_activity", "user_activity")
+    assert set(entities([folder])) == {"EventLogs", "user_activity"}
 
 
 def test_a_user_s_module_never_shadows_an_installed_one(folder: Path) -> None:
@@ -68,7 +77,7 @@ def test_private_modules_and_modules_without_a_contract_are_no_contracts(folder:
     (folder / "_broken.py").write_text("1 / 0")
     (folder / "vocabularies.py").write_text("COLOURS = ['red']")
     (folder / "notes.txt").write_text("ENTITY")
-    assert set(entities([folder])) == SEVEN
+    assert set(entities([folder, DEMO])) == SEVEN
 
 
 # What authors do wrong, in which line, and how it is told. {} stands for a line that imports the words.
@@ -159,7 +168,7 @@ def test_a_module_bears_the_name_of_its_table(folder: Path) -> None:
 def test_two_contracts_of_one_collection_are_refused(folder: Path) -> None:
     write(folder, "event_logs", "EventLogs")
     with pytest.raises(ContractError, match="EventLogs and EventLogs both make a table 'event_logs'"):
-        entities([folder])
+        entities([DEMO, folder])
 
 
 def test_a_child_table_that_meets_another_contract_s_table_is_refused(folder: Path) -> None:
@@ -198,7 +207,7 @@ def test_names_that_meet_are_refused_in_one_sentence(
         (place := tmp_path / f"{number}").mkdir()
         write(place, *contract)
     with pytest.raises(ContractError, match=told):
-        entities([tmp_path / f"{number}" for number in range(len(contracts))])
+        entities([DEMO, *(tmp_path / f"{number}" for number in range(len(contracts)))])
 
 
 @pytest.mark.parametrize(

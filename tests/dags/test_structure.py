@@ -16,7 +16,14 @@ from transforms.marts import sources
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("polars", "pandas", "pyarrow", "pandera", "pymongo", "pymongoarrow", "adbc_driver_postgresql", "chdb", "numpy")
-HEAVY += ("clickhouse_connect", "faker", "pipeline.replication.replicate", "contracts", "transforms", "generators")
+HEAVY += (
+    "clickhouse_connect",
+    "faker",
+    "pipeline.replication.replicate",
+    "contracts.schema",
+    "transforms",
+    "generators",
+)
 LOOK = f"""
 import json, sys
 import airflow.sdk
@@ -218,7 +225,7 @@ def test_the_form_offers_names_describes_all_and_requires_none(
 ) -> None:
     (tmp_path / "orders.py").write_text("ENTITY = Entity(collection='Orders', description='One order.')\n")
     (tmp_path / "broken.py").write_text("ENTITY = (")
-    monkeypatch.setenv("ETL_CONTRACTS", str(tmp_path))
+    monkeypatch.setenv("ETL_CONTRACTS", f"{tmp_path}:demo")
     params = {dag_id: dag.params for dag_id, dag in load_dags().items()}
     offered = {name: params["replicate"].get_param(name).schema["examples"] for name in ("collections", "targets")}
     assert offered == {"collections": sorted([*entities(), "Orders"]), "targets": ["postgres", "clickhouse"]}
@@ -226,3 +233,20 @@ def test_the_form_offers_names_describes_all_and_requires_none(
     for param in (known.get_param(name) for known in params.values() for name in known):
         assert param.description
         assert "null" in param.schema["type"] or param.value is not None
+
+
+def test_an_own_folder_alone_is_all_that_dags_see(
+    load_dags: Callable[[], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mart is there if what it reads is: of the demo's, the one that reads the tickets alone."""
+    monkeypatch.setenv("ETL_CONTRACTS", str(tmp_path))
+    (tmp_path / "orders.py").write_text("ENTITY = Entity(collection='Orders', description='One order.')\n")
+    dags = load_dags()
+    assert dags["replicate"].params.get_param("collections").schema["examples"] == ["Orders"]
+    assert {task.task_id for task in dags["marts"].tasks} == {"open_run", "publish"}
+    assert dags["marts"].schedule is None
+    (tmp_path / "support_tickets.py").write_text("ENTITY = Entity(collection='SupportTickets', description='One.')\n")
+    dag = load_dags()["marts"]
+    assert "load.ticket_resolution" in {task.task_id for task in dag.tasks}
+    assert "load.user_activity" not in {task.task_id for task in dag.tasks}
+    assert {asset.name for asset in dag.timetable.asset_condition.objects} == {"support_tickets"}

@@ -1,5 +1,6 @@
 """Contracts of a user's own, in a folder; and contracts that change between two runs."""
 
+import json
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from bson import Decimal128, Int64, ObjectId
 
+from contracts import DEMO
 from contracts.schema.entity import Entity
 from contracts.schema.field import Field
 from contracts.schema.fields import category, documents, free_form, identifier, integer, number, text, texts
@@ -17,6 +19,7 @@ from pipeline.connections import connect
 from pipeline.errors import EtlError
 from pipeline.replication import replicate, verify
 from pipeline.runs.recovery import recover
+from tests.pipeline.conftest import Etl
 from tests.pipeline.lab import Lab
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)
@@ -63,7 +66,7 @@ def lab_of_visits(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     (folder / "warehouse_visits.py").write_text(textwrap.dedent(VISITS))
     (folder / "_draft.py").write_text("raise RuntimeError('not to be imported')")
     (folder / "readme.txt").write_text("not Python")
-    settings = lab.settings.model_copy(update={"contracts": (folder,)})
+    settings = lab.settings.model_copy(update={"contracts": (folder, DEMO)})
     with connect(settings) as connections:
         yield type(lab)(connections, settings)
 
@@ -77,6 +80,25 @@ def test_one_file_adds_a_collection(lab_of_visits: Any) -> None:
     assert {one.collection: one.quarantined for one in accounts if one.source} == quarantined
     lab.assert_replicated()
     assert all(one.proven for one in verify.verify(lab.connections))
+
+
+def test_a_folder_alone_makes_no_tables_of_the_demo(
+    lab_of_visits: Any, etl: Etl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_of_visits
+    lab.collection("SupportTickets").drop()
+    monkeypatch.setenv("ETL_CONTRACTS", str(lab.settings.contracts[0]))
+    code, out, err = etl("replicate", "--allow-missing", "--json")
+    assert code == 0, err
+    assert {one["collection"] for one in json.loads(out)["books"]} == {"WarehouseVisits"}
+    code, _, err = etl("marts")
+    assert code == 2
+    assert "there are no marts: no contract declares what they read" in " ".join(err.split())
+    code, _, err = etl("marts", "user_activity")
+    assert code == 2
+    assert "there is no mart 'user_activity' of these contracts: they do not declare all that it reads" in " ".join(
+        err.split()
+    )
 
 
 def test_keys_of_text_keep_their_order_and_every_value(lab_of_visits: Any, monkeypatch: pytest.MonkeyPatch) -> None:

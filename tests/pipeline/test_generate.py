@@ -9,6 +9,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from contracts import DEMO
 from contracts.schema.mongo import gate
 from contracts.schema.registry import entities
 from generators import DEFECTS
@@ -181,7 +182,7 @@ def test_an_eighth_contract_in_a_folder_is_made_too(database, tmp_path):
         "ENTITY = Entity('WarehouseVisits', 'Visits.', 'visit_id',\n"
         "    (identifier('visit_id', 'Key.'), timestamp('came_at', 'When.'), money('fee', 'Fee.', minimum=0)))\n"
     )
-    contracts = entities([tmp_path])
+    contracts = entities([tmp_path, DEMO])
     generate(database, contracts, scale=0.01, rows={"WarehouseVisits": 300}, defects=0.1)
     assert database["WarehouseVisits"].count_documents({}) == 300
     refused = {"$nor": [{"$jsonSchema": gate(contracts["WarehouseVisits"])}]}

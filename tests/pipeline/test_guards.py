@@ -17,6 +17,7 @@ import pytest
 from bson.raw_bson import RawBSONDocument
 from pandera.polars import DataFrameSchema
 
+from contracts import DEMO
 from contracts.schema.entity import ContractError, Entity
 from contracts.schema.fields import (
     boolean,
@@ -73,7 +74,7 @@ EVERYTHING = Entity(
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "entity" in metafunc.fixturenames:
-        found = [*entities(metafunc.config.getoption("contracts")).values(), EVERYTHING]
+        found = [*entities({DEMO, *metafunc.config.getoption("contracts")}).values(), EVERYTHING]
         metafunc.parametrize("entity", found, ids=[entity.collection for entity in found])
 
 

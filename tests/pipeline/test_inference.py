@@ -10,6 +10,7 @@ import pytest
 from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, ObjectId, Regex, Timestamp
 from bson.raw_bson import RawBSONDocument
 
+from contracts import DEMO
 from pipeline.errors import UsageError
 from pipeline.inference import infer
 from tests.pipeline.conftest import Etl
@@ -104,7 +105,9 @@ def test_what_is_no_plain_collection_or_has_no_lawful_id_is_named(lab: Lab, stra
     database["Mixed"].insert_many([{"_id": 1}, {"_id": "a"}])
     database["Unreadable"].insert_one(RawBSONDocument(_TWICE))
     lab.fill(SearchQueries=5)
-    found = infer(lab.connections.mongo, strangers, [*names, "SearchQueries"])
+    found = infer(
+        lab.connections.mongo, strangers, [*names, "SearchQueries"], declared_in=[DEMO, strangers / "missing"]
+    )
     assert found.contracts == ()
     assert found.left_out == {
         "A view": "a view of Guests",

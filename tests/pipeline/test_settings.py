@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts import DEMO
 from pipeline.errors import BooksOpenError, DataError, EngineError, EtlError, ServerError, UsageError
 from pipeline.settings import Settings
 
@@ -33,6 +34,11 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.mongo_uri is not None
     assert settings.mongo_uri.get_secret_value() == "mongodb://me:secret@db/"
     assert "secret" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+def test_demo_is_a_word_and_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETL_CONTRACTS", "/one:demo:./demo")
+    assert Settings.load().contracts == (Path("/one"), DEMO, Path("demo").absolute())
 
 
 def test_options_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

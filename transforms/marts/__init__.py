@@ -13,7 +13,9 @@ from importlib.util import find_spec
 
 import polars as pl
 
-from contracts.schema.entity import ContractError
+from contracts.schema.entity import ContractError, Entity
+from contracts.schema.mart import Mart
+from contracts.schema.registry import marts
 
 
 def compute(name: str) -> Callable[..., pl.LazyFrame]:
@@ -42,3 +44,16 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     wanted = sorted(names)
     graph = {name: [source for source in sources(name) if source in wanted] for name in wanted}
     return tuple(TopologicalSorter(graph).static_order())
+
+
+def marts_of(entities: Iterable[Entity]) -> dict[str, Mart]:
+    """Return the marts that can be computed from what some contracts declare, by name, each after those it reads.
+
+    A mart follows its sources: without the contracts of all of them it is not there.
+    """
+    known, found = marts(), dict[str, Mart]()
+    tables = {table.name for entity in entities for table in entity.tables}
+    for name in in_order(known):
+        if name not in tables and tables.union(found).issuperset(sources(name)):
+            found[name] = known[name]
+    return found

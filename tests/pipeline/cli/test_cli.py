@@ -215,7 +215,7 @@ def test_a_command_imports_only_what_it_uses(etl: Etl) -> None:
     unread = {"pandas", "pandera", "pymongoarrow", "faker"}
     assert unread & _imported_by(etl, "sync") == set()
     # The books alone are read.
-    unread |= {"polars", "pymongo", "clickhouse_connect", "contracts", "tenacity", "transforms.digest"}
+    unread |= {"polars", "pymongo", "clickhouse_connect", "contracts.schema", "tenacity", "transforms.digest"}
     assert unread & _imported_by(etl, "status") == set()
     unread |= {"pyarrow", "numpy", "bson", "adbc_driver_manager", "pydantic_settings", "pipeline.stores"}
     assert unread & _imported_by(etl, "--help") == set()

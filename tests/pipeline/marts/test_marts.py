@@ -400,7 +400,7 @@ def rows_before(lab: Lab, built: list[Any]) -> Iterator[None]:
 
 
 def _declared(monkeypatch: pytest.MonkeyPatch, name: str, by: pl.Expr) -> None:
-    monkeypatch.setattr(marts, "marts", lambda: known_marts() | {name: replace(known_marts()[name], by=by)})
+    monkeypatch.setattr(marts, "marts_of", lambda _: known_marts() | {name: replace(known_marts()[name], by=by)})
 
 
 @pytest.mark.usefixtures("rows_before")
