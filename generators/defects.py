@@ -154,6 +154,10 @@ def _is_array(spot: Spot) -> bool:
     return not spot.is_item and (spot.field.repeated or (kind is not None and kind.is_array))
 
 
+def _is_array_without_nulls(spot: Spot) -> bool:
+    return _is_array(spot) and not (spot.field.kind is not None and spot.field.kind.null_items)
+
+
 def _is_subdocument(spot: Spot) -> bool:
     """Say whether declared fields are inside: a subdocument or an item of an array, not the whole document."""
     return bool(spot.field.fields) and not spot.is_document and (spot.is_item or not spot.field.repeated)
@@ -179,7 +183,7 @@ def _in_first(value: Any, change: Callable[[Any], Any]) -> Any:
     """Change a value, or the first item of an array."""
     if not isinstance(value, list):
         return change(value)
-    return [change(value[0]), *value[1:]] if value else UNFIT
+    return [change(value[0]), *value[1:]] if value and value[0] is not None else UNFIT
 
 
 def _beyond_limits(spot: Spot, value: Any) -> Any:
@@ -242,7 +246,7 @@ DEFECTS: Mapping[str, Defect] = {
         Defect("scalar_for_array", "quarantined", "gate", _is_array, lambda s, v: "scalar"),
         Defect("scalar_for_subdocument", "quarantined", "gate", _is_subdocument, lambda s, v: "scalar"),
         Defect("scalar_for_free_form", "quarantined", "gate", _is_free_form, lambda s, v: "scalar"),
-        Defect("null_item", "quarantined", "gate", _is_array, lambda s, v: [*v, None]),
+        Defect("null_item", "quarantined", "gate", _is_array_without_nulls, lambda s, v: [*v, None]),
         Defect("null_in_required", "quarantined", "gate", _is_required, lambda s, v: None),
         Defect("missing_field", "quarantined", "gate", _is_required, lambda s, v: REMOVED),
         Defect("foreign_id", "quarantined", "gate", _is_id, _foreign_id),
@@ -270,7 +274,7 @@ DEFECTS: Mapping[str, Defect] = {
             "quarantined",
             "checks",
             _is_open_text,
-            lambda s, v: _in_first(v, lambda text: f"{text[:1]}\0{text[1:]}"),
+            lambda s, v: _in_first(v, lambda text: f"{text[:1]}\0{text[2:]}"),  # as long as it was
         ),
         # What neither the gate nor a typed column can show.
         Defect("duplicate_field", "quarantined", "bytes", lambda s: s.is_document, _second_key),

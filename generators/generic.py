@@ -111,7 +111,11 @@ def _scalars(chunk: Chunk, field: Field, rows: Integers, path: tuple[str, ...]) 
     if field.kind.item is None:
         return _values(chunk, field, field.kind, rows)
     counts = chunk.rng.integers(0, MOST_ITEMS, len(rows))
-    return list(ragged.split(_values(chunk, field, field.kind.item, rows[ragged.owners(counts)]), counts))
+    items = _values(chunk, field, field.kind.item, rows[ragged.owners(counts)])
+    if field.kind.null_items:
+        lots = chunk.rng.random(len(items)).tolist()
+        items = [None if lot < NULLS else item for item, lot in zip(items, lots, strict=True)]
+    return list(ragged.split(items, counts))
 
 
 def _keys(chunk: Chunk, field: Field) -> list[Any]:

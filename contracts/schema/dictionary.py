@@ -59,7 +59,7 @@ A value that a store can't hold exactly is a broken rule as well, and its docume
   are, and decimals with more digits than the column has;
 * in free-form documents and undeclared fields: NUL, -0.0, names that begin with `$` where they would read back as
   another type, and the BSON types `symbol`, `undefined` and `dbPointer`;
-* a null among the items of an array;
+* a null among the items of an array, unless its contract says `null_items=True`;
 * a field name that stands twice in one document, and text that is no UTF-8.
 """
 

@@ -7,7 +7,7 @@ from functools import cached_property
 import polars as pl
 
 from contracts.schema.field import ContractError, Field, Rule
-from contracts.schema.kinds import INTEGER, JSON, KEY_TEXT, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.kinds import INTEGER, JSON, KEY_TEXT, OBJECT_ID, Kind
 from contracts.schema.mistakes import check_tuples
 from contracts.schema.names import DELETED, VERSION, check_column, check_table, snake_case
 
@@ -234,10 +234,8 @@ def _check_kind(kind: Kind, path: tuple[str, ...], owner: str, *, in_item: bool)
     if kind is JSON:
         if in_item:
             raise ContractError(f"{field} is free-form inside an array of documents; declare the array's parent so")
-    elif kind.reader is None:
+    elif kind.reader is None or kind.reader == [None]:
         raise ContractError(f"{field} is {kind.name}, which can't be read from MongoDB")
-    elif kind.item is TIMESTAMP:
-        raise ContractError(f"{field} is {kind.name}; arrays hold texts, numbers or truth values")
 
 
 def _as_nullable(parent: Field) -> tuple[Field, ...]:

@@ -13,8 +13,10 @@ from contracts.schema.kinds import (
     INTEGER,
     JSON,
     NUMBER,
+    OBJECT_ID,
     TEXT,
     TIMESTAMP,
+    Kind,
     array_kind,
     decimal_kind,
 )
@@ -108,6 +110,12 @@ def timestamp(name: str, description: str, **options: Unpack[FieldOptions]) -> F
 
 
 @word
+def object_id(name: str, description: str, **options: Unpack[FieldOptions]) -> Field:
+    """Declare an ObjectId, such as a reference to another document: 24 hexadecimal digits, as in ``_id``."""
+    return Field(name, OBJECT_ID, description, **options)
+
+
+@word
 def date(name: str, description: str, **options: Unpack[FieldOptions]) -> Field:
     """Declare a UTC day (marts only: BSON has no such type)."""
     return Field(name, DATE, description, **options)
@@ -122,11 +130,7 @@ def money(name: str, description: str, **options: Unpack[NumberOptions]) -> Fiel
 @word
 def decimal(name: str, description: str, precision: int, scale: int, **options: Unpack[NumberOptions]) -> Field:
     """Declare an exact decimal number of ``precision`` digits, ``scale`` of them after the point."""
-    if not (1 <= precision <= DECIMAL_DIGITS and 0 <= scale <= precision):
-        raise ContractError(
-            f"{name}: decimal({precision}, {scale}) is no kind; Decimal128 holds {DECIMAL_DIGITS} digits"
-        )
-    return Field(name, decimal_kind(precision, scale), description, **options)
+    return Field(name, _checked_decimal(name, precision, scale), description, **options)
 
 
 @word
@@ -136,15 +140,62 @@ def free_form(name: str, description: str, **options: Unpack[FieldOptions]) -> F
 
 
 @word
-def texts(name: str, description: str, **options: Unpack[TextOptions]) -> Field:
-    """Declare an array of texts."""
-    return Field(name, array_kind(TEXT), description, **options)
+def texts(name: str, description: str, *, null_items: bool = False, **options: Unpack[TextOptions]) -> Field:
+    """Declare an array of texts; some may be null if ``null_items=True``."""
+    return Field(name, array_kind(TEXT, null_items=null_items), description, **options)
 
 
 @word
-def categories(name: str, description: str, *vocabulary: str, **options: Unpack[CategoryOptions]) -> Field:
+def categories(
+    name: str, description: str, *vocabulary: str, null_items: bool = False, **options: Unpack[CategoryOptions]
+) -> Field:
     """Declare an array of texts with few distinct values."""
-    return Field(name, array_kind(CATEGORY), description, vocabulary=vocabulary, **options)
+    return Field(name, array_kind(CATEGORY, null_items=null_items), description, vocabulary=vocabulary, **options)
+
+
+@word
+def integers(name: str, description: str, *, null_items: bool = False, **options: Unpack[NumberOptions]) -> Field:
+    """Declare an array of 64-bit integers."""
+    return Field(name, array_kind(INTEGER, null_items=null_items), description, **options)
+
+
+@word
+def numbers(name: str, description: str, *, null_items: bool = False, **options: Unpack[NumberOptions]) -> Field:
+    """Declare an array of doubles."""
+    return Field(name, array_kind(NUMBER, null_items=null_items), description, **options)
+
+
+@word
+def decimals(
+    name: str,
+    description: str,
+    precision: int,
+    scale: int,
+    *,
+    null_items: bool = False,
+    **options: Unpack[NumberOptions],
+) -> Field:
+    """Declare an array of exact decimal numbers."""
+    kind = array_kind(_checked_decimal(name, precision, scale), null_items=null_items)
+    return Field(name, kind, description, **options)
+
+
+@word
+def booleans(name: str, description: str, *, null_items: bool = False, **options: Unpack[FieldOptions]) -> Field:
+    """Declare an array of truth values."""
+    return Field(name, array_kind(BOOLEAN, null_items=null_items), description, **options)
+
+
+@word
+def timestamps(name: str, description: str, *, null_items: bool = False, **options: Unpack[FieldOptions]) -> Field:
+    """Declare an array of moments in UTC."""
+    return Field(name, array_kind(TIMESTAMP, null_items=null_items), description, **options)
+
+
+@word
+def object_ids(name: str, description: str, *, null_items: bool = False, **options: Unpack[FieldOptions]) -> Field:
+    """Declare an array of ObjectIds."""
+    return Field(name, array_kind(OBJECT_ID, null_items=null_items), description, **options)
 
 
 @word
@@ -163,3 +214,11 @@ def documents(name: str, description: str, *fields: Field, **options: Unpack[Fie
 def rule(name: str, condition: pl.Expr, description: str) -> Rule:
     """Declare a condition over several columns of the root table's row."""
     return Rule(name, condition, description)
+
+
+def _checked_decimal(name: str, precision: int, scale: int) -> Kind:
+    if not (1 <= precision <= DECIMAL_DIGITS and 0 <= scale <= precision):
+        raise ContractError(
+            f"{name}: decimal({precision}, {scale}) is no kind; Decimal128 holds {DECIMAL_DIGITS} digits"
+        )
+    return decimal_kind(precision, scale)

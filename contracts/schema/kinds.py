@@ -29,6 +29,7 @@ class Kind:
         clickhouse: ClickHouse column type, without ``Nullable``.
         codec: ClickHouse compression codec; empty for the server's default.
         item: The kind of the items, for arrays.
+        null_items: Whether items may be null, for arrays.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Kind:
     clickhouse: str
     codec: str = ""
     item: "Kind | None" = None
+    null_items: bool = False
 
     @property
     def is_array(self) -> bool:
@@ -47,11 +49,13 @@ class Kind:
 
     def clickhouse_type(self, *, nullable: bool) -> str:
         """Return the ClickHouse column type; arrays stay as they are, since ClickHouse has no nullable arrays."""
-        if not nullable or self.is_array:
-            return self.clickhouse
-        if self.clickhouse.startswith("LowCardinality("):
-            return f"LowCardinality(Nullable({self.clickhouse[15:-1]}))"
-        return f"Nullable({self.clickhouse})"
+        return _nullable(self.clickhouse) if nullable and not self.is_array else self.clickhouse
+
+
+def _nullable(clickhouse: str) -> str:
+    if clickhouse.startswith("LowCardinality("):
+        return f"LowCardinality(Nullable({clickhouse[15:-1]}))"
+    return f"Nullable({clickhouse})"
 
 
 OBJECT_ID = Kind("ObjectId", {"bsonType": "objectId"}, bson.ObjectId, pl.String(), f"text{BYTEWISE}", "String")
@@ -104,15 +108,23 @@ def decimal_kind(precision: int, scale: int) -> Kind:
     return Kind(f"decimal{type_name}", gate, bson.Decimal128, frame, f"numeric{type_name}", f"Decimal{type_name}")
 
 
-def array_kind(item: Kind) -> Kind:
-    """Return the kind of an array of scalars; nulls among the items are refused by the gate."""
+def array_kind(item: Kind, *, null_items: bool = False) -> Kind:
+    """Return the kind of an array of scalars.
+
+    Args:
+        item: The kind of the items.
+        null_items: Whether items may be null; otherwise the gate refuses such arrays.
+    """
+    types = item.gate["bsonType"]
+    items = {**item.gate, "bsonType": [*([types] if isinstance(types, str) else types), "null"]}
     return Kind(
-        f"array of {item.name}",
-        {"bsonType": "array", "items": item.gate},
-        pa.list_(item.reader) if isinstance(item.reader, pa.DataType) else None,
+        f"array of {item.name}{' or null' * null_items}",
+        {"bsonType": "array", "items": items if null_items else item.gate},
+        [item.reader],
         pl.List(item.frame),
-        f"{item.postgres}[]",
-        f"Array({item.clickhouse})",
+        f"{item.postgres.removesuffix(BYTEWISE)}[]",
+        f"Array({_nullable(item.clickhouse) if null_items else item.clickhouse})",
         "ZSTD(1)",
         item,
+        null_items,
     )

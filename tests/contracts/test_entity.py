@@ -34,9 +34,7 @@ from contracts.schema.kinds import (
     NUMBER,
     OBJECT_ID,
     TEXT,
-    TIMESTAMP,
     array_kind,
-    decimal_kind,
 )
 from contracts.schema.mart import Mart
 from contracts.schema.registry import entities
@@ -250,9 +248,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         r"'s\.notes' is free-form inside",
     ),
     "dates": (lambda: things(date("on", "d")), "'on' is date"),
-    "array of timestamps": (lambda: things(Field("times", array_kind(TIMESTAMP), "d")), "'times'"),
-    "array of ids": (lambda: things(Field("refs", array_kind(OBJECT_ID), "d")), "'refs'"),
-    "array of decimals": (lambda: things(Field("fees", array_kind(decimal_kind(5, 2)), "d")), "'fees'"),
     "array of free-form": (lambda: things(Field("notes", array_kind(JSON), "d")), "'notes'"),
     "free-form key": (lambda: things(id_kind=JSON), "_id that is document"),
     "array key": (lambda: things(id_kind=array_kind(TEXT)), "_id that is array of text"),

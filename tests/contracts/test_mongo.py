@@ -26,7 +26,7 @@ def test_what_the_reader_reads_of_a_session() -> None:
         "user_id": pa.string(),
         "start_time": pa.timestamp("ms"),
         "end_time": pa.timestamp("ms"),
-        "pages_visited": pa.list_(pa.string()),
+        "pages_visited": [pa.string()],
         "device": {"type": pa.string(), "os": pa.string(), "browser": pa.string()},
         "actions": [{"type": pa.string(), "target": pa.string(), "at": pa.timestamp("ms")}],
     }

@@ -13,20 +13,27 @@ import pytest
 from contracts.schema.entity import Entity, Field
 from contracts.schema.fields import (
     boolean,
+    booleans,
     categories,
     category,
     decimal,
+    decimals,
     documents,
     free_form,
     identifier,
     integer,
+    integers,
     money,
     number,
+    numbers,
+    object_id,
+    object_ids,
     rule,
     subdocument,
     text,
     texts,
     timestamp,
+    timestamps,
 )
 from contracts.schema.registry import entities
 from generators import World, generate, rows_at
@@ -91,6 +98,13 @@ def eighth() -> Entity:
             boolean("insured", "Whether insured."),
             money("fee", "What it cost.", minimum=5, maximum=7),
             decimal("ratio", "A small number.", 34, 10),
+            object_id("ticket", "What they showed."),
+            object_ids("tickets", "What others showed.", null_items=True),
+            integers("counts", "Of what.", minimum=0),
+            numbers("weights", "Kilograms.", null_items=True, nullable=True),
+            decimals("prices", "What was seen.", 12, 2, minimum=1),
+            booleans("answers", "To what was asked.", null_items=True),
+            timestamps("rests", "When they rested.", null_items=True),
             free_form("notes", "Anything."),
             subdocument(
                 "car",
@@ -145,7 +159,8 @@ def _field_problems(field: Field, value: Any, path: str) -> Iterator[str]:
             if field.repeated:
                 yield from _document_problems(field.fields, item, path)
             else:
-                yield from _value_problems(field, field.kind.item.name, item, path)
+                if not (item is None and field.kind.null_items):
+                    yield from _value_problems(field, field.kind.item.name, item, path)
     elif field.kind is None:
         yield from _document_problems(field.fields, value, path)
     else:
@@ -158,7 +173,10 @@ def _value_problems(field: Field, kind: str, value: Any, path: str) -> Iterator[
             yield f"{path}: no decimal"
             return
         value = value.to_decimal()
-        if -value.as_tuple().exponent != field.kind.frame.scale or len(value.as_tuple().digits) > 38:
+        if (
+            -value.as_tuple().exponent != (field.kind.item or field.kind).frame.scale
+            or len(value.as_tuple().digits) > 38
+        ):
             yield f"{path}: digits"
     elif type(value) is not PYTHON_TYPES[kind] and not (kind == "integer" and type(value) is bson.Int64):
         yield f"{path}: {type(value).__name__} for {kind}"

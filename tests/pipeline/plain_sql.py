@@ -75,6 +75,7 @@ def _rows(document: Any, table: Table) -> list[list[Any]]:
     return [[str(document["_id"]), n, *(cell(item, one) for one in rest)] for n, item in enumerate(items or [])]
 
 
+_POSTGRES_MILLISECONDS = "(extract(epoch FROM {}) * 1000)::bigint"
 _POSTGRES_BITS = "('x' || encode(float8send({}), 'hex'))::bit(64)::bigint"
 
 
@@ -82,17 +83,16 @@ def _column(target: str, name: str, kind: Kind) -> str:
     """Return the SQL of a column in a form that hides nothing: milliseconds, bits, digits."""
     quoted, is_postgres = f'"{name}"', target == "postgres"
     if kind is TIMESTAMP:
-        milliseconds = f"(extract(epoch FROM {quoted}) * 1000)::bigint"
-        return milliseconds if is_postgres else f"toUnixTimestamp64Milli({quoted})"
+        return _POSTGRES_MILLISECONDS.format(quoted) if is_postgres else f"toUnixTimestamp64Milli({quoted})"
     if kind is NUMBER:
         return _POSTGRES_BITS.format(quoted) if is_postgres else f"reinterpretAsInt64({quoted})"
     if kind is JSON or _is_decimal(kind):
         return f"{quoted}::text" if is_postgres else f"toString({quoted})"
-    if kind.item is NUMBER:
-        bits = (
-            f"ARRAY(SELECT {_POSTGRES_BITS.format('item')} FROM unnest({quoted}) WITH ORDINALITY u(item, n) ORDER BY n)"
-        )
-        return bits if is_postgres else f"arrayMap(item -> reinterpretAsInt64(item), {quoted})"
+    if kind.item in (NUMBER, TIMESTAMP):
+        item = (_POSTGRES_BITS if kind.item is NUMBER else _POSTGRES_MILLISECONDS).format("item")
+        items = f"ARRAY(SELECT {item} FROM unnest({quoted}) WITH ORDINALITY u(item, n) ORDER BY n)"
+        number = "reinterpretAsInt64" if kind.item is NUMBER else "toUnixTimestamp64Milli"
+        return items if is_postgres else f"arrayMap(item -> {number}(item), {quoted})"
     if kind.item is not None and _is_decimal(kind.item):
         return f"{quoted}::text[]" if is_postgres else f"arrayMap(item -> toString(item), {quoted})"
     return quoted

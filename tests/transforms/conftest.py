@@ -15,20 +15,27 @@ from hypothesis import strategies as st
 from contracts.schema.entity import Entity, Field
 from contracts.schema.fields import (
     boolean,
+    booleans,
     categories,
     category,
     decimal,
+    decimals,
     documents,
     free_form,
     identifier,
     integer,
+    integers,
     money,
     number,
+    numbers,
+    object_id,
+    object_ids,
     rule,
     subdocument,
     text,
     texts,
     timestamp,
+    timestamps,
 )
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
 from contracts.schema.kinds import (
@@ -41,7 +48,6 @@ from contracts.schema.kinds import (
     OBJECT_ID,
     TIMESTAMP,
     Kind,
-    array_kind,
 )
 from contracts.schema.registry import entities
 
@@ -55,9 +61,14 @@ EVERYTHING = Entity(
         text("open", "d", nullable=True),
         texts("tags", "d", nullable=True),
         categories("flags", "d", "a", "b"),
-        Field("ints", array_kind(INTEGER), "d", nullable=True),
-        Field("numbers", array_kind(NUMBER), "d"),
-        Field("truths", array_kind(BOOLEAN), "d"),
+        integers("ints", "d", nullable=True),
+        numbers("numbers", "d"),
+        booleans("truths", "d"),
+        timestamps("moments", "d", nullable=True),
+        decimals("amounts", "d", 12, 2),
+        texts("sparse", "d", null_items=True),
+        numbers("sparse_numbers", "d", null_items=True),
+        decimals("sparse_amounts", "d", 34, 5, null_items=True, nullable=True),
         integer("i", "d", minimum=-5, nullable=True),
         number("n", "d", nullable=True),
         boolean("b", "d", nullable=True),
@@ -65,7 +76,7 @@ EVERYTHING = Entity(
         decimal("wide", "d", 34, 10),
         timestamp("begun", "d", nullable=True),
         timestamp("ended", "d", nullable=True),
-        Field("ref", OBJECT_ID, "d", nullable=True),
+        object_id("ref", "d", nullable=True),
         free_form("notes", "d", nullable=True),
         subdocument(
             "outer",
@@ -84,6 +95,8 @@ EVERYTHING = Entity(
             integer("i", "d", nullable=True),
             subdocument("place", "d", number("n", "d"), texts("tags", "d", nullable=True), nullable=True),
             timestamp("at", "d"),
+            object_ids("refs", "d", null_items=True),
+            timestamps("moments", "d", null_items=True, nullable=True),
             nullable=True,
         ),
         text("a/b~c", "d", nullable=True),
@@ -208,7 +221,8 @@ def _field(field: Field) -> Strategy:
         return st.lists(inside, max_size=3) if field.repeated else inside
     if field.kind.item is None:
         return _values(field.kind, field)
-    return st.lists(_values(field.kind.item, field), max_size=3)
+    items = _values(field.kind.item, field)
+    return st.lists(st.none() | items if field.kind.null_items else items, max_size=3)
 
 
 def _document_of(entity: Entity) -> Strategy:

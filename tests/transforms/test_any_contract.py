@@ -42,7 +42,9 @@ from transforms.oracle.expected import expected_frames
 NAMES = ["a", "aa", "ba", "b", "\x03a", "0", "_id", "a_b", "$ref", "$id", "$db", "$x", "a/b", "~1"]
 FAR = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_MS)
 SCALARS = [TEXT, INTEGER, NUMBER, BOOLEAN]
-KINDS = [*SCALARS, *map(array_kind, SCALARS), TIMESTAMP, OBJECT_ID, decimal_kind(12, 2)]
+OTHERS = [TIMESTAMP, OBJECT_ID, decimal_kind(12, 2)]
+SPARSE = [array_kind(one, null_items=True) for one in (*SCALARS, *OTHERS)]
+KINDS = [*SCALARS, *OTHERS, *map(array_kind, (*SCALARS, *OTHERS)), *SPARSE]
 
 
 def contract(random: Random) -> Entity:
@@ -151,7 +153,10 @@ class Maker:
         if field.kind.item is None:
             return element(field.name, self.value(field.kind))
         count = self.random.choice([0, 1, 2, 11])
-        return self.array(field.name, [element("", self.value(field.kind.item)) for _ in range(count)])
+        items = [self.value(field.kind.item) for _ in range(count)]
+        if field.kind.null_items:
+            items = [None if self.random.random() < 0.3 else one for one in items]
+        return self.array(field.name, [element("", one) for one in items])
 
     def array(self, name: str, items: Sequence[bytes]) -> bytes:
         named = [item[:1] + _name(self.item_name(number)) + item[2:] for number, item in enumerate(items)]

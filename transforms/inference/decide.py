@@ -15,6 +15,15 @@ from transforms.inference.names import Columns, Tables
 DEPTH = 4  # levels of subdocuments that become columns; what is deeper is a document of any shape
 _FEW_KEYS, _SELDOM = 10, 0.1  # a map has so many keys at least, each in so few documents on average
 _NUMBERS = {"int", "long", "double"}
+_ARRAYS = {  # by the word for one, the word for an array of them
+    "text": "texts",
+    "integer": "integers",
+    "number": "numbers",
+    "decimal": "decimals",
+    "boolean": "booleans",
+    "timestamp": "timestamps",
+    "object_id": "object_ids",
+}
 _LIKE_AN_ID = re.compile(r"\d+|[0-9a-fA-F]{24}|[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _FIRST_MS, _LAST_MS = (int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT))
 
@@ -24,13 +33,11 @@ class Word:
     """By what a field is declared.
 
     Attributes:
-        name: The word, or ``Field`` where a kind has none yet.
-        kind: The kind of a ``Field``, as Python.
+        name: The word.
         arguments: What follows the description, as Python.
     """
 
     name: str
-    kind: str = ""
     arguments: tuple[str, ...] = ()
 
 
@@ -154,7 +161,7 @@ def _field(name: str, evidence: Evidence, parents: int, place: _Place) -> Propos
 
 def _with_columns(word: Word, name: str, place: _Place) -> Word | str:
     column = "item_id" if place.in_item and (*place.prefix, name) == (ID,) else "_".join((*place.prefix, name))
-    is_array = word.name == "texts" or word.kind.startswith("array_kind")
+    is_array = word.name in _ARRAYS.values()
     return place.columns.take(*([column, f"{column}_count"] if is_array else [column])) or word
 
 
@@ -178,11 +185,9 @@ def _scalar(evidence: Evidence, types: set[str]) -> Word | str:
         return f"it holds dates outside {FIRST_MOMENT.year} to {LAST_MOMENT.year}, which ClickHouse can't hold"
     if only == "decimal":
         if evidence.fits_decimal:
-            return Word("decimal", arguments=(str(DECIMAL_DIGITS), str(evidence.scale)))
+            return Word("decimal", (str(DECIMAL_DIGITS), str(evidence.scale)))
         return f"no decimal of {DECIMAL_DIGITS} digits holds all that was seen"
-    if only == "ObjectId":
-        return Word("Field", "OBJECT_ID")
-    plain = {"text": "text", "boolean": "boolean", "date": "timestamp"}
+    plain = {"text": "text", "boolean": "boolean", "date": "timestamp", "ObjectId": "object_id"}
     return Word(plain[only]) if only in plain else f"there is no word for {only} yet"
 
 
@@ -243,15 +248,12 @@ def _array(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tu
     items, types = evidence.items, set(evidence.items.types)
     if types == {"document"}:
         return _documents(name, items, place)
-    if "null" in types:
-        return "there are nulls among its items", ()
-    word = _number(items) if types <= _NUMBERS else ""
-    if isinstance(word, Word):
-        return Word("Field", f"array_kind({word.name.upper()})"), ()
-    if types == {"text"}:
-        return Word("texts"), ()
-    if types == {"boolean"}:
-        return Word("Field", "array_kind(BOOLEAN)"), ()
+    if not types - {"null"}:
+        return "only nulls were seen among its items so far", ()
+    word = _scalar(items, types - {"null"})
+    if isinstance(word, Word) and word.name in _ARRAYS:
+        nulls = ("null_items=True",) if "null" in types else ()
+        return Word(_ARRAYS[word.name], (*word.arguments, *nulls)), ()
     return f"there is no word yet for an array of {describe_types(items)}", ()
 
 

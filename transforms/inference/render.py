@@ -61,11 +61,9 @@ def looks_secret(field: Proposal) -> bool:
 
 def render(contract: Contract) -> str:
     """Return the contract's module, formatted."""
-    words = {one.word.name for one in contract.every if one.word and one.word.name != "Field"}
-    kinds = {kind for one in contract.every if one.word for kind in re.findall(r"\w+", one.word.kind)}
-    kinds |= {contract.id_kind} - {"OBJECT_ID"}
-    entity = ["Entity", *(["Field"] if any(one.word and one.word.name == "Field" for one in contract.every) else [])]
-    imports = {"entity": entity, "fields": sorted(words), "kinds": sorted(kinds, key=lambda one: (one.islower(), one))}
+    words = {one.word.name for one in contract.every if one.word}
+    kinds = {contract.id_kind} - {"OBJECT_ID"}
+    imports = {"entity": ["Entity"], "fields": sorted(words), "kinds": sorted(kinds)}
     lines = ['"""A contract that was inferred from documents: a file of yours to edit."""', ""]
     for module, names in imports.items():
         lines += _import(module, names)
@@ -122,8 +120,8 @@ def _field(field: Proposal, indent: int) -> Iterator[str]:
         yield from _comment(note, indent)
     margin = " " * indent
     description = quoted("Not described yet.")
-    first = [quoted(field.name), *([field.word.kind] if field.word.kind else []), description, *field.word.arguments]
-    last = [] if field.required else [_NULLABLE]
+    first = [quoted(field.name), description, *(one for one in field.word.arguments if "=" not in one)]
+    last = [one for one in field.word.arguments if "=" in one] + ([] if field.required else [_NULLABLE])
     line = f"{margin}{field.word.name}({', '.join([*first, *last])}),"
     if len(line) <= _WIDTH and not field.fields:
         yield line

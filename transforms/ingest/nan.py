@@ -65,4 +65,8 @@ def _with_keys(document: Any, table: Table, column: Column, key: Any) -> Iterato
     for place, owner in owners:
         value = value_at(owner, column.path)
         if any(isinstance(one, float) and isnan(one) for one in (value if isinstance(value, list) else [value])):
-            yield place, [float(one) for one in value] if isinstance(value, list) else value
+            yield place, _doubles(value) if isinstance(value, list) else value
+
+
+def _doubles(values: list[Any]) -> list[float | None]:
+    return [None if one is None else float(one) for one in values]

@@ -1,13 +1,19 @@
 """From Arrow as the reader yields it to the frames of a contract's tables."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import polars as pl
 import pyarrow as pa
 
 from contracts.schema.entity import ID, POSITION, Column, Entity, Field, Table
-from contracts.schema.kinds import JSON, OBJECT_ID, TIMESTAMP
+from contracts.schema.kinds import JSON, OBJECT_ID, TIMESTAMP, Kind
 from transforms.bson.decimals import decimal128_array
+
+# What the reader's values become, where they are not what the frames have.
+_CONVERTED: dict[Kind, Callable[[pl.Expr], pl.Expr]] = {
+    OBJECT_ID: lambda value: value.bin.encode("hex"),
+    TIMESTAMP: lambda value: value.dt.replace_time_zone("UTC"),
+}
 
 
 def normalise(batch: pa.Table, entity: Entity, free_form: Mapping[str, pl.Series]) -> dict[str, pl.DataFrame]:
@@ -57,11 +63,9 @@ def _expression(column: Column, table: Table, *inside: str) -> pl.Expr:
     else:
         value = _value((*inside, *column.path))
     if column.counts:
-        value = value.list.len().cast(pl.Int64)
-    elif column.kind is OBJECT_ID:
-        value = value.bin.encode("hex")
-    elif column.kind is TIMESTAMP:
-        value = value.dt.replace_time_zone("UTC")
+        return value.list.len().cast(pl.Int64).alias(column.name)
+    if (convert := _CONVERTED.get(column.kind.item or column.kind)) is not None:
+        value = value.list.eval(convert(pl.element())) if column.kind.is_array else convert(value)
     return value.alias(column.name)
 
 
@@ -84,10 +88,11 @@ def _plain(array: pa.Array, field: Field) -> pa.Array:
     if isinstance(array.type, ObjectIdType):
         return array.storage.cast(pa.binary())
     if isinstance(array.type, Decimal128Type):
-        assert field.kind is not None and isinstance(field.kind.frame, pl.Decimal)
-        return decimal128_array(array.storage, field.kind.frame.precision, field.kind.frame.scale)
-    if isinstance(array, pa.ListArray) and field.fields:
-        return pa.ListArray.from_arrays(array.offsets, _plain_struct(array.values, field), mask=_mask(array))
+        frame = field.kind and (field.kind.item or field.kind).frame
+        assert isinstance(frame, pl.Decimal)
+        return decimal128_array(array.storage, frame.precision, frame.scale)
+    if isinstance(array, pa.ListArray):
+        return pa.ListArray.from_arrays(array.offsets, _plain(array.values, field), mask=_mask(array))
     if isinstance(array, pa.StructArray):
         return _plain_struct(array, field)
     return array

@@ -106,7 +106,8 @@ def _in_value(value: Any, kind: Kind, at: str) -> Iterator[Violation]:
         yield from find_unrepresentable(value, at)
     elif kind.item is not None:
         for number, item in enumerate(value):
-            yield from _in_value(item, kind.item, pointer_into(at, number))
+            if not (item is None and kind.null_items):
+                yield from _in_value(item, kind.item, pointer_into(at, number))
     elif "multipleOf" in kind.gate and not _fits(value, kind):
         yield Violation(at, f"not exact as {kind.name}", value)
 

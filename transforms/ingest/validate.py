@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from contracts.schema.entity import ID, POSITION, Entity, Table
+from contracts.schema.entity import ID, POSITION, Column, Entity, Table
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, pandera_schema
 from contracts.schema.kinds import TIMESTAMP
 from transforms.violations import FURTHER, KEPT, Violation, pointer_into
@@ -76,15 +76,23 @@ def _within_python(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, lis
     """
     far: list[tuple[int, str, str, Any]] = []
     for column in table.columns:
-        if column.kind is not TIMESTAMP:
+        if (column.kind.item or column.kind) is not TIMESTAMP:
             continue
-        values = frame[column.name]
-        outside = ~values.is_between(FIRST_MOMENT, LAST_MOMENT).fill_null(True)
-        milliseconds = values.dt.timestamp("ms")
+        moments = frame.select(pl.col(column.name).alias("at")).with_row_index("row")
+        if column.kind.is_array:
+            moments = moments.explode("at")
+        outside = moments.filter(~pl.col("at").is_between(FIRST_MOMENT, LAST_MOMENT))
         rule = f"{column.name}_in_clickhouse_range"
-        far += [(row, column.name, rule, f"{milliseconds[row]} ms since 1970") for row in outside.arg_true()]
+        rows = zip(outside["row"], outside["at"].dt.timestamp("ms"), strict=True)
+        far += [(row, column.name, rule, f"{milliseconds} ms since 1970") for row, milliseconds in rows]
     names = {name for _, name, _, _ in far}
-    return frame.with_columns(pl.col(name).clip(FIRST_MOMENT, LAST_MOMENT) for name in names), far
+    return frame.with_columns(_into_range(table.column(name)) for name in names), far
+
+
+def _into_range(column: Column) -> pl.Expr:
+    if column.kind.is_array:
+        return pl.col(column.name).list.eval(pl.element().clip(FIRST_MOMENT, LAST_MOMENT))
+    return pl.col(column.name).clip(FIRST_MOMENT, LAST_MOMENT)
 
 
 def drop_documents(frames: Mapping[str, pl.DataFrame], refused: set[str]) -> dict[str, pl.DataFrame]:

@@ -60,7 +60,7 @@ def as_stored(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
         if column.kind is JSON:
             series = pl.Series(column.name, [canonical_text(text) for text in series.to_list()], pl.String)
         cast = series.cast(column.kind.frame)
-        is_cut = column.kind is TIMESTAMP and cast.cast(series.dtype).ne_missing(series).any()
+        is_cut = (column.kind.item or column.kind) is TIMESTAMP and cast.cast(series.dtype).ne_missing(series).any()
         columns.append(series if is_cut else cast)
     rows = pl.DataFrame(columns) if columns else frame
     # ClickHouse holds an empty array where the source has none; the count tells which it was.

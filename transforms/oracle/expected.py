@@ -240,7 +240,10 @@ def _column(owners: Sequence[Any], column: Column) -> pl.Series:
         raise UnexpectedValueError("NaN is no key")
     if (item := column.kind.item) is None:
         return _series(column, _scalars(values, column.kind))
-    scalars = iter(_scalars([one for value in values if value for one in value], item))
+    items = [one for value in values if value for one in value]
+    if not column.kind.null_items and NoneType in set(map(type, items)):
+        raise UnexpectedValueError(f"null in {column.name}")
+    scalars = iter(_scalars(items, item))
     return _series(column, [None if value is None else list(islice(scalars, len(value))) for value in values])
 
 

@@ -477,4 +477,8 @@ def _root(table: Table) -> str:
 
 def _readable(column: Column) -> str:
     name = quoted(column.name)
-    return f"toString({name}) AS {name}" if column.kind.clickhouse.startswith("Decimal") else name
+    if column.kind.clickhouse.startswith("Decimal"):
+        return f"toString({name}) AS {name}"
+    if column.kind.item is not None and column.kind.item.clickhouse.startswith("Decimal"):
+        return f"arrayMap(one -> toString(one), {name}) AS {name}"
+    return name

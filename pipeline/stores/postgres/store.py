@@ -484,4 +484,4 @@ def _quoted(staging: Staging) -> list[str]:
 def _readable(column: Column) -> str:
     name = quoted(column.name)
     as_text = column.kind is JSON or column.kind.postgres.startswith("numeric")
-    return f"{name}::text AS {name}" if as_text else name
+    return f"{name}::text{'[]' * column.kind.is_array} AS {name}" if as_text else name

@@ -21,12 +21,11 @@ DOCUMENTS = 150  # drawn beside the values at the edges
 CONTRACT = '''
 """All that a contract can declare."""
 
-from contracts.schema.entity import Entity, Field
+from contracts.schema.entity import Entity
 from contracts.schema.fields import (
-    boolean, categories, category, decimal, documents, free_form, identifier, integer, money, number, subdocument, text,
-    texts, timestamp,
+    boolean, booleans, categories, category, decimal, decimals, documents, free_form, identifier, integer, integers,
+    money, number, numbers, object_id, object_ids, subdocument, text, texts, timestamp, timestamps,
 )
-from contracts.schema.kinds import BOOLEAN, INTEGER, NUMBER, array_kind
 
 
 def every(**options):
@@ -42,9 +41,21 @@ def every(**options):
         money("money", "Exact.", **options),
         texts("texts", "Some.", **options),
         categories("categories", "Some.", "a", "b", **options),
-        Field("numbers", array_kind(NUMBER), "Some.", **options),
-        Field("integers", array_kind(INTEGER), "Some.", **options),
-        Field("booleans", array_kind(BOOLEAN), "Some.", **options),
+        numbers("numbers", "Some.", **options),
+        integers("integers", "Some.", **options),
+        booleans("booleans", "Some.", **options),
+        timestamps("moments", "Some.", **options),
+        decimals("decimals", "Some.", 34, 10, **options),
+        object_ids("references", "Some.", **options),
+        object_id("reference", "One.", **options),
+        texts("sparse_texts", "Some, or null.", null_items=True, **options),
+        categories("sparse_categories", "Some, or null.", "a", null_items=True, **options),
+        numbers("sparse_numbers", "Some, or null.", null_items=True, **options),
+        integers("sparse_integers", "Some, or null.", null_items=True, **options),
+        booleans("sparse_booleans", "Some, or null.", null_items=True, **options),
+        timestamps("sparse_moments", "Some, or null.", null_items=True, **options),
+        decimals("sparse_decimals", "Some, or null.", 34, 10, null_items=True, **options),
+        object_ids("sparse_references", "Some, or null.", null_items=True, **options),
     )
 
 
@@ -136,6 +147,17 @@ def _nested(value: Any, levels: int) -> Any:
     return {"outermost": value}
 
 
+OID = ObjectId("65f0c0ffee65f0c0ffee65f0")
+ITEMS: dict[str, list[Any]] = {
+    "texts": TEXTS,
+    "categories": ["a", "new", ""],
+    "numbers": NUMBERS,
+    "integers": [*map(Int64, INTEGERS), *INTEGERS_AS_DOUBLES],
+    "booleans": [True, False, False],
+    "moments": [*map(DatetimeMS, MOMENTS)],
+    "decimals": [*map(Decimal128, DECIMALS)],
+    "references": [OID, ObjectId(bytes(12)), ObjectId(b"\xff" * 12)],
+}
 PLAIN = {
     "text": "a",
     "category": "a",
@@ -151,6 +173,11 @@ PLAIN = {
     "numbers": [],
     "integers": [],
     "booleans": [],
+    "moments": [],
+    "decimals": [],
+    "references": [],
+    "reference": OID,
+    **{f"sparse_{name}": [] for name in ITEMS},
 }
 EDGES: dict[str, list[Any]] = {
     "text": TEXTS,
@@ -162,11 +189,9 @@ EDGES: dict[str, list[Any]] = {
     "decimal": [*map(Decimal128, DECIMALS)],
     "whole": [*map(Decimal128, WHOLES)],
     "money": [*map(Decimal128, MONEY)],
-    "texts": [[], [""], ["", ""], TEXTS],
-    "categories": [[], ["a", "new", ""]],
-    "numbers": [[], NUMBERS],
-    "integers": [[], [*map(Int64, INTEGERS), *INTEGERS_AS_DOUBLES]],
-    "booleans": [[], [True, False, False]],
+    "reference": [*ITEMS["references"]],
+    **{name: [[], items] for name, items in ITEMS.items()},
+    **{f"sparse_{name}": [[None], [None, *items, None], items] for name, items in ITEMS.items()},
 }
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 DOUBLES = st.floats(width=64)  # NaN, infinities and subnormals among them
@@ -179,16 +204,15 @@ DRAWN: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),
     "moment": st.integers(MOMENTS[5], MOMENTS[6]).map(DatetimeMS),
     "decimal": st.tuples(st.integers(-(10**34) + 1, 10**34 - 1), st.integers(0, 10)).map(
-        lambda pair: Decimal128(f"{pair[0]}E-10") if pair[1] else Decimal128(f"{pair[0] // 10**10}")
+        lambda pair: Decimal128(f"{pair[0]}E-10") if pair[1] else Decimal128(f"{pair[0] % 10**24}")
     ),
     "whole": st.integers(-(10**34) + 1, 10**34 - 1).map(lambda number: Decimal128(str(number))),
     "money": st.integers(-(10**12) + 1, 10**12 - 1).map(lambda cents: Decimal128(f"{cents}E-2")),
-    "texts": st.lists(TEXT, max_size=4),
-    "categories": st.lists(TEXT, max_size=4),
-    "numbers": st.lists(DOUBLES, max_size=4),
-    "integers": st.lists(LONGS, max_size=4),
-    "booleans": st.lists(st.booleans(), max_size=4),
+    "reference": st.binary(min_size=12, max_size=12).map(ObjectId),
 }
+for several in ITEMS:
+    one = DRAWN["category" if several == "categories" else several.removesuffix("s")]
+    DRAWN |= {several: st.lists(one, max_size=4), f"sparse_{several}": st.lists(st.none() | one, max_size=3)}
 EVERY = st.fixed_dictionaries(DRAWN)
 ANY_SHAPE = st.recursive(
     TEXT | DOUBLES.filter(lambda number: number != 0) | LONGS | st.booleans() | st.none() | st.binary(max_size=3),
@@ -282,6 +306,14 @@ TOO_MUCH: dict[str, list[Any]] = {
     "numbers": [[None], [Int64(2**60)]],
     "integers": [[0.5], [None], [2.0**63]],
     "booleans": [[1], [None]],
+    "moments": [[None], [DatetimeMS(0), DatetimeMS(MOMENTS[6] + 1)], [0]],
+    "decimals": [[None], [Decimal128("1E-11")], [1]],
+    "references": [[None], ["65f0c0ffee65f0c0ffee65f0"]],
+    "reference": ["65f0c0ffee65f0c0ffee65f0", OID.binary],
+    "sparse_texts": [[None, 1], "a", ["a", None, "\0"]],
+    "sparse_integers": [[None, 0.5], [None, Int64(1), True]],
+    "sparse_moments": [[None, DatetimeMS(MOMENTS[5] - 1)]],
+    "sparse_decimals": [[None, Decimal128("1E-11")]],
 }
 UNFIT_FORMS = [{"a": -0.0}, {"a": ["x", {"b": "\0"}]}, {"$date": 1}, {"a": {"$oid": "x"}}, {"r": Regex("\u00e9$", 256)}]
 
