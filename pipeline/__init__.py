@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pipeline.runtime.memory import tune_allocators
     from pipeline.settings import Settings
     from pipeline.stores.clickhouse.client import client as clickhouse_client
+    from transforms.bson.extended_json import from_json_text as read_json
 
 __all__ = [
     "TARGETS",
@@ -85,6 +86,7 @@ __all__ = [
     "open_run",
     "plan_run",
     "publish_run",
+    "read_json",
     "repair",
     "replay",
     "replicate",
@@ -147,6 +149,7 @@ _DEFINED = {
     "tune_allocators": "pipeline.runtime.memory:tune_allocators",
     "Settings": "pipeline.settings:Settings",
     "clickhouse_client": "pipeline.stores.clickhouse.client:client",
+    "read_json": "transforms.bson.extended_json:from_json_text",
 }
 
 

@@ -13,6 +13,7 @@ from contracts.schema.entity import EXTRA, ID, POSITION, Column, Entity, Table
 from contracts.schema.kinds import BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
 from contracts.schema.mart import Mart
 from contracts.schema.registry import entities, marts
+from contracts.schema.special_names import SPECIAL_NAMES
 
 INTRODUCTION = """\
 # Data dictionary
@@ -57,8 +58,7 @@ A value that a store can't hold exactly is a broken rule as well, and its docume
 * moments before 1900 or after 2299 (`<column>_in_clickhouse_range`): ClickHouse computes wrongly with them;
 * numbers beyond the column: fractions, NaN and infinities where integers are declared, 64-bit integers where doubles
   are, and decimals with more digits than the column has;
-* in free-form documents and undeclared fields: NUL, -0.0, names that begin with `$` where they would read back as
-  another type, and the BSON types `symbol`, `undefined` and `dbPointer`;
+* the BSON types `symbol`, `undefined` and `dbPointer`, in free-form documents and undeclared fields;
 * a null among the items of an array, unless its contract says `null_items=True`;
 * a field name that stands twice in one document, and text that is no UTF-8.
 """
@@ -74,10 +74,16 @@ others for different.
 Free-form documents and `_extra` are relaxed Extended JSON v2, `jsonb` in PostgreSQL and text in ClickHouse:
 
 * What JSON has no type for keeps its BSON type's name, as in `{{"$oid": ...}}`, `{{"$date": ...}}` or
-  `{{"$numberDecimal": ...}}`.
+  `{{"$numberDecimal": ...}}`; the special names are below.
+* A name of the document that looks like a special one has one `$` more than in MongoDB: `{{"$oid": 1}}` is written
+  `{{"$$oid": 1}}`, and `{{"$$oid": 1}}` as `{{"$$$oid": 1}}`. Other names stay as they are, such as `$set`, or `$ref`
+  and `$id` of a DBRef, which is a document like any other.
+* `pipeline.read_json` of the [Python API](api.md) turns such JSON back into the values that it was made of.
 * int and long are one; an integral double keeps its point: `7.0` is not `7`. Doubles read back bit for bit.
 * null and missing are told apart, and so are empty arrays and documents.
 * `jsonb` does not keep the order of names. Two documents that differ in that only are equal.
+
+{names}
 """
 
 INDISTINCT_HEAD = ("In MongoDB", "In PostgreSQL", "In ClickHouse", "Told apart?")
@@ -138,13 +144,23 @@ def dictionary(folders: Iterable[Path] = ()) -> str:
         INTRODUCTION,
         "\n".join(links) + "\n",
         EVERYWHERE,
-        INDISTINCT.format(table="\n".join(_grid(INDISTINCT_HEAD, INDISTINCT_ROWS))),
+        INDISTINCT.format(
+            table="\n".join(_grid(INDISTINCT_HEAD, INDISTINCT_ROWS)),
+            names="\n".join(_grid(("Special name", "What it says"), _special_names())),
+        ),
         "## The collections\n",
         *(_entity(entity) for entity in collections.values()),
         "## The marts\n\nA mart shows the moment that its sources show; `etl.published` tells it.\n",
         *(_mart(mart) for mart in tables.values()),
     ]
     return "\n".join(parts)
+
+
+def _special_names() -> Iterator[tuple[str, str]]:
+    written = {name: meaning for name, meaning in SPECIAL_NAMES.items() if meaning}
+    yield from ((f"`${name}`", meaning) for name, meaning in written.items())
+    others = ", ".join(f"`${name}`" for name in SPECIAL_NAMES if name not in written)
+    yield others, "never written; other readers of Extended JSON take them for values"
 
 
 def _entity(entity: Entity) -> str:

@@ -42,9 +42,6 @@ VERDICTS = {
     "empty_text": "length",
     "text_too_long": "length",
     "nul_in_text": "NUL",
-    "nul_in_free_form": "NUL",
-    "negative_zero": "-0.0",
-    "dollar_key": "key $date",
 }
 
 

@@ -5,18 +5,27 @@ The tests that need it run it by its path.
 
 import json
 import struct
+from base64 import b64encode
 from typing import Any
 
 import bson
 from bson import Decimal128, ObjectId, json_util
-from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.codec_options import DatetimeConversion
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from contracts.schema.entity import Entity, Field, Table
 from contracts.schema.kinds import INTEGER, JSON, NUMBER, TIMESTAMP, Kind
 from tests.pipeline.lab import Lab
 
-OPTIONS = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+OPTIONS = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_MS)
 TARGETS = ("postgres", "clickhouse")
+
+
+def _plain(value: Any) -> Any:
+    """Return documents as dicts, also where pymongo would make DBRefs of them."""
+    if isinstance(value, RawBSONDocument):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return list(map(_plain, value)) if isinstance(value, list) else value
 
 
 def _declared(document: Any, fields: tuple[Field, ...], at: str, extra: dict[str, Any]) -> dict[str, Any]:
@@ -47,13 +56,25 @@ def _cell(value: Any, kind: Kind, *, counts: bool) -> Any:
     if kind is TIMESTAMP:
         return int(value)
     if kind is JSON:
-        return json.loads(json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS))
+        return json.loads(json_util.dumps(_told_apart(value), json_options=json_util.RELAXED_JSON_OPTIONS))
     if kind is INTEGER:
         assert value == int(value)
         return int(value)
     if isinstance(value, Decimal128):
         return value.to_decimal()
     return str(value) if isinstance(value, ObjectId) else value
+
+
+def _told_apart(value: Any) -> Any:
+    """Return a value with what JSON or jsonb would bend written as the data dictionary says."""
+    if isinstance(value, dict):
+        special = [name for name in value if name.lstrip("$") in ("date", "oid") and name[:1] == "$"]
+        return {f"${name}" if name in special else name: _told_apart(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return list(map(_told_apart, value))
+    if type(value) is str and "\0" in value:
+        return {"$text": {"base64": b64encode(value.encode()).decode()}}
+    return {"$numberDouble": "-0.0"} if repr(value) == "-0.0" else value
 
 
 def _bits(number: float) -> int:
@@ -157,7 +178,7 @@ def assert_accounted_for(lab: Lab, entity: Entity, ends: dict[bytes, str | None]
                 assert ends.get(raw) is None, (target, quarantine[raw]["reasons"], raw)
                 continue
             loaded += 1
-            document = bson.decode(raw, OPTIONS)
+            document = _plain(bson.decode(raw, OPTIONS))
             extra: dict[str, Any] = {}
             declared = _declared(document, (entity.id_field, *entity.fields), "", extra)
             assert bool(extra) or ends.get(raw) != "mended"

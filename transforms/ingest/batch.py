@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -15,7 +14,6 @@ from transforms.ingest.drift import Drift, find_new_values
 from transforms.ingest.free_form import to_json_texts
 from transforms.ingest.nan import restore_nan
 from transforms.ingest.normalise import normalise
-from transforms.ingest.type_check import first_type_violations
 from transforms.ingest.validate import drop_documents, find_broken_rules, format_ids
 from transforms.violations import Violation, limit_violations
 
@@ -60,7 +58,7 @@ class DecodedBatch:
         batch: The BSON of the documents that it can decode, one after the other.
         table: Those documents.
         texts: Their free-form fields as JSON, by column.
-        unheld: By a document's place the first reason why its free-form fields can't be held exactly.
+        unheld: By a document's place why its bytes can't be decoded without loss, as far as its free-form fields tell.
         refused: The documents that can't be decoded.
         size: Bytes of BSON of all of them.
     """
@@ -141,20 +139,12 @@ def _validate(found: DecodedBatch, entity: Entity) -> tuple[dict[str, pl.DataFra
     if not (reasons or found.unheld):
         return frames, []
     raws = split_documents(found.batch)
-    for row, first in found.unheld.items():
-        reasons.setdefault(ids[row], []).extend(_all_violations(raws[row], first, entity))
+    for row, reason in found.unheld.items():
+        reasons.setdefault(ids[row], []).append(reason)
     refused = [
         Refused(raw, limit_violations(reasons[key])) for raw, key in zip(raws, ids, strict=True) if key in reasons
     ]
     return drop_documents(frames, set(reasons)), refused
-
-
-def _all_violations(raw: bytes, first: Violation, entity: Entity) -> list[Violation]:
-    """Return every reason why the free-form fields of a document can't be held; the first is known."""
-    if not first.path:
-        return [first]
-    document: dict[str, Any] = decode_document(raw)
-    return first_type_violations(document, entity)
 
 
 def _why_undecodable(raw: bytes) -> Violation:

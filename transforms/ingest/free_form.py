@@ -6,7 +6,6 @@ at the bytes that went in and the text that came out; only the documents in doub
 
 import re
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
 import bson
@@ -16,16 +15,16 @@ import polars as pl
 
 from contracts.schema.entity import Column
 from transforms.bson.documents import TOGETHER, decode_documents, find_starts, split_documents, value_at
-from transforms.bson.extended_json import UnrepresentableError, extended, to_json_text
+from transforms.bson.extended_json import extended, to_json_text
 from transforms.bson.nested import DOCUMENT, cut_documents, find_values
 from transforms.gc_pause import gc_paused
-from transforms.violations import Violation, pointer_into
+from transforms.violations import Violation
 
 _ORJSON = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
 # Between two texts, and in place of the quote before our own "$date" and the like: JSON has neither of these bytes.
 _SEPARATOR, _OUR_QUOTE = "\0", "\1"
 _BETWEEN = orjson.Fragment(_SEPARATOR)
-# A name that begins with $ would read back as another type; jsonb holds neither NUL nor negative zero.
+# A name that begins with $ may mean something; jsonb holds neither NUL nor negative zero.
 _IN_DOUBT = r'"\$|\\u0000|-0\.0'
 # jsonb prints 1e17 as an integer. What looks like an exponent is quickly found, and seldom is one.
 _LOOKS_LIKE_EXPONENT, _EXPONENT = r"[0-9]e[-+0-9]", r"[:\[,]-?\d[\d.]*e"
@@ -45,7 +44,7 @@ def to_json_texts(batch: bytes, columns: Sequence[Column]) -> tuple[dict[str, pl
 
     Returns:
         The texts by column, one per document (null where the field is null or missing), and by the document's place
-        in the batch the first reason why it can't be held exactly.
+        in the batch why its bytes can't be decoded without loss.
     """
     texts: dict[str, list[str]] = {column.name: [] for column in columns}
     refused: dict[int, Violation] = {}
@@ -59,8 +58,7 @@ def to_json_texts(batch: bytes, columns: Sequence[Column]) -> tuple[dict[str, pl
         del values  # those of one huge document would be in the way of its text
     exact: dict[str, pl.Series] = {}
     for column in columns:
-        exact[column.name], unheld = _exact(texts[column.name], raws, column, alone=fields is not None)
-        refused = unheld | refused
+        exact[column.name] = _exact(texts[column.name], raws, column, alone=fields is not None)
     # A column must be free of nulls where the contract says so, also for a document that is refused.
     lost = pl.Series(list(refused), dtype=pl.UInt32)
     return {name: one.scatter(lost, _STANDS_IN) if refused else one for name, one in exact.items()}, refused
@@ -75,7 +73,7 @@ def _located(batch: bytes, column: Column) -> list[bytes] | None:
 
 
 def _written(values: Sequence[Any]) -> list[str]:
-    """Write values in one call; where that fails each by itself, and one that has no exact form as what is in doubt."""
+    """Write values in one call; where that fails each by itself, and one that is too deep as what is in doubt."""
     between = [_BETWEEN] * (2 * len(values))
     between[::2] = values
     try:
@@ -85,29 +83,22 @@ def _written(values: Sequence[Any]) -> list[str]:
     return text[1:-3].split(f",{_SEPARATOR},")
 
 
-def _exact(
-    texts: Sequence[str], raws: Sequence[bytes], column: Column, *, alone: bool
-) -> tuple[pl.Series, dict[int, Violation]]:
-    """Put texts right that are in doubt; of values that can't be held exactly return the first reason, by place."""
-    pointer = reduce(pointer_into, column.path, "")
+def _exact(texts: Sequence[str], raws: Sequence[bytes], column: Column, *, alone: bool) -> pl.Series:
+    """Put texts right that are in doubt."""
     written = pl.Series(texts, dtype=pl.String)
     exact: dict[int, str] = {}
-    reasons: dict[int, Violation] = {}
     for number in _doubtful(written, raws):
         ((value,), _) = decode_documents([raws[number]])
-        try:
-            exact[number] = to_json_text(value if alone else value_at(value, column.path), pointer)
-        except UnrepresentableError as error:
-            exact[number], reasons[number] = _STANDS_IN, error.reason
+        exact[number] = to_json_text(value if alone else value_at(value, column.path))
     written = written.scatter(list(exact), list(exact.values())) if exact else written
     written = written.str.replace_all(_OUR_QUOTE, '"', literal=True)
-    return written.set(written == "null", None), reasons  # what no document is written as
+    return written.set(written == "null", None)  # what no document is written as
 
 
 def _extended(value: Any) -> Any:
     if type(value) is bson.Int64:
         return int(value)
-    return orjson.Fragment(orjson.dumps(extended(value, "")).replace(b'"$', _OUR_QUOTE.encode() + b"$"))
+    return orjson.Fragment(orjson.dumps(extended(value)).replace(b'"$', _OUR_QUOTE.encode() + b"$"))
 
 
 def _doubtful(texts: pl.Series, raws: Sequence[bytes]) -> list[int]:

@@ -13,7 +13,7 @@ import polars as pl
 
 from contracts.schema.entity import EXTRA, ID, Entity, Field
 from transforms.bson.documents import Document, decode_document, find_lossy_decoding
-from transforms.bson.extended_json import UnrepresentableError, find_unrepresentable, to_json_text
+from transforms.bson.extended_json import to_json_text
 from transforms.gc_pause import gc_paused
 from transforms.ingest.batch import BatchResult, Refused, transform_batch
 from transforms.ingest.drift import find_undeclared, merge_drifts
@@ -89,17 +89,12 @@ def _examine(raw: bytes, entity: Entity, *, gated: bool) -> _Rebuilt | tuple[Doc
         return None, limit_violations([changed, *limit_violations(reasons)])
     aside: Document = {}
     declared = _declared_part(document, (entity.id_field, *entity.fields), "", aside)
-    extra = None
-    try:
-        extra = to_json_text(aside) if aside else None
-    except UnrepresentableError:
-        reasons = chain(reasons, (one for place, value in aside.items() for one in find_unrepresentable(value, place)))
     found = limit_violations(reasons)
     if gated and not found and not aside:
         found.append(Violation("", "refused by the gate for a reason that the contract does not tell", None))
     if found:
         return document, found
-    return _Rebuilt(raw, bson.encode(declared), str(document[ID]), extra, list(aside))
+    return _Rebuilt(raw, bson.encode(declared), str(document[ID]), to_json_text(aside) if aside else None, list(aside))
 
 
 def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside: Document) -> Document:

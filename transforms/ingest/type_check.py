@@ -10,8 +10,7 @@ import bson
 from bson import DatetimeMS
 
 from contracts.schema.entity import ID, Entity, Field
-from contracts.schema.kinds import INT64_MAX, INT64_MIN, JSON, NUMBER, Kind
-from transforms.bson.extended_json import find_unrepresentable
+from contracts.schema.kinds import INT64_MAX, INT64_MIN, NUMBER, Kind
 from transforms.violations import Violation, limit_violations, pointer_into
 
 _NAMES: dict[type, str] = {
@@ -102,8 +101,6 @@ def _in_value(value: Any, kind: Kind, at: str) -> Iterator[Violation]:
     expected = [expected] if isinstance(expected, str) else expected
     if (found := _bson_type(value)) not in expected:
         yield Violation(at, f"expected {' or '.join(expected)}, found {found}", value)
-    elif kind is JSON:
-        yield from find_unrepresentable(value, at)
     elif kind.item is not None:
         for number, item in enumerate(value):
             if not (item is None and kind.null_items):

@@ -6,6 +6,7 @@ shares nothing with the copy but the contract.
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -27,6 +28,7 @@ from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from contracts.schema.entity import EXTRA, ID, Column, Entity, Field, Table
 from contracts.schema.frame import conditions
 from contracts.schema.kinds import BOOLEAN, INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.special_names import SPECIAL_NAMES
 from transforms.bson.identity import decode_id
 
 Document = dict[str, Any]
@@ -37,6 +39,8 @@ _AS_BYTES: CodecOptions[RawBSONDocument] = DEFAULT_RAW_BSON_OPTIONS.with_options
 _REFERENCE = b"$ref\0"  # of a document that has this name, the decoder may make a DBRef, which has lost a part of it
 _SORTED = orjson.OPT_SORT_KEYS
 _EXPONENT, _LONG_INTEGER = orjson.dumps(1e20)[1:-2], re.compile(r"(?<![\d.])\d{20,}(?![\d.])")
+_MAY_MEAN_MORE = re.compile(rb'"\$|\\u0000|-0\.0')
+_MEANS_MORE = re.compile(rf"\$+({'|'.join(SPECIAL_NAMES)})\Z")
 _PLAIN = _SORTED | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
@@ -85,11 +89,13 @@ def canonical_json(value: Any) -> str:
     """
     try:
         text = orjson.dumps(value, default=_extended, option=_PLAIN)
+        if _MAY_MEAN_MORE.search(text):
+            text = orjson.dumps(_reversible(value), default=_extended, option=_PLAIN)
         if b"null" not in text or not _holds_nan(value):  # orjson would write NaN so
             return text.decode()
     except TypeError:
         pass
-    relaxed = json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS)
+    relaxed = json_util.dumps(_reversible(value), json_options=json_util.RELAXED_JSON_OPTIONS)
     return orjson.dumps(orjson.loads(relaxed), option=_SORTED).decode()
 
 
@@ -117,10 +123,26 @@ def _extended(value: Any) -> Any:
     return int(value) if type(value) is bson.Int64 else json_util.default(value, json_util.RELAXED_JSON_OPTIONS)
 
 
+def _reversible(value: Any) -> Any:
+    """Return a value with all in it replaced that JSON would give back as something else, or jsonb not at all."""
+    if isinstance(value, dict):
+        return {f"${name}" if _MEANS_MORE.match(name) else name: _reversible(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_reversible(item) for item in value]
+    if isinstance(value, bson.Code):
+        scope = {} if value.scope is None else {"$scope": _reversible(value.scope)}
+        return {"$code": _reversible(str(value)), **scope}
+    if isinstance(value, str) and "\0" in value:
+        return {"$text": {"base64": b64encode(value.encode()).decode()}}
+    return {"$numberDouble": "-0.0"} if isinstance(value, float) and value.hex() == "-0x0.0p+0" else value
+
+
 def _holds_nan(value: Any) -> bool:
     """Tell whether a double that is no number, or infinite, is anywhere in a value."""
     if isinstance(value, dict | list):
         return any(map(_holds_nan, value.values() if isinstance(value, dict) else value))
+    if isinstance(value, bson.Code):
+        return _holds_nan(value.scope)
     return isinstance(value, float) and not isfinite(value)
 
 
