@@ -4,6 +4,7 @@ from pipeline.control.changes import ChangePage, changed_ids, cut_pages, record_
 from pipeline.control.cluster_time import as_number, as_timestamp
 from pipeline.control.columns import columns_added, record_columns
 from pipeline.control.drift import CollectionDrift, drift, forget_drift, record_drift
+from pipeline.control.forgetting import forget_collection, recorded_collections, recorded_tables, runs_at_work
 from pipeline.control.ledger import (
     Account,
     accounts,
@@ -78,6 +79,7 @@ __all__ = [
     "drift",
     "ensure_schema",
     "fail_run",
+    "forget_collection",
     "forget_documents",
     "forget_drift",
     "has_books",
@@ -113,10 +115,13 @@ __all__ = [
     "record_retries",
     "record_source",
     "record_timings",
+    "recorded_collections",
+    "recorded_tables",
     "refused_hashes",
     "rejoin_run",
     "release_run",
     "retries",
+    "runs_at_work",
     "seconds",
     "statuses",
     "targets_of",

@@ -121,6 +121,15 @@ class Target(Protocol):
     def discard(self, run_id: str) -> None:
         """Drop the staging area of a run, if there is one."""
 
+    def drop(self, schema: str, roots: Collection[str], tables: Collection[str]) -> None:
+        """Drop what is published of some collections, and is ours; what is gone already is passed over.
+
+        Args:
+            schema: ``replica`` or ``marts``.
+            roots: Names of their root tables.
+            tables: Names of all their tables, these among them, as far as they are known.
+        """
+
     def leftovers(self) -> list[str]:
         """Return the ids of the runs that have a staging area."""
 

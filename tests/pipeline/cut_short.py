@@ -11,7 +11,7 @@ from pipeline import control
 from pipeline.connections import Connections, connect
 from pipeline.errors import EtlError
 from pipeline.marts import build as marts
-from pipeline.replication import replicate, sync
+from pipeline.replication import drop, replicate, sync
 from pipeline.replication.replicate import Partition, Run
 from pipeline.runs import recovery
 from pipeline.settings import Settings
@@ -74,6 +74,10 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "before the second exchange": lambda: die_at_statement("EXCHANGE", 2),
     "between an exchange and its view": lambda: die_at_statement("CREATE OR REPLACE VIEW", 2),
     "before the intent is finished": lambda: die_before(control, "mark_finished"),
+    "before ClickHouse drops": lambda: die_before(ClickHouse, "drop"),
+    "a view dropped and its table not": lambda: die_at_statement("DROP TABLE", 1),
+    "one table dropped": lambda: die_at_statement("DROP VIEW", 2),
+    "before the books forget": lambda: die_before(control, "forget_collection"),
     "before the sweep": lambda: die_before(recovery, "_clean_up_stale_runs", 2),  # the first: at the beginning
 }
 
@@ -92,6 +96,8 @@ def perform(connections: Connections, command: str, moment: str, arguments: dict
     elif command == "load":
         run, partition = Run.from_json(arguments["run"]), Partition.from_json(arguments["partition"])
         replicate.load(connections, run, partition)
+    elif command == "drop":
+        drop.drop(connections, **arguments)
     elif command == "marts":
         marts.build(connections, **arguments)
 

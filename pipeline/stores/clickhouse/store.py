@@ -174,6 +174,15 @@ class ClickHouse:
         """Drop the staging area of a run, if there is one."""
         self.execute(f"DROP DATABASE IF EXISTS {quoted(f'staging_{run_id}')} SYNC")
 
+    def drop(self, schema: str, roots: Collection[str], tables: Collection[str]) -> None:
+        """Drop the published tables of some roots, and the views that people read; what is gone is passed over."""
+        found = {name for name, root in self._ours(schema) if root in roots}
+        # Whoever was killed in between has left a table without its view.
+        left = {f"{name}{DATA}" for name in tables}
+        found |= {name for name in left if (self._comment(schema, name) or "").partition(" ")[2] in roots}
+        for name in sorted(found):
+            self._drop(schema, name)
+
     def leftovers(self) -> list[str]:
         """Return the ids of the runs that have a staging area."""
         found = self.rows("SELECT name FROM system.databases WHERE startsWith(name, 'staging_') ORDER BY name")
@@ -364,15 +373,24 @@ class ClickHouse:
         """Drop the tables of arrays that a contract no longer has: what they hold goes stale."""
         roots = {table.name for table in staging.tables if table.parent is None}
         current = {data_name(table) for table in staging.tables}
+        for name, root in self._ours(staging.schema):
+            if name not in current and root in roots:
+                self._drop(staging.schema, name)
+
+    def _ours(self, database: str) -> Iterator[tuple[str, str]]:
+        """Yield the tables behind views that we have published, each with the root table that it belongs to."""
         query = "SELECT name, comment, as_select FROM system.tables WHERE database = {database:String}"
-        there = {name: (comment, select) for name, comment, select in self.rows(query, database=staging.schema)}
+        there = {name: (comment, select) for name, comment, select in self.rows(query, database=database)}
         for name, (comment, _) in there.items():
-            if name not in current and comment.partition(" ")[2] in roots and name.endswith(DATA):
-                # One that somebody has renamed bears our comment as well, but no view of its name reads it.
-                _, select = there.get(view := name.removesuffix(DATA), ("", ""))
-                if name in map(_plain, _NAME.findall(select)):
-                    shown, data = (f"{quoted(staging.schema)}.{quoted(one)}" for one in (view, name))
-                    self.execute(f"DROP VIEW IF EXISTS {shown}", f"DROP TABLE {data} SYNC")
+            # One that somebody has renamed bears our comment as well, but no view of its name reads it.
+            _, select = there.get(name.removesuffix(DATA), ("", ""))
+            if name.endswith(DATA) and name in map(_plain, _NAME.findall(select)):
+                yield name, comment.partition(" ")[2]
+
+    def _drop(self, database: str, data: str) -> None:
+        """Drop a table and, before it, the view that people read."""
+        shown, behind = (f"{quoted(database)}.{quoted(one)}" for one in (data.removesuffix(DATA), data))
+        self.execute(f"DROP VIEW IF EXISTS {shown}", f"DROP TABLE {behind} SYNC")
 
     def _check_for_strangers(self, database: str, table: Table) -> None:
         """Refuse to put a table in the place of what is not ours: it would be gone.

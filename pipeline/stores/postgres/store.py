@@ -187,6 +187,16 @@ class Postgres(Session):
             for table, name in found
         )
 
+    def drop(self, schema: str, roots: Collection[str], tables: Collection[str]) -> None:
+        """Drop published tables, within the caller's transaction; what is gone already is passed over.
+
+        Raises:
+            EtlError: Something of somebody's own is built on one.
+        """
+        there = [name for name in sorted({*roots, *tables}) if self._kind(schema, name) in ("r", "p")]
+        if there:  # in one statement, for they refer to each other
+            self.execute(f"DROP TABLE {', '.join(f'{quoted(schema)}.{quoted(name)}' for name in there)}")
+
     def leftovers(self) -> list[str]:
         """Return the ids of the runs that have a staging area."""
         found = self.rows("SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname, 'staging_') ORDER BY 1")

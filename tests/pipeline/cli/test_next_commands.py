@@ -434,6 +434,7 @@ SITUATIONS = (
         _somebody_holds_the_table,
         more=("9s",),
     ),
+    Situation("where nobody can answer, add --yes", ("drop", NAME), "--yes", lambda lab, etl, patch: _published(lab)),
     # Collections that no contract declares.
     Situation(
         "export ETL_CONTRACTS={}; etl replicate {}",
