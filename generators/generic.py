@@ -1,13 +1,16 @@
 """Documents of any contract, from its fields alone: what an eighth collection is made of."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import polars as pl
-from bson import Decimal128
+from bson import Binary, Decimal128
+from bson.binary import UUID_SUBTYPE
 
 from contracts.schema.entity import ContractError, Field
 from contracts.schema.kinds import (
+    ANY_ID,
     BOOLEAN,
     CATEGORY,
     INT64_MAX,
@@ -53,11 +56,32 @@ def _ids(chunk: Chunk, happened: Integers) -> list[Any]:
     kind = chunk.entity.id_kind
     if kind is OBJECT_ID:
         return list(chunk.object_ids(happened))
-    if kind is INTEGER:
-        return list(chunk.numbers.tolist())
     if kind in (TEXT, KEY_TEXT):
         return chunk.keys("D")
+    if kind in (INTEGER, NUMBER):
+        return list(chunk.numbers.tolist())
+    if kind is TIMESTAMP:
+        return dates(chunk.numbers)
+    if kind is ANY_ID:
+        return _ids_of_any_type(chunk, happened)
+    if isinstance(kind.frame, pl.Decimal):
+        return [Decimal128(str(number)) for number in chunk.numbers.tolist()]
     raise ContractError(f"{chunk.entity.collection}: no generator makes an _id that is {kind.name}")
+
+
+def _ids_of_any_type(chunk: Chunk, happened: Integers) -> list[Any]:
+    """Return ids of several types in turn; none equals another, as 7.0 would 7."""
+    objects, texts, moments = chunk.object_ids(happened), chunk.keys("D"), dates(chunk.numbers)
+    makers: list[Callable[[int], Any]] = [
+        objects.__getitem__,
+        texts.__getitem__,
+        lambda row: int(chunk.numbers[row]),
+        lambda row: int(chunk.numbers[row]) + 0.5,
+        lambda row: {"kind": "made", "number": int(chunk.numbers[row])},
+        moments.__getitem__,
+        lambda row: Binary(int(chunk.numbers[row]).to_bytes(16, "big"), UUID_SUBTYPE),
+    ]
+    return [makers[number % len(makers)](row) for row, number in enumerate(chunk.numbers.tolist())]
 
 
 def _columns(

@@ -211,9 +211,7 @@ def _inferred(
         return "it is empty, so there is nothing to infer from"
     if ID not in survey.root.fields:
         return "none of its documents can be decoded without loss"
-    id_kind, why = decide_id(survey.root.fields[ID])
-    if not id_kind:
-        return f"it can't be taken yet: {why}"
+    id_kind = decide_id(survey.root.fields[ID])
     stem = stem or tables.take_stem(name)
     fields = decide(survey.root, stem, tables, strict=strict)
     moment = f"{datetime.fromtimestamp(cluster_time.time, UTC):%Y-%m-%d %H:%M:%S} UTC"

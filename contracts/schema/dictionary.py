@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from contracts.schema.entity import EXTRA, ID, POSITION, Column, Entity, Table
-from contracts.schema.kinds import BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
+from contracts.schema.kinds import ANY_ID, BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
 from contracts.schema.mart import Mart
 from contracts.schema.registry import entities, marts
 from contracts.schema.special_names import SPECIAL_NAMES
@@ -35,7 +35,8 @@ EVERYWHERE = """\
 
 | Column | What it is |
 |---|---|
-| `_id` | Identity of the document and primary key of its row. An ObjectId is written as 24 hexadecimal digits. |
+| `_id` | Identity of the document and primary key of its row. An ObjectId is written as 24 hexadecimal digits; \
+where `_id`s may be of any type (`any_id()`), each is canonical Extended JSON, as `{"$oid":"..."}`. |
 | `<subdocument>_<field>` | A field of a subdocument. |
 | `<array>` | An array of scalars, as an array of the store. |
 | `<array>_count` | The number of items of that array; null if the array is null or missing. |
@@ -117,6 +118,12 @@ INDISTINCT_ROWS = (
     ),
     ("a declared number as int or double: `7`, `7.0`", "`7`", "`7`", "no"),
     ("a declared number that is NaN, an infinity, null, `-0.0`", "as it is", "as it is", "yes, but all NaNs are one"),
+    (
+        "`_id`s that MongoDB takes for equal where they may be of any type: `7`, `7.0`; they can't both be there",
+        "as they are",
+        "likewise",
+        "yes",
+    ),
     ("decimals of one value: `1.5`, `1.50`, `15E-1`; `0` and `-0`", "`1.50`; `0.00`", "likewise", "no"),
     ("moments", "to the millisecond, as BSON has them", "likewise", "yes"),
     ("the order of a document's fields", "not kept", "kept within free-form documents only", "no"),
@@ -240,6 +247,8 @@ def _kind_types(kind: Kind) -> str:
         return f"array of {_kind_types(kind.item)}"
     if kind is INTEGER:
         return "int, long, integral double"
+    if kind is ANY_ID:
+        return "any"
     types = kind.gate["bsonType"]
     return types if isinstance(types, str) else ", ".join(types)
 

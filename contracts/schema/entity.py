@@ -7,7 +7,7 @@ from functools import cached_property
 import polars as pl
 
 from contracts.schema.field import ContractError, Field, Rule
-from contracts.schema.kinds import INTEGER, JSON, KEY_TEXT, OBJECT_ID, Kind
+from contracts.schema.kinds import ANY_ID, INTEGER, JSON, KEY_TEXT, OBJECT_ID, Kind
 from contracts.schema.mistakes import check_tuples
 from contracts.schema.names import DELETED, VERSION, check_column, check_table, snake_case
 
@@ -133,7 +133,7 @@ class Entity:
         fields: The document's fields, without ``_id``.
         rules: Conditions over several columns of a row.
         indexes: Columns of the root table that people filter by.
-        id_kind: What ``_id`` is.
+        id_kind: What ``_id`` is; ``any_id()`` where it is anything, such as a subdocument, or not always of one type.
         stem: Names the table and the contract's module, where the collection's snake case can't: it meets another name,
             or no store or file can bear it.
     """
@@ -163,7 +163,8 @@ class Entity:
             raise ContractError(f"{self.collection}: an _id that is {self.id_kind.name} can't be a key in the stores")
         if any(one.name == ID for one in self.fields):
             raise ContractError(f"{self.collection}: every document has an '_id'; id_kind tells what it is, no field")
-        _check_kind(self.id_kind, (ID,), self.collection, in_item=False)
+        if self.id_kind is not ANY_ID:
+            _check_kind(self.id_kind, (ID,), self.collection, in_item=False)
         _ = self.tables
         if self.key not in self.root.names:
             raise ContractError(f"{self.collection}: the business key {self.key!r} is no field of it")

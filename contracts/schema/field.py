@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from contracts.schema.kinds import JSON, OBJECT_ID, Kind
+from contracts.schema.kinds import ANY_ID, JSON, OBJECT_ID, Kind
 
 
 class ContractError(ValueError):
@@ -67,7 +67,7 @@ class Rule:
 
 def _problems(field: Field) -> Iterator[str]:
     kind = None if field.kind is None else field.kind.item or field.kind
-    is_text = kind is not None and kind.frame == pl.String() and kind not in (JSON, OBJECT_ID)
+    is_text = kind is not None and kind.frame == pl.String() and kind not in (JSON, OBJECT_ID, ANY_ID)
     is_number = kind is not None and kind.frame.is_numeric()
     if "." in field.name or "[" in field.name or field.name == "*" or field.name.startswith("^"):
         yield "can't be told from others: the reader takes . for a path and [ for an array, Polars ^ and * for patterns"

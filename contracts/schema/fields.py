@@ -6,6 +6,7 @@ import polars as pl
 
 from contracts.schema.entity import TEXT_KEY_CHARACTERS, ContractError, Field, Rule
 from contracts.schema.kinds import (
+    ANY_ID,
     BOOLEAN,
     CATEGORY,
     DATE,
@@ -208,6 +209,12 @@ def subdocument(name: str, description: str, *fields: Field, **options: Unpack[F
 def documents(name: str, description: str, *fields: Field, **options: Unpack[FieldOptions]) -> Field:
     """Declare an array of documents; its items become the rows of a child table."""
     return Field(name, None, description, fields=fields, repeated=True, **options)
+
+
+@word
+def any_id() -> Kind:
+    """Declare, as ``id_kind=any_id()``, ``_id``s of any type: a text, each as canonical Extended JSON."""
+    return ANY_ID
 
 
 @word

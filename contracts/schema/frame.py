@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from contracts.schema.entity import ID, Column, Field, Table
-from contracts.schema.kinds import DATE, NUMBER, TIMESTAMP, Kind
+from contracts.schema.kinds import ANY_ID, DATE, NUMBER, TIMESTAMP, Kind
 
 if TYPE_CHECKING:  # heavy, and needed only where there are rows to be validated
     import pandera.polars as pa
 
 # What both stores hold exactly: ClickHouse's DateTime64 and Date32 are defined for these years only.
 FIRST_MOMENT = datetime(1900, 1, 1, tzinfo=UTC)
+KEY_BYTES = 2_600  # which is what an entry of PostgreSQL's b-trees holds, with room for the positions of items
 LAST_MOMENT = datetime(2299, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 
 
@@ -64,6 +65,8 @@ def conditions(column: Column) -> dict[str, pl.Expr]:
 
 def _of_stores(kind: Kind, value: pl.Expr) -> dict[str, pl.Expr]:
     """Return the conditions under which both stores hold a value exactly."""
+    if kind is ANY_ID:
+        return {"fits_into_an_index_of_postgres": value.str.len_bytes() <= KEY_BYTES}
     if kind.frame == pl.String():
         # PostgreSQL's text can't hold a NUL character.
         return {"has_no_nul_for_postgres": ~value.str.contains("\0", literal=True)}

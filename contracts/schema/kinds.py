@@ -61,6 +61,35 @@ def _nullable(clickhouse: str) -> str:
 OBJECT_ID = Kind("ObjectId", {"bsonType": "objectId"}, bson.ObjectId, pl.String(), f"text{BYTEWISE}", "String")
 TEXT = Kind("text", {"bsonType": "string"}, pa.string(), pl.String(), "text", "String", "ZSTD(1)")
 KEY_TEXT = Kind("text key", {"bsonType": "string"}, pa.string(), pl.String(), f"text{BYTEWISE}", "String", "ZSTD(1)")
+# What an _id may be in MongoDB; as canonical Extended JSON, which the typed reader has no part in.
+ANY_ID = Kind(
+    "any id",
+    {
+        "bsonType": [
+            "double",
+            "string",
+            "object",
+            "binData",
+            "objectId",
+            "bool",
+            "date",
+            "null",
+            "int",
+            "timestamp",
+            "long",
+            "decimal",
+            "javascript",
+            "javascriptWithScope",
+            "minKey",
+            "maxKey",
+        ]
+    },
+    None,
+    pl.String(),
+    f"text{BYTEWISE}",
+    "String",
+    "ZSTD(1)",
+)
 CATEGORY = Kind("category", {"bsonType": "string"}, pa.string(), pl.String(), "text", "LowCardinality(String)")
 # The typed reader cuts 7.5 to 7 and makes integers of NaN and infinities: doubles pass only if integral and in range.
 INTEGER = Kind(

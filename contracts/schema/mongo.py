@@ -3,15 +3,17 @@
 from typing import Any
 
 from contracts.schema.entity import ID, Entity, Field
-from contracts.schema.kinds import JSON, NUMBER
+from contracts.schema.kinds import ANY_ID, JSON, NUMBER
 
 
 def read_schema(entity: Entity) -> dict[str, Any]:
     """Return the types for ``pymongoarrow.api.Schema``, nested as the documents are.
 
-    Free-form fields are absent: the reader has no type for them, they are taken from the raw BSON.
+    Free-form fields and an ``_id`` of any kind are absent: the reader has no type for them, they are taken from the raw
+    BSON.
     """
-    return {ID: entity.id_kind.reader, **_reader_types(entity.fields)}
+    types = _reader_types(entity.fields)
+    return types if entity.id_kind is ANY_ID else {ID: entity.id_kind.reader, **types}
 
 
 def gate(entity: Entity) -> dict[str, Any]:

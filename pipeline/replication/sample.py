@@ -64,7 +64,7 @@ class Sample:
         if self.size(documents) == documents:
             yield Range()
             return
-        places = self._places(collection, documents)
+        places = self.places(collection, documents)
         wanted = sorted({place for first, end in places for place in (first - 1, end) if 0 <= place < documents})
         bounds = dict(zip(wanted, mongo.bounds(collection, cluster_time, wanted), strict=True))
         for first, end in places:
@@ -72,8 +72,13 @@ class Sample:
                 continue  # the collection has fewer documents than was thought
             yield Range(bounds[first - 1] if first else None, bounds.get(end))
 
-    def _places(self, collection: str, documents: int) -> list[tuple[int, int]]:
-        """Return where ranges begin and end, counted in documents, in order; all documents are equally likely."""
+    def places(self, collection: str, documents: int) -> list[tuple[int, int]]:
+        """Return where ranges begin and end, counted in documents, in order; all documents are equally likely.
+
+        Args:
+            collection: Name of the collection.
+            documents: How many it holds.
+        """
         size, random = self.size(documents), Random(f"{self.seed} {collection}")
         number, turn = max(1, min(RANGES, size)), random.randrange(max(1, documents))
         found = []

@@ -18,6 +18,7 @@ from pipeline.errors import SnapshotError
 from pipeline.replication.presence import find_uncopyable
 from pipeline.replication.sample import Sample
 from pipeline.replication.sources import check_sources
+from pipeline.replication.walk import Part, parts
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
 from pipeline.runs.published import REPLICA, publications_of, published_in
 from pipeline.runs.recovery import recover
@@ -27,7 +28,7 @@ from pipeline.runtime.prefetch import prefetch
 from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.stores.base import Target
 from pipeline.stores.selection import Range
-from transforms.bson.documents import make_document, resize_batches, split_documents
+from transforms.bson.documents import make_document, split_documents
 from transforms.bson.identity import identify
 from transforms.gc_pause import gc_paused
 from transforms.oracle.compare import SHOWN, Difference, Findings, as_stored, compare
@@ -223,19 +224,13 @@ def _compared(
     moment, touched = _readable_moment(connections, entity, published[0].cluster_time)
     hidden = set(expected_ids(map(make_document, touched), entity))
     quarantine = control.quarantined(connections.postgres, entity.collection)
-    documents, wanted, ranges = _extent(connections, entity, moment, sample)
+    documents, wanted, selected = parts(connections, entity, moment, sample)
     targets = connections.targets(one.target for one in published)
     results = {
         one.target: Comparison(entity.collection, one.target, moment, one.run_id, documents) for one in published
     }
     through, most = 0, connections.memory.compared
-    chunks = (
-        chunk
-        for selection in ranges
-        for chunk in _chunks(
-            _parts(_batches(connections, entity, moment, selection)), entity, quarantine, touched, selection
-        )
-    )
+    chunks = (chunk for part in selected for chunk in _chunks(part, entity, quarantine, touched))
     with gc_paused():
         for chunk in prefetch(chunks, lambda one: one.size > most):
             for target in targets:
@@ -248,23 +243,6 @@ def _compared(
     for comparison in results.values():
         comparison.changed_since = len(touched)
     return list(results.values())
-
-
-def _extent(
-    connections: Connections, entity: Entity, moment: Timestamp, sample: Sample | None
-) -> tuple[int, int, Iterable[Range]]:
-    """Return how many documents a collection has, how many of them are compared, and in which ranges they lie."""
-    mongo, name = connections.mongo, entity.collection
-    if sample is None:
-        documents = mongo.count(name, moment, Range())
-        return documents, documents, [Range()]
-    documents = mongo.extent(name).documents  # to count them would take longer than to compare some
-    return documents, sample.size(documents), sample.ranges(mongo, name, moment, documents)
-
-
-def _batches(connections: Connections, entity: Entity, moment: Timestamp, selection: Range) -> Iterator[bytes]:
-    found = connections.mongo.in_order(entity.collection, moment, selection)
-    return prefetch(resize_batches(found, connections.memory.compared))
 
 
 def _readable_moment(connections: Connections, entity: Entity, published: Timestamp) -> tuple[Timestamp, set[bytes]]:
@@ -287,15 +265,13 @@ def _untouched(raws: list[bytes], touched: set[bytes]) -> list[bytes]:
     return [raw for raw in raws if not any(raw[4 : 4 + length] in touched for length in lengths)] if touched else raws
 
 
-def _chunks(
-    parts: Iterable[list[bytes]], entity: Entity, quarantine: set[bytes], touched: set[bytes], selection: Range
-) -> Iterator[_Chunk]:
+def _chunks(part: Part, entity: Entity, quarantine: set[bytes], touched: set[bytes]) -> Iterator[_Chunk]:
     """Yield the source's documents in ranges of ``_id`` that leave no gap, not before the first and after the last.
 
     Within a part of the collection they begin after its first document.
     """
-    after, is_begun = None, selection.lower is None
-    for raws in parts:
+    after, is_begun = None, part.is_first
+    for raws in _cut(part.batches):
         if not is_begun:
             after, raws = _begun(raws, entity)
             is_begun = after is not None
@@ -305,7 +281,7 @@ def _chunks(
         after = chunk.upto
         yield chunk
         del chunk  # its memory is wanted for the next
-    if selection.upper is not None or not is_begun:  # without a beginning all rows of the stores would be left
+    if not part.is_last or not is_begun:  # without a beginning all rows of the stores would be left
         return
     nothing, _ = expected_frames((), entity)
     yield _Chunk(nothing, after, None, source=0, size=0, quarantined=0, unexpected=[], is_last=True)
@@ -319,7 +295,7 @@ def _begun(raws: list[bytes], entity: Entity) -> tuple[Any, list[bytes]]:
     return None, []
 
 
-def _parts(batches: Iterable[bytes]) -> Iterator[list[bytes]]:
+def _cut(batches: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Yield the documents of batches, some at a time."""
     for batch in batches:
         raws = split_documents(batch)

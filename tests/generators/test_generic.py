@@ -1,13 +1,15 @@
 """An eighth contract generates without more code."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
+from bson import Binary, Decimal128, ObjectId
 
 from contracts.schema.entity import ContractError, Entity
 from contracts.schema.fields import date, identifier, integer
-from contracts.schema.kinds import BOOLEAN, INTEGER, TEXT
+from contracts.schema.kinds import ANY_ID, BOOLEAN, INTEGER, NUMBER, TEXT, TIMESTAMP, decimal_kind
 from generators import World, generate
 
 WORLD = World(3, 500, 400)
@@ -40,12 +42,22 @@ def test_users_and_products_are_those_of_the_world(eighth):
     assert {one for visit in made for one in visit["product_ids"]} <= set(WORLD.products.ids(np.arange(400)))
 
 
-@pytest.mark.parametrize(("kind", "wanted"), [(INTEGER, int), (TEXT, str)])
+ID_KINDS = [
+    (INTEGER, {int}),
+    (TEXT, {str}),
+    (TIMESTAMP, {datetime}),
+    (NUMBER, {int}),
+    (decimal_kind(9, 2), {Decimal128}),
+    (ANY_ID, {ObjectId, str, int, float, dict, datetime, Binary}),
+]
+
+
+@pytest.mark.parametrize(("kind", "wanted"), ID_KINDS)
 def test_ids_of_other_kinds_are_unique_too(kind, wanted):
     entity = Entity("Counters", "Counters.", "number", (integer("number", "Number.", minimum=5),), id_kind=kind)
     made = documents(entity, 100)
-    assert {type(one["_id"]) for one in made} == {wanted}
-    assert len({one["_id"] for one in made}) == len({one["number"] for one in made}) == 100
+    assert {type(one["_id"]) for one in made} == wanted
+    assert len({repr(one["_id"]) for one in made}) == len({one["number"] for one in made}) == 100
     assert min(one["number"] for one in made) == 5
 
 

@@ -19,6 +19,7 @@ from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from contracts.schema.entity import ID, ContractError, Entity, Field
 from contracts.schema.fields import documents, free_form, identifier, subdocument
 from contracts.schema.kinds import (
+    ANY_ID,
     BOOLEAN,
     INTEGER,
     JSON,
@@ -50,7 +51,7 @@ KINDS = [*SCALARS, *OTHERS, *map(array_kind, (*SCALARS, *OTHERS)), *SPARSE]
 def contract(random: Random) -> Entity:
     """Return a contract: arrays and subdocuments within each other, any field free to be missing."""
     while True:
-        id_kind = random.choice([OBJECT_ID, KEY_TEXT, INTEGER, NUMBER, TIMESTAMP])
+        id_kind = random.choice([OBJECT_ID, KEY_TEXT, INTEGER, NUMBER, TIMESTAMP, ANY_ID])
         try:
             return Entity("Things", "d", "key", (identifier("key", "d"), *fields(random)), id_kind=id_kind)
         except ContractError:  # two fields make one column, or _id stands at the top
@@ -115,8 +116,13 @@ class Maker:
     def made(self, number: int) -> bytes:
         self.was_odd = self.was_twice = False
         ids = {OBJECT_ID: ObjectId(number.to_bytes(12, "big")), KEY_TEXT: f"id{number}", INTEGER: number}
-        ids |= {NUMBER: float(number), TIMESTAMP: DatetimeMS(number)}
+        ids |= {NUMBER: float(number), TIMESTAMP: DatetimeMS(number), ANY_ID: self.any_id(number)}
         return self.document(self.entity.fields, element(ID, ids[self.entity.id_kind]))
+
+    def any_id(self, number: int) -> Any:
+        """Return an id that no other number has, or one of two that has any value."""
+        alone = [number, f"{number}", {"a": number}, {"": {"b": [number]}}, float(number), Decimal128(f"{number}.0")]
+        return self.random.choice([*alone, {"n": number, "v": self.anything(2)}, {"v": self.free_form(), "n": number}])
 
     def document(self, declared: Sequence[Field], *first: bytes) -> bytes:
         found = [one for one in map(self.field, declared) if one]

@@ -24,6 +24,7 @@ _ARRAYS = {  # by the word for one, the word for an array of them
     "timestamp": "timestamps",
     "object_id": "object_ids",
 }
+ANY_ID = "any_id()"  # as Python
 _LIKE_AN_ID = re.compile(r"\d+|[0-9a-fA-F]{24}|[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _FIRST_MS, _LAST_MS = (int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT))
 
@@ -99,28 +100,21 @@ def decide(root: Evidence, stem: str, tables: Tables, *, strict: bool = False) -
     return _fields(root, _Place((), (), Columns.of_root(stem), tables, strict))
 
 
-def decide_id(evidence: Evidence) -> tuple[str, str]:
-    """Return the kind of ``_id``, as Python, or why there is none today.
+def decide_id(evidence: Evidence) -> str:
+    """Return the kind of ``_id``, as Python: of one type its own, where both stores hold it, else any.
 
     Args:
         evidence: What was seen of ``_id``.
-
-    Returns:
-        The kind or nothing, and the reason or nothing.
     """
     types = set(evidence.types)
     if types == {"ObjectId"}:
-        return "OBJECT_ID", ""
-    if types == {"text"}:
-        if evidence.longest <= TEXT_KEY_CHARACTERS:
-            return "TEXT", ""
-        return "", f"an _id has {evidence.longest:,} characters, and {TEXT_KEY_CHARACTERS} are the most a key may have"
-    if types and types <= _NUMBERS and not evidence.not_finite:
-        word = _number(evidence)
-        return (word.name.upper(), "") if isinstance(word, Word) else ("", f"its _ids are {word}")
+        return "OBJECT_ID"
+    if types == {"text"} and evidence.longest <= TEXT_KEY_CHARACTERS:
+        return "TEXT"
     if types == {"date"} and _is_in_range(evidence):
-        return "TIMESTAMP", ""
-    return "", f"no kind of key holds its _ids: {describe_types(evidence)}"
+        return "TIMESTAMP"
+    word = _number(evidence) if types <= _NUMBERS and not evidence.not_finite else None
+    return word.name.upper() if isinstance(word, Word) else ANY_ID
 
 
 def describe_types(evidence: Evidence) -> str:

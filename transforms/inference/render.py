@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
-from transforms.inference.decide import Proposal
+from contracts.schema.entity import ID
+from transforms.inference.decide import ANY_ID, Proposal
 from transforms.inference.evidence import Evidence, Survey
 
 _WIDTH = 88  # what formatters take if nobody tells them otherwise
@@ -63,6 +64,8 @@ def render(contract: Contract) -> str:
     """Return the contract's module, formatted."""
     words = {one.word.name for one in contract.every if one.word}
     kinds = {contract.id_kind} - {"OBJECT_ID"}
+    if contract.id_kind == ANY_ID:
+        words, kinds = {*words, "any_id"}, set()
     imports = {"entity": ["Entity"], "fields": sorted(words), "kinds": sorted(kinds)}
     lines = ['"""A contract that was inferred from documents: a file of yours to edit."""', ""]
     for module, names in imports.items():
@@ -71,7 +74,8 @@ def render(contract: Contract) -> str:
     lines += [f"    collection={quoted(contract.collection)},", '    description="Not described yet.",']
     fields = [line for one in contract.fields for line in _field(one, 8)]
     lines += ["    fields=(", *fields, "    ),"] if fields else ["    fields=(),"]
-    lines += [f"    id_kind={contract.id_kind},"] if contract.id_kind != "OBJECT_ID" else []
+    if contract.id_kind != "OBJECT_ID":
+        lines += [*_comment(_of_id(contract), 4), f"    id_kind={contract.id_kind},"]
     lines += [f"    stem={quoted(contract.stem)},"] if contract.said_stem else []
     return "\n".join([*lines, ")", ""])
 
@@ -110,6 +114,12 @@ def _header(contract: Contract) -> str:
     if survey.root.unread:
         parts.append(f"There are very many fields: {survey.root.unread:,} values were left undeclared unseen.")
     return " ".join(parts)
+
+
+def _of_id(contract: Contract) -> str:
+    seen = contract.survey.root.fields[ID]
+    form = ", each as canonical Extended JSON" if contract.id_kind == ANY_ID else ""
+    return f"The _ids: {', '.join(_counted(seen))}{form}."
 
 
 def _field(field: Proposal, indent: int) -> Iterator[str]:

@@ -7,8 +7,9 @@ import polars as pl
 import pyarrow as pa
 
 from contracts.schema.entity import ID, Entity
-from contracts.schema.kinds import JSON
+from contracts.schema.kinds import ANY_ID, JSON
 from transforms.bson.documents import decode_document, find_lossy_decoding, split_documents
+from transforms.ingest.any_ids import to_id_texts
 from transforms.ingest.decode import decode
 from transforms.ingest.drift import Drift, find_new_values
 from transforms.ingest.free_form import to_json_texts
@@ -57,8 +58,8 @@ class DecodedBatch:
     Attributes:
         batch: The BSON of the documents that it can decode, one after the other.
         table: Those documents.
-        texts: Their free-form fields as JSON, by column.
-        unheld: By a document's place why its bytes can't be decoded without loss, as far as its free-form fields tell.
+        texts: Their free-form fields as JSON, by column; and their ``_id``s, where those may be of any kind.
+        unheld: By a document's place why its bytes can't be decoded without loss, as far as these fields tell.
         refused: The documents that can't be decoded.
         size: Bytes of BSON of all of them.
     """
@@ -100,7 +101,11 @@ def decode_batch(batch: bytes, entity: Entity) -> DecodedBatch:
         whole = b"".join(piece for piece, _ in pieces)
         table = pa.concat_tables([decode(b"", entity), *(table for _, table in pieces)])
     free_form = [column for column in entity.root.columns if column.kind is JSON and column.field is not None]
-    return DecodedBatch(whole, table, *to_json_texts(whole, free_form), culprits, len(batch))
+    texts, unheld = to_json_texts(whole, free_form)
+    if entity.id_kind is ANY_ID:
+        texts[ID], unknown = to_id_texts(split_documents(whole))
+        unheld |= unknown
+    return DecodedBatch(whole, table, texts, unheld, culprits, len(batch))
 
 
 def validate_batch(found: DecodedBatch, entity: Entity) -> BatchResult:

@@ -74,10 +74,10 @@ def _read(batch: bytes, beginnings: Places, entity: Entity) -> pa.Table:
             if found is not None and len(found.counts):
                 kind = types[field.name]
                 apart[field.name] = _nested(found, kind[0] if field.repeated else kind, repeated=field.repeated)
-    table = _found(batch, {name: kind for name, kind in types.items() if name not in apart})
-    for name, array in apart.items():
-        table = table.append_column(name, array)
-    return table.select(list(types))
+    here = {name: kind for name, kind in types.items() if name not in apart}
+    found = _found(batch, here) if here else pa.table({})
+    columns = apart | dict(zip(here, found.columns, strict=True))
+    return pa.table({name: columns[name] for name in types})
 
 
 def _nested(found: Nested, types: dict[str, Any], *, repeated: bool) -> pa.Array:

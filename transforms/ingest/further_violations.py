@@ -7,8 +7,9 @@ import bson
 import polars as pl
 
 from contracts.schema.entity import ID, Entity, Field
-from contracts.schema.kinds import INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.kinds import ANY_ID, INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
 from transforms.bson.documents import Document
+from transforms.ingest.any_ids import to_id_texts
 from transforms.ingest.decode import decode
 from transforms.ingest.normalise import normalise
 from transforms.ingest.validate import find_broken_rules, format_ids
@@ -34,7 +35,7 @@ def find_further_violations(
             rest[ID] = _stand_in(entity.id_kind, number)
     try:
         read = decode(b"".join(map(bson.encode, rests)), entity)
-        frames = normalise(read, entity, _empty_documents(entity, len(rests)))
+        frames = normalise(read, entity, _beside(rests, entity))
         found = find_broken_rules(frames, entity)
     except Exception:  # these documents are refused already: no further reason is worth a run
         return [[] for _ in suspects]
@@ -77,10 +78,13 @@ def _stand_in(kind: Kind, number: int) -> Any:
     return bson.Int64(number - 2**63) if kind is INTEGER else f"\uf8ff{number}"
 
 
-def _empty_documents(entity: Entity, rows: int) -> dict[str, pl.Series]:
-    """Return free-form columns that break no rule: what is wrong with free-form documents is known."""
+def _beside(rests: Sequence[Document], entity: Entity) -> dict[str, pl.Series]:
+    """Return what the reader does not read: free-form columns that break no rule, for what is wrong there is known."""
     free_form = [column.name for column in entity.root.columns if column.kind is JSON and column.field is not None]
-    return {name: pl.Series(name, ["{}"] * rows, pl.String) for name in free_form}
+    texts = {name: pl.Series(name, ["{}"] * len(rests), pl.String) for name in free_form}
+    if entity.id_kind is ANY_ID:
+        texts[ID] = to_id_texts([bson.encode(rest) for rest in rests])[0]
+    return texts
 
 
 def _within(path: str, places: set[str]) -> bool:

@@ -1,6 +1,7 @@
 """The ``_id``s of documents as the stores have them, found out in the way that the copy takes with whole documents."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,8 @@ import bson
 import polars as pl
 
 from contracts.schema.entity import ID, Entity
-from contracts.schema.kinds import OBJECT_ID
+from contracts.schema.kinds import ANY_ID, OBJECT_ID
+from transforms.bson.canonical_ids import text_to_id
 from transforms.bson.identity import cut_id, decode_id
 from transforms.ingest.batch import transform_batch
 from transforms.ingest.type_check import find_type_violations
@@ -36,7 +38,14 @@ def to_source_ids(ids: Iterable[Any], entity: Entity) -> list[Any]:
         return [bson.ObjectId(one) for one in ids if bson.ObjectId.is_valid(one) and one == one.lower()]
     if isinstance(entity.id_kind.frame, pl.Decimal):
         return [bson.Decimal128(one) for one in ids]
+    if entity.id_kind is ANY_ID:
+        return [value for one in ids for value in _told(one)]
     return list(ids)
+
+
+def _told(text: str) -> Iterator[Any]:
+    with suppress(Exception):  # a column of text holds anything, and the parser knows many ways to say so
+        yield text_to_id(text)
 
 
 def _lawful(raws: Iterable[bytes], bare: Entity) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 
 from contracts.schema.entity import ID, POSITION, Column, Entity, Field, Table
-from contracts.schema.kinds import JSON, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.kinds import ANY_ID, JSON, OBJECT_ID, TIMESTAMP, Kind
 from transforms.bson.decimals import decimal128_array
 
 # What the reader's values become, where they are not what the frames have.
@@ -22,16 +22,16 @@ def normalise(batch: pa.Table, entity: Entity, free_form: Mapping[str, pl.Series
     Args:
         batch: The documents, one row each, typed as :func:`contracts.schema.mongo.read_schema` says.
         entity: Their contract.
-        free_form: JSON texts of the free-form fields by column name, one per document.
+        free_form: JSON texts of the free-form fields by column name, one per document; and of ``_id`` if it may be of
+            any kind.
 
     Returns:
         One frame per table of the contract, keyed by the table's name, with exactly its columns in order.
     """
     fields = {field.name: field for field in (entity.id_field, *entity.fields)}
     arrays = {name: _plain(batch[name].combine_chunks(), fields[name]) for name in batch.column_names}
-    documents = pl.DataFrame(pl.from_arrow(pa.table(arrays))).with_columns(
-        *(series.alias(_beside(name)) for name, series in free_form.items())
-    )
+    read = pl.DataFrame(pl.from_arrow(pa.table(arrays)))
+    documents = pl.DataFrame([*read, *(series.alias(_beside(name)) for name, series in free_form.items())])
     frames = {entity.root.name: documents.select(_expression(column, entity.root) for column in entity.root.columns)}
     for child in entity.children:
         frames[child.name] = _child_rows(documents, entity.root.column(ID), child)
@@ -58,7 +58,7 @@ def _child_rows(documents: pl.DataFrame, id_column: Column, child: Table) -> pl.
 
 def _expression(column: Column, table: Table, *inside: str) -> pl.Expr:
     """Return the expression that computes a column from the documents (or from the items, ``inside`` a struct)."""
-    if column.kind is JSON:
+    if column.kind in (JSON, ANY_ID):
         value = pl.col(_beside(column.name)) if column.field is not None else pl.lit(None, pl.String)
     else:
         value = _value((*inside, *column.path))

@@ -15,6 +15,7 @@ from contracts.schema.entity import EXTRA, ID, Entity, Field
 from transforms.bson.documents import Document, decode_document, find_lossy_decoding
 from transforms.bson.extended_json import to_json_text
 from transforms.gc_pause import gc_paused
+from transforms.ingest.any_ids import shown_id
 from transforms.ingest.batch import BatchResult, Refused, transform_batch
 from transforms.ingest.drift import find_undeclared, merge_drifts
 from transforms.ingest.further_violations import find_further_violations
@@ -94,7 +95,8 @@ def _examine(raw: bytes, entity: Entity, *, gated: bool) -> _Rebuilt | tuple[Doc
         found.append(Violation("", "refused by the gate for a reason that the contract does not tell", None))
     if found:
         return document, found
-    return _Rebuilt(raw, bson.encode(declared), str(document[ID]), to_json_text(aside) if aside else None, list(aside))
+    extra = to_json_text(aside) if aside else None
+    return _Rebuilt(raw, bson.encode(declared), shown_id(document[ID], entity), extra, list(aside))
 
 
 def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside: Document) -> Document:

@@ -27,9 +27,10 @@ from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from contracts.schema.entity import EXTRA, ID, Column, Entity, Field, Table
 from contracts.schema.frame import conditions
-from contracts.schema.kinds import BOOLEAN, INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.kinds import ANY_ID, BOOLEAN, INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
 from contracts.schema.special_names import SPECIAL_NAMES
 from transforms.bson.identity import decode_id
+from transforms.oracle.canonical_id import canonical_id
 
 Document = dict[str, Any]
 _OPTIONS: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -254,7 +255,7 @@ def _column(owners: Sequence[Any], column: Column) -> pl.Series:
     values = _at(owners, column.path)
     if column.counts or column.kind.is_array:
         values = _of_types(values, list)
-    if not column.nullable and NoneType in set(map(type, values)):
+    if not column.nullable and column.kind is not ANY_ID and NoneType in set(map(type, values)):
         raise UnexpectedValueError(column.name)
     if column.counts:
         return _series(column, [None if value is None else len(value) for value in values])
@@ -292,6 +293,8 @@ def _scalars(values: Sequence[Any], kind: Kind) -> Sequence[Any]:
         return _each(int, _of_types(values, DatetimeMS))
     if kind is OBJECT_ID:
         return _each(str, _of_types(values, bson.ObjectId))
+    if kind is ANY_ID:
+        return list(map(canonical_id, values))
     if kind is JSON:
         return _each(canonical_json, _of_types(values, dict))
     if kind is INTEGER:

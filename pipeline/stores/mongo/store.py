@@ -203,6 +203,13 @@ class Mongo:
             for document in source.find(**selection.find({}), projection={ID: 1}):
                 yield bytes(document.raw)
 
+    def read(self, collection: str, cluster_time: Timestamp, selection: Ids) -> Iterator[bytes]:
+        """Yield the BSON of each of some documents, in the order of the index."""
+        source = self._at(collection, cluster_time).with_options(codec_options=RAW)
+        with self._translated():
+            for document in source.find(**selection.find({})):
+                yield bytes(document.raw)
+
     def exact(self, collection: str, cluster_time: Timestamp, ids: Ids) -> Ids:
         """Tell ids that a collection has from those that it lacks, where it takes unequal ones for equal.
 

@@ -62,7 +62,7 @@ def test_all_of_a_collection_is_some_time_in_a_sample(many: Any) -> None:
     ids = [one["_id"] for one in many.collection("Things").find({}, {"_id": 1}, sort=[("_id", 1)])]
     seen = Counter[Any]()
     for seed in range(120):
-        places = Sample("60", seed)._places("Things", ROWS)
+        places = Sample("60", seed).places("Things", ROWS)
         assert all(0 <= first < end <= ROWS for first, end in places)
         assert all(end <= first for (_, end), (first, _) in pairwise(places))
         assert sum(end - first for first, end in places) == 60

@@ -1,0 +1,103 @@
+"""The parts of a collection that a verification compares, in the order in which the stores have the ``_id``s."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import polars as pl
+from bson import Timestamp
+
+from contracts.schema.entity import Entity
+from contracts.schema.kinds import ANY_ID
+from pipeline.connections import Connections
+from pipeline.replication.sample import Sample
+from pipeline.runtime.prefetch import prefetch
+from pipeline.stores.mongo.store import Extent, Mongo
+from pipeline.stores.selection import Ids, Range
+from transforms.bson.documents import resize_batches
+from transforms.bson.identity import cut_id, decode_id
+from transforms.oracle.canonical_id import canonical_id
+
+_IDS = 20_000  # looked at together
+_TOGETHER = 1_000  # documents that are asked for by their _ids, at most
+_HEAD = 4  # bytes of a document before its first element
+
+
+@dataclass(frozen=True)
+class Part:
+    """Documents that follow each other.
+
+    Attributes:
+        batches: Their BSON, many at a time.
+        is_first: Whether there is none before them.
+        is_last: Whether there is none behind them.
+    """
+
+    batches: Iterable[bytes]
+    is_first: bool = True
+    is_last: bool = True
+
+
+def parts(
+    connections: Connections, entity: Entity, moment: Timestamp, sample: Sample | None
+) -> tuple[int, int, Iterable[Part]]:
+    """Return how many documents a collection has, how many of them are compared, and these.
+
+    Args:
+        connections: The open connections.
+        entity: The collection's contract.
+        moment: When it is read.
+        sample: Which part of it is compared; None for all of it.
+    """
+    mongo, name = connections.mongo, entity.collection
+    # To count the documents would take longer than to compare some.
+    documents = mongo.count(name, moment, Range()) if sample is None else mongo.extent(name).documents
+    wanted = documents if sample is None else sample.size(documents)
+    if entity.id_kind is ANY_ID:
+        return documents, wanted, _by_text(connections, entity, moment, sample, documents)
+    ranges = [Range()] if sample is None else sample.ranges(mongo, name, moment, documents)
+    return documents, wanted, (_of_range(connections, entity, moment, one) for one in ranges)
+
+
+def _of_range(connections: Connections, entity: Entity, moment: Timestamp, selection: Range) -> Part:
+    found = connections.mongo.in_order(entity.collection, moment, selection)
+    batches = prefetch(resize_batches(found, connections.memory.compared))
+    return Part(batches, selection.lower is None, selection.upper is None)
+
+
+def _by_text(
+    connections: Connections, entity: Entity, moment: Timestamp, sample: Sample | None, documents: int
+) -> Iterator[Part]:
+    """Yield documents in the order of texts, which is not MongoDB's: their ``_id``s are read before, from the index."""
+    ids = _sorted_ids(connections.mongo, entity.collection, moment)
+    places = [(0, len(ids))] if sample is None else sample.places(entity.collection, len(ids))
+    extent = connections.mongo.extent(entity.collection)
+    for first, end in places:
+        some = ids[max(0, first - 1) : end]  # the one before is where the part begins
+        found = _documents(connections.mongo, entity.collection, moment, some, extent, connections.memory.compared)
+        batches = prefetch(resize_batches(found, connections.memory.compared))
+        yield Part(batches, first == 0, end >= len(ids))
+
+
+def _sorted_ids(mongo: Mongo, collection: str, moment: Timestamp) -> pl.Series:
+    """Return the BSON elements of all ``_id``s, in the order of their texts; one that can't be decoded comes first."""
+    schema = {"text": pl.String, "element": pl.Binary}
+    frames = [pl.DataFrame(schema=schema)]
+    rows: list[tuple[str | None, bytes]] = []
+    for raw in mongo.ids(collection, moment, Range()):
+        rows.append((next(map(canonical_id, decode_id(raw)), None), raw[_HEAD:-1]))
+        if len(rows) == _IDS:
+            frames.append(pl.DataFrame(rows, schema, orient="row"))
+            rows = []
+    frames.append(pl.DataFrame(rows, schema, orient="row"))
+    return pl.concat(frames).sort("text", nulls_last=False)["element"]
+
+
+def _documents(
+    mongo: Mongo, collection: str, moment: Timestamp, ids: pl.Series, extent: Extent, most: int
+) -> Iterator[bytes]:
+    """Yield the documents of some ``_id``s in their order, as many at a time as memory may hold."""
+    together = max(1, min(_TOGETHER, most * extent.documents // max(1, extent.size)))
+    for start in range(0, len(ids), together):
+        elements = tuple(ids[start : start + together])
+        found = {cut_id(raw)[_HEAD:-1]: raw for raw in mongo.read(collection, moment, Ids(elements))}
+        yield b"".join(found[one] for one in elements)
