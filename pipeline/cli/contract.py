@@ -19,7 +19,7 @@ from pipeline.cli.sessions import mongo_alone
 from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
-    from pipeline.inference import Inference
+    from pipeline.inference.infer import Inference
 
 app = typer.Typer(no_args_is_help=True)
 _SHOWN = 20  # of what was left out
@@ -60,7 +60,7 @@ def infer(
       etl contract infer Orders Customers -o my-contracts
       etl contract infer Orders --replace --strict
     """
-    from pipeline.inference import infer as find
+    from pipeline.inference.infer import infer as find
     from pipeline.settings import Settings
 
     folders = Settings.load().contracts

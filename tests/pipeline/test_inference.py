@@ -12,7 +12,7 @@ from bson.raw_bson import RawBSONDocument
 
 from contracts import DEMO
 from pipeline.errors import UsageError
-from pipeline.inference import infer
+from pipeline.inference.infer import infer
 from tests.pipeline.conftest import Etl
 from tests.pipeline.lab import Lab
 

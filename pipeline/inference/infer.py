@@ -1,7 +1,6 @@
 """Contracts of collections that nobody has described: every document is read, and the gate proves what was written."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,39 +14,19 @@ from contracts.schema.names import snake_case
 from contracts.schema.registry import entities
 from pipeline.connections import is_ours
 from pipeline.errors import UsageError
+from pipeline.inference.trial import Reason, Trial, tries
 from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.stores.mongo.store import Extent, Mongo
-from pipeline.stores.selection import Range
-from transforms.bson.documents import in_chunks
 from transforms.gc_pause import gc_paused
 from transforms.inference.decide import decide, decide_id
 from transforms.inference.evidence import Survey
 from transforms.inference.names import Tables
 from transforms.inference.render import Contract, render
-from transforms.ingest.batch import BatchResult, transform_batch
-from transforms.ingest.slow_path import transform_slowly
 from transforms.marts import marts_of
-from transforms.violations import json_pointer
 
-_TOGETHER_BYTES = 16 * 2**20  # of the documents that are looked at one by one
 _REASONS = 5
 _BYTES_PER_SECOND = 5e6  # measured on two cores: documents of 500 bytes, read, and tried by their contract
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why documents would be refused.
-
-    Attributes:
-        rule: The rule that they break.
-        path: Where, in the first one.
-        documents: How many break it.
-    """
-
-    rule: str
-    path: str
-    documents: int
 
 
 @dataclass(frozen=True)
@@ -230,19 +209,9 @@ def _tried(
     mongo: Mongo, entity: Entity, contract: Contract, folder: Path, cluster_time: Timestamp, progress: Progress[str]
 ) -> Inferred:
     """Send all documents of a collection through what a copy does with them, up to the stores."""
-    refused = slow = through = 0
-    rules: Counter[str] = Counter()
-    places: dict[str, str] = {}
-    read = contract.survey.documents
-    for result, was_slow in _results(mongo, entity, cluster_time):
-        through += result.documents
-        slow += result.documents if was_slow else 0
-        refused += len(result.refused)
-        for one in result.refused:
-            for rule, path in {reason.rule: json_pointer(reason.path) for reason in one.reasons}.items():
-                rules[rule] += 1
-                places.setdefault(rule, path)
-        progress(entity.collection, 2 * read, read + through)
+    trial, read = Trial(), contract.survey.documents
+    for trial in tries(mongo, entity, cluster_time):
+        progress(entity.collection, 2 * read, read + trial.documents)
     declared = [one for one in contract.every if one.word]
     return Inferred(
         entity.collection,
@@ -255,15 +224,7 @@ def _tried(
         sum(one.word is not None and one.word.name == "free_form" for one in declared),
         len(contract.every) - len(declared),
         len(contract.to_decide),
-        slow,
-        refused + abs(read - through),  # what is not accounted for is certainly not proven
-        tuple(Reason(rule, places[rule], count) for rule, count in rules.most_common(_REASONS)),
+        trial.slow,
+        trial.refused + abs(read - trial.documents),  # what is not accounted for is certainly not proven
+        trial.reasons[:_REASONS],
     )
-
-
-def _results(mongo: Mongo, entity: Entity, cluster_time: Timestamp) -> Iterator[tuple[BatchResult, bool]]:
-    """Yield what becomes of a collection's documents, and whether they took the slow path."""
-    for batch in mongo.admitted(entity, cluster_time, Range()):
-        yield transform_batch(batch, entity), False
-    for raws in in_chunks(mongo.refused(entity, cluster_time, Range()), _TOGETHER_BYTES):
-        yield transform_slowly(raws, entity), True
