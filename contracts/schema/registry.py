@@ -33,8 +33,7 @@ def entities(folders: Iterable[Path] = ()) -> dict[str, Entity]:
     found: dict[str, Entity] = {}
     folders = tuple(folders) or (DEMO,)
     owners = {name: f"the mart {name}" for name in marts()} if DEMO in folders else {}
-    own = [folder for folder in folders if folder != DEMO]
-    for path, module in (*(_package_modules(contracts) if DEMO in folders else ()), *_folder_modules(own)):
+    for path, module in _modules(folders):
         entity = getattr(module, "ENTITY", None)
         if entity is None:
             continue
@@ -45,6 +44,16 @@ def entities(folders: Iterable[Path] = ()) -> dict[str, Entity]:
         found[entity.collection] = entity
     check_apart((entity.collection, table.name) for entity in found.values() for table in entity.tables)
     return found
+
+
+def files(folders: Iterable[Path] = ()) -> dict[str, Path]:
+    """Return the file of each contract of a collection, by the collection's name.
+
+    Args:
+        folders: As :func:`entities` takes them; it has read them, so that nothing is wrong with them.
+    """
+    found = ((getattr(module, "ENTITY", None), path) for path, module in _modules(tuple(folders) or (DEMO,)))
+    return {entity.collection: path for entity, path in found if isinstance(entity, Entity)}
 
 
 def marts() -> dict[str, Mart]:
@@ -90,6 +99,12 @@ def _claim(entity: Entity, owners: dict[str, str]) -> None:
                 "and its file that name too"
             )
     owners |= dict.fromkeys((*tables, entity.collection), entity.collection)
+
+
+def _modules(folders: tuple[Path, ...]) -> Iterator[tuple[Path, ModuleType]]:
+    if DEMO in folders:
+        yield from _package_modules(contracts)
+    yield from _folder_modules(folder for folder in folders if folder != DEMO)
 
 
 def _package_modules(package: ModuleType) -> Iterator[tuple[Path, ModuleType]]:

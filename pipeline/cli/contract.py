@@ -1,37 +1,36 @@
 """``etl contract``: contracts that are found, not written."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import RenderableType
-from rich.text import Text
 
 from contracts import DEMO
-from pipeline.cli import tables
-from pipeline.cli.options import AsJson
-from pipeline.cli.output import moment, show
+from pipeline.cli import contract_tables
+from pipeline.cli.options import AsJson, Collections
+from pipeline.cli.output import moment, say_error, show
 from pipeline.cli.progress import collection_bars
-from pipeline.cli.sessions import mongo_alone
-from pipeline.text.printable import visible
+from pipeline.cli.sessions import mongo_alone, source
+from pipeline.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from pipeline.inference.infer import Inference
 
 app = typer.Typer(no_args_is_help=True)
-_SHOWN = 20  # of what was left out
 
 
 @app.callback()
 def contract() -> None:
-    """Find contracts of your collections.
+    """Find contracts of your collections, try them, and see what has changed since.
 
     Examples:
       etl contract infer
-      etl contract infer Orders -o my-contracts
+      etl contract check
+      etl contract diff
+      etl contract words
     """
 
 
@@ -77,51 +76,82 @@ def infer(
         )
     following = _following(found, folders)
     shown = asdict(found) | {"cluster_time": moment(found.cluster_time), "next": following}
-    show(shown, *_parts(found, following), as_json=as_json)
+    show(shown, *contract_tables.inferred(found, following), as_json=as_json)
 
 
-def _parts(found: "Inference", following: str | None) -> Iterator[RenderableType]:
-    rows = [
-        (
-            one.collection,
-            one.documents,
-            one.fields,
-            f"{one.tables:,} / {one.columns:,}",
-            one.as_json,
-            one.in_extra,
-            Text(f"{one.refused:,}", style="bold red" if one.refused else "green"),
-            one.to_decide,
-        )
-        for one in found.contracts
+@app.command("check")
+def check(collections: Collections = None, as_json: AsJson = False) -> None:
+    """Try contracts by all documents, before anything is published: what would be refused, why, and which ones.
+
+    Every document goes through MongoDB's gate and through what a copy does with it, up to
+    the stores; nothing is written anywhere. Exit code 1 if a document would be refused.
+
+    Examples:
+      etl contract check
+      etl contract check Orders --json
+    """
+    from pipeline.inference.check import check as hold
+
+    with source() as (mongo, entities), collection_bars("check") as progress:
+        found = hold(mongo, entities, collections or (), progress=progress)
+    shown = asdict(found) | {"cluster_time": moment(found.cluster_time), "refused": found.refused}
+    show(shown, *contract_tables.checked(found), as_json=as_json)
+    if found.refused:
+        say_error(f"{found.refused:,} documents would be refused; mend them or their contracts before you copy them")
+        raise typer.Exit(DataError.exit_code)
+
+
+@app.command("diff")
+def diff(collections: Collections = None, as_json: AsJson = False) -> None:
+    """Tell what has changed in the documents against their contracts, and propose the lines that have to change.
+
+    Fields that are new or gone, values of another type, fields that are no longer in all
+    documents, and new words of vocabularies. Every document is read; nothing is written.
+
+    Examples:
+      etl contract diff
+      etl contract diff Orders
+    """
+    from contracts.schema.registry import files
+    from pipeline.inference.diff import diff as compare
+    from pipeline.settings import Settings
+
+    with source() as (mongo, entities), collection_bars("diff") as progress:
+        where = files(Settings.load().contracts)
+        found = compare(mongo, entities, where, collections or (), progress=progress)
+    shown = asdict(found) | {"cluster_time": moment(found.cluster_time)}
+    show(shown, *contract_tables.differences(found), as_json=as_json)
+
+
+@app.command("words")
+def words(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="WORD", help="Such as documents.", show_default="all")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the words that contracts are written in, each with an example.
+
+    Examples:
+      etl contract words
+      etl contract words documents category
+    """
+    from contracts.schema.examples import EXAMPLES
+    from pipeline.cli.reference import words as known
+
+    there = known()
+    if unknown := [name for name in names or () if name not in there]:
+        raise UsageError(f"there is no word {unknown[0]!r}; there are {', '.join(there)}")
+    shown = [
+        {
+            "word": name,
+            "effect": (word.__doc__ or "").partition("\n\n")[0].replace("``", "`"),
+            "example": EXAMPLES[name].lines if name in EXAMPLES else (),
+        }
+        for name, word in there.items()
+        if not names or name in names
     ]
-    headings = ("collection", "documents", "fields", "tables /\ncolumns", "JSON", "in\n_extra", "would be\nrefused")
-    if rows:
-        title = f"Contracts in {found.folder}, from all documents as of {tables.shown(moment(found.cluster_time))} UTC"
-        yield tables.table(title, (*headings, "to\ndecide"), rows)
-    reasons = [
-        (one.collection, reason.rule, reason.path, reason.documents)
-        for one in found.contracts
-        for reason in one.reasons
-    ]
-    if reasons:
-        yield tables.table("Why documents would be refused", ("collection", "rule", "first path", "documents"), reasons)
-    if found.kept:
-        yield Text(
-            f"Kept, since {found.folder} has their contracts already: {_listed(found.kept)}; --replace writes anew"
-        )
-    for name, why in list(found.left_out.items())[:_SHOWN]:
-        yield Text(visible(f"No contract of {name}: {why}"))
-    if (more := len(found.left_out) - _SHOWN) > 0:
-        yield Text(f"and {more:,} more have none either")
-    if mostly := [one.collection for one in found.contracts if one.is_mostly_refused]:
-        yield Text(f"Not in the command below, since a copy would refuse most of their documents: {_listed(mostly)}")
-    if following:
-        yield Text("Look at the files where there is something to decide; then:")
-        yield Text(following, no_wrap=True)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return visible(", ".join(names[:_SHOWN])) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+    show({"words": shown}, *contract_tables.words(shown), as_json=as_json)
 
 
 def _following(found: "Inference", folders: Sequence[Path]) -> str | None:

@@ -15,6 +15,7 @@ from pydantic import ByteSize
 
 from contracts.schema import fields
 from contracts.schema.entity import Entity, Field
+from contracts.schema.examples import EXAMPLES
 from contracts.schema.mart import Mart
 from pipeline.cli.app import app
 from pipeline.settings import Settings
@@ -49,15 +50,27 @@ def environment() -> str:
 
 def contract_words() -> str:
     """Return the words that contracts are written in, in Markdown."""
-    words = [one for name, one in vars(fields).items() if inspect.isfunction(one) and one.__module__ == fields.__name__]
-    rows = ((f"`{_call(word)}`", _first(word), _options(word)) for word in words)
+    rows = ((f"`{_call(word)}`", _first(word), _options(word)) for word in words().values())
     parts = ["# Words of contracts", "", _WRITTEN, ""]
     parts += ["A contract is a module that defines `ENTITY`; [own collections](own-collections.md) shows one.", ""]
     parts += ["## Kinds of fields", "", *_table(("word", "effect", "options"), rows), ""]
+    parts += [
+        "## An example of each",
+        "",
+        "What the document has, how it is declared, and the columns in PostgreSQL and ClickHouse.",
+        "",
+    ]
+    parts += ["```text", "\n\n".join("\n".join(one.lines) for one in EXAMPLES.values()), "```", ""]
     for title, kind in (("Options of a field", Field), ("Entity", Entity), ("Mart", Mart)):
         attributes = ((f"`{name}`", meaning) for name, meaning in _attributes(kind).items())
         parts += [f"## {title}", "", *_table(("name", "meaning"), attributes), ""]
     return "\n".join(parts)
+
+
+def words() -> dict[str, Callable[..., Any]]:
+    """Return the words that fields are declared by."""
+    ours = (one for one in vars(fields).values() if inspect.isfunction(one) and one.__module__ == fields.__name__)
+    return {one.__name__: one for one in ours if not one.__name__.startswith("_")}
 
 
 PAGES = {"command-line.md": command_line, "environment.md": environment, "contract-words.md": contract_words}

@@ -117,6 +117,4 @@ def _checked(mongo: Mongo, entity: Entity, cluster_time: Timestamp, progress: Pr
     progress(entity.collection, expected, 0)
     for trial in tries(mongo, entity, cluster_time):
         progress(entity.collection, max(expected, trial.documents), trial.documents)
-    return Checked(
-        entity.collection, trial.documents, trial.slow, trial.refused, trial.reasons, tuple(trial.drift)
-    )
+    return Checked(entity.collection, trial.documents, trial.slow, trial.refused, trial.reasons, tuple(trial.drift))

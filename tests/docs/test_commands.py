@@ -13,7 +13,9 @@ from pipeline.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("README*.md"), ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
-COMMAND = re.compile(r"\betl ([a-z]+(?: (?:list|show|export|replay|infer)\b)?)((?: [A-Z]\w*| [\d.]+%?| --[\w-]+)*)")
+COMMAND = re.compile(
+    r"\betl ([a-z]+(?: (?:list|show|export|replay|infer|check|diff|words)\b)?)((?: [A-Z]\w*| [\d.]+%?| --[\w-]+)*)"
+)
 
 
 def _commands(command: Any, name: str = "") -> Iterator[tuple[str, set[str]]]:

@@ -62,6 +62,7 @@ class Evidence:
         fields: Of the documents that were seen here, by name.
         unread: How often a field or a document was not looked at, since there are too many or they are too deep.
         items: Of the arrays that were seen here.
+        most_distinct: How many distinct texts are kept.
         distinct: The first distinct texts; None if there are more, or long ones.
         longest: Characters of the longest text.
         hints: What all texts look like.
@@ -81,6 +82,7 @@ class Evidence:
     fields: dict[str, "Evidence"] = field(default_factory=dict)
     unread: int = 0
     items: "Evidence | None" = None
+    most_distinct: int = DISTINCT
     distinct: dict[str, None] | None = field(default_factory=dict)
     longest: int = 0
     hints: set[str] = field(default_factory=lambda: set(_HINTS))
@@ -151,7 +153,7 @@ class Evidence:
 
     def _deeper(self) -> "Evidence":
         self.paths[0] -= 1
-        return Evidence(self.paths, self.level + 1)
+        return Evidence(self.paths, self.level + 1, most_distinct=self.most_distinct)
 
     def _arrays(self, values: Sequence[list[Any]], ids: Sequence[Any]) -> None:
         if not any(values):
@@ -167,7 +169,7 @@ class Evidence:
         self.longest = max(self.longest, max(map(len, values)))
         if self.distinct is not None:
             self.distinct |= dict.fromkeys(values)
-            if len(self.distinct) > DISTINCT or self.longest > CHARACTERS:
+            if len(self.distinct) > self.most_distinct or self.longest > CHARACTERS:
                 self.distinct = None
         self.hints = {name for name in self.hints if all(map(_HINTS[name].fullmatch, values))}
 
@@ -223,6 +225,11 @@ class Survey:
     documents: int = 0
     unreadable: int = 0
     size: int = 0
+
+    @classmethod
+    def keeping(cls, distinct: int) -> "Survey":
+        """Return a survey that keeps more distinct texts than others do."""
+        return cls(Evidence(most_distinct=distinct))
 
     def observe(self, batch: bytes) -> None:
         """Take in a batch: BSON documents, one after the other."""

@@ -72,7 +72,7 @@ def render(contract: Contract) -> str:
         lines += _import(module, names)
     lines += ["", *_comment(_header(contract), 0), "ENTITY = Entity("]
     lines += [f"    collection={quoted(contract.collection)},", '    description="Not described yet.",']
-    fields = [line for one in contract.fields for line in _field(one, 8)]
+    fields = [line for one in contract.fields for line in field_lines(one, indent=8)]
     lines += ["    fields=(", *fields, "    ),"] if fields else ["    fields=(),"]
     if contract.id_kind != "OBJECT_ID":
         lines += [*_comment(_of_id(contract), 4), f"    id_kind={contract.id_kind},"]
@@ -122,15 +122,22 @@ def _of_id(contract: Contract) -> str:
     return f"The _ids: {', '.join(_counted(seen))}{form}."
 
 
-def _field(field: Proposal, indent: int) -> Iterator[str]:
+def field_lines(field: Proposal, description: str | None = None, indent: int = 0) -> Iterator[str]:
+    """Yield the lines by which a field is declared, with what was seen as comments.
+
+    Args:
+        field: What is proposed.
+        description: What it is, if that is known.
+        indent: How far the lines stand to the right.
+    """
     if field.word is None:  # one paragraph, so that it is not taken for the next field's
         yield from _comment(" ".join(_notes(field)), indent)
         return
     for note in _notes(field):
         yield from _comment(note, indent)
     margin = " " * indent
-    description = quoted("Not described yet.")
-    first = [quoted(field.name), description, *(one for one in field.word.arguments if "=" not in one)]
+    told = quoted(description or "Not described yet.")
+    first = [quoted(field.name), told, *(one for one in field.word.arguments if "=" not in one)]
     last = [one for one in field.word.arguments if "=" in one] + ([] if field.required else [_NULLABLE])
     line = f"{margin}{field.word.name}({', '.join([*first, *last])}),"
     if len(line) <= _WIDTH and not field.fields:
@@ -139,7 +146,7 @@ def _field(field: Proposal, indent: int) -> Iterator[str]:
     yield f"{margin}{field.word.name}("
     yield from (f"{margin}    {one}," for one in first)
     for inside in field.fields:
-        yield from _field(inside, indent + 4)
+        yield from field_lines(inside, indent=indent + 4)
     yield from (f"{margin}    {one}," for one in last)
     yield f"{margin}),"
 
@@ -170,7 +177,7 @@ def _types(seen: Evidence) -> Iterator[str]:
 
 
 def _counted(seen: Evidence) -> Iterator[str]:
-    return (f"{one.count:,} {name} (as in {_short(one.id)})" for name, one in seen.ranked)
+    return (f"{one.count:,} {name} (as in {shown_id(one.id)})" for name, one in seen.ranked)
 
 
 def _values(field: Proposal) -> Iterator[str]:
@@ -187,5 +194,6 @@ def _values(field: Proposal) -> Iterator[str]:
         yield f"all look like {hint}"
 
 
-def _short(identity: Any) -> str:
+def shown_id(identity: Any) -> str:
+    """Return an ``_id`` as people read it, shortened."""
     return quoted(identity[:_SHOWN]) if isinstance(identity, str) else quoted(str(identity)[:_SHOWN])[1:-1]

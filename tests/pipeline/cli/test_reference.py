@@ -14,7 +14,7 @@ from pipeline.cli.reference import PAGES
 from pipeline.settings import Settings
 
 DOCS = Path(__file__).parents[3] / "docs"
-COMMANDS = {"demo", "generate", "replicate", "sync", "verify", "marts", "status", "prune", "up", "down", "psql"}
+COMMANDS = {"demo", "generate", "replicate", "sync", "verify", "marts", "status", "drop", "prune", "up", "down", "psql"}
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -26,7 +26,13 @@ def test_each_command_is_there_with_its_options() -> None:
     sections = dict(
         re.findall(r"^## etl (.+?)\n(.*?)(?=^## |\Z)", PAGES["command-line.md"](), re.DOTALL | re.MULTILINE)
     )
-    assert sections.keys() >= COMMANDS | {"quarantine", "quarantine replay", "contract infer"}
+    assert sections.keys() >= COMMANDS | {
+        "quarantine",
+        "quarantine replay",
+        "contract infer",
+        "contract check",
+        "contract diff",
+    }
     assert all("`--json`" in text for name, text in sections.items() if name not in ("psql", "contract"))
     assert (
         "| `--max-quarantined N or P%` | Publish nothing if more documents are refused. | no limit |"

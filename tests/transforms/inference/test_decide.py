@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from contracts.schema import fields as words
 from contracts.schema.entity import Entity
 from transforms.inference.decide import Proposal, decide, decide_id
+from transforms.inference.difference import differences
 from transforms.inference.evidence import KEYS, LEVELS, Survey
 from transforms.inference.names import COLUMNS, Tables
 from transforms.inference.render import Contract, looks_secret, render
@@ -269,7 +270,9 @@ def test_no_document_that_was_read_is_refused(documents: list[dict[str, Any]], s
     survey = Survey()
     survey.observe(b"".join(raws))
     assert survey.unreadable == 0
-    entity = loaded(inferred(survey, strict=strict))
+    contract = inferred(survey, strict=strict)
+    entity = loaded(contract)
+    assert differences(entity.fields, contract.fields, entity.fields, survey.root) == []
     result = transform_slowly(raws, entity, gated=False)
     assert [one.reasons for one in result.refused] == []
     assert result.frames[entity.root.name].height == len(raws)
