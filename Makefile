@@ -27,7 +27,7 @@ SPREAD := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 READY := $(VENV)/.ready-for
 
-.PHONY: help install install-dev demo test test-quick test-pythons test-random coverage fire bench lint airflow dictionary reference docs image-check env clean FORCE
+.PHONY: help install install-dev demo test test-quick test-pythons test-random coverage fire bench lint airflow notebook dictionary reference docs image-check env clean FORCE
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -79,6 +79,11 @@ lint: $(READY)-dev  ## Run the checks that need no engines
 
 airflow: $(READY)-all  ## Start Airflow beside the embedded engines; Ctrl-C stops everything
 	@$(PY) -m pipeline.airflow
+
+notebook: $(READY)-all  ## Open JupyterLab on the notebooks, beside embedded engines with data in them
+	@export ETL_HOME="$${ETL_HOME:-$$(pwd)/.etl}"; \
+	test -d "$$ETL_HOME/postgres" || $(PY) -m pipeline.cli demo --embedded || exit 1; \
+	$(PY) -m pipeline.cli up && $(PY) -m jupyter lab --notebook-dir=notebooks $(JUPYTER)
 
 dictionary: $(READY)-all  ## Write docs/data-dictionary.md anew from the contracts
 	@mkdir -p docs

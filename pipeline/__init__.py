@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from pipeline.generate import Generated
     from pipeline.generate import generate as generate_documents
+    from pipeline.lake.lake import Lake
     from pipeline.marts.build import BuiltMart
     from pipeline.marts.build import build as build_marts
     from pipeline.replication.repair import Replayed, repair, replay
@@ -61,6 +62,7 @@ __all__ = [
     "EngineError",
     "EtlError",
     "Generated",
+    "Lake",
     "LostError",
     "Partition",
     "QuarantineLimitError",
@@ -127,6 +129,7 @@ _DEFINED = {
     "VerificationError": "pipeline.errors:VerificationError",
     "Generated": "pipeline.generate:Generated",
     "generate_documents": "pipeline.generate:generate",
+    "Lake": "pipeline.lake.lake:Lake",
     "BuiltMart": "pipeline.marts.build:BuiltMart",
     "build_marts": "pipeline.marts.build:build",
     "Replayed": "pipeline.replication.repair:Replayed",

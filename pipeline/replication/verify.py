@@ -26,7 +26,7 @@ from pipeline.runs.resume import with_retries
 from pipeline.runtime.memory import release_memory
 from pipeline.runtime.prefetch import prefetch
 from pipeline.runtime.progress import Progress, tell_nobody
-from pipeline.stores.base import Target
+from pipeline.stores.base import Target, within
 from pipeline.stores.selection import Range
 from transforms.bson.documents import make_document, split_documents
 from transforms.bson.identity import identify
@@ -334,7 +334,8 @@ def _hold_against(target: Target, entity: Entity, chunk: _Chunk, hidden: set[Any
 
 
 def _read(target: Target, table: Table, chunk: _Chunk) -> pl.DataFrame:
-    batches = [pl.DataFrame(pl.from_arrow(batch)) for batch in target.read(REPLICA, table, chunk.after, chunk.upto)]
+    rows = target.read(REPLICA, table, within(table, chunk.after, chunk.upto))
+    batches = [pl.DataFrame(pl.from_arrow(batch)) for batch in rows]
     return pl.concat(batches) if batches else table.frame_schema.to_frame()
 
 

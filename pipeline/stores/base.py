@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import polars as pl
 import pyarrow as pa
 
-from contracts.schema.entity import Table
+from contracts.schema.entity import Column, Table
 
 LoadFrame = Callable[[Table, pl.DataFrame], None]
 
@@ -68,6 +68,33 @@ class Sight:
 
     mark: str
     most: int | None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What rows must satisfy that are read; a null satisfies no comparison.
+
+    Attributes:
+        column: The column that is looked at.
+        operator: ``=``, ``<>``, ``<``, ``<=``, ``>``, ``>=``, ``IN``, ``IS NULL`` or ``IS NOT NULL``.
+        values: What it is compared with, as Polars has it: one value, several for ``IN``, none for the last two.
+    """
+
+    column: Column
+    operator: str
+    values: tuple[Any, ...] = ()
+
+
+def within(table: Table, after: Any, upto: Any) -> list[Condition]:
+    """Return the conditions for rows of a range of a table's first column.
+
+    Args:
+        table: The table.
+        after: Only rows that are greater; None for no bound.
+        upto: Only rows that are at most this; None for no bound.
+    """
+    bounds = ((">", after), ("<=", upto))
+    return [Condition(table.columns[0], operator, (value,)) for operator, value in bounds if value is not None]
 
 
 class Target(Protocol):
@@ -133,14 +160,16 @@ class Target(Protocol):
     def leftovers(self) -> list[str]:
         """Return the ids of the runs that have a staging area."""
 
-    def read(self, schema: str, table: Table, after: Any = None, upto: Any = None) -> Iterator[pa.RecordBatch]:
+    def read(
+        self, schema: str, table: Table, where: Sequence[Condition] = (), limit: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC.
 
         Args:
             schema: ``replica`` or ``marts``.
             table: The table.
-            after: Only rows whose first column is greater.
-            upto: Only rows whose first column is at most this.
+            where: Only rows that satisfy all of these; texts are compared by their bytes.
+            limit: No more rows than this.
         """
 
     def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:

@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/api.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 # What the notebook and the page on scaling use of the project is on the page, too.
-USERS = ("docs/scaling.md", "notebooks/first_look.ipynb", "docs/api.md")
+USERS = (
+    "docs/scaling.md",
+    "docs/notebooks.md",
+    "docs/api.md",
+    *(f"notebooks/{one.name}" for one in (ROOT / "notebooks").glob("*.ipynb")),
+)
 
 
 def _python(*arguments: str, **environment: str) -> str:
@@ -85,9 +90,10 @@ def test_the_command_sets_it_before_it_loads_them() -> None:
 def test_pages_and_notebooks_use_nothing_else(path: str) -> None:
     text = (ROOT / path).read_text()
     code = text if path.endswith(".ipynb") else "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
-    assert re.search(r"\bimport pipeline\b", code)
-    assert not re.search(r"\b(from|import) pipeline\.|\bfrom pipeline import", code)
-    assert set(re.findall(r"\bpipeline\.(\w+)", code)) <= set(pipeline.__all__)
+    used = re.findall(r"\bpipeline\.(\w+)|\bfrom pipeline import (\w+)", code)
+    assert {name for names in used for name in names if name} <= set(pipeline.__all__)
+    assert used
+    assert not re.search(r"\b(from|import) pipeline\.", code)
 
 
 def test_the_examples_of_the_page_run(lab: Lab, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from contracts.schema.names import DATA
 from contracts.schema.names import MADE as PART
 from pipeline.errors import DataError, EtlError, LostError, ServerError
 from pipeline.runtime.waits import SILENCE_S
-from pipeline.stores.base import LoadFrame, Sight, Staging
+from pipeline.stores.base import Condition, LoadFrame, Sight, Staging
 from pipeline.stores.clickhouse.buffered_inserts import buffered_inserts
 from pipeline.stores.clickhouse.client import client, is_local
 from pipeline.stores.clickhouse.errors import translated
@@ -188,15 +188,15 @@ class ClickHouse:
         found = self.rows("SELECT name FROM system.databases WHERE startsWith(name, 'staging_') ORDER BY name")
         return [name.removeprefix("staging_") for (name,) in found]
 
-    def read(self, schema: str, table: Table, after: Any = None, upto: Any = None) -> Iterator[pa.RecordBatch]:
+    def read(
+        self, schema: str, table: Table, where: Sequence[Condition] = (), limit: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC."""
         columns = ", ".join(_readable(column) for column in table.columns)
-        # Of the table, not of what is selected: there a decimal is a text.
-        key, kind = f"t.{quoted(table.columns[0].name)}", table.columns[0].kind.clickhouse
-        bounds = {"after": (">", after), "upto": ("<=", upto)}
-        given = {name: value for name, (_, value) in bounds.items() if value is not None}
-        conditions = " AND ".join(f"{key} {bounds[name][0]} {{{name}:{kind}}}" for name in given)
-        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)} AS t{' WHERE ' * bool(given)}{conditions}"
+        given: dict[str, Any] = {}
+        conditions = " AND ".join(_condition(one, given) for one in where)
+        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)} AS t{' WHERE ' * bool(where)}{conditions}"
+        query += "" if limit is None else f" LIMIT {limit}"
         with self._translated(), self.client.query_arrow_stream(query, parameters=given, use_strings=True) as batches:
             yield from batches
 
@@ -491,6 +491,19 @@ def _mark(staging: Staging, table: Table) -> str:
 
 def _root(table: Table) -> str:
     return table.parent or table.name
+
+
+def _condition(condition: Condition, given: dict[str, Any]) -> str:
+    """Return a condition in SQL, and add its values to the parameters."""
+    # Of the table, not of what is selected: there a decimal is a text.
+    column, kind = f"t.{quoted(condition.column.name)}", condition.column.kind
+    places = []
+    for value in condition.values:
+        given[name := f"value{len(given)}"] = value
+        places.append(f"{{{name}:{'String' if kind.frame == pl.String() else kind.clickhouse}}}")
+    if condition.operator == "IN":
+        return f"{column} IN ({', '.join(places)})"
+    return " ".join((column, condition.operator, *places))
 
 
 def _readable(column: Column) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from hashlib import md5
-from typing import Any
+from itertools import count
 
 import polars as pl
 import pyarrow as pa
@@ -22,7 +22,7 @@ from contracts.schema.ddl import (
 from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import BYTEWISE, JSON
 from pipeline.errors import DataError, EtlError
-from pipeline.stores.base import LoadFrame, Sight, Staging
+from pipeline.stores.base import Condition, LoadFrame, Sight, Staging
 from pipeline.stores.postgres.errors import LockedError
 from pipeline.stores.postgres.evolution import MADE, Change, Found, change, made_name, type_name
 from pipeline.stores.postgres.merge import Merge
@@ -202,16 +202,16 @@ class Postgres(Session):
         found = self.rows("SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname, 'staging_') ORDER BY 1")
         return [name.removeprefix("staging_") for (name,) in found]
 
-    def read(self, schema: str, table: Table, after: Any = None, upto: Any = None) -> Iterator[pa.RecordBatch]:
+    def read(
+        self, schema: str, table: Table, where: Sequence[Condition] = (), limit: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC."""
         columns = ", ".join(_readable(column) for column in table.columns)
-        # Said here as well: a table that was made before all keys had this collation is ordered as its database is.
-        key = quoted(table.columns[0].name) + BYTEWISE * (table.columns[0].kind.frame == pl.String())
-        bounds = [(f"{key} {op}", value) for op, value in ((">", after), ("<=", upto))]
-        given = [(side, value) for side, value in bounds if value is not None]
-        conditions = " AND ".join(f"{side} ${number}" for number, (side, _) in enumerate(given, start=1))
-        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)}{' WHERE ' * bool(given)}{conditions}"
-        yield from self._batches(query, *(value for _, value in given))
+        numbers = count(1)
+        conditions = " AND ".join(_condition(one, [f"${next(numbers)}" for _ in one.values]) for one in where)
+        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)}{' WHERE ' * bool(where)}{conditions}"
+        query += "" if limit is None else f" LIMIT {limit}"
+        yield from self._batches(query, *(value for one in where for value in one.values))
 
     def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:
         """Look at published tables without reading rows; one that is gone, or is no table, is left out."""
@@ -489,6 +489,15 @@ def _until_unlocked(attempt: Callable[[], None]) -> None:
 def _quoted(staging: Staging) -> list[str]:
     """Return the names of the tables that are published."""
     return [f"{quoted(staging.schema)}.{quoted(table.name)}" for table in staging.tables]
+
+
+def _condition(condition: Condition, places: Sequence[str]) -> str:
+    """Return a condition in SQL; the places stand for its values."""
+    # Said here as well: a table that was made before all keys had this collation is ordered as its database is.
+    column = quoted(condition.column.name) + BYTEWISE * condition.column.kind.postgres.startswith("text")
+    if condition.operator == "IN":
+        return f"{column} IN ({', '.join(places)})"
+    return " ".join((column, condition.operator, *places))
 
 
 def _readable(column: Column) -> str:

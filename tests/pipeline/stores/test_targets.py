@@ -25,7 +25,7 @@ from contracts.schema.fields import (
 from contracts.schema.kinds import KEY_TEXT
 from pipeline.connections import Connections
 from pipeline.errors import EtlError
-from pipeline.stores.base import Staging
+from pipeline.stores.base import Staging, within
 from transforms.oracle.compare import as_stored
 
 ENTITY = Entity(
@@ -117,8 +117,9 @@ def _published(store: Any, transaction: Any, staging: Staging, *frames: pl.DataF
         store.discard(staging.run_id)
 
 
-def _read(store: Any, table: Table, **bounds: Any) -> pl.DataFrame:
-    batches = [pl.DataFrame(pl.from_arrow(batch)) for batch in store.read("replica", table, **bounds)]
+def _read(store: Any, table: Table, after: Any = None, upto: Any = None) -> pl.DataFrame:
+    rows = store.read("replica", table, within(table, after, upto))
+    batches = [pl.DataFrame(pl.from_arrow(batch)) for batch in rows]
     return as_stored(pl.concat(batches) if batches else table.frame_schema.to_frame(), table).sort(table.key)
 
 

@@ -1,0 +1,1 @@
+"""The lake: what is published, and what MongoDB has, as lazy frames of Polars for notebooks and programs."""

@@ -1,0 +1,159 @@
+"""What is published, and what MongoDB has, for notebooks and programs: lazy frames, books and descriptions."""
+
+import weakref
+from datetime import datetime
+from functools import cached_property, partial
+from types import TracebackType
+from typing import Self
+
+import polars as pl
+from bson import Timestamp
+
+from contracts.schema.entity import Entity, Table
+from contracts.schema.registry import entities, marts
+from pipeline.connections import TARGETS
+from pipeline.errors import UsageError
+from pipeline.lake import books
+from pipeline.lake.scan import scan
+from pipeline.lake.servers import Servers
+from pipeline.lake.source import read_source
+from pipeline.lake.tables import Tables
+from pipeline.runs.published import MARTS, REPLICA
+from pipeline.runtime.memory import MemoryBudget
+from pipeline.settings import Settings
+
+
+class Lake:
+    """The published tables as lazy frames, the collections they come from, and what the books say of them.
+
+    A server is opened when it is first asked for something; one that the settings don't name is an embedded engine.
+    ``close()``, the end of a ``with`` block or the end of the process close them.
+
+    Args:
+        settings: Those of the environment if none are given.
+        store: The store that tables are read from, ``postgres`` or ``clickhouse``.
+
+    Raises:
+        UsageError: There is no such store, or a setting is wrong.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, store: str = "postgres") -> None:
+        if store not in TARGETS:
+            raise UsageError(f"there is no target {store!r}; there are {' and '.join(TARGETS)}")
+        self._store, self._settings = store, settings or Settings.load()
+        self._opened: Servers | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"Lake of {self._store}: replica, marts (tables as lazy frames), collection(name), "
+            "books(), quarantine(), drift(), describe(name)"
+        )
+
+    def close(self) -> None:
+        """Close the connections, and stop the engines that were started for them; the next question opens it again."""
+        if self._opened is not None:
+            self._opened.close()
+        self._opened = None
+
+    @property
+    def replica(self) -> Tables:
+        """The copied collections: a table each, and one for each array of documents in them."""
+        known = {table.name: table for entity in self._entities.values() for table in entity.tables}
+        return Tables(REPLICA, known, partial(self._scan, REPLICA, "etl replicate"))
+
+    @property
+    def marts(self) -> Tables:
+        """The marts."""
+        known = {mart.name: mart.table for mart in marts().values()}
+        return Tables(MARTS, known, partial(self._scan, MARTS, "etl marts"))
+
+    def collection(
+        self, name: str, at: datetime | Timestamp | None = None, *, table: str | None = None
+    ) -> pl.LazyFrame:
+        """Return what a copy would load of a collection, straight from MongoDB; nothing is stored.
+
+        Args:
+            name: Name of the collection or of its table.
+            at: The moment that is read, by default the newest; MongoDB remembers some minutes. A time without a zone
+                is UTC.
+            table: Which of its tables, such as that of an array of documents; by default the root table.
+
+        Raises:
+            UsageError: There is no contract of the collection, or it makes no such table.
+            ServerError: MongoDB can't be reached or refuses.
+        """
+        entity = self._entity(name)
+        known = {one.name: one for one in entity.tables}
+        if table is not None and table not in known:
+            raise UsageError(f"{entity.collection} makes no table {table!r}; it makes {', '.join(known)}")
+        mongo, memory = self._servers.mongo, MemoryBudget(int(self._settings.memory))
+        moment = mongo.cluster_time() if at is None else _cluster_time(at)
+        return read_source(mongo, entity, known[table or entity.table], moment, memory)
+
+    def books(self) -> pl.DataFrame:
+        """Return what each collection and mart shows in each store: run, moment, rows."""
+        roots = {entity.collection: entity.table for entity in self._entities.values()}
+        return books.published(self._servers.books, roots | {name: name for name in marts()})
+
+    def quarantine(self, *collections: str) -> pl.DataFrame:
+        """Return the refused documents, whole, with every reason; those of all collections if none is named.
+
+        Raises:
+            UsageError: There is no such collection.
+        """
+        return books.refused(self._servers.books, self._entities.values(), collections)
+
+    def drift(self) -> pl.DataFrame:
+        """Return in what the documents that were loaded last go beyond their contracts."""
+        return books.drifted(self._servers.books)
+
+    def describe(self, name: str) -> pl.DataFrame:
+        """Return the columns of a table, with the words of its contract.
+
+        Args:
+            name: Name of a table, a collection or a mart.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
+        known = {mart.name: mart.table for mart in marts().values()}
+        for entity in self._entities.values():
+            known |= {entity.collection: entity.root} | {table.name: table for table in entity.tables}
+        if name not in known:
+            raise UsageError(f"there is no table {name!r}; there are {', '.join(sorted(known))}")
+        return books.described(known[name])
+
+    def _entity(self, name: str) -> Entity:
+        for entity in self._entities.values():
+            if name in (entity.collection, entity.table):
+                return entity
+        raise UsageError(f"there is no contract of {name!r}; there are {', '.join(sorted(self._entities))}")
+
+    @cached_property
+    def _entities(self) -> dict[str, Entity]:
+        return entities(self._settings.contracts)
+
+    @property
+    def _servers(self) -> Servers:
+        if self._opened is None:
+            self._opened = Servers(self._settings)
+            weakref.finalize(self, self._opened.close)
+        return self._opened
+
+    def _scan(self, schema: str, command: str, table: Table) -> pl.LazyFrame:
+        with self._servers.store(self._store) as store:
+            if not store.seen(schema, [table]):
+                raise UsageError(f"{schema}.{table.name} is not published in {self._store}; run {command}")
+        return scan(partial(self._servers.store, self._store), schema, table)
+
+
+def _cluster_time(at: datetime | Timestamp) -> Timestamp:
+    return at if isinstance(at, Timestamp) else Timestamp(at, 0)

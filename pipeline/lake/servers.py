@@ -1,0 +1,62 @@
+"""The servers behind a lake, each opened when it is first asked for: who only reads one store needs no other."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import cached_property
+
+from pydantic import SecretStr
+
+from pipeline.engines.embedded import NAMES, engines
+from pipeline.settings import Settings
+from pipeline.stores.base import Target
+from pipeline.stores.clickhouse.store import ClickHouse
+from pipeline.stores.mongo.store import Mongo
+from pipeline.stores.postgres.session import Session
+from pipeline.stores.postgres.store import Postgres
+
+
+class Servers:
+    """Connections, and the embedded engines of the servers that the settings don't name.
+
+    Args:
+        settings: Where the servers are.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._stack = settings, ExitStack()
+        self._uris: dict[str, str] = {}
+
+    def close(self) -> None:
+        """Close the connections, and stop the engines that were started for them."""
+        self._stack.close()
+
+    @cached_property
+    def mongo(self) -> Mongo:
+        """The source."""
+        opened = Mongo(self._uri("mongo"), self._settings.mongo_database, self._settings.silence)
+        return self._stack.enter_context(closing(opened))
+
+    @cached_property
+    def books(self) -> Session:
+        """The keeper of the books."""
+        opened = Session(self._uri("postgres"), self._settings.wait, self._settings.silence)
+        return self._stack.enter_context(closing(opened))
+
+    @contextmanager
+    def store(self, name: str) -> Iterator[Target]:
+        """Open a store for one read: Polars reads the tables of a query at the same time."""
+        uri = self._uri(name)
+        if name == "postgres":
+            with closing(Postgres(uri, self._settings.wait, self._settings.silence)) as postgres:
+                yield postgres
+        else:
+            with closing(ClickHouse(uri, silence=self._settings.silence)) as clickhouse:
+                yield clickhouse
+
+    def _uri(self, name: str) -> str:
+        if name not in self._uris:
+            # A server that nobody talks to needs no engine: that one counts as given.
+            others = {f"{one}_uri": SecretStr("") for one in NAMES if one != name}
+            complete = self._stack.enter_context(engines(self._settings.model_copy(update=others)))
+            self._uris[name] = getattr(complete, f"{name}_uri").get_secret_value()
+        return self._uris[name]

@@ -1,0 +1,58 @@
+"""The tables of a schema, by attribute and by name, for people who type and look."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import polars as pl
+
+from contracts.schema.entity import Table
+from pipeline.errors import UsageError
+
+
+class Tables(Mapping[str, pl.LazyFrame]):
+    """The tables of one schema as lazy frames: ``tables.user_sessions`` or ``tables["user_sessions"]``.
+
+    Args:
+        schema: Name of the schema.
+        known: The tables that contracts declare, by name.
+        opened: Makes a lazy frame of one of them.
+    """
+
+    def __init__(self, schema: str, known: Mapping[str, Table], opened: Callable[[Table], pl.LazyFrame]) -> None:
+        self._schema, self._known, self._opened = schema, dict(sorted(known.items())), opened
+
+    def __getitem__(self, name: str) -> pl.LazyFrame:
+        """Return a table as a lazy frame.
+
+        Raises:
+            UsageError: No contract declares it, or it is not published.
+        """
+        if name not in self._known:
+            raise UsageError(self._unknown(name))
+        return self._opened(self._known[name])
+
+    def __getattr__(self, name: str) -> pl.LazyFrame:
+        """Return a table as a lazy frame, as ``tables[name]`` does."""
+        if name.startswith("_") or name not in self._known:
+            raise AttributeError(self._unknown(name))
+        return self._opened(self._known[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *(name for name in self._known if name.isidentifier())})
+
+    def __repr__(self) -> str:
+        lines = [f"{name:<{self._width}}  {table.description}" for name, table in self._known.items()]
+        return "\n".join([f"{self._schema}: {len(lines)} tables", *lines])
+
+    @property
+    def _width(self) -> int:
+        return max(map(len, self._known), default=0)
+
+    def _unknown(self, name: str) -> str:
+        there = f"there are {', '.join(self._known)}" if self._known else "there is none"
+        return f"there is no table {name!r} in {self._schema}; {there}"
