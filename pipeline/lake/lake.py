@@ -10,7 +10,8 @@ import polars as pl
 from bson import Timestamp
 
 from contracts.schema.entity import Entity, Table
-from contracts.schema.registry import entities, marts
+from contracts.schema.mart import Mart
+from contracts.schema.registry import entities
 from pipeline.connections import TARGETS
 from pipeline.errors import UsageError
 from pipeline.lake import books
@@ -21,6 +22,7 @@ from pipeline.lake.tables import Tables
 from pipeline.runs.published import MARTS, REPLICA
 from pipeline.runtime.memory import MemoryBudget
 from pipeline.settings import Settings
+from transforms.marts import marts_of
 
 
 class Lake:
@@ -72,7 +74,7 @@ class Lake:
     @property
     def marts(self) -> Tables:
         """The marts."""
-        known = {mart.name: mart.table for mart in marts().values()}
+        known = {mart.name: mart.table for mart in self._marts.values()}
         return Tables(MARTS, known, partial(self._scan, MARTS, "etl marts"))
 
     def collection(
@@ -101,7 +103,7 @@ class Lake:
     def books(self) -> pl.DataFrame:
         """Return what each collection and mart shows in each store: run, moment, rows."""
         roots = {entity.collection: entity.table for entity in self._entities.values()}
-        return books.published(self._servers.books, roots | {name: name for name in marts()})
+        return books.published(self._servers.books, roots | {name: name for name in self._marts})
 
     def quarantine(self, *collections: str) -> pl.DataFrame:
         """Return the refused documents, whole, with every reason; those of all collections if none is named.
@@ -124,7 +126,7 @@ class Lake:
         Raises:
             UsageError: There is none of that name.
         """
-        known = {mart.name: mart.table for mart in marts().values()}
+        known = {mart.name: mart.table for mart in self._marts.values()}
         for entity in self._entities.values():
             known |= {entity.collection: entity.root} | {table.name: table for table in entity.tables}
         if name not in known:
@@ -140,6 +142,10 @@ class Lake:
     @cached_property
     def _entities(self) -> dict[str, Entity]:
         return entities(self._settings.contracts)
+
+    @cached_property
+    def _marts(self) -> dict[str, Mart]:
+        return marts_of(self._entities.values())
 
     @property
     def _servers(self) -> Servers:
