@@ -130,7 +130,7 @@ def _with_gaps(chunk: Chunk, values: list[Any]) -> list[Any]:
 def _scalars(chunk: Chunk, field: Field, rows: Integers, path: tuple[str, ...]) -> list[Any]:
     """Draw one value of a field, or one array of values, per row."""
     assert field.kind is not None
-    if "_".join(path) == chunk.entity.key:
+    if path == chunk.entity.root.column(chunk.entity.key).path:
         return _keys(chunk, field)
     if field.kind.item is None:
         return _values(chunk, field, field.kind, rows)
@@ -245,11 +245,13 @@ def _keep_rules(chunk: Chunk, columns: Columns) -> None:
     """Exchange the two values of a row where they break a rule over two fields, such as an end before its start."""
     for rule in chunk.entity.rules:
         names = rule.condition.meta.root_names()
-        if len(names) != 2 or not set(names) <= set(columns):
+        paths = {name: chunk.entity.root.column(name).path for name in names}
+        if len(names) != 2 or not all(len(path) == 1 and path[0] in columns for path in paths.values()):
             continue
-        first, second = (columns[name] for name in names)
+        values = {name: columns[path[0]] for name, path in paths.items()}
+        first, second = values.values()
         frame = pl.DataFrame(
-            {name: [None if value is MISSING else value for value in columns[name]] for name in names}
+            {name: [None if value is MISSING else value for value in drawn] for name, drawn in values.items()}
         ).cast({name: chunk.entity.root.column(name).kind.frame for name in names})
         kept = frame.select(rule.condition.fill_null(True)).to_series().to_list()
         for row, lawful in enumerate(kept):

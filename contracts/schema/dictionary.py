@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from contracts.schema.entity import EXTRA, ID, POSITION, Column, Entity, Table
+from contracts.schema.entity import EXTRA, ID, POSITION, Column, Entity, Table, dotted
 from contracts.schema.kinds import ANY_ID, BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
 from contracts.schema.mart import Mart
 from contracts.schema.registry import entities, marts
@@ -22,7 +22,8 @@ What stands in PostgreSQL and ClickHouse, column by column. This page is derived
 (`make dictionary` writes it anew, a test fails if it is stale); the same descriptions are comments in both catalogs.
 
 * The copies of the collections are in `replica`, the marts in `marts`: schemas in PostgreSQL, databases in ClickHouse.
-* **In the document** says where a value stands in MongoDB; `a.b` is the field `b` of the subdocument `a`.
+* **In the document** says where a value stands in MongoDB; `a.b` is the field `b` of the subdocument `a`, and
+  `'a.b'` a field of that name.
 * **BSON** names the types that are admitted. A document with any other there is quarantined, never bent.
 * **Null** says whether the column may be null, which is also whether the field may be null or missing in MongoDB.
 * **Rules** are conditions on values. A document that breaks one is quarantined whole, and the reason bears the name
@@ -180,9 +181,7 @@ def _entity(entity: Entity) -> str:
 def _table(table: Table, schema: str, entity: Entity) -> str:
     head = f"#### {schema}.{table.name}\n"
     if table.parent is not None:
-        head += (
-            f"\n{table.description} One row per item of `{'.'.join(table.path)}`; `_id` refers to `{table.parent}`.\n"
-        )
+        head += f"\n{table.description} One row per item of `{dotted(table.path)}`; `_id` refers to `{table.parent}`.\n"
     rows = [
         (
             f"`{column.name}`",
@@ -230,7 +229,7 @@ def _origin(column: Column, table: Table) -> str:
     # The _id of a child's row is the document's; all other paths start at the item.
     is_of_item = table.parent is not None and column.name != table.key[0]
     path = (*table.path[:-1], f"{table.path[-1]}[]", *column.path) if is_of_item else column.path
-    return f"length of `{'.'.join(path)}`" if column.counts else f"`{'.'.join(path)}`"
+    return f"length of `{dotted(path)}`" if column.counts else f"`{dotted(path)}`"
 
 
 def _bson_types(column: Column) -> str:

@@ -1,12 +1,13 @@
 """What a contract is made of: fields as the documents have them, and the tables that follow from them."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import count
 
 import polars as pl
 
-from contracts.schema.field import ContractError, Field, Rule
+from contracts.schema.field import ContractError, Field, Rule, first_twice
 from contracts.schema.kinds import ANY_ID, INTEGER, JSON, KEY_TEXT, OBJECT_ID, Kind
 from contracts.schema.mistakes import check_tuples
 from contracts.schema.names import DELETED, VERSION, check_column, check_table, snake_case
@@ -57,7 +58,7 @@ class Column:
     @property
     def origin(self) -> str:
         """Where the value comes from, in words for people."""
-        return ".".join(self.path) or self.name
+        return dotted(self.path) or self.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,8 @@ class Table:
             if other := seen.get(column.name):
                 raise ContractError(
                     f"{self.name}: the fields {other.origin!r} and {column.origin!r} "
-                    f"both become the column {column.name!r}; one of them needs another name"
+                    f"both become the column {column.name!r}; call one of them otherwise, such as by "
+                    f"alias={_free(column.name, self.columns)!r}"
                 )
             seen[column.name] = column
         check_table(self.name)
@@ -126,16 +128,16 @@ class Entity:
     """The contract of one collection: the single source of everything that is derived from it.
 
     Attributes:
-        collection: Name of the MongoDB collection; its snake case names the table and the contract's module.
+        collection: Name of the MongoDB collection.
         description: One sentence for the catalogs and the data dictionary.
-        key: The business key, a field of the document, whose duplicates are reported, not refused; ``_id``, which has
+        key: The column of the business key, whose duplicates are reported, not refused; ``_id``, which has
             none, where documents have no other.
         fields: The document's fields, without ``_id``.
         rules: Conditions over several columns of a row.
         indexes: Columns of the root table that people filter by.
         id_kind: What ``_id`` is; ``any_id()`` where it is anything, such as a subdocument, or not always of one type.
-        stem: Names the table and the contract's module, where the collection's snake case can't: it meets another name,
-            or no store or file can bear it.
+        table: Names the root table, the contract's module, tasks and assets. If it is not said, it is the collection's
+            name in snake case; it must be said where that meets another name, or no store or file can bear it.
     """
 
     collection: str
@@ -145,11 +147,12 @@ class Entity:
     rules: tuple[Rule, ...] = ()
     indexes: tuple[str, ...] = ()
     id_kind: Kind = OBJECT_ID
-    stem: str = ""
+    table: str = ""
     id_field: Field = field(init=False)
 
     def __post_init__(self) -> None:
         """Derive the tables at once, so that a contract that can't be derived fails at import."""
+        object.__setattr__(self, "table", self.table or snake_case(self.collection))
         check_tuples(
             self.collection, fields=(self.fields, Field), rules=(self.rules, Rule), indexes=(self.indexes, str)
         )
@@ -163,16 +166,13 @@ class Entity:
             raise ContractError(f"{self.collection}: an _id that is {self.id_kind.name} can't be a key in the stores")
         if any(one.name == ID for one in self.fields):
             raise ContractError(f"{self.collection}: every document has an '_id'; id_kind tells what it is, no field")
+        if twice := first_twice(one.name for one in self.fields):
+            raise ContractError(f"{self.collection} declares the field {twice!r} twice")
         if self.id_kind is not ANY_ID:
             _check_kind(self.id_kind, (ID,), self.collection, in_item=False)
         _ = self.tables
         if self.key not in self.root.names:
             raise ContractError(f"{self.collection}: the business key {self.key!r} is no field of it")
-
-    @property
-    def table(self) -> str:
-        """The stem: name of the root table, of the contract's module, of tasks and assets."""
-        return self.stem or snake_case(self.collection)
 
     @property
     def root(self) -> Table:
@@ -189,49 +189,71 @@ class Entity:
         """The root table, then one table per array of documents."""
         id_column = Column(ID, self.id_kind, self.id_field.description, path=(ID,), field=self.id_field)
         extra = Column(EXTRA, JSON, "Undeclared fields, by JSON Pointer; null if none.", nullable=True, path=(EXTRA,))
-        columns = (id_column, *_columns(self.fields, (), self.collection), extra)
+        columns = (id_column, *_columns(self.fields, (), (), self.collection), extra)
         root = Table(self.table, self.description, columns, (ID,), indexes=self.indexes, rules=self.rules)
-        return (root, *(self._child(path, array, id_column) for path, array in _repeated(self.fields, ())))
+        return (root, *(self._child(one, id_column) for one in _repeated(self.fields, (), ())))
 
-    def _child(self, path: tuple[str, ...], array: Field, id_column: Column) -> Table:
-        if nested := next(_repeated(array.fields, ()), None):
+    def _child(self, array: "_Repeated", id_column: Column) -> Table:
+        fields, path = array.field.fields, array.path
+        if nested := next(_repeated(fields, path, ()), None):
             raise ContractError(
-                f"{self.collection}: {'.'.join((*path, *nested[0]))!r} is an array of documents inside an array of "
+                f"{self.collection}: {dotted(nested.path)!r} is an array of documents inside an array of "
                 "documents; declare the outer one as a free-form document"
             )
         position = Column(POSITION, INTEGER, "Place of the item in its array, from 0.")
         return Table(
-            name=f"{self.table}_{'_'.join(path)}",
-            description=array.description,
-            columns=(id_column, position, *_columns(array.fields, (), self.collection, in_item=True)),
+            name="_".join((self.table, *array.labels)),
+            description=array.field.description,
+            columns=(id_column, position, *_columns(fields, (), (), self.collection, in_item=True)),
             key=(ID, POSITION),
             parent=self.table,
             path=path,
         )
 
 
+def dotted(path: tuple[str, ...]) -> str:
+    """Return a path for people: names joined by dots, in quotes where they have some of their own."""
+    return ".".join(f"'{name}'" if "." in name or not name else name for name in path)
+
+
+def _free(name: str, columns: Iterable[Column]) -> str:
+    """Return a name like another one that no column has."""
+    taken = {column.name for column in columns}
+    return next(other for number in count(2) if (other := f"{name}_{number}") not in taken)
+
+
 def _columns(
-    fields: tuple[Field, ...], prefix: tuple[str, ...], owner: str, *, in_item: bool = False
+    fields: tuple[Field, ...], above: tuple[str, ...], prefix: tuple[str, ...], owner: str, *, in_item: bool = False
 ) -> Iterator[Column]:
-    """Yield the columns that fields become: subdocuments flattened, arrays followed by their count."""
+    """Yield the columns that fields become: subdocuments flattened, arrays followed by their count.
+
+    Args:
+        fields: Of one level.
+        above: Names of the fields above.
+        prefix: What these are called in the names of columns.
+        owner: The collection.
+        in_item: Whether they are fields of an item of an array.
+    """
     for one in fields:
-        path = (*prefix, one.name)
-        name = "item_id" if in_item and path == (ID,) else "_".join(path)
+        path, labels = (*above, one.name), (*prefix, one.label)
+        if not one.label:
+            raise ContractError(f"{owner}: the field {dotted(path)} has no name; say alias='...' of it")
+        name = "item_id" if in_item and labels == (ID,) else "_".join(labels)
         if one.kind is not None:
             _check_kind(one.kind, path, owner, in_item=in_item)
             yield Column(name, one.kind, one.description, one.nullable, path, field=one)
         elif not one.fields:
-            raise ContractError(f"{owner}: the field {'.'.join(path)!r} has neither a kind nor fields of its own")
+            raise ContractError(f"{owner}: the field {dotted(path)!r} has neither a kind nor fields of its own")
         elif not one.repeated:
-            yield from _columns(_as_nullable(one), path, owner, in_item=in_item)
+            yield from _columns(_as_nullable(one), path, labels, owner, in_item=in_item)
         if one.repeated or (one.kind is not None and one.kind.is_array):
-            text = f"Number of items of {'.'.join(path)}; null if it is null or missing."
+            text = f"Number of items of {dotted(path)}; null if it is null or missing."
             yield Column(f"{name}_count", INTEGER, text, one.nullable, path, counts=True)
 
 
 def _check_kind(kind: Kind, path: tuple[str, ...], owner: str, *, in_item: bool) -> None:
     """Refuse what the reader has no type for, or what would not come through it unchanged."""
-    field = f"{owner}: the field {'.'.join(path)!r}"
+    field = f"{owner}: the field {dotted(path)!r}"
     if kind is JSON:
         if in_item:
             raise ContractError(f"{field} is free-form inside an array of documents; declare the array's parent so")
@@ -246,9 +268,19 @@ def _as_nullable(parent: Field) -> tuple[Field, ...]:
     return tuple(replace(one, nullable=True) for one in parent.fields)
 
 
-def _repeated(fields: tuple[Field, ...], prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Field]]:
+@dataclass(frozen=True)
+class _Repeated:
+    """An array of documents: where it stands, and what its table is called by."""
+
+    path: tuple[str, ...]
+    labels: tuple[str, ...]
+    field: Field
+
+
+def _repeated(fields: tuple[Field, ...], above: tuple[str, ...], prefix: tuple[str, ...]) -> Iterator[_Repeated]:
     for one in fields:
+        path, labels = (*above, one.name), (*prefix, one.label)
         if one.repeated:
-            yield (*prefix, one.name), one
+            yield _Repeated(path, labels, one)
         elif one.fields:
-            yield from _repeated(one.fields, (*prefix, one.name))
+            yield from _repeated(one.fields, path, labels)

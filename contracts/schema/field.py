@@ -1,6 +1,7 @@
 """One field of a document and one rule over several, as a contract's author declares them."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -29,6 +30,8 @@ class Field:
         max_length: Greatest number of characters of a text.
         fields: The fields of a subdocument or of the items of an array of documents.
         repeated: Whether ``fields`` describe the items of an array.
+        alias: What its column is called, if not by its name; of a subdocument what the columns of its fields begin
+            with, of an array of documents what its child table's name ends with.
     """
 
     name: str
@@ -43,6 +46,12 @@ class Field:
     max_length: int | None = None
     fields: tuple["Field", ...] = ()
     repeated: bool = False
+    alias: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its part of the names of columns and tables."""
+        return self.alias or self.name
 
     def __post_init__(self) -> None:
         """Refuse options that say nothing about values of this kind, so that no check is declared in vain."""
@@ -69,8 +78,10 @@ def _problems(field: Field) -> Iterator[str]:
     kind = None if field.kind is None else field.kind.item or field.kind
     is_text = kind is not None and kind.frame == pl.String() and kind not in (JSON, OBJECT_ID, ANY_ID)
     is_number = kind is not None and kind.frame.is_numeric()
-    if "." in field.name or "[" in field.name or field.name == "*" or field.name.startswith("^"):
-        yield "can't be told from others: the reader takes . for a path and [ for an array, Polars ^ and * for patterns"
+    if "\0" in field.name:
+        yield "has a name that no document can have"
+    if twice := first_twice(one.name for one in field.fields):
+        yield f"declares {twice!r} twice"
     if kind is not None and field.fields:
         yield "has a kind and fields of its own; only one of them can be"
     if (field.vocabulary or field.closed) and not is_text:
@@ -79,6 +90,11 @@ def _problems(field: Field) -> Iterator[str]:
         yield "is closed without a vocabulary: nothing would be lawful"
     yield from _limit_problems(field.minimum, field.maximum, "minimum or maximum", "number", is_number)
     yield from _limit_problems(field.min_length, field.max_length, "least or greatest length", "text", is_text)
+
+
+def first_twice(names: Iterable[str]) -> str | None:
+    """Return the first of some names that stands there twice."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def _limit_problems(low: int | None, high: int | None, what: str, kind: str, fits: bool) -> Iterator[str]:

@@ -29,9 +29,11 @@ class FieldOptions(TypedDict, total=False):
 
     Attributes:
         nullable: Whether null and missing are lawful.
+        alias: What its column is called, if not by its name.
     """
 
     nullable: bool
+    alias: str
 
 
 class TextOptions(FieldOptions, total=False):

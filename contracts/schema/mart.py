@@ -55,4 +55,4 @@ class Mart:
     def _column(self, field: Field) -> Column:
         if field.kind is None or field.kind.is_array or field.kind is JSON:
             raise ContractError(f"{self.name}: the field {field.name!r} is no scalar; a mart's columns are")
-        return Column(field.name, field.kind, field.description, field.nullable, (field.name,), field=field)
+        return Column(field.label, field.kind, field.description, field.nullable, (field.name,), field=field)

@@ -1,9 +1,13 @@
 """Derived for MongoDB: what the typed reader reads, and the gate that lets only lossless documents through to it."""
 
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from contracts.schema.entity import ID, Entity, Field
 from contracts.schema.kinds import ANY_ID, JSON, NUMBER
+
+_CHANGED = "%"  # with which a name begins that documents don't have
 
 
 def read_schema(entity: Entity) -> dict[str, Any]:
@@ -14,6 +18,34 @@ def read_schema(entity: Entity) -> dict[str, Any]:
     """
     types = _reader_types(entity.fields)
     return types if entity.id_kind is ANY_ID else {ID: entity.id_kind.reader, **types}
+
+
+@lru_cache
+def readable(entity: Entity) -> Entity:
+    """Return the contract with names that the typed reader and Polars can address; itself if it has no others.
+
+    Its tables are the same, but for the paths.
+    """
+    fields = tuple(map(_readable, entity.fields))
+    return replace(entity, fields=fields) if fields != entity.fields else entity
+
+
+def reader_name(name: str) -> str:
+    """Return what the typed reader is told of a field's name.
+
+    PyMongoArrow takes a dot for a path and ``[`` for an array, Polars ``*`` and ``^`` for patterns. What begins as
+    these other names do is changed as well, so that no two names become one.
+    """
+    if name and name != "*" and not name.startswith(("^", _CHANGED)) and "." not in name and "[" not in name:
+        return name
+    return _CHANGED + name.encode().hex()
+
+
+def _readable(field: Field) -> Field:
+    name, fields = reader_name(field.name), tuple(map(_readable, field.fields))
+    if (name, fields) == (field.name, field.fields):
+        return field
+    return replace(field, name=name, fields=fields, alias=field.label)
 
 
 def gate(entity: Entity) -> dict[str, Any]:
@@ -39,14 +71,35 @@ def _reader_types(fields: tuple[Field, ...]) -> dict[str, Any]:
 
 
 def _object_gate(fields: tuple[Field, ...]) -> dict[str, Any]:
-    required = [field.name for field in fields if not field.nullable]
+    plain = [field for field in fields if not _is_path(field.name)]
+    others = {_only(field.name): field for field in fields if _is_path(field.name)}
+    required = [field.name for field in plain if not field.nullable]
+    present = [_has(pattern) for pattern, field in others.items() if not field.nullable]
     return {
         "bsonType": "object",
-        "properties": {field.name: _field_gate(field) for field in fields},
+        "properties": {field.name: _field_gate(field) for field in plain},
         # Undeclared fields vanish in the typed reader, so a document that has one must not reach it.
         "additionalProperties": False,
         **({"required": required} if required else {}),
+        **({"patternProperties": {pattern: _field_gate(field) for pattern, field in others.items()}} if others else {}),
+        **({"allOf": present} if present else {}),
     }
+
+
+def _is_path(name: str) -> bool:
+    """Tell whether MongoDB takes a name in a schema for a path: then only a pattern tells the field itself."""
+    return not name or "." in name
+
+
+def _only(name: str) -> str:
+    """Return the pattern that one name alone matches."""
+    plain = (one if one.isalnum() or not one.isascii() else f"\\x{{{ord(one):02x}}}" for one in name)
+    return f"^{''.join(plain)}\\z"
+
+
+def _has(pattern: str) -> dict[str, Any]:
+    """Return the rule that a document has a field of a name: it is none in which whatever is called so is unlawful."""
+    return {"not": {"bsonType": "object", "patternProperties": {pattern: {"not": {}}}}}
 
 
 def _field_gate(field: Field) -> dict[str, Any]:

@@ -38,7 +38,7 @@ _CLICKHOUSE = frozenset(
         "_table",
     }
 )
-_SAY_STEM = "give it another name by stem='...' in the contract, and its file that name too"
+_SAY_TABLE = "give it another name by table='...' in the contract, and its file that name too"
 _STAGING = re.compile(r"_partitions|_documents_[0-9a-f]{32}")  # what a staging area holds besides
 
 
@@ -48,7 +48,10 @@ def check_column(table: str, name: str) -> None:
     Raises:
         ContractError: With the store that keeps the name for itself.
     """
-    _check_identifier(name, f"column {table}.{name}")
+    _check_identifier(name, f"column {table}.{name}", "; say alias='...' of its field")
+    if reason := _cannot_be_a_column(name):
+        say = f"call the field otherwise, such as by alias={plain_name(name)!r}"
+        raise ContractError(f"{table}: no column can be called {name!r}: {reason}; {say}")
     keepers = {
         "PostgreSQL": name in _POSTGRES,
         "ClickHouse": name in _CLICKHOUSE,
@@ -57,8 +60,8 @@ def check_column(table: str, name: str) -> None:
     for keeper, is_kept in keepers.items():
         if is_kept:
             raise ContractError(
-                f"{table}: {name!r} is a name that {keeper} keeps for itself; call it otherwise, or leave the field "
-                "out of the contract: it is kept in _extra"
+                f"{table}: {name!r} is a name that {keeper} keeps for itself; call the field otherwise, such as by "
+                f"alias={plain_name(name) + '_2'!r}"
             )
 
 
@@ -70,11 +73,11 @@ def check_table(name: str) -> None:
     """
     _check_identifier(name, f"table {name}")
     if MADE in name or _STAGING.fullmatch(name):
-        raise ContractError(f"table {name}: that is how runs name what they keep for a while; {_SAY_STEM}")
+        raise ContractError(f"table {name}: that is how runs name what they keep for a while; {_SAY_TABLE}")
     if (characters := _in_file_names(name)) > FILE_CHARACTERS:
         raise ContractError(
             f"table {name} takes {characters} characters in the names of ClickHouse's files, which have room for "
-            f"{FILE_CHARACTERS}; {_SAY_STEM}"
+            f"{FILE_CHARACTERS}; {_SAY_TABLE}"
         )
 
 
@@ -90,23 +93,35 @@ def check_apart(tables: Iterable[tuple[str, str]]) -> None:
     owners = {name: owner for owner, name in tables}
     for name, owner in owners.items():
         if other := owners.get(name + DATA):
-            say = f"leave the field {DATA[1:]!r} out of the contract: it is kept in _extra"
+            say = f"call the field {DATA[1:]!r} otherwise: by alias='...'"
             raise ContractError(
                 f"{other} makes a table {name + DATA!r}, where ClickHouse keeps the rows of {owner}'s table {name!r}; "
-                f"{say if owner == other else _SAY_STEM}"
+                f"{say if owner == other else _SAY_TABLE}"
             )
         if other := owners.get(f"_{name}"):
             raise ContractError(
                 f"{other} makes a table {'_' + name!r}, as PostgreSQL calls the type of arrays of {owner}'s table "
-                f"{name!r}; {_SAY_STEM}"
+                f"{name!r}; {_SAY_TABLE}"
             )
 
 
-def _check_identifier(name: str, what: str) -> None:
+def _cannot_be_a_column(name: str) -> str:
+    if "." in name:
+        return "ClickHouse takes a dot for a nested column"
+    return "Polars takes it for a pattern" if name == "*" or name.startswith("^") else ""
+
+
+def plain_name(name: str) -> str:
+    """Return a name like another one that a column can have."""
+    return re.sub(r"\W+", "_", name).strip("_") or "value"
+
+
+def _check_identifier(name: str, what: str, way_out: str = "") -> None:
     if not name or "\0" in name:
-        raise ContractError(f"{what!r} has no name that a store could bear")
+        raise ContractError(f"{what!r} has no name that a store could bear{way_out}")
     if len(name.encode()) > IDENTIFIER_BYTES:
-        raise ContractError(f"{what} is longer than {IDENTIFIER_BYTES} bytes, more than PostgreSQL keeps of a name")
+        much = f"longer than {IDENTIFIER_BYTES} bytes, more than PostgreSQL keeps of a name"
+        raise ContractError(f"{what} is {much}{way_out}")
 
 
 def _in_file_names(name: str) -> int:

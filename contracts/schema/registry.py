@@ -75,7 +75,7 @@ def marts() -> dict[str, Mart]:
 
 def _check_stem(path: Path, who: str, stem: str) -> None:
     if path.stem != stem:
-        way_out = "" if _can_be_a_file(stem) else "; no file can be, so say what else it is called by stem='...' in it"
+        way_out = "" if _can_be_a_file(stem) else "; no file can be, so say what else it is called by table='...' in it"
         raise ContractError(f"{who}: its contract must be named {stem}.py, not {path.stem}.py ({path}){way_out}")
 
 
@@ -95,7 +95,7 @@ def _claim(entity: Entity, owners: dict[str, str]) -> None:
             both = f"{owner} and {entity.collection}"
             what = f"both make a table {name!r}" if name in tables else f"are both called {name!r}"
             raise ContractError(
-                f"{both} {what}; call the tables of one of them otherwise: by stem='...' in its contract, "
+                f"{both} {what}; call the tables of one of them otherwise: by table='...' in its contract, "
                 "and its file that name too"
             )
     owners |= dict.fromkeys((*tables, entity.collection), entity.collection)

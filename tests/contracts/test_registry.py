@@ -22,7 +22,8 @@ CONTRACT = """
 from contracts.schema.entity import Entity
 from contracts.schema.fields import *
 
-ENTITY = Entity("{collection}", "One thing.", "thing_id", (identifier("thing_id", "Its key."), {fields}), stem="{stem}")
+ID = identifier("thing_id", "Its key.")
+ENTITY = Entity("{collection}", "One thing.", "thing_id", (ID, {fields}), table="{table}")
 """
 
 
@@ -34,8 +35,8 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def write(folder: Path, module: str, collection: str, fields: str = "", stem: str = "") -> None:
-    (folder / f"{module}.py").write_text(CONTRACT.format(collection=collection, fields=fields, stem=stem))
+def write(folder: Path, module: str, collection: str, fields: str = "", table: str = "") -> None:
+    (folder / f"{module}.py").write_text(CONTRACT.format(collection=collection, fields=fields, table=table))
 
 
 def test_the_package_holds_the_seven_collections() -> None:
@@ -94,13 +95,13 @@ MISTAKES = [
     (
         "{}text('x', 'X.', minimum=1)",
         2,
-        "the field 'x': text() has no option 'minimum'; known: nullable, min_length, max_length",
+        "the field 'x': text() has no option 'minimum'; known: nullable, alias, min_length, max_length",
     ),
-    ("{}boolean('x', 'X.', q=1)", 2, "the field 'x': boolean() has no option 'q'; known: nullable"),
+    ("{}boolean('x', 'X.', q=1)", 2, "the field 'x': boolean() has no option 'q'; known: nullable, alias"),
     (
         "{}identifier('x', 'X.', min_length=1)",
         2,
-        "the field 'x': identifier() has no option 'min_length'; known: nullable",
+        "the field 'x': identifier() has no option 'min_length'; known: nullable, alias",
     ),
     ("{}text('x' 'X.')", 2, "the field 'xX.': text(): missing a required argument: 'description'; is a comma missing?"),
     ("{}text('x', 'X.', True)", 2, "the field 'x': text(): too many positional arguments; is a comma missing?"),
@@ -109,7 +110,11 @@ MISTAKES = [
     ("{}integer('x', 'X.', minimum=0.5)", 2, "the field 'x': integer() takes int as minimum, but was given 0.5"),
     ("{}category('x', 'X.', 1)", 2, "the field 'x': category() takes str as vocabulary, but was given 1"),
     ("{}documents('x', 'X.', 'y')", 2, "the field 'x': documents() takes Field as fields, but was given 'y'"),
-    ("{}free_form('x', 'X.', minimum=1)", 2, "the field 'x': free_form() has no option 'minimum'; known: nullable"),
+    (
+        "{}free_form('x', 'X.', minimum=1)",
+        2,
+        "the field 'x': free_form() has no option 'minimum'; known: nullable, alias",
+    ),
     ("{}rule('x')", 2, "the field 'x': rule(): missing a required argument: 'condition'; is a comma missing?"),
     (
         "{}Entity(colection='X')",
@@ -150,7 +155,7 @@ def test_a_comma_that_is_missing_after_a_field_is_told(folder: Path) -> None:
 
 def test_what_a_contract_says_of_itself_reaches_the_user(folder: Path) -> None:
     write(folder, "things", "Things", "integer('x', 'x', minimum=1, maximum=0)")
-    with pytest.raises(ContractError, match=r"things\.py, line 5: the field 'x' has the minimum or maximum 1 and 0"):
+    with pytest.raises(ContractError, match=r"things\.py, line 6: the field 'x' has the minimum or maximum 1 and 0"):
         entities([folder])
 
 
@@ -184,9 +189,9 @@ DATA_ITEMS = "documents('_data', 'Data.', text('t', 'Text.'))"
 @pytest.mark.parametrize(
     ("contracts", "told"),
     [
-        ([("items", "Items"), ("items", "items")], "Items and items both make a table 'items'.*stem="),
+        ([("items", "Items"), ("items", "items")], "Items and items both make a table 'items'.*table="),
         ([("items", "Items"), ("items__data", "items__data")], "ClickHouse keeps the rows of Items's table 'items'"),
-        ([("items", "Items", DATA_ITEMS)], "Items makes a table 'items__data'.*leave the field '_data' out"),
+        ([("items", "Items", DATA_ITEMS)], "Items makes a table 'items__data'.*call the field '_data' otherwise"),
         (
             [("user", "User"), ("_user", "_User")],
             "_User makes a table '_user', as PostgreSQL calls.*User's table 'user'",
@@ -195,9 +200,9 @@ DATA_ITEMS = "documents('_data', 'Data.', text('t', 'Text.'))"
         ([("user", "User", "documents('activity', 'A.', text('t', 'T.'))")], "the mart user_activity and User both"),
         ([("logs", "user_activity", "", "logs")], "the mart user_activity and user_activity are both called"),
         ([("items", "Items"), ("others", "items", "", "others")], "Items and items are both called 'items'"),
-        ([("c#lessons", "C#Lessons")], "table c#lessons: that is how runs name.*stem="),
+        ([("c#lessons", "C#Lessons")], "table c#lessons: that is how runs name.*table="),
         ([("_partitions", "_partitions")], "table _partitions: that is how runs name"),
-        ([("é" * 31, "é" * 31)], "takes 186 characters in the names of ClickHouse's files.*stem="),
+        ([("é" * 31, "é" * 31)], "takes 186 characters in the names of ClickHouse's files.*table="),
     ],
 )
 def test_names_that_meet_are_refused_in_one_sentence(
@@ -211,7 +216,7 @@ def test_names_that_meet_are_refused_in_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("module", "collection", "stem"),
+    ("module", "collection", "table"),
     [
         ("_user", "_User", ""),
         ("fs.files", "fs.files", ""),
@@ -221,15 +226,15 @@ def test_names_that_meet_are_refused_in_one_sentence(
         ("items_of_old", "items", "items_of_old"),
     ],
 )
-def test_a_collection_of_any_name_has_a_contract(folder: Path, module: str, collection: str, stem: str) -> None:
-    write(folder, module, collection, "documents('lines', 'Lines.', text('t', 'Text.'))", stem)
+def test_a_collection_of_any_name_has_a_contract(folder: Path, module: str, collection: str, table: str) -> None:
+    write(folder, module, collection, "documents('lines', 'Lines.', text('t', 'Text.'))", table)
     found = entities([folder])[collection]
     assert [table.name for table in found.tables] == [module, f"{module}_lines"]
 
 
 def test_a_collection_whose_name_no_file_can_bear_is_told_the_way_out(folder: Path) -> None:
     write(folder, "a_b", "a/b")
-    with pytest.raises(ContractError, match=r"a/b: its contract must be named a/b\.py.*no file can be.*stem="):
+    with pytest.raises(ContractError, match=r"a/b: its contract must be named a/b\.py.*no file can be.*table="):
         entities([folder])
 
 

@@ -1,6 +1,7 @@
 """Documents for the transforms: lawful ones of any contract, any values at all, and bytes that pymongo can't write."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
 from types import SimpleNamespace
@@ -304,9 +305,11 @@ def _passes(value: Any, rules: dict[str, Any], *, closed: bool = True) -> bool:
     if name not in ([types] if isinstance(types, str) else types):
         return False
     if isinstance(value, dict) and "properties" in rules:
-        known = rules["properties"]
+        patterns = rules.get("patternProperties", {})
+        known = rules["properties"] | {key: inner for one, inner in patterns.items() for key in value if _is(one, key)}
         return (
             set(rules.get("required", ())) <= set(value)
+            and all(any(_is(one, key) for key in value) for one in _required_patterns(rules))
             and (not closed or set(value) <= set(known))
             and all(_passes(inner, known[key], closed=closed) for key, inner in value.items() if key in known)
         )
@@ -319,6 +322,15 @@ def _passes(value: Any, rules: dict[str, Any], *, closed: bool = True) -> bool:
         return False
     _, digits, exponent = number.normalize(_WIDE).as_tuple()
     return int(exponent) >= int(step.as_tuple().exponent) or digits == (0,)
+
+
+def _required_patterns(rules: dict[str, Any]) -> list[str]:
+    return [pattern for has in rules.get("allOf", ()) for pattern in has["not"]["patternProperties"]]
+
+
+def _is(pattern: str, name: str) -> bool:
+    as_python_writes_it = re.sub(r"\\x\{([0-9a-f]+)\}", r"\\x\1", pattern).replace(r"\z", r"\Z")
+    return re.match(as_python_writes_it, name) is not None
 
 
 _WIDE = Context(prec=60)

@@ -51,6 +51,20 @@ def cut_id(raw: bytes) -> bytes:
     return make_document(raw[_START : value + _LENGTHS[kind](raw, value)])
 
 
+def element_length(raw: bytes, start: int, value: int) -> int:
+    """Return how many bytes the value of an element takes.
+
+    Args:
+        raw: A document's BSON.
+        start: Where the element begins, with its type.
+        value: Where its value begins.
+
+    Raises:
+        KeyError: There is no such type.
+    """
+    return _LENGTHS[raw[start]](raw, value)
+
+
 def hash_id(only: bytes) -> bytes:
     """Return what the books know an ``_id`` by, whatever it is and however long.
 

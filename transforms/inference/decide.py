@@ -6,9 +6,9 @@ Nothing is coerced. A field without a word stays undeclared; then it is kept in 
 import re
 from dataclasses import dataclass
 
-from contracts.schema.entity import ID, TEXT_KEY_CHARACTERS, ContractError, Field
+from contracts.schema.entity import ID, TEXT_KEY_CHARACTERS
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
-from contracts.schema.kinds import DECIMAL_DIGITS, TEXT
+from contracts.schema.kinds import DECIMAL_DIGITS
 from transforms.inference.evidence import Evidence
 from transforms.inference.names import Columns, Tables
 
@@ -55,6 +55,7 @@ class Proposal:
         why: The reason, where it is not plain from the evidence.
         required: Whether null and missing are unlawful.
         fields: What is within it.
+        alias: What it is called in the names of columns and tables, if not by its name.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Proposal:
     why: str = ""
     required: bool = False
     fields: tuple["Proposal", ...] = ()
+    alias: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class _Place:
 
     Attributes:
         path: Of the document that they are in, within the collection's documents.
-        prefix: Of the same, within the table's rows.
+        prefix: What the fields above are called within the table's columns.
         columns: The table's.
         tables: All.
         strict: Whether what every document has is required.
@@ -134,39 +136,32 @@ def _field(name: str, evidence: Evidence, parents: int, place: _Place) -> Propos
     path = (*place.path, name)
     required = place.strict and evidence.present == parents and not evidence.count("null")
     fields: tuple[Proposal, ...] = ()
+    label = name
     types = set(evidence.types) - {"null"}
     found: Word | str
-    if why := _unspeakable(name):
-        found = why
-    elif types == {"document"}:
-        found, fields, why = _document(name, evidence, place)
+    why = ""
+    if types == {"document"}:
+        found, fields, why, label = _document(name, evidence, place)
     elif types == {"array"}:
-        found, fields = _array(name, evidence, place)
+        found, fields, label = _array(name, evidence, place)
     elif not types:
         found, why = _any_shape(place, "it was only null so far")
     else:
         found = _scalar(evidence, types)
     if isinstance(found, Word) and found.name not in ("subdocument", "documents"):
-        found = _with_columns(found, name, place)
+        found, label = _with_columns(found, name, place)
     if isinstance(found, str):
         return Proposal(name, path, evidence, parents, None, found)
-    return Proposal(name, path, evidence, parents, found, why, required, fields)
+    alias = label if label != name else ""
+    return Proposal(name, path, evidence, parents, found, why, required, fields, alias)
 
 
-def _with_columns(word: Word, name: str, place: _Place) -> Word | str:
-    column = "item_id" if place.in_item and (*place.prefix, name) == (ID,) else "_".join((*place.prefix, name))
-    is_array = word.name in _ARRAYS.values()
-    return place.columns.take(*([column, f"{column}_count"] if is_array else [column])) or word
-
-
-def _unspeakable(name: str) -> str:
-    if not name:
-        return "a field without a name can't be a column"
-    try:
-        Field(name, TEXT, "")
-    except ContractError as error:
-        return str(error)
-    return ""
+def _with_columns(word: Word, name: str, place: _Place) -> tuple[Word | str, str]:
+    """Return the word, or why no columns can be had for it, and what the field is called in their names."""
+    suffixes = ("", "_count") if word.name in _ARRAYS.values() else ("",)
+    label = next(place.columns.labels(place.prefix, name, *suffixes, in_item=place.in_item), name)
+    column = "item_id" if place.in_item and (*place.prefix, label) == (ID,) else "_".join((*place.prefix, label))
+    return place.columns.take(*(column + suffix for suffix in suffixes)) or word, label
 
 
 def _scalar(evidence: Evidence, types: set[str]) -> Word | str:
@@ -203,15 +198,16 @@ def _any_shape(place: _Place, why: str) -> tuple[Word | str, str]:
     return (f"{why}, and within items of arrays there is no JSON yet" if place.in_item else Word("free_form")), why
 
 
-def _document(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...], str]:
+def _document(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...], str, str]:
     if why := _why_any_shape(evidence, len(place.prefix)):
-        return (*_with_no_fields(_any_shape(place, why)),)
-    path, prefix = (*place.path, name), (*place.prefix, name)
+        return (*_with_no_fields(_any_shape(place, why)), name)
+    label = next(place.columns.labels(place.prefix, name, "_", in_item=place.in_item), name)
+    path, prefix = (*place.path, name), (*place.prefix, label)
     inner = _Place(path, prefix, place.columns, place.tables, place.strict, place.in_item)
     fields = _fields(evidence, inner)
     if any(one.word for one in fields):
-        return Word("subdocument"), fields, ""
-    return (*_with_no_fields(_any_shape(place, "none of its fields can be declared")),)
+        return Word("subdocument"), fields, "", label
+    return (*_with_no_fields(_any_shape(place, "none of its fields can be declared")), name)
 
 
 def _with_no_fields(found: tuple[Word | str, str]) -> tuple[Word | str, tuple[Proposal, ...], str]:
@@ -234,37 +230,48 @@ def _why_any_shape(evidence: Evidence, depth: int) -> str:
     return ""
 
 
-def _array(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...]]:
+def _array(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...], str]:
     if evidence.unread:
-        return "it is very deep", ()
+        return "it is very deep", (), name
     if evidence.items is None:
-        return "only empty arrays were seen so far", ()
+        return "only empty arrays were seen so far", (), name
     items, types = evidence.items, set(evidence.items.types)
     if types == {"document"}:
         return _documents(name, items, place)
     if not types - {"null"}:
-        return "only nulls were seen among its items so far", ()
+        return "only nulls were seen among its items so far", (), name
     word = _scalar(items, types - {"null"})
     if isinstance(word, Word) and word.name in _ARRAYS:
         nulls = ("null_items=True",) if "null" in types else ()
-        return Word(_ARRAYS[word.name], (*word.arguments, *nulls)), ()
-    return f"there is no word yet for an array of {describe_types(items)}", ()
+        return Word(_ARRAYS[word.name], (*word.arguments, *nulls)), (), name
+    return f"there is no word yet for an array of {describe_types(items)}", (), name
 
 
-def _documents(name: str, items: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...]]:
+def _documents(name: str, items: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...], str]:
     if place.in_item:
-        return "it is an array of documents within an array of documents, which has no word yet", ()
+        return "it is an array of documents within an array of documents, which has no word yet", (), name
     if why := _why_any_shape(items, 0):
-        return f"of its items: {why}", ()
-    path = (*place.path, name)
-    table = f"{place.columns.table}_{'_'.join(path)}"
-    count = f"{'_'.join((*place.prefix, name))}_count"
+        return f"of its items: {why}", (), name
     taken = set(place.columns.names), set(place.tables.names)
+    label = _label_of_table(name, place)
+    table = _table(label, place)
+    count = f"{'_'.join((*place.prefix, label))}_count"
     if why := place.columns.take(count) or place.tables.take(table) or "":
         place.columns.names = taken[0]
-        return why, ()
-    fields = _fields(items, _Place(path, (), Columns.of_child(table), place.tables, place.strict, in_item=True))
+        return why, (), name
+    columns = Columns.of_child(table)
+    fields = _fields(items, _Place((*place.path, name), (), columns, place.tables, place.strict, in_item=True))
     if any(one.word for one in fields):
-        return Word("documents"), fields
+        return Word("documents"), fields, label
     place.columns.names, place.tables.names = taken
-    return "none of its items' fields can be declared", ()
+    return "none of its items' fields can be declared", (), name
+
+
+def _label_of_table(name: str, place: _Place) -> str:
+    """Return what an array of documents can be called: its table must have a name of its own as well."""
+    labels = place.columns.labels(place.prefix, name, "_count", in_item=place.in_item)
+    return next((label for label in labels if place.tables.has_room_for(_table(label, place))), name)
+
+
+def _table(label: str, place: _Place) -> str:
+    return "_".join((place.columns.table, *place.prefix, label))

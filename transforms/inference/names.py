@@ -1,13 +1,15 @@
 """Which names the columns and tables of an inferred contract may have."""
 
 import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from contracts.schema.entity import EXTRA, ID, POSITION
 from contracts.schema.field import ContractError
-from contracts.schema.names import DATA, IDENTIFIER_BYTES, check_column, check_table, snake_case
+from contracts.schema.names import DATA, IDENTIFIER_BYTES, check_column, check_table, plain_name, snake_case
 
 COLUMNS = 300  # a row of PostgreSQL must fit into 8 kB, of which a text that lies elsewhere takes 18 bytes
+_ALIKE = 100  # fields of which one name could be made
 _ROOM = 24  # bytes of a table's name that are left to what its child tables are called by
 
 
@@ -33,8 +35,29 @@ class Columns:
         """Return those that each child table has."""
         return cls(table, {ID, POSITION})
 
+    def labels(self, prefix: tuple[str, ...], name: str, *suffixes: str, in_item: bool) -> Iterator[str]:
+        """Yield what a field can be called in the names of its columns: its name, and others that are like it.
+
+        Args:
+            prefix: What the fields above are called.
+            name: The field's name.
+            suffixes: What its columns' names end with.
+            in_item: Whether it is of an item of an array.
+        """
+        full = len(self.names) + len(suffixes) > COLUMNS
+        for label in () if full else _alike(name, IDENTIFIER_BYTES - _bytes("_".join(prefix)) - _ROOM // 2):
+            stem = "item_id" if in_item and (*prefix, label) == (ID,) else "_".join((*prefix, label))
+            if label and not self._refused([stem + suffix for suffix in suffixes]):
+                yield label
+
     def take(self, *names: str) -> str | None:
         """Take names for a field's columns, all or none; return why they can't be had, if so."""
+        if why := self._refused(names):
+            return why
+        self.names |= set(names)
+        return None
+
+    def _refused(self, names: Collection[str]) -> str | None:
         if len(self.names) + len(names) > COLUMNS:
             return f"its table has {COLUMNS} columns already, which is enough"
         for name in names:
@@ -44,7 +67,6 @@ class Columns:
                 check_column(self.table, name)
             except ContractError as error:
                 return str(error).partition(";")[0]
-        self.names |= set(names)
         return None
 
 
@@ -58,8 +80,18 @@ class Tables:
 
     names: set[str] = field(default_factory=set)
 
+    def has_room_for(self, name: str) -> bool:
+        """Tell whether a table can be called so."""
+        return not self._refused(name)
+
     def take(self, name: str) -> str | None:
         """Take the name of a table; return why it can't be had, if so."""
+        if why := self._refused(name):
+            return why
+        self.names.add(name)
+        return None
+
+    def _refused(self, name: str) -> str | None:
         # ClickHouse calls the rows of a table so, PostgreSQL the type of its arrays: no other table may be called that.
         alike = {name, name + DATA, name.removesuffix(DATA), f"_{name}", name.removeprefix("_")}
         if met := alike & self.names:
@@ -68,7 +100,6 @@ class Tables:
             check_table(name)
         except ContractError as error:
             return str(error).partition(";")[0]
-        self.names.add(name)
         return None
 
     def take_stem(self, collection: str) -> str:
@@ -83,6 +114,21 @@ class Tables:
             stem = f"{plain}_{number}"
         self.names.add(collection)
         return stem
+
+
+def _alike(name: str, room: int) -> Iterator[str]:
+    """Yield a name, and others that are like it and take no more than some bytes."""
+    if name.isprintable() and name == name.strip():
+        yield name
+    plain = plain_name(name)
+    while _bytes(plain) > max(1, room):
+        plain = plain[:-1]
+    yield plain
+    yield from (f"{plain}_{number}" for number in range(2, _ALIKE))
+
+
+def _bytes(name: str) -> int:
+    return len(name.encode())
 
 
 def _in_files(name: str) -> int:

@@ -76,7 +76,7 @@ def render(contract: Contract) -> str:
     lines += ["    fields=(", *fields, "    ),"] if fields else ["    fields=(),"]
     if contract.id_kind != "OBJECT_ID":
         lines += [*_comment(_of_id(contract), 4), f"    id_kind={contract.id_kind},"]
-    lines += [f"    stem={quoted(contract.stem)},"] if contract.said_stem else []
+    lines += [f"    table={quoted(contract.stem)},"] if contract.said_stem else []
     return "\n".join([*lines, ")", ""])
 
 
@@ -138,7 +138,9 @@ def field_lines(field: Proposal, description: str | None = None, indent: int = 0
     margin = " " * indent
     told = quoted(description or "Not described yet.")
     first = [quoted(field.name), told, *(one for one in field.word.arguments if "=" not in one)]
-    last = [one for one in field.word.arguments if "=" in one] + ([] if field.required else [_NULLABLE])
+    last = [one for one in field.word.arguments if "=" in one]
+    last += [f"alias={quoted(field.alias)}"] if field.alias else []
+    last += [] if field.required else [_NULLABLE]
     line = f"{margin}{field.word.name}({', '.join([*first, *last])}),"
     if len(line) <= _WIDTH and not field.fields:
         yield line

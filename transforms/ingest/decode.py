@@ -9,9 +9,10 @@ import pyarrow as pa
 from bson import CodecOptions
 
 from contracts.schema.entity import Entity, Field
-from contracts.schema.mongo import read_schema
+from contracts.schema.mongo import read_schema, readable
 from transforms.bson.documents import decode_document, find_lossy_decoding, find_starts
 from transforms.bson.nested import Nested, Places, cut_items, cut_subdocuments, find_elements
+from transforms.ingest.reshape import reshaped
 
 
 class TwiceNamedError(ValueError):
@@ -50,11 +51,13 @@ def decode(batch: bytes, entity: Entity) -> pa.Table:
         entity: The contract.
 
     Returns:
-        One row per document, one column per declared field that the reader has a type for.
+        One row per document, one column per declared field that the reader has a type for, by its name in
+        ``readable(entity)``.
 
     Raises:
         Exception: A document holds what no gate can see, such as duplicate names or invalid UTF-8.
     """
+    batch, entity = reshaped(batch, entity), readable(entity)
     beginnings = np.array(find_starts(batch), np.int64)
     for raw in _with_name_twice(batch, beginnings, entity):
         if find_lossy_decoding(decode_document(raw), raw):

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from contracts.schema.entity import ID, POSITION, Column, Entity, Field, Table
 from contracts.schema.kinds import ANY_ID, JSON, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.mongo import readable
 from transforms.bson.decimals import decimal128_array
 
 # What the reader's values become, where they are not what the frames have.
@@ -28,6 +29,7 @@ def normalise(batch: pa.Table, entity: Entity, free_form: Mapping[str, pl.Series
     Returns:
         One frame per table of the contract, keyed by the table's name, with exactly its columns in order.
     """
+    entity = readable(entity)
     fields = {field.name: field for field in (entity.id_field, *entity.fields)}
     arrays = {name: _plain(batch[name].combine_chunks(), fields[name]) for name in batch.column_names}
     read = pl.DataFrame(pl.from_arrow(pa.table(arrays)))
