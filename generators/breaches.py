@@ -15,7 +15,7 @@ from bson.datetime_ms import DatetimeMS
 
 from contracts.schema.entity import ID, Column, ContractError, Entity, Field, Rule, Table
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, conditions
-from contracts.schema.kinds import INT64_MAX, INT64_MIN, JSON, OBJECT_ID
+from contracts.schema.kinds import INT64_MAX, INT64_MIN, OBJECT_ID
 from generators.batches import generate
 from generators.defects import Defect, altered, fitting
 from generators.rules import EPOCH, first_broken
@@ -73,7 +73,9 @@ def breakable(table: Table, column: Column) -> bool:
 
     An item's row has the ``_id`` of its document, whose own row breaks them first.
     """
-    return column.kind not in (JSON, OBJECT_ID) and not (table.parent is not None and column.name == ID)
+    return not (column.kind.is_json or column.kind is OBJECT_ID) and not (
+        table.parent is not None and column.name == ID
+    )
 
 
 def _defects(entity: Entity, pool: list[dict[str, Any]], rng: np.random.Generator) -> Iterator[Breach]:

@@ -10,6 +10,7 @@ from bson.binary import UUID_SUBTYPE
 
 from contracts.schema.entity import ContractError, Field
 from contracts.schema.kinds import (
+    ANY,
     ANY_ID,
     BOOLEAN,
     CATEGORY,
@@ -169,6 +170,8 @@ def _values(chunk: Chunk, field: Field, kind: Kind, rows: Integers) -> list[Any]
         return dates(chunk.rng.permutation(chunk.moments())[rows])
     if kind is JSON:
         return _documents(chunk, size)
+    if kind is ANY:
+        return _anything(chunk, size)
     if kind is OBJECT_ID:
         return list(chunk.references(size))
     if isinstance(kind.frame, pl.Decimal):
@@ -239,6 +242,20 @@ def _documents(chunk: Chunk, size: int) -> list[Any]:
         {"note": note, "score": score} if short else {"label": note, "values": [count, score, None], "at": {"n": count}}
         for note, score, count, short in rows
     ]
+
+
+def _anything(chunk: Chunk, size: int) -> list[Any]:
+    """Draw documents, and among them arrays of arrays and scalars of several types."""
+    lots, counts = chunk.rng.random(size).tolist(), chunk.rng.integers(0, 1_000, size).tolist()
+    kinds: tuple[Callable[[dict[str, Any], int], Any], ...] = (
+        lambda document, count: document,
+        lambda document, count: [[count, None], [document]],
+        lambda document, count: count,
+        lambda document, count: str(count),
+        lambda document, count: [count / 2, True],
+    )
+    documents = zip(lots, _documents(chunk, size), counts, strict=True)
+    return [kinds[int(lot * len(kinds))](document, count) for lot, document, count in documents]
 
 
 def _keep_rules(chunk: Chunk, columns: Columns) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contracts.schema.entity import DELETED as DELETED
 from contracts.schema.entity import VERSION as VERSION
 from contracts.schema.entity import Column, Table
-from contracts.schema.kinds import CATEGORY, KEY_TEXT, TEXT
+from contracts.schema.kinds import TEXTS
 
 
 def quoted(name: str) -> str:
@@ -118,8 +118,8 @@ def _skip_index(column: Column) -> str:
 
 def _index(column: Column, called: str) -> str:
     bounded = column.field is not None and column.field.max_length is not None
-    # A text without a bound may be larger than a b-tree entry; a hash index holds any.
-    method = "hash" if column.kind in (TEXT, KEY_TEXT, CATEGORY) and not bounded else "btree"
+    # A text or JSON without a bound may be larger than a b-tree entry; a hash index holds any.
+    method = "hash" if (column.kind in TEXTS and not bounded) or column.kind.is_json else "btree"
     return f"USING {method} ({quoted(called)})"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from contracts.schema.entity import EXTRA, ID, POSITION, Column, Entity, Table, dotted
-from contracts.schema.kinds import ANY_ID, BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
+from contracts.schema.kinds import ANY, ANY_ID, BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
 from contracts.schema.mart import Mart
 from contracts.schema.registry import entities, marts
 from contracts.schema.special_names import SPECIAL_NAMES
@@ -73,7 +73,8 @@ others for different.
 
 {table}
 
-Free-form documents and `_extra` are relaxed Extended JSON v2, `jsonb` in PostgreSQL and text in ClickHouse:
+Free-form documents, values declared as `json` and `_extra` are relaxed Extended JSON v2, `jsonb` in PostgreSQL and
+text in ClickHouse:
 
 * What JSON has no type for keeps its BSON type's name, as in `{{"$oid": ...}}`, `{{"$date": ...}}` or
   `{{"$numberDecimal": ...}}`; the special names are below.
@@ -82,7 +83,8 @@ Free-form documents and `_extra` are relaxed Extended JSON v2, `jsonb` in Postgr
   and `$id` of a DBRef, which is a document like any other.
 * `pipeline.read_json` of the [Python API](api.md) turns such JSON back into the values that it was made of.
 * int and long are one; an integral double keeps its point: `7.0` is not `7`. Doubles read back bit for bit.
-* null and missing are told apart, and so are empty arrays and documents.
+* Within them null and missing are told apart, and so are empty arrays and documents. Where such a field itself is null
+  or missing, the column is null.
 * `jsonb` does not keep the order of names. Two documents that differ in that only are equal.
 
 {names}
@@ -246,7 +248,7 @@ def _kind_types(kind: Kind) -> str:
         return f"array of {_kind_types(kind.item)}"
     if kind is INTEGER:
         return "int, long, integral double"
-    if kind is ANY_ID:
+    if kind in (ANY, ANY_ID):
         return "any"
     types = kind.gate["bsonType"]
     return types if isinstance(types, str) else ", ".join(types)

@@ -112,6 +112,11 @@ class Table:
         """The Polars schema of the normalised frame."""
         return pl.Schema({column.name: column.kind.frame for column in self.columns})
 
+    @property
+    def json_fields(self) -> list[Column]:
+        """The columns of declared fields that are kept as JSON."""
+        return [one for one in self.columns if one.kind.is_json and one.field is not None]
+
     def only(self, names: Container[str]) -> "Table":
         """Return the table with just these columns, for reading part of it."""
         columns = tuple(column for column in self.columns if column.name in names)
@@ -162,14 +167,14 @@ class Entity:
         limit = TEXT_KEY_CHARACTERS if is_text else None
         id_field = Field(ID, self.id_kind, "Identity of the document in MongoDB.", max_length=limit)
         object.__setattr__(self, "id_field", id_field)
-        if self.id_kind is JSON or self.id_kind.is_array:
+        if self.id_kind.is_json or self.id_kind.is_array:
             raise ContractError(f"{self.collection}: an _id that is {self.id_kind.name} can't be a key in the stores")
         if any(one.name == ID for one in self.fields):
             raise ContractError(f"{self.collection}: every document has an '_id'; id_kind tells what it is, no field")
         if twice := first_twice(one.name for one in self.fields):
             raise ContractError(f"{self.collection} declares the field {twice!r} twice")
         if self.id_kind is not ANY_ID:
-            _check_kind(self.id_kind, (ID,), self.collection, in_item=False)
+            _check_kind(self.id_kind, (ID,), self.collection)
         _ = self.tables
         if self.key not in self.root.names:
             raise ContractError(f"{self.collection}: the business key {self.key!r} is no field of it")
@@ -240,7 +245,7 @@ def _columns(
             raise ContractError(f"{owner}: the field {dotted(path)} has no name; say alias='...' of it")
         name = "item_id" if in_item and labels == (ID,) else "_".join(labels)
         if one.kind is not None:
-            _check_kind(one.kind, path, owner, in_item=in_item)
+            _check_kind(one.kind, path, owner)
             yield Column(name, one.kind, one.description, one.nullable, path, field=one)
         elif not one.fields:
             raise ContractError(f"{owner}: the field {dotted(path)!r} has neither a kind nor fields of its own")
@@ -251,14 +256,10 @@ def _columns(
             yield Column(f"{name}_count", INTEGER, text, one.nullable, path, counts=True)
 
 
-def _check_kind(kind: Kind, path: tuple[str, ...], owner: str, *, in_item: bool) -> None:
-    """Refuse what the reader has no type for, or what would not come through it unchanged."""
-    field = f"{owner}: the field {dotted(path)!r}"
-    if kind is JSON:
-        if in_item:
-            raise ContractError(f"{field} is free-form inside an array of documents; declare the array's parent so")
-    elif kind.reader is None or kind.reader == [None]:
-        raise ContractError(f"{field} is {kind.name}, which can't be read from MongoDB")
+def _check_kind(kind: Kind, path: tuple[str, ...], owner: str) -> None:
+    """Refuse what can't be read."""
+    if kind.reader in (None, [None]) and not kind.is_json:
+        raise ContractError(f"{owner}: the field {dotted(path)!r} is {kind.name}, which can't be read from MongoDB")
 
 
 def _as_nullable(parent: Field) -> tuple[Field, ...]:

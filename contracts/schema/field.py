@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from contracts.schema.kinds import ANY_ID, JSON, OBJECT_ID, Kind
+from contracts.schema.kinds import TEXTS, Kind
 
 
 class ContractError(ValueError):
@@ -76,7 +76,7 @@ class Rule:
 
 def _problems(field: Field) -> Iterator[str]:
     kind = None if field.kind is None else field.kind.item or field.kind
-    is_text = kind is not None and kind.frame == pl.String() and kind not in (JSON, OBJECT_ID, ANY_ID)
+    is_text = kind in TEXTS
     is_number = kind is not None and kind.frame.is_numeric()
     if "\0" in field.name:
         yield "has a name that no document can have"

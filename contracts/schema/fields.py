@@ -6,6 +6,7 @@ import polars as pl
 
 from contracts.schema.entity import TEXT_KEY_CHARACTERS, ContractError, Field, Rule
 from contracts.schema.kinds import (
+    ANY,
     ANY_ID,
     BOOLEAN,
     CATEGORY,
@@ -140,6 +141,12 @@ def decimal(name: str, description: str, precision: int, scale: int, **options: 
 def free_form(name: str, description: str, **options: Unpack[FieldOptions]) -> Field:
     """Declare a document of any shape, kept as JSON."""
     return Field(name, JSON, description, **options)
+
+
+@word
+def json(name: str, description: str, **options: Unpack[FieldOptions]) -> Field:
+    """Declare a value of any BSON type, kept as JSON: mixed types, arrays of arrays, what no other word holds."""
+    return Field(name, ANY, description, **options)
 
 
 @word

@@ -47,6 +47,11 @@ class Kind:
         """Whether a value is a list of scalars."""
         return self.item is not None
 
+    @property
+    def is_json(self) -> bool:
+        """Whether values are kept as JSON: documents, or any values."""
+        return self.postgres == "jsonb"
+
     def clickhouse_type(self, *, nullable: bool) -> str:
         """Return the ClickHouse column type; arrays stay as they are, since ClickHouse has no nullable arrays."""
         return _nullable(self.clickhouse) if nullable and not self.is_array else self.clickhouse
@@ -121,6 +126,13 @@ TIMESTAMP = Kind(
 )
 DATE = Kind("date", {}, None, pl.Date(), "date", "Date32", "DoubleDelta, ZSTD(1)")
 JSON = Kind("document", {"bsonType": "object"}, None, pl.String(), "jsonb", "String", "ZSTD(1)")
+# All types but null, which is lawful where a field is nullable, as everywhere.
+_TYPES = (
+    "double string object array binData undefined objectId bool date regex dbPointer javascript symbol "
+    "javascriptWithScope int timestamp long decimal minKey maxKey"
+)
+ANY = Kind("JSON", {"bsonType": _TYPES.split()}, None, pl.String(), "jsonb", "String", "ZSTD(1)")
+TEXTS = (TEXT, KEY_TEXT, CATEGORY)
 
 
 def decimal_kind(precision: int, scale: int) -> Kind:

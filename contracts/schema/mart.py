@@ -6,7 +6,6 @@ from functools import cached_property
 import polars as pl
 
 from contracts.schema.entity import Column, ContractError, Field, Rule, Table
-from contracts.schema.kinds import JSON
 from contracts.schema.mistakes import check_tuples
 
 
@@ -53,6 +52,6 @@ class Mart:
         return Table(self.name, self.description, columns, self.key, indexes=self.indexes, rules=self.rules)
 
     def _column(self, field: Field) -> Column:
-        if field.kind is None or field.kind.is_array or field.kind is JSON:
+        if field.kind is None or field.kind.is_array or field.kind.is_json:
             raise ContractError(f"{self.name}: the field {field.name!r} is no scalar; a mart's columns are")
         return Column(field.label, field.kind, field.description, field.nullable, (field.name,), field=field)

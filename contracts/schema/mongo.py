@@ -4,8 +4,12 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import pyarrow as pa
+
 from contracts.schema.entity import ID, Entity, Field
-from contracts.schema.kinds import ANY_ID, JSON, NUMBER
+from contracts.schema.kinds import ANY_ID, NUMBER
+
+_NOWHERE = "\1"  # what is read of items that have JSON fields only: the gate lets no such field through
 
 _CHANGED = "%"  # with which a name begins that documents don't have
 
@@ -13,8 +17,8 @@ _CHANGED = "%"  # with which a name begins that documents don't have
 def read_schema(entity: Entity) -> dict[str, Any]:
     """Return the types for ``pymongoarrow.api.Schema``, nested as the documents are.
 
-    Free-form fields and an ``_id`` of any kind are absent: the reader has no type for them, they are taken from the raw
-    BSON.
+    JSON fields and an ``_id`` of any kind are absent: the reader has no type for them, they are taken from decoded
+    documents.
     """
     types = _reader_types(entity.fields)
     return types if entity.id_kind is ANY_ID else {ID: entity.id_kind.reader, **types}
@@ -60,12 +64,12 @@ def _reader_types(fields: tuple[Field, ...]) -> dict[str, Any]:
     types: dict[str, Any] = {}
     for field in fields:
         if field.repeated:
-            types[field.name] = [_reader_types(field.fields)]
+            types[field.name] = [_reader_types(field.fields) or {_NOWHERE: pa.bool_()}]
         elif field.fields:
-            # A struct of nothing has no length in Arrow, so one with only free-form fields is left out as well.
+            # A struct of nothing has no length in Arrow, so one with only JSON fields is left out as well.
             if inside := _reader_types(field.fields):
                 types[field.name] = inside
-        elif field.kind is not None and field.kind is not JSON:
+        elif field.kind is not None and not field.kind.is_json:
             types[field.name] = field.kind.reader
     return types
 

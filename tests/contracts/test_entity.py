@@ -255,10 +255,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: things(documents("orders", "d", subdocument("cart", "d", documents("lines", "d", text("t", "d"))))),
         r"'orders\.cart\.lines' is an array of documents inside",
     ),
-    "free-form in arrays": (
-        lambda: things(documents("orders", "d", subdocument("s", "d", free_form("notes", "d")))),
-        r"'s\.notes' is free-form inside",
-    ),
     "dates": (lambda: things(date("on", "d")), "'on' is date"),
     "array of free-form": (lambda: things(Field("notes", array_kind(JSON), "d")), "'notes'"),
     "free-form key": (lambda: things(id_kind=JSON), "_id that is document"),

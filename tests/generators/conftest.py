@@ -23,6 +23,7 @@ from contracts.schema.fields import (
     identifier,
     integer,
     integers,
+    json,
     money,
     number,
     numbers,
@@ -106,6 +107,7 @@ def eighth() -> Entity:
             booleans("answers", "To what was asked.", null_items=True),
             timestamps("rests", "When they rested.", null_items=True),
             free_form("notes", "Anything."),
+            json("remark", "Anything at all."),
             subdocument(
                 "car",
                 "How they came.",
@@ -117,6 +119,8 @@ def eighth() -> Entity:
                 "stops",
                 "Where they stopped.",
                 timestamp("at", "When."),
+                json("remark", "Anything at all.", nullable=True),
+                free_form("notes", "Anything."),
                 subdocument("place", "Where.", category("aisle", "Aisle.", "a", "b"), number("height", "Metres.")),
             ),
         ),
@@ -168,6 +172,9 @@ def _field_problems(field: Field, value: Any, path: str) -> Iterator[str]:
 
 
 def _value_problems(field: Field, kind: str, value: Any, path: str) -> Iterator[str]:
+    if kind == "JSON":
+        yield from _free_form_problems(value, path)
+        return
     if kind.startswith("decimal"):
         if not isinstance(value, bson.Decimal128):
             yield f"{path}: no decimal"

@@ -14,7 +14,7 @@ from bson.codec_options import DatetimeConversion
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from contracts.schema.entity import Entity, Field, Table
-from contracts.schema.kinds import INTEGER, JSON, NUMBER, TIMESTAMP, Kind
+from contracts.schema.kinds import INTEGER, NUMBER, TIMESTAMP, Kind
 from tests.pipeline.lab import Lab
 
 OPTIONS = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -55,7 +55,7 @@ def _cell(value: Any, kind: Kind, *, counts: bool) -> Any:
         return _bits(value)
     if kind is TIMESTAMP:
         return int(value)
-    if kind is JSON:
+    if kind.is_json:
         return json.loads(json_util.dumps(_told_apart(value), json_options=json_util.RELAXED_JSON_OPTIONS))
     if kind is INTEGER:
         assert value == int(value)
@@ -107,7 +107,7 @@ def _column(target: str, name: str, kind: Kind) -> str:
         return _POSTGRES_MILLISECONDS.format(quoted) if is_postgres else f"toUnixTimestamp64Milli({quoted})"
     if kind is NUMBER:
         return _POSTGRES_BITS.format(quoted) if is_postgres else f"reinterpretAsInt64({quoted})"
-    if kind is JSON or _is_decimal(kind):
+    if kind.is_json or _is_decimal(kind):
         return f"{quoted}::text" if is_postgres else f"toString({quoted})"
     if kind.item in (NUMBER, TIMESTAMP):
         item = (_POSTGRES_BITS if kind.item is NUMBER else _POSTGRES_MILLISECONDS).format("item")
@@ -141,7 +141,7 @@ def stored(lab: Lab, target: str, table: Table) -> dict[str, list[list[Any]]]:
 def _as_read(value: Any, kind: Kind) -> Any:
     if value is None:
         return None
-    if kind is JSON:
+    if kind.is_json:
         return json.loads(value)
     if kind.item is not None:
         return [_as_read(item, kind.item) for item in value]

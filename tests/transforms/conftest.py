@@ -26,6 +26,7 @@ from contracts.schema.fields import (
     identifier,
     integer,
     integers,
+    json,
     money,
     number,
     numbers,
@@ -79,11 +80,16 @@ EVERYTHING = Entity(
         timestamp("ended", "d", nullable=True),
         object_id("ref", "d", nullable=True),
         free_form("notes", "d", nullable=True),
+        json("any", "d", nullable=True),
+        documents(
+            "shapes", "d", subdocument("s", "d", json("v", "d"), nullable=True), free_form("w", "d"), nullable=True
+        ),
         subdocument(
             "outer",
             "d",
             integer("i", "d"),
             free_form("notes", "d"),
+            json("any", "d"),
             subdocument("inner", "d", timestamp("at", "d"), text("t", "d", nullable=True), texts("tags", "d")),
             documents("parts", "d", money("m", "d"), text("_id", "d", nullable=True)),
             nullable=True,
@@ -97,6 +103,8 @@ EVERYTHING = Entity(
             subdocument("place", "d", number("n", "d"), texts("tags", "d", nullable=True), nullable=True),
             timestamp("at", "d"),
             object_ids("refs", "d", null_items=True),
+            json("any", "d", nullable=True),
+            subdocument("deep", "d", free_form("notes", "d"), json("any", "d")),
             timestamps("moments", "d", null_items=True, nullable=True),
             nullable=True,
         ),
@@ -167,7 +175,7 @@ def _decimals(precision: int, scale: int) -> Strategy:
     return st.builds(write, st.integers(0, limit) | round_amounts, st.integers(0, 3), st.booleans())
 
 
-def _free_form() -> Strategy:
+def _free_form() -> tuple[Strategy, Strategy]:
     keys = _texts(0, 6).filter(lambda key: not key.startswith("$"))
     leaves = st.one_of(
         st.none(),
@@ -183,12 +191,15 @@ def _free_form() -> Strategy:
     values = st.recursive(
         leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(keys, v, max_size=3), max_leaves=6
     )
-    return st.dictionaries(keys, values, max_size=4)
+    return st.dictionaries(keys, values, max_size=4), values.filter(lambda value: value is not None)
+
+
+_DOCUMENTS_OF_ANY_SHAPE, _ANY_VALUES = _free_form()
 
 
 def _values(kind: Kind, field: Field) -> Strategy:
-    if kind is JSON:
-        return _free_form()
+    if kind.is_json:
+        return _DOCUMENTS_OF_ANY_SHAPE if kind is JSON else _ANY_VALUES
     if kind is OBJECT_ID:
         return st.binary(min_size=12, max_size=12).map(ObjectId)
     if kind is TIMESTAMP:
@@ -313,7 +324,7 @@ def _passes(value: Any, rules: dict[str, Any], *, closed: bool = True) -> bool:
             and (not closed or set(value) <= set(known))
             and all(_passes(inner, known[key], closed=closed) for key, inner in value.items() if key in known)
         )
-    if isinstance(value, list):
+    if isinstance(value, list) and "items" in rules:
         return all(_passes(item, rules["items"], closed=closed) for item in value)
     if "multipleOf" not in rules or value is None:
         return True
@@ -352,4 +363,11 @@ _TYPES = {
     ObjectId: "objectId",
     DatetimeMS: "date",
     Decimal128: "decimal",
+    bytes: "binData",
+    Binary: "binData",
+    Regex: "regex",
+    Code: "javascript",
+    Timestamp: "timestamp",
+    MinKey: "minKey",
+    MaxKey: "maxKey",
 }

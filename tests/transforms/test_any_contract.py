@@ -17,8 +17,9 @@ from bson.codec_options import DatetimeConversion
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from contracts.schema.entity import ID, ContractError, Entity, Field
-from contracts.schema.fields import FieldOptions, documents, free_form, identifier, subdocument
+from contracts.schema.fields import FieldOptions, documents, free_form, identifier, json, subdocument
 from contracts.schema.kinds import (
+    ANY,
     ANY_ID,
     BOOLEAN,
     INTEGER,
@@ -70,8 +71,8 @@ def fields(random: Random, depth: int = 0, *, in_item: bool = False) -> Iterator
             repeated = not in_item and random.random() < 0.6
             inside = fields(random, depth + 1, in_item=in_item or repeated)
             yield (documents if repeated else subdocument)(name, "d", *inside, **options)
-        elif turn < 0.7 and not in_item:
-            yield free_form(name, "d", **options)
+        elif turn < 0.7:
+            yield random.choice([free_form, json])(name, "d", **options)
         else:
             yield Field(name, random.choice(KINDS), "d", **options)
 
@@ -199,6 +200,8 @@ class Maker:
         (double,) = struct.unpack("<d", self.eight_bytes())
         if kind is JSON:
             return self.free_form()
+        if kind is ANY:
+            return next(one for one in iter(lambda: self.anything(0), self) if one is not None)
         if isinstance(kind.frame, pl.Decimal):
             return Decimal128(Decimal(integer % 10**12).scaleb(-2))
         return {

@@ -1,18 +1,20 @@
 """One batch of BSON on its whole way: decoded, normalised, validated."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import polars as pl
 import pyarrow as pa
 
 from contracts.schema.entity import ID, Entity
-from contracts.schema.kinds import ANY_ID, JSON
+from contracts.schema.kinds import ANY_ID
 from transforms.bson.documents import decode_document, find_lossy_decoding, split_documents
 from transforms.ingest.any_ids import to_id_texts
 from transforms.ingest.decode import decode
 from transforms.ingest.drift import Drift, find_new_values
 from transforms.ingest.free_form import to_json_texts
+from transforms.ingest.further_violations import find_further_violations
 from transforms.ingest.nan import restore_nan
 from transforms.ingest.normalise import normalise
 from transforms.ingest.validate import drop_documents, find_broken_rules, format_ids
@@ -53,21 +55,19 @@ class BatchResult:
 
 @dataclass(frozen=True)
 class DecodedBatch:
-    """A batch as the typed reader sees it, and beside it the free-form fields, which the reader has no type for.
+    """A batch as the typed reader sees it, and beside it the JSON fields, which the reader has no type for.
 
     Attributes:
         batch: The BSON of the documents that it can decode, one after the other.
         table: Those documents.
-        texts: Their free-form fields as JSON, by column; and their ``_id``s, where those may be of any kind.
-        unheld: By a document's place why its bytes can't be decoded without loss, as far as these fields tell.
+        texts: Their JSON fields, by table and column, and with them their ``_id``s, where those may be of any kind.
         refused: The documents that can't be decoded.
         size: Bytes of BSON of all of them.
     """
 
     batch: bytes
     table: pa.Table
-    texts: dict[str, pl.Series]
-    unheld: dict[int, Violation]
+    texts: dict[str, dict[str, pl.Series]]
     refused: list[Refused]
     size: int
 
@@ -100,12 +100,16 @@ def decode_batch(batch: bytes, entity: Entity) -> DecodedBatch:
     else:
         whole = b"".join(piece for piece, _ in pieces)
         table = pa.concat_tables([decode(b"", entity), *(table for _, table in pieces)])
-    free_form = [column for column in entity.root.columns if column.kind is JSON and column.field is not None]
-    texts, unheld = to_json_texts(whole, free_form)
+    texts, lossy = to_json_texts(whole, entity)
     if entity.id_kind is ANY_ID:
-        texts[ID], unknown = to_id_texts(split_documents(whole))
-        unheld |= unknown
-    return DecodedBatch(whole, table, texts, unheld, culprits, len(batch))
+        texts.setdefault(entity.root.name, {})[ID], unknown = to_id_texts(split_documents(whole))
+        lossy |= unknown
+    if not lossy:
+        return DecodedBatch(whole, table, texts, culprits, len(batch))
+    raws = split_documents(whole)
+    rest = decode_batch(b"".join(raw for number, raw in enumerate(raws) if number not in lossy), entity)
+    found = _with_further([raws[number] for number in lossy], list(lossy.values()), entity)
+    return replace(rest, refused=[*rest.refused, *culprits, *found], size=len(batch))
 
 
 def validate_batch(found: DecodedBatch, entity: Entity) -> BatchResult:
@@ -137,19 +141,29 @@ def _decode_or_halve(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.T
 
 
 def _validate(found: DecodedBatch, entity: Entity) -> tuple[dict[str, pl.DataFrame], list[Refused]]:
-    """Normalise decoded documents, and set apart those whose values break a rule or can't be held exactly."""
+    """Normalise decoded documents, and set apart those whose values break a rule."""
     frames = restore_nan(normalise(found.table, entity, found.texts), found.batch, entity)
     ids = format_ids(frames[entity.root.name][ID])
     reasons = find_broken_rules(frames, entity)
-    if not (reasons or found.unheld):
+    if not reasons:
         return frames, []
     raws = split_documents(found.batch)
-    for row, reason in found.unheld.items():
-        reasons.setdefault(ids[row], []).append(reason)
     refused = [
         Refused(raw, limit_violations(reasons[key])) for raw, key in zip(raws, ids, strict=True) if key in reasons
     ]
     return drop_documents(frames, set(reasons)), refused
+
+
+def _with_further(raws: Sequence[bytes], reasons: Sequence[Violation], entity: Entity) -> list[Refused]:
+    """Return documents that can't be decoded without loss, with the rules that what is decoded of them breaks."""
+    refused = [Refused(raw, [reason]) for raw, reason in zip(raws, reasons, strict=True)]
+    suspects = []
+    for one in refused:
+        with suppress(Exception):  # whatever the decoder makes of damaged bytes
+            suspects.append((decode_document(one.raw), one.reasons))
+    for (_, known), further in zip(suspects, find_further_violations(suspects, entity), strict=True):
+        known[:] = limit_violations([*known, *further])
+    return refused
 
 
 def _why_undecodable(raw: bytes) -> Violation:

@@ -7,10 +7,11 @@ import bson
 import polars as pl
 
 from contracts.schema.entity import ID, Entity, Field
-from contracts.schema.kinds import ANY_ID, INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
-from transforms.bson.documents import Document
+from contracts.schema.kinds import ANY_ID, INTEGER, NUMBER, OBJECT_ID, TIMESTAMP, Kind
+from transforms.bson.documents import Document, split_documents
 from transforms.ingest.any_ids import to_id_texts
 from transforms.ingest.decode import decode
+from transforms.ingest.free_form import to_json_texts
 from transforms.ingest.normalise import normalise
 from transforms.ingest.validate import find_broken_rules, format_ids
 from transforms.violations import Violation, pointer_into
@@ -34,8 +35,8 @@ def find_further_violations(
         if ID not in rest:
             rest[ID] = _stand_in(entity.id_kind, number)
     try:
-        read = decode(b"".join(map(bson.encode, rests)), entity)
-        frames = normalise(read, entity, _beside(rests, entity))
+        batch = b"".join(map(bson.encode, rests))
+        frames = normalise(decode(batch, entity), entity, _beside(batch, entity))
         found = find_broken_rules(frames, entity)
     except Exception:  # these documents are refused already: no further reason is worth a run
         return [[] for _ in suspects]
@@ -51,7 +52,10 @@ def _rest(document: Document, fields: tuple[Field, ...], at: str, wrong: set[str
     rest: Document = {}
     for field in fields:
         pointer, value = pointer_into(at, field.name), document.get(field.name)
-        if value is None or pointer in wrong or field.kind is JSON:
+        if field.kind is not None and field.kind.is_json:
+            rest[field.name] = {}  # what is wrong with it is known
+            continue
+        if value is None or pointer in wrong:
             continue
         if field.repeated:
             # An item that is no document leaves its place, so that the others keep theirs.
@@ -78,12 +82,11 @@ def _stand_in(kind: Kind, number: int) -> Any:
     return bson.Int64(number - 2**63) if kind is INTEGER else f"\uf8ff{number}"
 
 
-def _beside(rests: Sequence[Document], entity: Entity) -> dict[str, pl.Series]:
-    """Return what the reader does not read: free-form columns that break no rule, for what is wrong there is known."""
-    free_form = [column.name for column in entity.root.columns if column.kind is JSON and column.field is not None]
-    texts = {name: pl.Series(name, ["{}"] * len(rests), pl.String) for name in free_form}
+def _beside(batch: bytes, entity: Entity) -> dict[str, dict[str, pl.Series]]:
+    """Return what the reader does not read."""
+    texts, _ = to_json_texts(batch, entity)
     if entity.id_kind is ANY_ID:
-        texts[ID] = to_id_texts([bson.encode(rest) for rest in rests])[0]
+        texts.setdefault(entity.root.name, {})[ID], _ = to_id_texts(split_documents(batch))
     return texts
 
 

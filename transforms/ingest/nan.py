@@ -11,6 +11,7 @@ import polars as pl
 from contracts.schema.entity import Column, Entity, Table
 from contracts.schema.kinds import NUMBER
 from transforms.bson.documents import decode_document, split_documents, value_at
+from transforms.ingest.rows import find_rows
 
 
 def restore_nan(frames: Mapping[str, pl.DataFrame], batch: bytes, entity: Entity) -> dict[str, pl.DataFrame]:
@@ -58,11 +59,8 @@ def _look_alike(entity: Entity) -> re.Pattern[bytes]:
 
 def _with_keys(document: Any, table: Table, column: Column, key: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Yield the values of a column that are NaN or hold one, each with the key of its row."""
-    if table.parent is None:
-        owners: list[tuple[tuple[Any, ...], Any]] = [((key,), document)]
-    else:
-        owners = [((key, position), item) for position, item in enumerate(value_at(document, table.path) or [])]
-    for place, owner in owners:
+    for position, owner in enumerate(find_rows(document, table)):
+        place = (key,) if table.parent is None else (key, position)
         value = value_at(owner, column.path)
         if any(isinstance(one, float) and isnan(one) for one in (value if isinstance(value, list) else [value])):
             yield place, _doubles(value) if isinstance(value, list) else value

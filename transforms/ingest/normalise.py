@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 
 from contracts.schema.entity import ID, POSITION, Column, Entity, Field, Table
-from contracts.schema.kinds import ANY_ID, JSON, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.kinds import ANY_ID, OBJECT_ID, TIMESTAMP, Kind
 from contracts.schema.mongo import readable
 from transforms.bson.decimals import decimal128_array
 
@@ -17,14 +17,13 @@ _CONVERTED: dict[Kind, Callable[[pl.Expr], pl.Expr]] = {
 }
 
 
-def normalise(batch: pa.Table, entity: Entity, free_form: Mapping[str, pl.Series]) -> dict[str, pl.DataFrame]:
+def normalise(batch: pa.Table, entity: Entity, texts: Mapping[str, Mapping[str, pl.Series]]) -> dict[str, pl.DataFrame]:
     """Turn one batch of documents into the rows of the contract's tables.
 
     Args:
         batch: The documents, one row each, typed as :func:`contracts.schema.mongo.read_schema` says.
         entity: Their contract.
-        free_form: JSON texts of the free-form fields by column name, one per document; and of ``_id`` if it may be of
-            any kind.
+        texts: The JSON fields' texts by table and column, one per row; and those of ``_id`` if it may be of any kind.
 
     Returns:
         One frame per table of the contract, keyed by the table's name, with exactly its columns in order.
@@ -33,15 +32,17 @@ def normalise(batch: pa.Table, entity: Entity, free_form: Mapping[str, pl.Series
     fields = {field.name: field for field in (entity.id_field, *entity.fields)}
     arrays = {name: _plain(batch[name].combine_chunks(), fields[name]) for name in batch.column_names}
     read = pl.DataFrame(pl.from_arrow(pa.table(arrays)))
-    documents = pl.DataFrame([*read, *(series.alias(_beside(name)) for name, series in free_form.items())])
+    beside = texts.get(entity.root.name, {})
+    documents = pl.DataFrame([*read, *(series.alias(_beside(name)) for name, series in beside.items())])
     frames = {entity.root.name: documents.select(_expression(column, entity.root) for column in entity.root.columns)}
     for child in entity.children:
-        frames[child.name] = _child_rows(documents, entity.root.column(ID), child)
+        rows = _child_rows(documents, entity.root.column(ID), child)
+        frames[child.name] = rows.with_columns(**texts.get(child.name, {})).select(child.names)
     return frames
 
 
 def _child_rows(documents: pl.DataFrame, id_column: Column, child: Table) -> pl.DataFrame:
-    """Return one row per item of the array at ``child.path``."""
+    """Return one row per item of the array at ``child.path``, without the JSON fields."""
     items = _value(child.path)
     return (
         documents.lazy()
@@ -52,7 +53,11 @@ def _child_rows(documents: pl.DataFrame, id_column: Column, child: Table) -> pl.
         .select(
             ID,
             POSITION,
-            *(_expression(column, child, "item") for column in child.columns if column.name not in (ID, POSITION)),
+            *(
+                _expression(column, child, "item")
+                for column in child.columns
+                if column.name not in (ID, POSITION) and not column.kind.is_json
+            ),
         )
         .collect()
     )
@@ -60,7 +65,7 @@ def _child_rows(documents: pl.DataFrame, id_column: Column, child: Table) -> pl.
 
 def _expression(column: Column, table: Table, *inside: str) -> pl.Expr:
     """Return the expression that computes a column from the documents (or from the items, ``inside`` a struct)."""
-    if column.kind in (JSON, ANY_ID):
+    if column.kind.is_json or column.kind is ANY_ID:
         value = pl.col(_beside(column.name)) if column.field is not None else pl.lit(None, pl.String)
     else:
         value = _value((*inside, *column.path))
@@ -101,8 +106,10 @@ def _plain(array: pa.Array, field: Field) -> pa.Array:
 
 
 def _plain_struct(array: pa.StructArray, field: Field) -> pa.StructArray:
-    # Free-form fields were not read: they come beside, as text.
+    # JSON fields were not read: they come beside, as text.
     fields = [child for child in field.fields if array.type.get_field_index(child.name) >= 0]
+    if not fields:
+        return array
     parts = [_plain(array.field(child.name), child) for child in fields]
     return pa.StructArray.from_arrays(parts, names=[child.name for child in fields], mask=_mask(array))
 

@@ -10,7 +10,7 @@ import bson
 from bson import DatetimeMS
 
 from contracts.schema.entity import ID, Entity, Field
-from contracts.schema.kinds import INT64_MAX, INT64_MIN, NUMBER, Kind
+from contracts.schema.kinds import ANY, INT64_MAX, INT64_MIN, NUMBER, Kind
 from transforms.violations import Violation, limit_violations, pointer_into
 
 _NAMES: dict[type, str] = {
@@ -100,7 +100,8 @@ def _in_value(value: Any, kind: Kind, at: str) -> Iterator[Violation]:
     expected = kind.gate["bsonType"]
     expected = [expected] if isinstance(expected, str) else expected
     if (found := _bson_type(value)) not in expected:
-        yield Violation(at, f"expected {' or '.join(expected)}, found {found}", value)
+        wanted = "a value" if kind is ANY else " or ".join(expected)
+        yield Violation(at, f"expected {wanted}, found {found}", value)
     elif kind.item is not None:
         for number, item in enumerate(value):
             if not (item is None and kind.null_items):

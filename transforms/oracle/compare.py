@@ -7,7 +7,7 @@ import polars as pl
 
 from contracts.schema.entity import ID, Column, Table
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
-from contracts.schema.kinds import JSON, NUMBER, TIMESTAMP
+from contracts.schema.kinds import NUMBER, TIMESTAMP
 from transforms.oracle.expected import canonical_text
 
 SHOWN = 10
@@ -57,7 +57,7 @@ def as_stored(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     columns: list[pl.Series] = []
     for column in table.columns:
         series = frame[column.name]
-        if column.kind is JSON:
+        if column.kind.is_json:
             series = pl.Series(column.name, [canonical_text(text) for text in series.to_list()], pl.String)
         cast = series.cast(column.kind.frame)
         is_cut = (column.kind.item or column.kind) is TIMESTAMP and cast.cast(series.dtype).ne_missing(series).any()

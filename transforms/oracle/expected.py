@@ -295,8 +295,8 @@ def _scalars(values: Sequence[Any], kind: Kind) -> Sequence[Any]:
         return _each(str, _of_types(values, bson.ObjectId))
     if kind is ANY_ID:
         return list(map(canonical_id, values))
-    if kind is JSON:
-        return _each(canonical_json, _of_types(values, dict))
+    if kind.is_json:
+        return _each(canonical_json, _of_types(values, dict) if kind is JSON else values)
     if kind is INTEGER:
         return _each(_integer, _of_types(values, int, bson.Int64, float))
     if kind is NUMBER:

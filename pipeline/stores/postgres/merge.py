@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from contracts.schema.ddl import quoted, quoted_names
 from contracts.schema.entity import ID, Column, Table
-from contracts.schema.kinds import JSON, NUMBER
+from contracts.schema.kinds import NUMBER
 from pipeline.stores.base import Staging
 
 
@@ -102,6 +102,6 @@ class Merge:
 def _identity(column: Column, alias: str, called: str) -> str:
     """Return an expression that differs whenever the value does; jsonb and doubles have equal but different values."""
     name = f"{alias}.{quoted(called)}"
-    if column.kind is JSON:
+    if column.kind.is_json:
         return f"{name}::text"
     return f"float8send({name})" if column.kind is NUMBER else name

@@ -20,7 +20,7 @@ from contracts.schema.ddl import (
     quoted,
 )
 from contracts.schema.entity import ID, Column, Table
-from contracts.schema.kinds import BYTEWISE, JSON
+from contracts.schema.kinds import BYTEWISE
 from pipeline.errors import DataError, EtlError
 from pipeline.stores.base import Condition, LoadFrame, Sight, Staging
 from pipeline.stores.postgres.errors import LockedError
@@ -263,7 +263,7 @@ class Postgres(Session):
     def _copy(self, schema: str, table: Table, frame: pl.DataFrame) -> None:
         if frame.is_empty():
             return
-        json = [column.name for column in table.columns if column.kind is JSON]
+        json = [column.name for column in table.columns if column.kind.is_json]
         frame = frame.with_columns((pl.lit(JSONB_VERSION) + pl.col(name)).alias(name) for name in json)
         self.append(schema, table.name, frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
@@ -502,5 +502,5 @@ def _condition(condition: Condition, places: Sequence[str]) -> str:
 
 def _readable(column: Column) -> str:
     name = quoted(column.name)
-    as_text = column.kind is JSON or column.kind.postgres.startswith("numeric")
+    as_text = column.kind.is_json or column.kind.postgres.startswith("numeric")
     return f"{name}::text{'[]' * column.kind.is_array} AS {name}" if as_text else name

@@ -24,7 +24,7 @@ CONTRACT = '''
 from contracts.schema.entity import Entity
 from contracts.schema.fields import (
     boolean, booleans, categories, category, decimal, decimals, documents, free_form, identifier, integer, integers,
-    money, number, numbers, object_id, object_ids, subdocument, text, texts, timestamp, timestamps,
+    json, money, number, numbers, object_id, object_ids, subdocument, text, texts, timestamp, timestamps,
 )
 
 
@@ -67,8 +67,16 @@ ENTITY = Entity(
         identifier("key", "Which."),
         *every(),
         free_form("anything", "Any document."),
+        json("value", "Any value.", nullable=True),
         subdocument("inner", "All again.", *every(), free_form("anything", "Any document.", nullable=True)),
         documents("items", "And again.", *every()),
+        documents(
+            "shapes",
+            "Of JSON alone.",
+            json("value", "Any value.", nullable=True),
+            subdocument("within", "Of JSON alone.", free_form("anything", "Any document."), nullable=True),
+            nullable=True,
+        ),
         subdocument("perhaps", "Null or missing.", *every(nullable=True), nullable=True),
         subdocument("whole_or_null", "All of it or nothing.", *every(), nullable=True),
         documents("some", "Null or missing, as a whole and in each.", *every(nullable=True), nullable=True),
@@ -244,7 +252,14 @@ def _edges() -> Iterator[dict[str, Any]]:
         yield _document(**absent)
     yield _document(whole_or_null=PLAIN, perhaps=PLAIN, some=[PLAIN, {}, PLAIN])
     for name, value in EVERY_TYPE.items():
-        yield _document(anything={name: value}, inner=PLAIN | {"anything": {"within": value}})
+        yield _document(
+            anything={name: value},
+            inner=PLAIN | {"anything": {"within": value}},
+            value=value,
+            shapes=[{"value": value, "within": {"anything": {name: value}}}, {}, {"value": [value], "within": None}],
+        )
+    for value in (float("nan"), float("inf"), -0.0, 1e17, 5e-324, "null", "", "\0", {"$oid": 1}, [[]], [None], {}):
+        yield _document(value=value, shapes=[{"value": one} for one in (value, None, [value])])
     for levels in (1, 10, 100):
         yield _document(anything=_nested(EVERY_TYPE, levels), inner=PLAIN | {"anything": None})
 

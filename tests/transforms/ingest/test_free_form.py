@@ -10,6 +10,7 @@ from typing import Any
 
 import bson
 import orjson
+import polars as pl
 import pytest
 from bson import (
     Binary,
@@ -27,18 +28,16 @@ from bson import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from contracts.schema.entity import Column
-from contracts.schema.kinds import JSON
-from transforms.bson.documents import decode_document, find_lossy_decoding
+from contracts.schema import fields as words
+from contracts.schema.entity import Entity, Field
+from contracts.schema.fields import documents, free_form, subdocument
+from transforms.bson.documents import decode_document, find_lossy_decoding, make_document
 from transforms.bson.extended_json import from_json_text, to_json_text
 from transforms.ingest.free_form import to_json_texts
 from transforms.oracle.expected import canonical_json, canonical_text
+from transforms.violations import Violation
 
 OID = ObjectId("5f5f5f5f5f5f5f5f5f5f5f5f")
-
-
-def column(*path: str, nullable: bool = False) -> Column:
-    return Column("_".join(path), JSON, "", nullable, path)
 
 
 def alone(raw: bytes) -> str:
@@ -46,21 +45,56 @@ def alone(raw: bytes) -> str:
     return to_json_text(decode_document(raw)["v"])
 
 
-def together(raw: bytes, **kind: bool) -> str:
+def thing(*fields: Field) -> Entity:
+    return Entity("Things", "d", fields=fields)
+
+
+def together(raw: bytes, *, entity: Entity) -> str:
     """Write the field v of a document together with those of others, and the neighbours as they always are."""
     neighbour = bson.encode({"v": {"n": None, "t": "null", "x": 0.5}})
-    texts, refused = to_json_texts(neighbour + raw + neighbour, [column("v", **kind)])
-    assert texts["v"][0] == texts["v"][2] == '{"n":null,"t":"null","x":0.5}'
+    texts, refused = to_json_texts(neighbour + raw + neighbour, entity)
     assert refused == {}
-    assert isinstance(texts["v"][1], str)
-    return texts["v"][1]
+    (found,) = texts["things"].values()
+    assert found[0] == found[2] == '{"n":null,"t":"null","x":0.5}'
+    assert isinstance(found[1], str)
+    return found[1]
 
 
-# Two roads for each value, and one for fields that may be missing: they must meet.
+def written(batch: bytes, *paths: str, nullable: bool = True) -> tuple[dict[str, pl.Series], dict[int, Violation]]:
+    """Return the texts of free-form fields of some documents, and the reasons against these of any kind."""
+    fields = []
+    for path in paths:
+        *above, name = path.split(".")
+        field = free_form(name, "d", nullable=nullable)
+        for parent in reversed(above):
+            field = subdocument(parent, "d", field)
+        fields.append(field)
+    texts, refused = to_json_texts(batch, thing(*fields))
+    return texts.get("things", {}), refused
+
+
+def in_items(raw: bytes) -> str:
+    """Write the field v of a document as that of one item among others."""
+    neighbours = [{"s": {"v": 0.5}}, {"s": {}}, {"s": None}, {}]
+    value, items = raw[4:-1], [bson.encode(one) for one in neighbours]
+    items.insert(1, make_document(b"\3s\0" + make_document(value)))
+    document = make_document(b"\4v\0" + make_document(*(b"\3%d\0" % n + one for n, one in enumerate(items))))
+    inside = documents("v", "d", subdocument("s", "d", words.json("v", "d"), nullable=True))
+    texts, refused = to_json_texts(bson.encode({}) + document + document, thing(inside))
+    assert refused == {}
+    found = texts["things_v"]["s_v"].to_list()
+    assert [*found[:1], *found[2:6], *found[7:]] == ["0.5", None, None, None, "0.5", None, None, None]
+    assert found[1] == found[6]
+    return str(found[1])
+
+
+# Several roads for each value: they must meet.
 WRITERS: dict[str, Callable[[bytes], str]] = {
     "alone": alone,
-    "together": together,
-    "in whole documents": partial(together, nullable=True),
+    "together": partial(together, entity=thing(free_form("v", "d"))),
+    "in whole documents": partial(together, entity=thing(free_form("v", "d", nullable=True))),
+    "any": partial(together, entity=thing(words.json("v", "d"))),
+    "in items": in_items,
 }
 every_writer = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 a_writer = st.sampled_from(sorted(WRITERS)).map(WRITERS.__getitem__)
@@ -146,21 +180,21 @@ def _is_key(name: str) -> bool:
 
 @settings(deadline=None, max_examples=400)
 @given(a_writer, st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70).map(float))
-@example(together, 0.1)
-@example(together, 1e15)
-@example(together, 1e16)
-@example(together, 9007199254740993.0)
-@example(together, 1e17)
-@example(together, 123456789012345680.0)
-@example(together, 1e21)
-@example(together, 1e22)
-@example(together, 1e23)
-@example(together, -1e300)
-@example(together, 1.7976931348623157e308)
-@example(together, 5e-324)
-@example(together, 2.2250738585072014e-308)
-@example(together, 1e-5)
-@example(together, 1e-7)
+@example(WRITERS["together"], 0.1)
+@example(WRITERS["any"], 1e15)
+@example(WRITERS["any"], 1e16)
+@example(WRITERS["any"], 9007199254740993.0)
+@example(WRITERS["any"], 1e17)
+@example(WRITERS["any"], 123456789012345680.0)
+@example(WRITERS["any"], 1e21)
+@example(WRITERS["any"], 1e22)
+@example(WRITERS["any"], 1e23)
+@example(WRITERS["any"], -1e300)
+@example(WRITERS["any"], 1.7976931348623157e308)
+@example(WRITERS["any"], 5e-324)
+@example(WRITERS["any"], 2.2250738585072014e-308)
+@example(WRITERS["any"], 1e-5)
+@example(WRITERS["any"], 1e-7)
 def test_doubles_stay_doubles_to_the_last_bit(write: Callable[[bytes], str], number: float) -> None:
     if number == 0:
         number = abs(number)
@@ -299,10 +333,13 @@ def test_texts_stand_in_the_order_of_the_documents(raw: SimpleNamespace) -> None
         raw.document(raw.element("_id", 6), b"\x02d\0\x03\0\0\0\xff\xfe\0"),
         bson.encode({"_id": 7, "s": {"x": 1}}),
     ]
-    texts, refused = to_json_texts(b"".join(made), [column("d", nullable=True), column("s", "d", nullable=True)])
+    texts, refused = written(b"".join(made[:4] + made[6:]), "d", "s.d")
     with_nul = '{"a":{"$text":{"base64":"AA=="}}}'
-    assert texts["d"].to_list() == ['{"a":1}', None, None, with_nul, "{}", "{}", None]
-    assert texts["s_d"].to_list() == ["{}", None, None, '{"a":1}', "{}", "{}", None]
+    assert texts["d"].to_list() == ['{"a":1}', None, None, with_nul, None]
+    assert texts["s_d"].to_list() == ["{}", None, None, '{"a":1}', None]
+    assert refused == {}
+    texts, refused = written(b"".join(made), "d", "s.d")
+    assert texts == {}
     assert {place: (reason.path, reason.rule.split(":")[0]) for place, reason in refused.items()} == {
         4: ("", "duplicate field names"),
         5: ("", "undecodable BSON"),
@@ -335,25 +372,29 @@ def test_bytes_that_python_objects_do_not_hold_are_noticed(case: str, raw: Simpl
     assert find_lossy_decoding(decode_document(bytes_), bytes_)
     whole = raw.document(raw.inside("d", bytes_))
     for nullable in (False, True):
-        texts, refused = to_json_texts(whole, [column("d", nullable=nullable)])
+        texts, refused = written(whole, "d", nullable=nullable)
         assert list(refused) == [0]
-        assert texts["d"].to_list() == ["{}"]
+        assert texts == {}
 
 
 def test_documents_that_are_many_are_told_apart_by_their_place() -> None:
     many = [{"v": {"n": number, "s": "\0" if number % 1999 == 7 else "x" * (number % 5)}} for number in range(4100)]
     odd = {7: bson.encode({"v": {"a": 1, "b": 2}}).replace(b"b\0", b"a\0"), 4005: bson.encode({"v": 1})}
     raws = [odd.get(number) or bson.encode(one) for number, one in enumerate(many)]
-    texts, refused = to_json_texts(b"".join(raws), [column("v")])
+    _, refused = written(b"".join(raws), "v", nullable=False)
     assert list(refused) == [7]
+    del odd[7]
+    raws = [odd.get(number) or bson.encode(one) for number, one in enumerate(many)]
+    texts, refused = written(b"".join(raws), "v", nullable=False)
+    assert refused == {}
     for number, text in enumerate(texts["v"]):
-        assert text == "{}" if number == 7 else number == 4005 or from_json_text(text) == many[number]["v"]
+        assert number == 4005 or from_json_text(text) == many[number]["v"]
 
 
 def test_a_text_that_looks_like_the_field_is_not_taken_for_it() -> None:
     decoy = bson.encode({"v": {"not": "it"}})[4:-1].decode("latin-1")
     made = [{"_id": 1, "t": decoy, "v": {"a": 1}}, {"_id": 2, "t": "", "v": {"t": decoy}}]
-    texts, refused = to_json_texts(b"".join(map(bson.encode, made)), [column("v")])
+    texts, refused = written(b"".join(map(bson.encode, made)), "v", nullable=False)
     assert texts["v"][0] == '{"a":1}'
     assert refused == {}
     assert from_json_text(texts["v"][1]) == {"t": decoy}
@@ -362,14 +403,14 @@ def test_a_text_that_looks_like_the_field_is_not_taken_for_it() -> None:
 def test_a_field_that_stands_twice_is_noticed_whatever_its_types(raw: SimpleNamespace) -> None:
     for second in (1, {"a": 1}, None, "text", [1]):
         twice = raw.document(raw.element("_id", 1), raw.element("v", {}), raw.element("v", second))
-        _, refused = to_json_texts(twice, [column("v")])
+        _, refused = written(twice, "v", nullable=False)
         assert refused[0].rule == "duplicate field names"
 
 
 def test_nothing_gives_nothing() -> None:
-    texts, refused = to_json_texts(b"", [column("v")])
+    texts, refused = written(b"", "v", nullable=False)
     assert texts["v"].to_list() == [] and refused == {}
-    assert to_json_texts(bson.encode({}), []) == ({}, {})
+    assert written(bson.encode({})) == ({}, {})
 
 
 @settings(deadline=None, max_examples=300)

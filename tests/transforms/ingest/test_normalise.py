@@ -60,7 +60,7 @@ def frames_of(*made: dict[str, Any], entity: Entity = ORDERS, **texts_: list[str
     beside = {
         name: pl.Series(values, dtype=pl.String) for name, values in (texts_ or {"notes": [None] * len(made)}).items()
     }
-    return normalise(decode(b"".join(raws), entity), entity, beside)
+    return normalise(decode(b"".join(raws), entity), entity, {entity.root.name: beside})
 
 
 def test_null_missing_and_empty_are_told_apart_where_the_stores_can() -> None:
@@ -144,13 +144,13 @@ def test_a_slice_of_a_batch_is_as_good_as_a_batch(start: int, length: int) -> No
     raws = [bson.encode({"_id": ObjectId(bytes(11) + bytes([n])), "key": f"k{n}", **one}) for n, one in enumerate(made)]
     whole = decode(b"".join(raws), ORDERS)
     notes = {"notes": pl.Series([None] * length, dtype=pl.String)}
-    found = normalise(whole.slice(start, length), ORDERS, notes)
-    alone = normalise(decode(b"".join(raws[start : start + length]), ORDERS), ORDERS, notes)
+    found = normalise(whole.slice(start, length), ORDERS, {"orders": notes})
+    alone = normalise(decode(b"".join(raws[start : start + length]), ORDERS), ORDERS, {"orders": notes})
     for name, frame in found.items():
         assert frame.equals(alone[name])
     chunked = pa.concat_tables([whole.slice(n, 1) for n in range(start, start + length)]) if length else None
     if chunked is not None:
-        assert all(frame.equals(alone[name]) for name, frame in normalise(chunked, ORDERS, notes).items())
+        assert all(frame.equals(alone[name]) for name, frame in normalise(chunked, ORDERS, {"orders": notes}).items())
 
 
 def test_batches_without_rows_have_all_columns() -> None:
