@@ -12,7 +12,16 @@ Each published table updates the Asset of its name, whose extra tells its rows, 
 
 from airflow.sdk import dag
 
-from pipeline.airflow.defaults import ALLOW_MISSING, ALLOW_SHRINK, LIMIT, NEW_SOURCE, about, choice, defaults
+from pipeline.airflow.defaults import (
+    ALLOW_MISSING,
+    ALLOW_SHRINK,
+    LIMIT,
+    NEW_SOURCE,
+    UNDECLARED,
+    about,
+    choice,
+    defaults,
+)
 from pipeline.airflow.groups.replicate import replicate_tasks
 from pipeline.airflow.limits import schedule
 
@@ -26,6 +35,7 @@ from pipeline.airflow.limits import schedule
         "allow_shrink": ALLOW_SHRINK,
         "new_source": NEW_SOURCE,
         "allow_missing": ALLOW_MISSING,
+        "undeclared": UNDECLARED,
     },
     **defaults(),  # late after an hour, when MongoDB may have forgotten the run's moment
 )

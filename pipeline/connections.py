@@ -10,7 +10,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from contracts.schema.entity import Entity
+from contracts.schema.kinds import ANY_ID, INTEGER, KEY_TEXT, OBJECT_ID, TIMESTAMP
 from contracts.schema.registry import entities
+from pipeline import control
+from pipeline.control import Undeclared
 from pipeline.errors import BusyError, UsageError
 from pipeline.runtime.memory import MemoryBudget
 from pipeline.runtime.retries import retry
@@ -22,6 +25,8 @@ from pipeline.stores.postgres.store import Postgres
 
 _OURS = re.compile(r"system\.|_etl_")  # collections of MongoDB itself, and the marks of etl generate
 TARGETS = ("postgres", "clickhouse")
+WHOLE = "document"  # the column of what is copied without a contract
+ID_KINDS = {kind.name: kind for kind in (OBJECT_ID, KEY_TEXT, INTEGER, TIMESTAMP, ANY_ID)}
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ def connect(settings: Settings) -> Iterator[Connections]:
             return opened
 
         known = entities(settings.contracts)
+        known |= {name: one for name, one in _taken_whole(postgres).items() if name not in known}
         yield Connections(
             mongo,
             postgres,
@@ -127,6 +133,23 @@ def connect(settings: Settings) -> Iterator[Connections]:
             settings.retry,
             settings.home,
         )
+
+
+def contract_of(one: Undeclared) -> Entity:
+    """Return what stands for the contract of a collection that is copied without one: each document whole."""
+    return Entity(
+        one.collection,
+        "A collection that no contract declares: each document whole.",
+        id_kind=ID_KINDS[one.id_kind],
+        table=one.stem,
+        whole=WHOLE,
+    )
+
+
+def _taken_whole(postgres: Postgres) -> dict[str, Entity]:
+    """Return the collections that are copied without a contract, as the books tell."""
+    with postgres.transaction():
+        return {one.collection: contract_of(one) for one in control.undeclared(postgres)}
 
 
 def is_ours(collection: str) -> bool:

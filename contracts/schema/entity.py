@@ -143,6 +143,7 @@ class Entity:
         id_kind: What ``_id`` is; ``any_id()`` where it is anything, such as a subdocument, or not always of one type.
         table: Names the root table, the contract's module, tasks and assets. If it is not said, it is the collection's
             name in snake case; it must be said where that meets another name, or no store or file can bear it.
+        whole: Name of a column that holds each document whole, as JSON, ``_id`` included; then no fields are declared.
     """
 
     collection: str
@@ -153,6 +154,7 @@ class Entity:
     indexes: tuple[str, ...] = ()
     id_kind: Kind = OBJECT_ID
     table: str = ""
+    whole: str = ""
     id_field: Field = field(init=False)
 
     def __post_init__(self) -> None:
@@ -173,6 +175,8 @@ class Entity:
             raise ContractError(f"{self.collection}: every document has an '_id'; id_kind tells what it is, no field")
         if twice := first_twice(one.name for one in self.fields):
             raise ContractError(f"{self.collection} declares the field {twice!r} twice")
+        if self.whole and self.fields:
+            raise ContractError(f"{self.collection}: it is taken whole, so it declares no fields")
         if self.id_kind is not ANY_ID:
             _check_kind(self.id_kind, (ID,), self.collection)
         _ = self.tables
@@ -195,6 +199,9 @@ class Entity:
         id_column = Column(ID, self.id_kind, self.id_field.description, path=(ID,), field=self.id_field)
         extra = Column(EXTRA, JSON, "Undeclared fields, by JSON Pointer; null if none.", nullable=True, path=(EXTRA,))
         columns = (id_column, *_columns(self.fields, (), (), self.collection), extra)
+        if self.whole:
+            all_of_it = Field(self.whole, JSON, "The whole document, as JSON.")
+            columns = (id_column, Column(self.whole, JSON, all_of_it.description, field=all_of_it))
         root = Table(self.table, self.description, columns, (ID,), indexes=self.indexes, rules=self.rules)
         return (root, *(self._child(one, id_column) for one in _repeated(self.fields, (), ())))
 

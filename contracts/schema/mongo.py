@@ -55,6 +55,8 @@ def _readable(field: Field) -> Field:
 def gate(entity: Entity) -> dict[str, Any]:
     """Return the ``$jsonSchema`` that accepts a document only if the typed reader keeps all of it unchanged."""
     rules = _object_gate((entity.id_field, *entity.fields))
+    if entity.whole:
+        del rules["additionalProperties"]  # the reader takes the _id, and the column all
     if entity.id_kind is NUMBER:  # of all doubles, only NaN is not even at least this
         rules["properties"][ID]["minimum"] = float("-inf")
     return rules

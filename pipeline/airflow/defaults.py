@@ -86,6 +86,11 @@ NEW_SOURCE = Param(
 )
 
 ALLOW_MISSING = Param(False, type="boolean", description="Copy collections that are not there as empty.")
+UNDECLARED = Param(
+    False,
+    type="boolean",
+    description="Also copy collections without a contract, each document whole, now and later on.",
+)
 
 
 def choice() -> dict[str, Param]:

@@ -25,6 +25,7 @@ def open_run(
     new_source: bool = False,
     allow_shrink: bool = False,
     allow_missing: bool = False,
+    undeclared: bool = False,
 ) -> dict[str, Any]:
     """Choose the moment and open a run.
 
@@ -34,6 +35,7 @@ def open_run(
         new_source: Whether to take over what was copied from another server or database.
         allow_shrink: Whether to take away more of what is published than the settings allow.
         allow_missing: Whether collections that are not there are copied as empty.
+        undeclared: Whether collections without a contract are copied as well, each document whole, now and later on.
 
     Returns:
         The run.
@@ -48,6 +50,7 @@ def open_run(
             new_source=new_source,
             allow_shrink=allow_shrink,
             allow_missing=allow_missing,
+            undeclared=undeclared,
         )
     log.info("run %s: %s collections as of %s", run.id, len(run.uuids), run.cluster_time.as_datetime().isoformat())
     return run.as_json()

@@ -19,6 +19,7 @@ from pipeline.cli.options import (
     Scale,
     Seed,
     Targets,
+    Undeclared,
     Wait,
 )
 from pipeline.cli.output import say, say_error, show
@@ -79,6 +80,7 @@ def replicate(
     allow_shrink: AllowShrink = False,
     new_source: NewSource = False,
     allow_missing: AllowMissing = False,
+    undeclared: Undeclared = False,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
@@ -92,6 +94,7 @@ def replicate(
       etl replicate UserSessions SupportTickets
       etl replicate --target clickhouse
       etl replicate --max-quarantined 0.1%
+      etl replicate --undeclared
     """
     from pipeline import control
     from pipeline.connections import TARGETS
@@ -107,18 +110,19 @@ def replicate(
             new_source=new_source,
             allow_shrink=allow_shrink,
             allow_missing=allow_missing,
+            undeclared=undeclared,
         )
         left_out = [one.collection for one in connections.chosen(collections or ()) if one.collection not in run.uuids]
-        drift, undeclared = control.drift(connections.postgres, run.id), connections.undeclared()
+        drift, strangers = control.drift(connections.postgres, run.id), connections.undeclared()
         receipt, retries = control.timings(connections.postgres, run.id), control.retries(connections.postgres, run.id)
     found = values.replicated(run, accounts) | {
         "drift": drift,
-        "undeclared_collections": undeclared,
+        "undeclared_collections": strangers,
         "left_out": left_out,
         "receipt": receipt,
         "retries": retries,
     }
-    notes = (tables.receipt(receipt, retries), *tables.undeclared(undeclared), *tables.refused(accounts))
+    notes = (tables.receipt(receipt, retries), *tables.undeclared(strangers), *tables.refused(accounts))
     show(found, tables.books(run, accounts), *tables.drift(drift), *notes, as_json=as_json)
 
 

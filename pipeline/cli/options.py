@@ -39,6 +39,12 @@ AllowShrink = Annotated[
     typer.Option("--allow-shrink", help="Publish even if more than ETL_MAX_SHRINK (50%) of what is published goes."),
 ]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Copy collections that are not there as empty.")]
+Undeclared = Annotated[
+    bool,
+    typer.Option(
+        "--undeclared", help="Also copy collections without a contract, each document whole, now and later on."
+    ),
+]
 Scale = Annotated[float, typer.Option(help="1 makes about 100,000 documents over the seven collections.")]
 Defects = Annotated[float, typer.Option(help="Share of documents (0 to 1) that break their contract.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same documents.")]

@@ -58,6 +58,7 @@ from pipeline.control.runs import (
 )
 from pipeline.control.schema import ensure_schema, has_books
 from pipeline.control.timings import record_retries, record_timings, retries, timings
+from pipeline.control.undeclared import Undeclared, record_undeclared, undeclared
 
 __all__ = [
     "LOCK",
@@ -67,6 +68,7 @@ __all__ = [
     "Held",
     "Pruned",
     "Publication",
+    "Undeclared",
     "accounts",
     "advance_moment",
     "apply_refusals",
@@ -115,6 +117,7 @@ __all__ = [
     "record_retries",
     "record_source",
     "record_timings",
+    "record_undeclared",
     "recorded_collections",
     "recorded_tables",
     "refused_hashes",
@@ -126,6 +129,7 @@ __all__ = [
     "statuses",
     "targets_of",
     "timings",
+    "undeclared",
     "unloaded",
     "unrefused",
     "why_failed",

@@ -76,7 +76,13 @@ _INDEXED = (
     ("etl", "runs_at_work", "etl.runs (run_id) WHERE status = 'running'"),
 )
 
-_NAMES = ["checkpoints", *re.findall(r"TABLE IF NOT EXISTS etl\.(\w+)", " ".join(_TABLES))]
+_UNDECLARED = (
+    "CREATE TABLE IF NOT EXISTS etl.undeclared ("
+    "collection text PRIMARY KEY, stem text NOT NULL UNIQUE, id_kind text NOT NULL)",
+    "COMMENT ON TABLE etl.undeclared IS 'Collections that are copied without a contract, each document whole.'",
+)
+
+_NAMES = ["checkpoints", "undeclared", *re.findall(r"TABLE IF NOT EXISTS etl\.(\w+)", " ".join(_TABLES))]
 _COMMENT = "The books of the pipeline, version {}."
 
 
@@ -143,6 +149,11 @@ def _create(postgres: Session) -> None:
             postgres.execute(f"CREATE INDEX {index} ON {columns}")
 
 
+def _add_undeclared(postgres: Session) -> None:
+    """Make version 2: collections may be copied that no contract declares."""
+    postgres.execute(*_UNDECLARED)
+
+
 def _has(postgres: Session, table: str, column: str) -> bool:
     query = "SELECT count(*) FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname = $2::text"
     return bool(postgres.rows(query, table, column)[0][0])
@@ -150,4 +161,4 @@ def _has(postgres: Session, table: str, column: str) -> bool:
 
 # Each makes the next version of the one before it. What was released is never changed: a change is one more step, and
 # leaves alone what is there already, for all are taken again where a table was dropped.
-_MIGRATIONS: tuple[Callable[[Session], None], ...] = (_create,)
+_MIGRATIONS: tuple[Callable[[Session], None], ...] = (_create, _add_undeclared)

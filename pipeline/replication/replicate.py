@@ -1,6 +1,7 @@
 """The full copy: all collections at one cluster time, staged, proven and published together."""
 
 import logging
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from pipeline.replication.duplicates import record_duplicates
 from pipeline.replication.presence import choose_copied, find_uncopyable
 from pipeline.replication.snapshot_window import outlives_history
 from pipeline.replication.sources import check_same_source, read_sources
+from pipeline.replication.undeclared import take_in
 from pipeline.runs import lifecycle
 from pipeline.runs import publish as publishing
 from pipeline.runs.lifecycle import holding_run_lock, running
@@ -39,6 +41,9 @@ from transforms.ingest.slow_path import transform_slowly
 
 PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
+_INFER = "etl contract infer writes contracts of what is there"
+_TAKE_WHOLE = "replicate --undeclared copies each document whole without one"
+_ADD_UNDECLARED = "or add --undeclared to copy each document whole"
 _NAMED = 20  # collections that no contract declares, in a message
 log = logging.getLogger(__name__)
 
@@ -53,6 +58,7 @@ def replicate(
     new_source: bool = False,
     allow_shrink: bool = False,
     allow_missing: bool = False,
+    undeclared: bool = False,
 ) -> tuple[Run, list[Account]]:
     """Copy collections into the targets, all at one moment, and publish them together.
 
@@ -65,6 +71,7 @@ def replicate(
         new_source: Whether to take over what was copied from another server or database.
         allow_shrink: Whether to take away more of what is published than the settings allow.
         allow_missing: Whether collections that are not there are copied as empty.
+        undeclared: Whether collections without a contract are copied as well, each document whole, now and later on.
 
     Returns:
         The run and its closed books.
@@ -86,6 +93,7 @@ def replicate(
         new_source=new_source,
         allow_shrink=allow_shrink,
         allow_missing=allow_missing,
+        undeclared=undeclared,
     )
     with running(connections, run.id, run.targets):
         for partition in plan(connections, run):
@@ -99,7 +107,16 @@ def _way_out(undeclared: Sequence[str]) -> str:
         return "set ETL_MONGO_DATABASE, or run etl generate"
     more = f" and {len(undeclared) - _NAMED:,} more" if len(undeclared) > _NAMED else ""
     found = f"it has {', '.join(undeclared[:_NAMED])}{more}, which no contract declares"
-    return f"{found}; etl contract infer writes contracts of what is there, or set ETL_MONGO_DATABASE"
+    return f"{found}; {_INFER}, {_TAKE_WHOLE}, or set ETL_MONGO_DATABASE"
+
+
+def _check_declared(connections: Connections, names: Iterable[str]) -> None:
+    """Refuse collections that are there and have no contract, with both ways out."""
+    known = {name for entity in connections.entities.values() for name in (entity.collection, entity.table)}
+    undeclared = connections.undeclared()
+    if strangers := [name for name in names if name not in known and name in undeclared]:
+        infer = f"etl contract infer {shlex.join(strangers)} writes one"
+        raise UsageError(f"no contract declares {', '.join(strangers)}; {infer}, {_ADD_UNDECLARED}")
 
 
 def open_run(
@@ -111,6 +128,7 @@ def open_run(
     new_source: bool = False,
     allow_shrink: bool = False,
     allow_missing: bool = False,
+    undeclared: bool = False,
 ) -> Run:
     """Choose the moment, remember which collections there are, and create the staging areas.
 
@@ -122,21 +140,28 @@ def open_run(
         new_source: Whether to take over what was copied from another server or database.
         allow_shrink: Whether to take away more of what is published than the settings allow.
         allow_missing: Whether collections that are not there are copied as empty.
+        undeclared: Whether collections without a contract are copied as well, each document whole, now and later on.
 
     Raises:
         UsageError: There is no such collection, or it can't be copied, or it was copied from elsewhere.
     """
     named = tuple(collections)
+    if undeclared:
+        control.ensure_schema(connections.postgres)
+        with connections.postgres.transaction():
+            take_in(connections, named)
+    else:
+        _check_declared(connections, named)
     entities, names = connections.chosen(named), connections.named(targets)
     left_out = find_uncopyable(connections, (entity.collection for entity in entities), named=bool(named))
     # In this order: what is dropped after the list was made is noticed in the end, even if before the moment.
     found = read_sources(connections, (entity.collection for entity in entities if entity.collection not in left_out))
     cluster_time = with_retries(connections, None, "to ask for the moment", connections.mongo.cluster_time)
     if not any(one.uuid for one in found.values()) and not (named and allow_missing):
-        raise UsageError(
-            f"the MongoDB database {connections.mongo.database.name!r} has none of the collections "
-            f"{', '.join(entity.collection for entity in entities)}; {_way_out(connections.undeclared())}"
-        )
+        declared = ", ".join(entity.collection for entity in entities)
+        nothing = f"has none of the collections {declared}" if declared else "has no collection that is declared"
+        database = connections.mongo.database.name
+        raise UsageError(f"the MongoDB database {database!r} {nothing}; {_way_out(connections.undeclared())}")
     control.ensure_schema(connections.postgres)
     with connections.postgres.transaction():
         if not new_source:

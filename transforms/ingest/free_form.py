@@ -122,7 +122,7 @@ def _located(batch: bytes, tables: Sequence[Table]) -> list[bytes] | None:
     To decode it alone is faster.
     """
     columns = [column for table in tables for column in table.json_fields]
-    if len(columns) != 1 or tables[0].parent is not None or columns[0].nullable or len(columns[0].path) > 1:
+    if len(columns) != 1 or tables[0].parent is not None or columns[0].nullable or len(columns[0].path) != 1:
         return None
     places = find_values(batch, np.array(find_starts(batch), np.int64), columns[0].path[0], DOCUMENT)
     return None if places is None else cut_documents(batch, places)

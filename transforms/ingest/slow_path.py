@@ -89,7 +89,8 @@ def _examine(raw: bytes, entity: Entity, *, gated: bool) -> _Rebuilt | tuple[Doc
     if changed := find_lossy_decoding(document, raw):
         return None, limit_violations([changed, *limit_violations(reasons)])
     aside: Document = {}
-    declared = _declared_part(document, (entity.id_field, *entity.fields), "", aside)
+    fields = (entity.id_field, *entity.fields)
+    declared = document if entity.whole else _declared_part(document, fields, "", aside)
     found = limit_violations(reasons)
     if gated and not found and not aside:
         found.append(Violation("", "refused by the gate for a reason that the contract does not tell", None))
@@ -123,5 +124,7 @@ def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside
 
 
 def _with_extras(root: pl.DataFrame, mended: Iterable[_Rebuilt]) -> pl.DataFrame:
+    if EXTRA not in root.columns:  # documents are taken whole
+        return root
     # By place, not by id: a result keeps the order of what is not refused, and 1.0 may be the id of row 1.
     return root.with_columns(pl.Series(EXTRA, [one.extra for one in mended], pl.String))

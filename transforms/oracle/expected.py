@@ -201,6 +201,8 @@ def _columns(documents: Sequence[Document], table: Table, entity: Entity) -> lis
     """Return the columns of one table that documents become."""
     if table.parent is None:
         columns = [_column(documents, column) for column in table.columns if column.name != EXTRA]
+        if entity.whole:
+            return columns
         return [*columns, pl.Series(EXTRA, _extras(documents, (entity.id_field, *entity.fields)), pl.String)]
     arrays = _of_types(_at(documents, table.path), list)
     counts = [len(items or ()) for items in arrays]

@@ -17,7 +17,7 @@ def snapshot(params: dict[str, Any], given: dict[str, Any] | None) -> dict[str, 
     from pipeline.airflow.replicate import open_run
 
     chosen = given_or(params, given)
-    flags = {name: chosen[name] for name in ("allow_shrink", "new_source", "allow_missing")}
+    flags = {name: chosen[name] for name in ("allow_shrink", "new_source", "allow_missing", "undeclared")}
     return open_run(chosen["collections"], chosen["targets"], **flags)
 
 
@@ -91,6 +91,7 @@ def replicate_group(
     allow_shrink: bool = False,
     new_source: bool = False,
     allow_missing: bool = False,
+    undeclared: bool = False,
     default_args: Mapping[str, Any] | None = None,
 ) -> TaskGroup:
     """Copy collections into the stores, all at one moment, prove it and publish it; as part of a DAG of yours.
@@ -103,6 +104,7 @@ def replicate_group(
         allow_shrink: Whether to take away more of what is published than ``ETL_MAX_SHRINK`` allows.
         new_source: Whether to take over what was copied from another server or database.
         allow_missing: Whether collections that are not there are copied as empty.
+        undeclared: Whether collections without a contract are copied as well, each document whole, now and later on.
         default_args: What goes before our own options of all its tasks, such as ``retries``.
 
     Returns:
@@ -115,6 +117,7 @@ def replicate_group(
         "allow_shrink": allow_shrink,
         "new_source": new_source,
         "allow_missing": allow_missing,
+        "undeclared": undeclared,
     }
     with group(group_id, "Copy MongoDB at one moment, prove it and publish it.", default_args) as made:
         replicate_tasks(given)

@@ -27,6 +27,7 @@ from pipeline.stores.mongo.errors import HEARTBEATS, NAMESPACE_NOT_FOUND, UNAUTH
 from pipeline.stores.selection import Ids, Range
 from pipeline.stores.source import Source
 from pipeline.text.redaction import remember
+from transforms.bson.documents import DECODING
 
 Document = dict[str, Any]
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
@@ -242,6 +243,18 @@ class Mongo:
                 found = []
             stats = found[0]["storageStats"] if found else {}
             return Extent(int(stats.get("size", 0)), int(stats.get("count", 0)))
+
+    def id_bounds(self, collection: str) -> tuple[Any, Any]:
+        """Return the least and the greatest ``_id`` of a collection now; None and None of an empty one."""
+        source = self.database[collection].with_options(codec_options=DECODING)
+        with self._translated():
+            first, last = (next(source.find({}, {ID: 1}).sort(ID, way).limit(1), {ID: None}) for way in (1, -1))
+        return first[ID], last[ID]
+
+    def has_ids(self, collection: str, *types: str) -> bool:
+        """Tell whether a collection has an ``_id`` of some types of BSON now."""
+        with self._translated():
+            return self.database[collection].find_one({ID: {"$type": list(types)}}, {ID: 1}, hint={ID: 1}) is not None
 
     def history(self) -> History:
         """Return for how long MongoDB remembers its past; its default is assumed if it does not tell this user."""

@@ -307,6 +307,11 @@ def _strangers_alone(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _strangers(lab, etl, patch)
 
 
+def _strangers_forgotten(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+    assert etl("drop", STRANGER, "--yes")[0] == 0
+    _strangers_alone(lab, etl, patch)
+
+
 def _strangers_known(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _strangers(lab, etl, patch)
     assert etl("contract", "infer", STRANGER)[0] == 0
@@ -443,14 +448,19 @@ SITUATIONS = (
         _strangers,
         code=0,
     ),
+    Situation(
+        "etl contract infer {} writes one", ("replicate", STRANGER), f"etl contract infer {STRANGER}", _strangers
+    ),
     Situation("--replace writes anew", ("contract", "infer", STRANGER), "--replace", _strangers_known, code=0),
     # The last ones: they make collections anew, and take all away.
     Situation("--rows takes COLLECTION=N", ("generate", "--scale", "0", "--rows", "all"), r"\w+=1000", instead=True),
     Situation(
         "add --replace to drop them", ("generate", "--scale", "0", "--rows", f"{OTHER}=5"), "--replace", _not_generated
     ),
-    Situation("etl contract infer writes contracts", ("replicate", NAME), "etl contract infer", _strangers_alone),
+    Situation("etl contract infer writes contracts", ("replicate",), "etl contract infer", _strangers_alone),
     Situation("or run etl generate", ("replicate", NAME), "etl generate", _nothing_there, more=("--scale", "0.001")),
+    Situation("or add --undeclared to copy", ("replicate", STRANGER), "--undeclared", _strangers),
+    Situation("replicate --undeclared copies each", ("replicate",), "--undeclared", _strangers_forgotten),
 )
 
 _DEBUG = "cli/test_cli.py::test_an_unexpected_error_is_one_sentence_unless_one_debugs"

@@ -25,7 +25,8 @@ from pipeline.errors import EtlError
 from pipeline.replication import replicate
 from tests.pipeline.lab import Lab
 
-VERSION_1 = "The books of the pipeline, version 1."
+NUMBER = len(schema._MIGRATIONS)
+VERSION = f"The books of the pipeline, version {NUMBER}."
 AT = datetime(2024, 5, 1, 10, tzinfo=UTC)
 SEARCH = {
     "query_id": "q",
@@ -127,24 +128,24 @@ def two_versions(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
     with monkeypatch.context() as newer:
         newer.setattr(schema, "_MIGRATIONS", further)
         yield statements
-    lab.change_postgres("ALTER TABLE etl.runs DROP COLUMN IF EXISTS mood", f"COMMENT ON SCHEMA etl IS '{VERSION_1}'")
+    lab.change_postgres("ALTER TABLE etl.runs DROP COLUMN IF EXISTS mood", f"COMMENT ON SCHEMA etl IS '{VERSION}'")
 
 
 def test_books_of_an_older_version_take_only_the_steps_that_they_lack(lab: Lab, two_versions: list[str]) -> None:
-    assert _version(lab) == VERSION_1
-    lab.change_postgres("COMMENT ON TABLE etl.runs IS 'as version 1 was'")
+    assert _version(lab) == VERSION
+    lab.change_postgres("COMMENT ON TABLE etl.runs IS 'as it was'")
     for _ in range(2):  # the second time there is nothing to do: the column would be there twice
         control.ensure_schema(lab.connections.postgres)
-        assert _version(lab) == VERSION_1.replace("1", "2")
+        assert _version(lab) == VERSION.replace(f"{NUMBER}", f"{NUMBER + 1}")
         assert lab.postgres("SELECT count(mood) FROM etl.runs") == lab.postgres("SELECT count(*) FROM etl.runs")
-        assert lab.postgres("SELECT obj_description('etl.runs'::regclass, 'pg_class')") == [("as version 1 was",)]
+        assert lab.postgres("SELECT obj_description('etl.runs'::regclass, 'pg_class')") == [("as it was",)]
 
 
 def test_a_migration_is_done_as_a_whole_or_not_at_all(lab: Lab, two_versions: list[str]) -> None:
     two_versions.append("SELECT 1 / 0")
     with pytest.raises(EtlError, match="division by zero"):
         control.ensure_schema(lab.connections.postgres)
-    assert _version(lab) == VERSION_1
+    assert _version(lab) == VERSION
     assert lab.postgres("SELECT count(*) FROM pg_attribute WHERE attname = 'mood'") == [(0,)]
 
 
@@ -158,16 +159,18 @@ def test_books_of_a_newer_version_are_refused(
     monkeypatch.setenv("ETL_POSTGRES_URI", lab.settings.postgres_uri.get_secret_value())
     monkeypatch.setenv("ETL_CLICKHOUSE_URI", engine_uris.clickhouse)
     control.ensure_schema(lab.connections.postgres)
-    newer = VERSION_1.replace("1", "12")
+    newer = VERSION.replace(f"{NUMBER}", "12")
     lab.change_postgres(f"COMMENT ON SCHEMA etl IS '{newer}'")
     try:
         for command in ("status", "quarantine list", "prune --dry-run", "replicate", "sync", "marts", "verify"):
             assert cli.run(command.split()) == 2, command
             said = capsys.readouterr().err
-            assert "are of version 12, and this mongo-marts knows them up to version 1" in " ".join(said.split())
+            assert f"are of version 12, and this mongo-marts knows them up to version {NUMBER}" in " ".join(
+                said.split()
+            )
         assert _version(lab) == newer
     finally:
-        lab.change_postgres(f"COMMENT ON SCHEMA etl IS '{VERSION_1}'")
+        lab.change_postgres(f"COMMENT ON SCHEMA etl IS '{VERSION}'")
 
 
 def test_who_may_only_read_the_books_is_told_the_status(lab: Lab) -> None:
@@ -190,6 +193,14 @@ def test_a_version_that_was_released_is_not_changed_any_more() -> None:
     """Who changes it finds books that never get the change: it has to be one more step of ``_MIGRATIONS``."""
     made = repr((schema._TABLES, schema._CHECKPOINTS, schema._ADDED, schema._INDEXED))
     assert hashlib.sha256(made.encode()).hexdigest()[:16] == "2dbcf416a66504a4"
+
+
+def test_books_of_version_1_get_the_table_of_undeclared_collections(lab: Lab) -> None:
+    lab.change_postgres("DROP TABLE etl.undeclared", "COMMENT ON SCHEMA etl IS 'The books of the pipeline, version 1.'")
+    assert control.undeclared(lab.connections.postgres) == []
+    control.ensure_schema(lab.connections.postgres)
+    assert lab.postgres("SELECT count(*) FROM etl.undeclared") == [(0,)]
+    assert _version(lab) == VERSION
 
 
 def test_a_run_lives_as_long_as_the_session_of_its_process(lab: Lab) -> None:

@@ -1,0 +1,71 @@
+"""Collections that no contract declares, copied all the same: ``_id``, and each document whole as JSON."""
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from bson import DatetimeMS, Int64, ObjectId
+
+from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
+from contracts.schema.kinds import ANY_ID, INTEGER, KEY_TEXT, OBJECT_ID, TIMESTAMP, Kind
+from pipeline import control
+from pipeline.connections import Connections, contract_of, is_ours
+from pipeline.control import Undeclared
+from pipeline.errors import UsageError
+from pipeline.stores.mongo.store import Mongo
+from transforms.inference.names import Tables
+from transforms.marts import marts_of
+
+log = logging.getLogger(__name__)
+
+
+def take_in(connections: Connections, names: Iterable[str] = ()) -> list[str]:
+    """Let collections be copied that no contract declares, by this command and by all later ones.
+
+    What kind of key each gets is decided here, for good: ``_id``s of other types that come later are quarantined.
+
+    Args:
+        connections: The open connections; the collections are added to its contracts.
+        names: The collections; all that are in MongoDB if none is named. Those that have a contract are passed over.
+
+    Returns:
+        Which ones were taken in.
+
+    Raises:
+        UsageError: A named collection is not there.
+    """
+    mongo, named = connections.mongo, list(names)
+    listed = mongo.listed()
+    known = {name for entity in connections.entities.values() for name in (entity.collection, entity.table)}
+    wanted = [name for name in named or sorted(listed) if name not in known and not is_ours(name)]
+    if gone := [name for name in wanted if name not in listed]:
+        raise UsageError(f"there is no collection {gone[0]!r} in the MongoDB database {mongo.database.name!r}")
+    found = _described(connections, [name for name in wanted if not listed[name].special])
+    for one in found:
+        control.record_undeclared(connections.postgres, one)
+        connections.entities[one.collection] = contract_of(one)
+    for name in wanted:
+        if listed[name].special:
+            log.warning("%s is %s, so it was left out", name, listed[name].special)
+    return [one.collection for one in found]
+
+
+def _described(connections: Connections, names: Sequence[str]) -> list[Undeclared]:
+    """Return how collections are to be copied: the names of their tables, and the kinds of their keys."""
+    known = connections.entities.values()
+    taken = {name for one in known for name in (one.collection, *(table.name for table in one.tables))}
+    tables = Tables(taken.union(marts_of(known), names))
+    return [Undeclared(name, tables.take_stem(name), _kind(connections.mongo, name).name) for name in names]
+
+
+def _kind(mongo: Mongo, name: str) -> Kind:
+    """Return the kind that holds all ``_id``s of a collection: BSON's order goes by type first, so the ends tell."""
+    first, last = mongo.id_bounds(name)
+    ends = {type(first), type(last)}
+    if ends == {ObjectId}:
+        return OBJECT_ID
+    if ends == {str}:
+        return KEY_TEXT
+    if ends == {DatetimeMS}:
+        low, high = (int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT))
+        return TIMESTAMP if low <= int(first) and int(last) <= high else ANY_ID
+    return INTEGER if ends <= {int, Int64} and not mongo.has_ids(name, "double", "decimal") else ANY_ID
