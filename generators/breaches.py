@@ -14,7 +14,7 @@ from bson import Decimal128, Int64
 from bson.datetime_ms import DatetimeMS
 
 from contracts.schema.entity import ID, Column, ContractError, Entity, Field, Rule, Table
-from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, conditions
+from contracts.schema.frame import FIRST_MOMENT, KEY_BYTES, LAST_MOMENT, conditions
 from contracts.schema.kinds import INT64_MAX, INT64_MIN, OBJECT_ID
 from generators.batches import generate
 from generators.defects import Defect, altered, fitting
@@ -125,9 +125,12 @@ def _rule(entity: Entity, rule: Rule, pool: list[dict[str, Any]], rng: np.random
 
 def _spot(entity: Entity, table: Table, column: Column) -> Spot:
     field = column.field or Field(column.name, column.kind, column.description)
-    if table.parent is None:
-        return Spot(entity, field, column.path)
-    return Spot(entity, field, (*table.path, *column.path), len(table.path) - 1)
+    path: tuple[str, ...] = ()
+    entered: list[int] = []
+    for level in table.levels:
+        path = (*path, *level.path)
+        entered.append(len(path) - 1)
+    return Spot(entity, field, (*path, *column.path), tuple(entered))
 
 
 def _first(pool: list[dict[str, Any]], broken: Any) -> Document | None:
@@ -153,7 +156,7 @@ def _offending(column: Column) -> Iterator[Any]:
     field, frame = column.field, (column.kind.item or column.kind).frame
     limits = [limit for limit in (field.minimum, field.maximum) if limit is not None] if field else []
     if frame == pl.String():
-        yield from ("", "a\0b", "unheard-of")
+        yield from ("", "a\0b", "unheard-of", "x" * (KEY_BYTES + 1))
         if field is not None and field.max_length is not None:
             yield "x" * (field.max_length + 1)
     elif isinstance(frame, pl.Datetime):

@@ -18,7 +18,18 @@ from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 
 from contracts.schema.entity import Entity
-from contracts.schema.kinds import CATEGORY, DECIMAL_DIGITS, INTEGER, JSON, KEY_TEXT, NUMBER, TEXT, TIMESTAMP, Kind
+from contracts.schema.kinds import (
+    ANY_ID,
+    CATEGORY,
+    DECIMAL_DIGITS,
+    INTEGER,
+    JSON,
+    KEY_TEXT,
+    NUMBER,
+    TEXT,
+    TIMESTAMP,
+    Kind,
+)
 from generators import rules
 from generators.spots import REMOVED, Spot, replaced, spots, steps, value_at
 
@@ -167,6 +178,10 @@ def _is_id(spot: Spot) -> bool:
     return spot.field is spot.entity.id_field
 
 
+def _is_typed_id(spot: Spot) -> bool:
+    return _is_id(spot) and spot.field.kind is not ANY_ID
+
+
 def _is_required(spot: Spot) -> bool:
     return not (spot.is_document or spot.is_item or spot.field.nullable or _is_id(spot))
 
@@ -249,7 +264,7 @@ DEFECTS: Mapping[str, Defect] = {
         Defect("null_item", "quarantined", "gate", _is_array_without_nulls, lambda s, v: [*v, None]),
         Defect("null_in_required", "quarantined", "gate", _is_required, lambda s, v: None),
         Defect("missing_field", "quarantined", "gate", _is_required, lambda s, v: REMOVED),
-        Defect("foreign_id", "quarantined", "gate", _is_id, _foreign_id),
+        Defect("foreign_id", "quarantined", "gate", _is_typed_id, _foreign_id),
         # Values of the right type that the contract or a store does not allow.
         RULE_BROKEN,
         Defect("far_date", "quarantined", "checks", _is_timestamp, lambda s, v: DatetimeMS(YEAR_20000)),

@@ -20,14 +20,14 @@ class Spot:
         entity: The contract.
         field: What is declared there; for the whole document a field that holds all others.
         path: The names that lead there, empty for the whole document.
-        in_items: Which of the path's steps, if any, is an array of documents of which one is entered.
-        is_item: Whether it is one item of that array itself.
+        in_items: Which of the path's steps are arrays of documents of which one is entered.
+        is_item: Whether it is one item of the last of these itself.
     """
 
     entity: Entity
     field: Field
     path: tuple[str, ...]
-    in_items: int | None = None
+    in_items: tuple[int, ...] = ()
     is_item: bool = False
 
     @property
@@ -43,17 +43,20 @@ def spots(entity: Entity) -> tuple[Spot, ...]:
     return (
         Spot(entity, root, ()),
         Spot(entity, entity.id_field, (entity.id_field.name,)),
-        *_inner(entity, entity.fields, (), None),
+        *_inner(entity, entity.fields, (), ()),
     )
 
 
-def _inner(entity: Entity, fields: tuple[Field, ...], above: tuple[str, ...], in_items: int | None) -> Iterator[Spot]:
+def _inner(
+    entity: Entity, fields: tuple[Field, ...], above: tuple[str, ...], in_items: tuple[int, ...]
+) -> Iterator[Spot]:
     for field in fields:
         path = (*above, field.name)
         yield Spot(entity, field, path, in_items)
         if field.repeated:
-            yield Spot(entity, field, path, len(path) - 1, is_item=True)
-            yield from _inner(entity, field.fields, path, len(path) - 1)
+            entered = (*in_items, len(path) - 1)
+            yield Spot(entity, field, path, entered, is_item=True)
+            yield from _inner(entity, field.fields, path, entered)
         else:
             yield from _inner(entity, field.fields, path, in_items)
 
@@ -67,7 +70,7 @@ def steps(spot: Spot, document: dict[str, Any], rng: np.random.Generator) -> tup
             return None
         value = value[name]
         way.append(name)
-        if place == spot.in_items:
+        if place in spot.in_items:
             if not value:
                 return None
             item = int(rng.integers(len(value)))

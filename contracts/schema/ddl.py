@@ -57,9 +57,10 @@ def postgres_index(schema: str, table: Table, column: str, called: str = "") -> 
 def postgres_foreign_key(schema: str, table: Table) -> str:
     """Return the statement that ties a child table to its parent in the same schema."""
     assert table.parent is not None
+    refers = table.key[:-1]
     # Deferred, so that a publish may change parents and children in any order within its transaction.
     return (
-        f"ALTER TABLE {quoted(schema)}.{quoted(table.name)} ADD FOREIGN KEY ({quoted(table.key[0])}) "
+        f"ALTER TABLE {quoted(schema)}.{quoted(table.name)} ADD FOREIGN KEY ({quoted_names(refers)}) "
         f"REFERENCES {quoted(schema)}.{quoted(table.parent)} DEFERRABLE INITIALLY DEFERRED"
     )
 

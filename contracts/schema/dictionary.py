@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from contracts.schema.entity import EXTRA, ID, POSITION, Column, Entity, Table, dotted
+from contracts.schema.entity import EXTRA, ID, Column, Entity, Table, dotted
 from contracts.schema.kinds import ANY, ANY_ID, BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
 from contracts.schema.mart import Mart
 from contracts.schema.registry import entities, marts
@@ -47,7 +47,8 @@ where `_id`s may be of any type (`any_id()`), each is canonical Extended JSON, a
 JSON Pointers (RFC 6901): `/actions/0/foo` is the field `foo` of the first of the `actions`. Null if there are none. |
 
 An array of documents is a table of its own, `<table>_<array>`, with one row per item. In PostgreSQL its `_id` is a
-foreign key.
+foreign key. An array of documents within such an item is a child of that table, `<table>_<outer>_<array>`. Its key is
+`_id`, the outer item's place (`_<outer>_position`) and its own `_position`; all but the last refer to the outer item.
 
 In ClickHouse the names below are views; each shows the newest version of the rows of the table `<name>__data`, a
 `ReplacingMergeTree` that has two columns more: `_version` and `_deleted`.
@@ -183,7 +184,8 @@ def _entity(entity: Entity) -> str:
 def _table(table: Table, schema: str, entity: Entity) -> str:
     head = f"#### {schema}.{table.name}\n"
     if table.parent is not None:
-        head += f"\n{table.description} One row per item of `{dotted(table.path)}`; `_id` refers to `{table.parent}`.\n"
+        refers = f"{_code(table.key[:-1])} refer{'s' if len(table.key) == 2 else ''} to `{table.parent}`"
+        head += f"\n{table.description} One row per item of `{_items(table)}`; {refers}.\n"
     rows = [
         (
             f"`{column.name}`",
@@ -226,12 +228,19 @@ def _facts(table: Table) -> Iterator[str]:
 
 
 def _origin(column: Column, table: Table) -> str:
-    if column.name in (POSITION, EXTRA):
-        return "place in the array" if column.name == POSITION else "undeclared fields"
+    if column.name == EXTRA:
+        return "undeclared fields"
+    if column.name in table.places:
+        return f"place in `{_items(table.levels[table.places.index(column.name)])}`"
     # The _id of a child's row is the document's; all other paths start at the item.
     is_of_item = table.parent is not None and column.name != table.key[0]
-    path = (*table.path[:-1], f"{table.path[-1]}[]", *column.path) if is_of_item else column.path
-    return f"length of `{dotted(path)}`" if column.counts else f"`{dotted(path)}`"
+    path = ".".join((*([f"{_items(table)}[]"] if is_of_item else []), *([dotted(column.path)] if column.path else [])))
+    return f"length of `{path}`" if column.counts else f"`{path}`"
+
+
+def _items(table: Table) -> str:
+    """Return where the array of a table's items stands in the document."""
+    return "[].".join(dotted(level.path) for level in table.levels)
 
 
 def _bson_types(column: Column) -> str:

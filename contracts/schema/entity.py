@@ -70,10 +70,11 @@ class Table:
         description: Comment in the catalogs.
         columns: In order.
         key: Names of the primary key's columns; also ClickHouse's order key.
-        parent: The table that its ``_id`` refers to, for the items of an array of documents.
-        path: Where that array stands in the parent's document.
+        parent: The table that its key but for the last column refers to, for the items of an array of documents.
+        path: Where that array stands in the parent's document, or in the parent's item.
         indexes: Names of further columns that people filter by.
         rules: Conditions over several columns.
+        outer: Of an array within arrays of documents, the tables of these, from the outermost one on.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Table:
     path: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
+    outer: tuple["Table", ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse names that a store would cut or that meet another column's."""
@@ -106,6 +108,26 @@ class Table:
     def names(self) -> list[str]:
         """The names of the columns, in order."""
         return [column.name for column in self.columns]
+
+    @property
+    def levels(self) -> tuple["Table", ...]:
+        """The tables of the arrays that lead to a row's item, itself included; none of the root table."""
+        return () if self.parent is None else (*self.outer, self)
+
+    @property
+    def root(self) -> str:
+        """The name of the table with one row per document, whose ``_id`` each row has."""
+        return self.name if self.parent is None else str(self.levels[0].parent)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Of each of the levels, the column of the item's place."""
+        return self.key[1:] if self.levels else ()
+
+    @property
+    def item_path(self) -> tuple[str, ...]:
+        """Where its items stand in a document, ``*`` for any place in an array."""
+        return tuple(step for level in self.levels for step in (*level.path, "*"))
 
     @property
     def frame_schema(self) -> pl.Schema:
@@ -179,7 +201,10 @@ class Entity:
             raise ContractError(f"{self.collection}: it is taken whole, so it declares no fields")
         if self.id_kind is not ANY_ID:
             _check_kind(self.id_kind, (ID,), self.collection)
-        _ = self.tables
+        if twice := first_twice(table.name for table in self.tables):
+            raise ContractError(
+                f"{self.collection}: two arrays become the table {twice!r}; call one of them otherwise by alias='...'"
+            )
         if self.key not in self.root.names:
             raise ContractError(f"{self.collection}: the business key {self.key!r} is no field of it")
 
@@ -195,7 +220,7 @@ class Entity:
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
-        """The root table, then one table per array of documents."""
+        """The root table, then one table per array of documents, each before those within it."""
         id_column = Column(ID, self.id_kind, self.id_field.description, path=(ID,), field=self.id_field)
         extra = Column(EXTRA, JSON, "Undeclared fields, by JSON Pointer; null if none.", nullable=True, path=(EXTRA,))
         columns = (id_column, *_columns(self.fields, (), (), self.collection), extra)
@@ -203,24 +228,33 @@ class Entity:
             all_of_it = Field(self.whole, JSON, "The whole document, as JSON.")
             columns = (id_column, Column(self.whole, JSON, all_of_it.description, field=all_of_it))
         root = Table(self.table, self.description, columns, (ID,), indexes=self.indexes, rules=self.rules)
-        return (root, *(self._child(one, id_column) for one in _repeated(self.fields, (), ())))
+        return (root, *self._below(root, self.fields))
 
-    def _child(self, array: "_Repeated", id_column: Column) -> Table:
-        fields, path = array.field.fields, array.path
-        if nested := next(_repeated(fields, path, ()), None):
-            raise ContractError(
-                f"{self.collection}: {dotted(nested.path)!r} is an array of documents inside an array of "
-                "documents; declare the outer one as a free-form document"
+    def _below(self, parent: Table, fields: tuple[Field, ...]) -> Iterator[Table]:
+        """Yield the tables of the arrays of documents that a table's documents or items have, parents first."""
+        for array in _repeated(fields, (), ()):
+            outer, position = _outer_key(parent), Column(POSITION, INTEGER, "Place of the item in its array, from 0.")
+            child = Table(
+                name="_".join((parent.name, *array.labels)),
+                description=array.field.description,
+                columns=(*outer, position, *_columns(array.field.fields, (), (), self.collection, in_item=True)),
+                key=(*(column.name for column in outer), POSITION),
+                parent=parent.name,
+                path=array.path,
+                outer=parent.levels,
             )
-        position = Column(POSITION, INTEGER, "Place of the item in its array, from 0.")
-        return Table(
-            name="_".join((self.table, *array.labels)),
-            description=array.field.description,
-            columns=(id_column, position, *_columns(fields, (), (), self.collection, in_item=True)),
-            key=(ID, POSITION),
-            parent=self.table,
-            path=path,
-        )
+            yield child
+            yield from self._below(child, array.field.fields)
+
+
+def _outer_key(parent: Table) -> tuple[Column, ...]:
+    """Return the columns by which an item refers to its parent's row, whose own place is called by its array."""
+    *above, own = (parent.column(name) for name in parent.key)
+    if not parent.levels:
+        return (own,)
+    names = (f"_{parent.name.removeprefix(f'{table}_')}{own.name}" for table in (parent.parent, parent.root))
+    name = next(one for one in names if one not in parent.key)
+    return (*above, replace(own, name=name, description=f"Place of the item of {parent.name} that it is in, from 0."))
 
 
 def dotted(path: tuple[str, ...]) -> str:

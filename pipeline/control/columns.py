@@ -28,7 +28,7 @@ def record_columns(postgres: Session, target: str, schema: str, tables: Iterable
     for table in tables:
         postgres.execute(
             "INSERT INTO etl.columns SELECT $1::text, $2::text, $3::text, $4::text, unnest($5::text[])",
-            parameters=(target, schema, table.parent or table.name, table.name, table.names),
+            parameters=(target, schema, table.root, table.name, table.names),
         )
 
 

@@ -300,9 +300,9 @@ def _columns_cut_by(
     for table in tables:
         if has_columns(table.names, mart.by):
             yield table, columns
-        elif table.parent is not None and has_columns(known[table.parent].names, mart.by):
+        elif has_columns(known[table.root].names, mart.by):
             yield table, {ID}
-            yield known[table.parent], {ID, *columns}
+            yield known[table.root], {ID, *columns}
         else:
             raise ContractError(
                 f"{mart.name}: it is computed apart by {mart.by}, for which {table.name} has not the columns"

@@ -106,7 +106,7 @@ class Spill:
         Yields:
             A function that takes some rows, and the number of their bucket.
         """
-        with self._writing(table.frame_schema, table.parent, buckets) as (spilled, write):
+        with self._writing(table.frame_schema, table.root if table.parent else None, buckets) as (spilled, write):
             yield lambda frame, bucket: write(_arrow(frame.select(table.names)), bucket)
         self._tables[table.name] = spilled
         if by is not None:

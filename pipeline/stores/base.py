@@ -51,10 +51,9 @@ class Staging:
         return tuple(table for table in self.tables if table.parent is None)
 
     def documents(self, table: Table) -> str:
-        """Return the name of the table of the documents that are spoken for in a table or its parent."""
+        """Return the name of the table of the documents that are spoken for in a table, which is its root's."""
         # Told by the root's name alone, which may be as long as PostgreSQL allows.
-        root = table.parent or table.name
-        return f"_documents_{md5(root.encode(), usedforsecurity=False).hexdigest()}"
+        return f"_documents_{md5(table.root.encode(), usedforsecurity=False).hexdigest()}"
 
 
 @dataclass(frozen=True)

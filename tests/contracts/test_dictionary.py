@@ -82,7 +82,7 @@ def test_contracts_of_users_are_told_as_well(tmp_path: Path) -> None:
     lines = {row[0]: (row[2], row[3], row[7]) for row in section(page, "replica.orders_lines")}
     assert lines == {
         "`_id`": ("`_id`", "objectId", ""),
-        "`_position`": ("place in the array", "", ""),
+        "`_position`": ("place in `lines`", "", ""),
         "`item_id`": ("`lines[]._id`", "string", ""),
         "`weight`": ("`lines[].weight`", "decimal", "at most 9 digits, 3 of them after the point"),
         "`share`": ("`lines[].share`", "double, int", ""),

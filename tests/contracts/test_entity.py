@@ -115,6 +115,21 @@ def test_a_collection_need_not_have_a_business_key() -> None:
     assert (entity.key, entity.root.key) == ("_id", ("_id",))
 
 
+def test_items_within_items_refer_to_the_outer_items_row() -> None:
+    arrays = documents("a", "d", subdocument("s", "d", documents("a", "d", documents("a", "d", text("t", "d")))))
+    tables = Entity("Things", "d", fields=(arrays,)).tables
+    assert {table.name: (table.parent, table.key) for table in tables} == {
+        "things": (None, ("_id",)),
+        "things_a": ("things", ("_id", "_position")),
+        "things_a_s_a": ("things_a", ("_id", "_a_position", "_position")),
+        "things_a_s_a_a": ("things_a_s_a", ("_id", "_a_position", "_s_a_position", "_position")),
+    }
+    assert [table.root for table in tables] == ["things"] * 4
+    same = documents("a", "d", documents("a", "d", documents("a", "d", text("t", "d"))))
+    *_, last = Entity("Things", "d", fields=(same,)).tables
+    assert last.key == ("_id", "_a_position", "_a_a_position", "_position")
+
+
 def test_the_closed_vocabularies_are_sender_and_rating_alone() -> None:
     closed = {
         f"{name}.{column.name}": column.field.vocabulary
@@ -247,13 +262,16 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: things(subdocument("s" * 30, "d", documents("l" * 26, "d", text("t", "d")))),
         "table things_s{30}_l{26} is longer",
     ),
-    "arrays in arrays": (
-        lambda: things(documents("orders", "d", documents("lines", "d", text("t", "d")))),
-        r"'orders\.lines' is an array of documents inside",
+    "arrays that become one table": (
+        lambda: things(
+            documents("a", "d", documents("b_c", "d", text("t", "d"))),
+            documents("a_b", "d", documents("c", "d", text("t", "d"))),
+        ),
+        "two arrays become the table 'things_a_b_c'",
     ),
-    "arrays deep in arrays": (
-        lambda: things(documents("orders", "d", subdocument("cart", "d", documents("lines", "d", text("t", "d"))))),
-        r"'orders\.cart\.lines' is an array of documents inside",
+    "a field called as an outer item's place": (
+        lambda: things(documents("orders", "d", documents("lines", "d", integer("_orders_position", "d")))),
+        r"'_orders_position' and '_orders_position' both become",
     ),
     "dates": (lambda: things(date("on", "d")), "'on' is date"),
     "array of free-form": (lambda: things(Field("notes", array_kind(JSON), "d")), "'notes'"),

@@ -68,7 +68,7 @@ def fields(random: Random, depth: int = 0, *, in_item: bool = False) -> Iterator
         if set(name) & set("*.^") or not name or random.random() < 0.1:
             options["alias"] = random.choice(["x", "y", "a_b", "z z", "$"])
         if depth < 3 and turn < (0.3 if depth else 0.6):
-            repeated = not in_item and random.random() < 0.6
+            repeated = random.random() < 0.6
             inside = fields(random, depth + 1, in_item=in_item or repeated)
             yield (documents if repeated else subdocument)(name, "d", *inside, **options)
         elif turn < 0.7:

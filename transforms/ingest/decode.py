@@ -80,7 +80,12 @@ def _read(batch: bytes, beginnings: Places, entity: Entity) -> pa.Table:
     here = {name: kind for name, kind in types.items() if name not in apart}
     found = _found(batch, here) if here else pa.table({})
     columns = apart | dict(zip(here, found.columns, strict=True))
-    return pa.table({name: columns[name] for name in types})
+    table = pa.table({name: columns[name] for name in types})
+    if types and len(table) != len(
+        beginnings
+    ):  # which is how the reader takes a document with each of its fields twice
+        raise TwiceNamedError("a document has fields of one name")
+    return table
 
 
 def _nested(found: Nested, types: dict[str, Any], *, repeated: bool) -> pa.Array:

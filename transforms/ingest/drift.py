@@ -97,8 +97,7 @@ def _new_values(frame: pl.DataFrame, table: Table, column: Column) -> list[Drift
     if unknown.is_empty():
         return []
     array = ("*",) if column.kind.is_array else ()
-    item = (*table.path, "*") if table.parent is not None else ()
-    path = reduce(pointer_into, (*item, *column.path, *array), "")
+    path = reduce(pointer_into, (*table.item_path, *column.path, *array), "")
     if (unknown["value"].str.len_chars() > VALUE_CHARACTERS).any():  # a text may have 16 MB
         unknown = unknown.with_columns(pl.Series("value", map(shorten_text, unknown["value"]), pl.String))
     counted = unknown.group_by("value", maintain_order=True).agg(pl.len(), pl.col(ID).first().cast(pl.String))

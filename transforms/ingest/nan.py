@@ -11,7 +11,7 @@ import polars as pl
 from contracts.schema.entity import Column, Entity, Table
 from contracts.schema.kinds import NUMBER
 from transforms.bson.documents import decode_document, split_documents, value_at
-from transforms.ingest.rows import find_rows
+from transforms.ingest.rows import find_items
 
 
 def restore_nan(frames: Mapping[str, pl.DataFrame], batch: bytes, entity: Entity) -> dict[str, pl.DataFrame]:
@@ -59,11 +59,10 @@ def _look_alike(entity: Entity) -> re.Pattern[bytes]:
 
 def _with_keys(document: Any, table: Table, column: Column, key: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Yield the values of a column that are NaN or hold one, each with the key of its row."""
-    for position, owner in enumerate(find_rows(document, table)):
-        place = (key,) if table.parent is None else (key, position)
+    for places, owner in find_items(document, table):
         value = value_at(owner, column.path)
         if any(isinstance(one, float) and isnan(one) for one in (value if isinstance(value, list) else [value])):
-            yield place, _doubles(value) if isinstance(value, list) else value
+            yield (key, *places), _doubles(value) if isinstance(value, list) else value
 
 
 def _doubles(values: list[Any]) -> list[float | None]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import polars as pl
 import pyarrow as pa
 
-from contracts.schema.entity import ID, POSITION, Column, Entity, Field, Table
+from contracts.schema.entity import ID, Column, Entity, Field, Table
 from contracts.schema.kinds import ANY_ID, OBJECT_ID, TIMESTAMP, Kind
 from contracts.schema.mongo import readable
 from transforms.bson.decimals import decimal128_array
@@ -42,24 +42,23 @@ def normalise(batch: pa.Table, entity: Entity, texts: Mapping[str, Mapping[str, 
 
 
 def _child_rows(documents: pl.DataFrame, id_column: Column, child: Table) -> pl.DataFrame:
-    """Return one row per item of the array at ``child.path``, without the JSON fields."""
-    items = _value(child.path)
+    """Return one row per item of the array at ``child.path``, in the items of those around it, without JSON fields."""
+    first, *inner = child.levels
+    rows = _items(documents.lazy(), [_expression(id_column, child)], first.path, child.places[0])
+    for number, level in enumerate(inner, start=1):
+        keys = [pl.col(name) for name in child.key[: number + 1]]
+        rows = _items(rows, keys, ("item", *level.path), child.places[number])
+    read = [column for column in child.columns if column.name not in child.key and not column.kind.is_json]
+    return rows.select(*child.key, *(_expression(column, child, "item") for column in read)).collect()
+
+
+def _items(rows: pl.LazyFrame, keys: list[pl.Expr], path: tuple[str, ...], place: str) -> pl.LazyFrame:
+    """Return the items of an array that rows have, each with its row's keys and its place."""
     return (
-        documents.lazy()
-        .select(_expression(id_column, child), items.alias("item"))
+        rows.select(*keys, _value(path).alias("item"))
         .filter(pl.col("item").list.len() > 0)
-        .with_columns(pl.int_ranges(pl.col("item").list.len(), dtype=pl.Int64).alias(POSITION))
-        .explode("item", POSITION)
-        .select(
-            ID,
-            POSITION,
-            *(
-                _expression(column, child, "item")
-                for column in child.columns
-                if column.name not in (ID, POSITION) and not column.kind.is_json
-            ),
-        )
-        .collect()
+        .with_columns(pl.int_ranges(pl.col("item").list.len(), dtype=pl.Int64).alias(place))
+        .explode("item", place)
     )
 
 

@@ -1,10 +1,12 @@
 """Which parts of a decoded document the rows of a contract's tables are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from contracts.schema.entity import Table
 from transforms.bson.documents import value_at
+
+Places = tuple[Any, ...]
 
 
 def find_rows(document: Any, table: Table) -> Sequence[Any]:
@@ -14,4 +16,23 @@ def find_rows(document: Any, table: Table) -> Sequence[Any]:
         document: What :func:`transforms.bson.documents.decode_document` made of it.
         table: One of its contract's tables.
     """
-    return [document] if table.parent is None else value_at(document, table.path) or ()
+    return [item for _, item in find_items(document, table)]
+
+
+def find_items(document: Any, table: Table) -> Iterator[tuple[Places, Any]]:
+    """Yield what the rows of a table are made of, each with the places that lead to it: one for each array.
+
+    Args:
+        document: As for :func:`find_rows`.
+        table: Likewise.
+    """
+    found: Iterator[tuple[Places, Any]] = iter([((), document)])
+    for level in table.levels:
+        found = _within(found, level.path)
+    return found
+
+
+def _within(owners: Iterator[tuple[Places, Any]], path: tuple[str, ...]) -> Iterator[tuple[Places, Any]]:
+    for places, owner in owners:
+        for place, item in enumerate(value_at(owner, path) or ()):
+            yield (*places, place), item

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from contracts.schema.entity import ID, POSITION, Column, Entity, Table
+from contracts.schema.entity import ID, Column, Entity, Table
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, pandera_schema
 from contracts.schema.kinds import TIMESTAMP
 from transforms.violations import FURTHER, KEPT, Violation, pointer_into
@@ -104,6 +104,7 @@ def drop_documents(frames: Mapping[str, pl.DataFrame], refused: set[str]) -> dic
 
 
 def _pointer(table: Table, frame: pl.DataFrame, row: int, column: str) -> str:
-    position = (int(frame[POSITION][row]),) if table.parent is not None else ()
+    levels = zip(table.levels, table.places, strict=True)
+    item = (step for level, place in levels for step in (*level.path, frame[place][row]))
     path = table.column(column).path if column else ()
-    return reduce(pointer_into, (*table.path, *position, *path), "")
+    return reduce(pointer_into, (*item, *path), "")

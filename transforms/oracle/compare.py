@@ -141,4 +141,4 @@ def _show(findings: Findings, difference: Difference) -> None:
 
 
 def _label(row: dict[str, Any], table: Table, column: str) -> str:
-    return column if table.parent is None else f"[{row[table.key[1]]}].{column}"
+    return "".join([*(f"[{row[place]}]" for place in table.places), "." if table.places else "", column])

@@ -204,14 +204,18 @@ def _columns(documents: Sequence[Document], table: Table, entity: Entity) -> lis
         if entity.whole:
             return columns
         return [*columns, pl.Series(EXTRA, _extras(documents, (entity.id_field, *entity.fields)), pl.String)]
-    arrays = _of_types(_at(documents, table.path), list)
-    counts = [len(items or ()) for items in arrays]
-    ids = chain.from_iterable(repeat(one[ID], count) for one, count in zip(documents, counts, strict=True))
-    places = list(chain.from_iterable(map(range, counts)))
-    items = _of_types(list(chain.from_iterable(items or () for items in arrays)), dict)
-    key, position, *rest = table.columns
-    first = [_series(key, _scalars(list(ids), key.kind)), pl.Series(position.name, places, position.kind.frame)]
-    return [*first, *(_column(items, column) for column in rest)]
+    owners: Sequence[Any] = documents
+    keys = [_scalars([one[ID] for one in documents], entity.id_kind)]
+    for level in table.levels:
+        arrays = _of_types(_at(owners, level.path), list)
+        counts = [len(items or ()) for items in arrays]
+        keys = [list(chain.from_iterable(map(repeat, key, counts))) for key in keys]
+        keys.append(list(chain.from_iterable(map(range, counts))))
+        owners = _of_types(list(chain.from_iterable(items or () for items in arrays)), dict)
+        if NoneType in set(map(type, owners)):
+            raise UnexpectedValueError(f"an item of {table.name} that is null")
+    first = [_series(column, key) for column, key in zip(table.columns, keys, strict=False)]
+    return [*first, *(_column(owners, column) for column in table.columns[len(keys) :])]
 
 
 def _extras(documents: Sequence[Document], fields: tuple[Field, ...]) -> list[str | None]:
@@ -229,7 +233,8 @@ def _are_declared(owners: Sequence[Any], fields: tuple[Field, ...]) -> bool:
     for field in fields:
         if field.fields:
             values = [value for one in owners if (value := one.get(field.name)) is not None]
-            inner = list(chain.from_iterable(values)) if field.repeated else values
+            # What is no array here is refused later on, by its column.
+            inner = [one for value in values if isinstance(value, list) for one in value] if field.repeated else values
             if not _are_declared([one for one in inner if isinstance(one, dict)], field.fields):
                 return False
     return True

@@ -490,7 +490,7 @@ def _mark(staging: Staging, table: Table) -> str:
 
 
 def _root(table: Table) -> str:
-    return table.parent or table.name
+    return table.root
 
 
 def _condition(condition: Condition, given: dict[str, Any]) -> str:

@@ -6,22 +6,23 @@ from typing import Any
 import orjson
 
 from contracts.schema.ddl import quoted
-from contracts.schema.entity import ID, Table
+from contracts.schema.entity import Table
 from pipeline.stores.base import Staging
 
 # The constraint's owner, its name, and the table at the other end from the one that stayed.
 _REFERENCES = (
     "SELECT conrelid::regclass::text, conname::text FROM pg_constraint f JOIN pg_class r ON r.oid = {renamed} "
     "JOIN pg_namespace s ON s.oid = relnamespace WHERE contype = 'f' AND condeferred AND {stayed} = "
-    "to_regclass($1::text) AND conkey = (SELECT array_agg(attnum) FROM pg_attribute WHERE attrelid = conrelid "
-    f"AND attname = '{ID}') AND NOT (nspname = $2::text AND relname IN "
+    "to_regclass($1::text) AND conkey = (SELECT array_agg(attnum ORDER BY place) FROM pg_attribute "
+    "JOIN jsonb_array_elements_text($5::text::jsonb) WITH ORDINALITY k (name, place) ON attname = name "
+    "WHERE attrelid = conrelid) AND NOT (nspname = $2::text AND relname IN "
     "(SELECT jsonb_array_elements_text($3::text::jsonb))) "
     # By its columns it is the table that is missing, and not a table of somebody's own.
     "AND NOT EXISTS (SELECT FROM jsonb_array_elements_text($4::text::jsonb) c WHERE NOT EXISTS "
     "(SELECT FROM pg_attribute WHERE attrelid = r.oid AND attname = c.value AND NOT attisdropped))"
 )
 _FROM_CHILD = _REFERENCES.format(renamed="confrelid", stayed="conrelid")
-_TO_ROOT = _REFERENCES.format(renamed="conrelid", stayed="confrelid")
+_TO_PARENT = _REFERENCES.format(renamed="conrelid", stayed="confrelid")
 
 
 def released(rows: Callable[..., list[Any]], staging: Staging, missing: Sequence[Table]) -> list[str]:
@@ -38,9 +39,9 @@ def released(rows: Callable[..., list[Any]], staging: Staging, missing: Sequence
     found = list[tuple[str, str]]()
     for table in missing:
         columns = orjson.dumps(sorted(staging.owned(table))).decode()
-        children = [] if table.parent else [one for one in staging.tables if one.parent == table.name]
-        ends = [(_TO_ROOT, table.parent)] if table.parent else [(_FROM_CHILD, one.name) for one in children]
-        for query, stayed in ends:
-            name = f"{quoted(staging.schema)}.{quoted(str(stayed))}"
-            found += rows(query, name, staging.schema, ours, columns)
+        ends = [(_FROM_CHILD, one.name, one) for one in staging.tables if one.parent == table.name]
+        ends += [(_TO_PARENT, table.parent, table)] if table.parent else []
+        for query, stayed, child in ends:
+            name = f"{quoted(staging.schema)}.{quoted(stayed)}"
+            found += rows(query, name, staging.schema, ours, columns, orjson.dumps(child.key[:-1]).decode())
     return [f"ALTER TABLE {where} DROP CONSTRAINT IF EXISTS {quoted(name)}" for where, name in found]

@@ -335,26 +335,28 @@ class Postgres(Session):
         return bool(self.rows(query, *names)[0][0])
 
     def _forgotten(self, staging: Staging) -> list[str]:
-        """Return the tables of arrays that a contract no longer has: they go stale, and hold on to parents' rows."""
+        """Return the tables of arrays that a contract no longer has: they go stale, and hold on to parents' rows.
+
+        One that refers to another of them comes before it.
+        """
         query = (
             "SELECT conrelid::regclass::text, relname::text FROM pg_constraint JOIN pg_class c ON c.oid = conrelid "
             "WHERE contype = 'f' AND confrelid = to_regclass($1::text) AND relnamespace = $2::regnamespace "
-            # A table that a user put here is not ours to drop; ours have these two columns for a key.
-            "AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = '_position') "
-            "AND EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indnkeyatts = 2)"
+            # A table that a user put here is not ours to drop; ours have the parent's key and such a column for a key.
+            "AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname IN ('_position', '_key')) "
+            "AND EXISTS (SELECT FROM pg_index own JOIN pg_index p ON own.indisprimary AND p.indisprimary WHERE "
+            "own.indrelid = c.oid AND p.indrelid = confrelid AND own.indnkeyatts = p.indnkeyatts + 1)"
         )
-        current = {table.name for table in staging.tables}
-        return [
-            shown
-            for parent in staging.tables
-            if parent.parent is None
-            for shown, child in self.rows(
-                query, f"{quoted(staging.schema)}.{quoted(parent.name)}", quoted(staging.schema)
-            )
-            if child not in current and child.startswith(f"{parent.name}_")
-            # Books of an older version know of none.
-            if child in staging.ours or parent.name not in staging.ours
-        ]
+        current, found = {table.name for table in staging.tables}, list[str]()
+        parents = [table.name for table in staging.tables]
+        for parent in parents:  # to which those are added that are found on the way
+            for shown, child in self.rows(query, f"{quoted(staging.schema)}.{quoted(parent)}", quoted(staging.schema)):
+                # Books of an older version know of none.
+                is_ours = child in staging.ours or parent not in staging.ours
+                if child not in current and child.startswith(f"{parent}_") and is_ours:
+                    parents.append(child)
+                    found.append(shown)
+        return found[::-1]
 
     def _move_in(self, staging: Staging, table: Table) -> None:
         """Make a table of staging a published one."""
