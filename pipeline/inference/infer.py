@@ -221,7 +221,7 @@ def _tried(
         len(declared),
         len(entity.tables),
         sum(len(table.columns) for table in entity.tables),
-        sum(one.word is not None and one.word.name == "free_form" for one in declared),
+        sum(one.word is not None and one.word.name == "json" for one in declared),
         len(contract.every) - len(declared),
         len(contract.to_decide),
         trial.slow,

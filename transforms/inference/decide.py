@@ -1,6 +1,7 @@
-"""What follows from the evidence: for each field a word that holds it exactly, or the reason why there is none.
+"""What follows from the evidence: for each field a word that holds it exactly.
 
-Nothing is coerced. A field without a word stays undeclared; then it is kept in ``_extra``, by its JSON Pointer.
+Nothing is coerced. What no word of one type holds is JSON, with the reason. Only a field that no column can be had for
+stays undeclared; then it is kept in ``_extra``, by its JSON Pointer.
 """
 
 import re
@@ -79,7 +80,7 @@ class _Place:
         columns: The table's.
         tables: All.
         strict: Whether what every document has is required.
-        in_item: Whether the document is an item of an array, where no field can be of any shape.
+        in_item: Whether the document is an item of an array.
     """
 
     path: tuple[str, ...]
@@ -141,14 +142,17 @@ def _field(name: str, evidence: Evidence, parents: int, place: _Place) -> Propos
     found: Word | str
     why = ""
     if types == {"document"}:
-        found, fields, why, label = _document(name, evidence, place)
+        found, fields, label = _document(name, evidence, place)
     elif types == {"array"}:
         found, fields, label = _array(name, evidence, place)
     elif not types:
-        found, why = _any_shape(place, "it was only null so far")
+        found = "it was only null so far"
     else:
         found = _scalar(evidence, types)
-    if isinstance(found, Word) and found.name not in ("subdocument", "documents"):
+    if isinstance(found, str):  # no word of one type holds it, but JSON holds anything
+        why = found
+        found = Word("json")
+    if found.name not in ("subdocument", "documents"):
         found, label = _with_columns(found, name, place)
     if isinstance(found, str):
         return Proposal(name, path, evidence, parents, None, found)
@@ -177,7 +181,7 @@ def _scalar(evidence: Evidence, types: set[str]) -> Word | str:
             return Word("decimal", (str(DECIMAL_DIGITS), str(evidence.scale)))
         return f"no decimal of {DECIMAL_DIGITS} digits holds all that was seen"
     plain = {"text": "text", "boolean": "boolean", "date": "timestamp", "ObjectId": "object_id"}
-    return Word(plain[only]) if only in plain else f"there is no word for {only} yet"
+    return Word(plain[only]) if only in plain else f"there is no word for {only}"
 
 
 def _number(evidence: Evidence) -> Word | str:
@@ -193,25 +197,16 @@ def _is_in_range(evidence: Evidence) -> bool:
     return evidence.dates is not None and evidence.dates[0] >= _FIRST_MS and evidence.dates[1] <= _LAST_MS
 
 
-def _any_shape(place: _Place, why: str) -> tuple[Word | str, str]:
-    """Return the word for documents of any shape, where one may stand, and why."""
-    return (f"{why}, and within items of arrays there is no JSON yet" if place.in_item else Word("free_form")), why
-
-
-def _document(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...], str, str]:
+def _document(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...], str]:
     if why := _why_any_shape(evidence, len(place.prefix)):
-        return (*_with_no_fields(_any_shape(place, why)), name)
+        return why, (), name
     label = next(place.columns.labels(place.prefix, name, "_", in_item=place.in_item), name)
     path, prefix = (*place.path, name), (*place.prefix, label)
     inner = _Place(path, prefix, place.columns, place.tables, place.strict, place.in_item)
     fields = _fields(evidence, inner)
     if any(one.word for one in fields):
-        return Word("subdocument"), fields, "", label
-    return (*_with_no_fields(_any_shape(place, "none of its fields can be declared")), name)
-
-
-def _with_no_fields(found: tuple[Word | str, str]) -> tuple[Word | str, tuple[Proposal, ...], str]:
-    return found[0], (), found[1]
+        return Word("subdocument"), fields, label
+    return "none of its fields can be declared", (), name
 
 
 def _why_any_shape(evidence: Evidence, depth: int) -> str:
@@ -244,7 +239,7 @@ def _array(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tu
     if isinstance(word, Word) and word.name in _ARRAYS:
         nulls = ("null_items=True",) if "null" in types else ()
         return Word(_ARRAYS[word.name], (*word.arguments, *nulls)), (), name
-    return f"there is no word yet for an array of {describe_types(items)}", (), name
+    return f"there is no word for an array of {describe_types(items)}", (), name
 
 
 def _documents(name: str, items: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...], str]:

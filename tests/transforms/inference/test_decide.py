@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from contracts.schema import fields as words
 from contracts.schema.entity import Entity
-from transforms.inference.decide import Proposal, decide, decide_id
+from transforms.inference.decide import Proposal, Word, decide, decide_id
 from transforms.inference.difference import differences
 from transforms.inference.evidence import KEYS, LEVELS, Survey
 from transforms.inference.names import COLUMNS, Tables
@@ -74,14 +74,14 @@ SCALARS = [
     (([Decimal128("1.5")],), "decimals(34, 1)"),
     (([1, None],), "integers(null_items=True)"),
     (([None, Decimal128("1")],), "decimals(34, 0, null_items=True)"),
-    ((None,), "free_form"),
-    (({},), "free_form"),
+    ((None,), "json"),
+    (({},), "json"),
     (({"a": 1},), "subdocument"),
     (([{"a": 1}],), "documents"),
-    (({str(ObjectId()): 1},), "free_form"),
-    (({"2020": 1, "2021": 2},), "free_form"),
-    (tuple({f"k{number}-{one}": 1 for number in range(11)} for one in range(20)), "free_form"),
-    (({f"k{number}": 1 for number in range(KEYS + 1)},), "free_form"),
+    (({str(ObjectId()): 1},), "json"),
+    (({"2020": 1, "2021": 2},), "json"),
+    (tuple({f"k{number}-{one}": 1 for number in range(11)} for one in range(20)), "json"),
+    (({f"k{number}": 1 for number in range(KEYS + 1)},), "json"),
 ]
 
 
@@ -93,18 +93,17 @@ def test_a_field_gets_the_word_that_holds_what_was_seen(values: tuple[Any, ...],
     assert word.name + arguments == wanted
 
 
-UNDECLARED = [
+AS_JSON = [
     ((1, "a"), "several types: 1 int, 1 text"),
     ((True, 1), "several types"),
     ((Int64(1), 1.5), "fractions mixed with 64-bit integers"),
     (([None],), "only nulls were seen among its items"),
-    (([1, "a"],), "no word yet for an array of 1 int, 1 text"),
-    (([[1]],), "no word yet for an array of 1 array"),
+    (([1, "a"],), "no word for an array of 1 int, 1 text"),
+    (([[1]],), "no word for an array of 1 array"),
     (([],), "only empty arrays"),
     (([{}],), "only empty documents"),
-    (([{"a": [{"b": 1}]}],), "none of its items' fields can be declared"),
-    ((Binary(b"a"),), "no word for binary yet"),
-    ((MinKey(),), "no word for MinKey yet"),
+    ((Binary(b"a"),), "no word for binary"),
+    ((MinKey(),), "no word for MinKey"),
     ((FAR,), "dates outside 1900 to 2299"),
     ((Decimal128("NaN"),), "no decimal of 34 digits"),
     ((Decimal128("1E-40"),), "no decimal of 34 digits"),
@@ -113,10 +112,10 @@ UNDECLARED = [
 ]
 
 
-@pytest.mark.parametrize(("values", "why"), UNDECLARED)
-def test_what_no_word_holds_stays_undeclared_with_its_reason(values: tuple[Any, ...], why: str) -> None:
+@pytest.mark.parametrize(("values", "why"), AS_JSON)
+def test_what_no_word_of_one_type_holds_is_json_with_its_reason(values: tuple[Any, ...], why: str) -> None:
     field = of_values(*values)
-    assert field.word is None
+    assert field.word == Word("json")
     assert why in field.why
 
 
@@ -220,14 +219,14 @@ def test_evidence_stands_beside_the_fields_and_secrets_are_not_shown() -> None:
     documents = [{"state": ("new", "sent")[one % 2], "at": "2024-05-01", "password": "geheim"} for one in range(20)]
     contract = inferred(surveyed(*documents, {"state": 5}), collection='Shop\'s "best"\n')
     text = " ".join(render(contract).replace("#", " ").split())
-    assert 'TO DECIDE: "state" is left undeclared: it holds several types: 20 text, 1 int.' in text
+    assert "As JSON: it holds several types: 20 text, 1 int." in text
     assert '2 distinct ("new", "sent"), the longest has 4 characters' in text
     assert "In 20 of 21: 20 text (as in 0), 1 distinct" in text
     assert "all look like dates" in text
     assert "smells of a secret" in text
     assert "geheim" not in text
     assert loaded(contract).collection == 'Shop\'s "best"\n'
-    assert [one.name for one in contract.to_decide] == ["state", "password"]
+    assert [one.name for one in contract.to_decide] == ["password"]
     assert any(looks_secret(one) for one in contract.every)
 
 
