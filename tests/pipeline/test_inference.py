@@ -59,6 +59,10 @@ COLLECTIONS: dict[str, list[Any]] = {
     "ids": [
         {"_id": one} for one in (1, "1", AT, {"b": 1, "a": "x"}, ObjectId(), Binary(bytes(16), 4), None, float("nan"))
     ],
+    "orders": [
+        {"lines": [{"sku": "a", "discounts": [{"percent": 5, "codes": [{"c": "x"}, {}]}, {}]}, {"sku": "b"}]},
+        {"lines": [{"sku": "a", "discounts": []}, {"discounts": None}]},
+    ],
     "uuids": [{"_id": Binary(bytes([number] * 16), 4), "n": number} for number in range(9)],
     "Гости": [{"имя": "x", "заказы": [{"цена": Decimal128("1.50")}]}, {"имя": None}],
     "客人": [{"名称": "x"}],

@@ -243,9 +243,7 @@ def _array(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tu
 
 
 def _documents(name: str, items: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...], str]:
-    if place.in_item:
-        return "it is an array of documents within an array of documents, which has no word yet", (), name
-    if why := _why_any_shape(items, 0):
+    if why := _why_any_shape(items, place.columns.level):
         return f"of its items: {why}", (), name
     taken = set(place.columns.names), set(place.tables.names)
     label = _label_of_table(name, place)
@@ -254,7 +252,7 @@ def _documents(name: str, items: Evidence, place: _Place) -> tuple[Word | str, t
     if why := place.columns.take(count) or place.tables.take(table) or "":
         place.columns.names = taken[0]
         return why, (), name
-    columns = Columns.of_child(table)
+    columns = place.columns.of_child(table, "_".join((*place.prefix, label)))
     fields = _fields(items, _Place((*place.path, name), (), columns, place.tables, place.strict, in_item=True))
     if any(one.word for one in fields):
         return Word("documents"), fields, label

@@ -20,20 +20,37 @@ class Columns:
     Attributes:
         table: The table's name.
         names: The names that are taken.
+        key: Those of the key.
+        labels_above: What the arrays that lead to a row are called by, from the outermost one on.
     """
 
     table: str
     names: set[str]
+    key: tuple[str, ...] = (ID,)
+    labels_above: tuple[str, ...] = ()
 
     @classmethod
     def of_root(cls, table: str) -> "Columns":
         """Return those that each root table has."""
         return cls(table, {ID, EXTRA})
 
-    @classmethod
-    def of_child(cls, table: str) -> "Columns":
-        """Return those that each child table has."""
-        return cls(table, {ID, POSITION})
+    @property
+    def level(self) -> int:
+        """How many arrays of documents lead to a row."""
+        return len(self.labels_above)
+
+    def of_child(self, table: str, label: str) -> "Columns":
+        """Return those that each child table of this one has.
+
+        Args:
+            table: The child table's name.
+            label: What it is called by, behind this table's name.
+        """
+        key = (*self.key, POSITION)
+        if self.level:
+            places = (f"_{'_'.join(some)}{POSITION}" for some in (self.labels_above[-1:], self.labels_above))
+            key = (*self.key[:-1], next(one for one in places if one not in self.key), POSITION)
+        return Columns(table, {*key}, key, (*self.labels_above, label))
 
     def labels(self, prefix: tuple[str, ...], name: str, *suffixes: str, in_item: bool) -> Iterator[str]:
         """Yield what a field can be called in the names of its columns: its name, and others that are like it.

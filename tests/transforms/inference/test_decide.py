@@ -136,6 +136,19 @@ IDS = [
 ]
 
 
+def test_arrays_of_documents_within_each_other_become_tables_as_deep_as_one_looks() -> None:
+    value: dict[str, Any] = {"n": 1}
+    for _ in range(5):
+        value = {"n": 1, "a": [value]}
+    entity = loaded(inferred(surveyed(value)))
+    assert {table.name: table.key[1:] for table in entity.tables} == {
+        "things": (),
+        "things_a": ("_position",),
+        "things_a_a": ("_a_position", "_position"),
+        "things_a_a_a": ("_a_position", "_a_a_position", "_position"),
+    }
+
+
 @pytest.mark.parametrize(("ids", "kind"), IDS)
 def test_the_kind_of_id_follows_from_all_ids(ids: tuple[Any, ...], kind: str) -> None:
     assert decide_id(surveyed(*({"_id": one} for one in ids)).root.fields["_id"]) == kind
