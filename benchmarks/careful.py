@@ -1,8 +1,10 @@
 """What documents cost that take the slow path: ``python benchmarks/careful.py [DOCUMENTS]``.
 
 Starts its own engines in a temporary folder, and copies UserSessions of two sizes into both stores by
-``etl replicate``: once as they were generated, once with a field that nobody declared in each document (all are
-mended), once with a number where a text should be (all are refused). Memory is flat if both sizes need the same.
+``etl replicate``: as they were generated, with a misfit in each document that its contract lets go aside, with a field
+that nobody declared in each, or many of them (all these are mended), and with a number where a text should be (all are
+refused). Memory is flat if both sizes need the same; what is mended should take no three times as long as what is
+lawful, and the time should grow with the documents and with the fields.
 """
 
 import json
@@ -18,6 +20,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
+from contracts import user_sessions
 from contracts.schema.registry import entities
 from pipeline.engines import embedded
 from pipeline.generate import generate
@@ -27,6 +30,8 @@ DOCUMENTS, LARGER = 50_000, 4  # how many, and how many times as many for the se
 # What is done to each document, and what must become of it.
 LANES: dict[str, tuple[dict[str, Any], str]] = {
     "lawful": ({}, "loaded"),
+    "misfit": ({"$set": {"end_time": "yesterday"}}, "loaded"),
+    "dozen": ({"$set": {f"undeclared_{number}": number for number in range(12)}}, "loaded"),
     "mended": ({"$set": {"undeclared": {"note": "no contract knows this", "counts": [1, 2.5, None]}}}, "loaded"),
     "refused": ({"$set": {"device.os": 7}}, "quarantined"),
 }
@@ -53,6 +58,7 @@ def main(documents: int) -> None:
             uris = embedded.up(Path(home))
             client: MongoClient[Any] = MongoClient(uris.mongo)
             environment = _environment(uris, home)
+            _write_contract(Path(home, "contracts"))
             for number in (documents, documents * LARGER):
                 for lane, (change, end) in LANES.items():
                     _fill(client, number, change)
@@ -68,7 +74,20 @@ def main(documents: int) -> None:
 
 def _environment(uris: embedded.Uris, home: str) -> dict[str, str]:
     servers = {f"ETL_{name.upper()}_URI": getattr(uris, name) for name in ("mongo", "postgres", "clickhouse")}
-    return {**os.environ, **servers, "ETL_HOME": home, "ETL_MONGO_DATABASE": DATABASE, "ETL_CONTRACTS": ""}
+    return {
+        **os.environ,
+        **servers,
+        "ETL_HOME": home,
+        "ETL_MONGO_DATABASE": DATABASE,
+        "ETL_CONTRACTS": f"{home}/contracts",
+    }
+
+
+def _write_contract(folder: Path) -> None:
+    """Write the demo's contract, with misfits aside where there may be nulls."""
+    folder.mkdir()
+    source = Path(user_sessions.__file__).read_text().rstrip()
+    (folder / "user_sessions.py").write_text(source.removesuffix(")") + '    misfits="extra",\n)\n')
 
 
 def _fill(client: "MongoClient[Any]", number: int, change: dict[str, Any]) -> None:
@@ -80,7 +99,7 @@ def _fill(client: "MongoClient[Any]", number: int, change: dict[str, Any]) -> No
 
 def _copy(environment: dict[str, str], number: int, end: str) -> Measured:
     """Copy the collection in a process of its own, and see that all documents ended as they must."""
-    command = [sys.executable, "-m", "pipeline.cli", "replicate", COLLECTION, "--json"]
+    command = [sys.executable, "-m", "pipeline.cli", "replicate", COLLECTION, "--max-quarantined", "100%", "--json"]
     began = time.perf_counter()
     with tempfile.TemporaryFile() as out:
         process = subprocess.Popen(command, env=environment, stdout=out)

@@ -43,8 +43,9 @@ where `_id`s may be of any type (`any_id()`), each is canonical Extended JSON, a
 | `<array>_count` | The number of items of that array; null if the array is null or missing. |
 | `_position` | In a child table: the item's place in its array, from 0. With `_id` it is the primary key. |
 | `item_id` | In a child table: the item's own `_id`, if it is declared. |
-| `_extra` | The undeclared fields of the whole document, at any level, as one flat JSON object. Its keys are \
-JSON Pointers (RFC 6901): `/actions/0/foo` is the field `foo` of the first of the `actions`. Null if there are none. |
+| `_extra` | The undeclared fields of the whole document, at any level, and its misfits, as one flat JSON object. \
+Its keys are JSON Pointers (RFC 6901): `/actions/0/foo` is the field `foo` of the first of the `actions`. Null if \
+there are none. |
 
 An array of documents is a table of its own, `<table>_<array>`, with one row per item. In PostgreSQL its `_id` is a
 foreign key. An array of documents within such an item is a child of that table, `<table>_<outer>_<array>`. Its key is
@@ -53,9 +54,26 @@ foreign key. An array of documents within such an item is a child of that table,
 In ClickHouse the names below are views; each shows the newest version of the rows of the table `<name>__data`, a
 `ReplacingMergeTree` that has two columns more: `_version` and `_deleted`.
 
+### Misfits, and how to read `_extra`
+
+A field that says `misfits="extra"`, or whose contract does, loses no row to an odd value. A value of another type, and
+one that a store can't hold (below), goes whole into `_extra`; its column is null, of an array also its count. What
+should be an array of documents or a subdocument, and is not, goes aside as a whole; an item that is no document goes
+aside under its own pointer, and its row stays, with nulls. So a null with its pointer in `_extra` was something else,
+and `etl verify` proves what. Each run reports misfits by field and type, as drift.
+
+| to see | in PostgreSQL | in ClickHouse |
+|---|---|---|
+| what was at `/price` | `_extra -> '/price'` | `JSONExtractRaw(_extra, '/price')` |
+| it as a text | `_extra ->> '/price'` | `JSONExtractString(_extra, '/price')` |
+| it as a number | `(_extra ->> '/price')::float8` | `JSONExtractFloat(_extra, '/price')` |
+| where there is one | `WHERE _extra ? '/price'` | `WHERE JSONHas(_extra, '/price')` |
+| all that is aside | `jsonb_each(_extra)` | `JSONExtractKeysAndValuesRaw(_extra)` |
+
 ### Refused wherever it stands
 
-A value that a store can't hold exactly is a broken rule as well, and its document is quarantined:
+A value that a store can't hold exactly is a broken rule as well, and its document is quarantined, unless the field's
+misfits go into `_extra`:
 
 * text with a NUL character (`<column>_has_no_nul_for_postgres`): PostgreSQL has no such text;
 * moments before 1900 or after 2299 (`<column>_in_clickhouse_range`): ClickHouse computes wrongly with them;

@@ -166,6 +166,7 @@ class Entity:
         table: Names the root table, the contract's module, tasks and assets. If it is not said, it is the collection's
             name in snake case; it must be said where that meets another name, or no store or file can bear it.
         whole: Name of a column that holds each document whole, as JSON, ``_id`` included; then no fields are declared.
+        misfits: What ``misfits`` is for each field that says nothing of it and may be null: ``refuse`` or ``extra``.
     """
 
     collection: str
@@ -177,6 +178,7 @@ class Entity:
     id_kind: Kind = OBJECT_ID
     table: str = ""
     whole: str = ""
+    misfits: str = "refuse"
     id_field: Field = field(init=False)
 
     def __post_init__(self) -> None:
@@ -185,6 +187,9 @@ class Entity:
         check_tuples(
             self.collection, fields=(self.fields, Field), rules=(self.rules, Rule), indexes=(self.indexes, str)
         )
+        if self.misfits not in ("refuse", "extra"):
+            raise ContractError(f"{self.collection}: misfits is {self.misfits!r}, neither 'refuse' nor 'extra'")
+        object.__setattr__(self, "fields", tuple(one.with_misfits(self.misfits) for one in self.fields))
         is_text = self.id_kind.gate.get("bsonType") == "string"
         if is_text:  # whatever kind of text: as a key it is ordered by its bytes in both stores, as in MongoDB
             object.__setattr__(self, "id_kind", KEY_TEXT)
@@ -207,6 +212,11 @@ class Entity:
             )
         if self.key not in self.root.names:
             raise ContractError(f"{self.collection}: the business key {self.key!r} is no field of it")
+
+    @cached_property
+    def keeps_misfits(self) -> bool:
+        """Whether any field's misfits are kept aside."""
+        return any(_keep_misfits(self.fields))
 
     @property
     def root(self) -> Table:
@@ -266,6 +276,11 @@ def _free(name: str, columns: Iterable[Column]) -> str:
     """Return a name like another one that no column has."""
     taken = {column.name for column in columns}
     return next(other for number in count(2) if (other := f"{name}_{number}") not in taken)
+
+
+def _keep_misfits(fields: tuple[Field, ...]) -> Iterator[bool]:
+    for one in fields:
+        yield one.misfits == "extra" or any(_keep_misfits(one.fields))
 
 
 def _columns(

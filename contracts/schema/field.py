@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -32,6 +32,8 @@ class Field:
         repeated: Whether ``fields`` describe the items of an array.
         alias: What its column is called, if not by its name; of a subdocument what the columns of its fields begin
             with, of an array of documents what its child table's name ends with.
+        misfits: What becomes of a document whose value here can't be held: ``refuse``, the document is quarantined;
+            ``extra``, the value is kept in ``_extra``, and the column is null. Empty for what the contract says of all.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Field:
     fields: tuple["Field", ...] = ()
     repeated: bool = False
     alias: str = ""
+    misfits: str = ""
 
     @property
     def label(self) -> str:
@@ -57,6 +60,17 @@ class Field:
         """Refuse options that say nothing about values of this kind, so that no check is declared in vain."""
         if problem := next(_problems(self), None):
             raise ContractError(f"the field {self.name!r} {problem}")
+
+    @property
+    def can_lack_misfits(self) -> bool:
+        """Whether a value may be kept aside: whatever is null then may be null."""
+        return self.nullable and not (self.repeated and any(not one.nullable for one in self.fields))
+
+    def with_misfits(self, inherited: str) -> "Field":
+        """Return the field with its misfits, and those of the fields within it, as said or else inherited."""
+        inside = tuple(one.with_misfits(inherited) for one in self.fields)
+        said = self.misfits or (inherited if self.can_lack_misfits else "refuse")
+        return replace(self, fields=inside, misfits=said)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +102,7 @@ def _problems(field: Field) -> Iterator[str]:
         yield "has a vocabulary, but is no text"
     if field.closed and not field.vocabulary:
         yield "is closed without a vocabulary: nothing would be lawful"
+    yield from _misfit_problems(field)
     yield from _limit_problems(field.minimum, field.maximum, "minimum or maximum", "number", is_number)
     yield from _limit_problems(field.min_length, field.max_length, "least or greatest length", "text", is_text)
 
@@ -95,6 +110,15 @@ def _problems(field: Field) -> Iterator[str]:
 def first_twice(names: Iterable[str]) -> str | None:
     """Return the first of some names that stands there twice."""
     return next((name for name, count in Counter(names).items() if count > 1), None)
+
+
+def _misfit_problems(field: Field) -> Iterator[str]:
+    if field.misfits not in ("", "refuse", "extra"):
+        yield f"says misfits={field.misfits!r}, which is neither 'refuse' nor 'extra'"
+    elif field.misfits == "extra" and not field.nullable:
+        yield "says misfits='extra', so it is null where a value is kept aside; it must say nullable=True as well"
+    elif field.misfits == "extra" and not field.can_lack_misfits:
+        yield "says misfits='extra', so an item that is no document is a row of nulls; all its fields must be nullable"
 
 
 def _limit_problems(low: int | None, high: int | None, what: str, kind: str, fits: bool) -> Iterator[str]:

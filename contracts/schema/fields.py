@@ -31,10 +31,13 @@ class FieldOptions(TypedDict, total=False):
     Attributes:
         nullable: Whether null and missing are lawful.
         alias: What its column is called, if not by its name.
+        misfits: What becomes of a document whose value here is of another type, or can't be held: ``"refuse"``, it is
+            quarantined; ``"extra"``, the value is kept in ``_extra`` and the column is null.
     """
 
     nullable: bool
     alias: str
+    misfits: str
 
 
 class TextOptions(FieldOptions, total=False):

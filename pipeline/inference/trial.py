@@ -10,9 +10,9 @@ from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.selection import Range
 from transforms.bson.documents import in_chunks
 from transforms.bson.identity import identify
-from transforms.ingest.batch import BatchResult, Refused, transform_batch
+from transforms.ingest.batch import BatchResult, Refused, decode_batch
 from transforms.ingest.drift import Drift, merge_drifts
-from transforms.ingest.slow_path import transform_slowly
+from transforms.ingest.slow_path import transform_decoded, transform_slowly
 from transforms.violations import json_pointer, shorten_text
 
 TOGETHER_BYTES = 16 * 2**20  # of the documents that are looked at one by one
@@ -94,6 +94,6 @@ def tries(mongo: Mongo, entity: Entity, cluster_time: Timestamp) -> Iterator[Tri
 def _results(mongo: Mongo, entity: Entity, cluster_time: Timestamp) -> Iterable[tuple[BatchResult, bool]]:
     """Yield what becomes of a collection's documents, and whether they took the slow path."""
     for batch in mongo.admitted(entity, cluster_time, Range()):
-        yield transform_batch(batch, entity), False
+        yield transform_decoded(decode_batch(batch, entity), entity), False
     for raws in in_chunks(mongo.refused(entity, cluster_time, Range()), TOGETHER_BYTES):
         yield transform_slowly(raws, entity), True

@@ -12,8 +12,8 @@ from pipeline.runtime.memory import MemoryBudget
 from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.selection import Range
 from transforms.bson.documents import in_chunks, resize_batches
-from transforms.ingest.batch import BatchResult, transform_batch
-from transforms.ingest.slow_path import transform_slowly
+from transforms.ingest.batch import BatchResult, decode_batch
+from transforms.ingest.slow_path import transform_decoded, transform_slowly
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,6 @@ def read_source(
 
 def _results(mongo: Mongo, entity: Entity, cluster_time: Timestamp, memory: MemoryBudget) -> Iterator[BatchResult]:
     for batch in resize_batches(mongo.admitted(entity, cluster_time, Range()), memory.batch):
-        yield transform_batch(batch, entity)
+        yield transform_decoded(decode_batch(batch, entity), entity)
     for raws in in_chunks(mongo.refused(entity, cluster_time, Range()), memory.slow_batch):
         yield transform_slowly(raws, entity)

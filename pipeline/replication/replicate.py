@@ -34,10 +34,10 @@ from pipeline.stores.selection import Ids, Range
 from pipeline.stores.source import Source
 from pipeline.text.redaction import redacted
 from transforms.bson.documents import in_chunks, make_document, resize_batches
-from transforms.ingest.batch import BatchResult, DecodedBatch, decode_batch, validate_batch
+from transforms.ingest.batch import BatchResult, DecodedBatch, decode_batch
 from transforms.ingest.drift import Drift, merge_drifts
 from transforms.ingest.ids import to_stored_ids
-from transforms.ingest.slow_path import transform_slowly
+from transforms.ingest.slow_path import transform_decoded, transform_slowly
 
 PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
@@ -337,7 +337,7 @@ def _transformed(
     passed = 0
     for found in prefetch(_decoded(connections, run, entity, selection, watch), _is_heavy(connections)):
         with watch.at("transform"):
-            one = validate_batch(found, entity)
+            one = transform_decoded(found, entity)
         del found
         passed += one.documents
         yield one

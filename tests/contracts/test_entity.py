@@ -338,3 +338,39 @@ def test_a_rule_is_part_of_the_root_table() -> None:
     kept = rule("n_even", pl.col("n") % 2 == 0, "Even.")
     entity = things(integer("n", "d"), rules=(kept,))
     assert entity.root.rules == (kept,)
+
+
+@pytest.mark.parametrize(
+    ("declare", "says"),
+    [
+        (lambda: text("x", "X.", misfits="extra"), "the field 'x' says misfits='extra', .* nullable=True as well"),
+        (lambda: text("x", "X.", misfits="aside"), "the field 'x' says misfits='aside', which is neither"),
+        (
+            lambda: documents("x", "X.", text("y", "Y."), nullable=True, misfits="extra"),
+            "the field 'x' says misfits='extra', so an item .* all its fields must be nullable",
+        ),
+        (lambda: things(text("x", "X."), misfits="aside"), "misfits is 'aside', neither 'refuse' nor 'extra'"),
+    ],
+)
+def test_misfits_that_no_null_could_stand_for_are_refused_in_a_sentence(
+    declare: Callable[[], object], says: str
+) -> None:
+    with pytest.raises(ContractError, match=says):
+        declare()
+
+
+def test_what_a_contract_says_of_misfits_holds_for_fields_that_may_be_null_and_say_nothing() -> None:
+    fields = (
+        text("said", "S.", nullable=True, misfits="refuse"),
+        text("required", "R."),
+        subdocument("within", "W.", text("x", "X.", nullable=True), text("y", "Y."), nullable=True),
+        documents("items", "I.", text("x", "X.", nullable=True), text("y", "Y."), nullable=True),
+        documents("loose", "L.", text("x", "X.", nullable=True), nullable=True),
+    )
+    entity = things(*fields, misfits="extra")
+    found = {one.name: one for one in entity.fields}
+    assert {name for name, one in found.items() if one.misfits == "extra"} >= {"within", "loose"}
+    assert all(found[name].misfits == "refuse" for name in ("said", "required", "items"))
+    assert [one.misfits for one in found["within"].fields] == ["extra", "refuse"]
+    assert [one.misfits for one in found["items"].fields] == ["extra", "refuse"]
+    assert entity.keeps_misfits and not things(*fields[:2]).keeps_misfits

@@ -95,13 +95,13 @@ MISTAKES = [
     (
         "{}text('x', 'X.', minimum=1)",
         2,
-        "the field 'x': text() has no option 'minimum'; known: nullable, alias, min_length, max_length",
+        "the field 'x': text() has no option 'minimum'; known: nullable, alias, misfits, min_length, max_length",
     ),
-    ("{}boolean('x', 'X.', q=1)", 2, "the field 'x': boolean() has no option 'q'; known: nullable, alias"),
+    ("{}boolean('x', 'X.', q=1)", 2, "the field 'x': boolean() has no option 'q'; known: nullable, alias, misfits"),
     (
         "{}identifier('x', 'X.', min_length=1)",
         2,
-        "the field 'x': identifier() has no option 'min_length'; known: nullable, alias",
+        "the field 'x': identifier() has no option 'min_length'; known: nullable, alias, misfits",
     ),
     ("{}text('x' 'X.')", 2, "the field 'xX.': text(): missing a required argument: 'description'; is a comma missing?"),
     ("{}text('x', 'X.', True)", 2, "the field 'x': text(): too many positional arguments; is a comma missing?"),
@@ -113,7 +113,7 @@ MISTAKES = [
     (
         "{}free_form('x', 'X.', minimum=1)",
         2,
-        "the field 'x': free_form() has no option 'minimum'; known: nullable, alias",
+        "the field 'x': free_form() has no option 'minimum'; known: nullable, alias, misfits",
     ),
     ("{}rule('x')", 2, "the field 'x': rule(): missing a required argument: 'condition'; is a comma missing?"),
     (

@@ -135,6 +135,23 @@ def decode_documents(raws: Sequence[bytes]) -> tuple[list[Document | None], dict
     return [None if isinstance(one, Violation) else one for one in found], reasons
 
 
+def encode_documents(documents: Sequence[Document]) -> list[bytes]:
+    """Return the BSON of documents; to encode them in one call saves half of the time.
+
+    Args:
+        documents: As pymongo decodes them; each is encoded with its fields in the order that they have.
+    """
+    array = bson.encode({"": documents})
+    found: list[bytes] = []
+    at = _SHORTEST + 5  # the array begins behind the length, its type, its name and a length of its own
+    for number in range(len(documents)):
+        at += len(str(number)) + 2
+        end = at + int.from_bytes(array[at : at + 4], "little")
+        found.append(array[at:end])
+        at = end
+    return found
+
+
 def value_at(document: Any, path: Iterable[str]) -> Any:
     """Return the value at a path of names; None where the path leads to none.
 

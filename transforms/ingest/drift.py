@@ -1,7 +1,6 @@
-"""What the application does that its contract does not know yet: it is loaded, and told."""
+"""What the application does that its contract does not know yet, or not expect: it is loaded, and told."""
 
-import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -11,13 +10,10 @@ import polars as pl
 from contracts.schema.entity import ID, Column, Table
 from transforms.violations import VALUE_CHARACTERS, pointer_into, shorten_text
 
-UNDECLARED, NEW_VALUE = "undeclared field", "new value"
-# New values of one field, and undeclared fields of one parent; of more than that, none is an oversight of the contract.
+UNDECLARED, NEW_VALUE, MISFIT = "undeclared field", "new value", "misfit"
+# New values of a field, and undeclared fields or misfits of a parent; of more, none is an oversight of the contract.
 _SHOWN = 50
-_POSITION = re.compile(r"/\d+(?=/)")
-
-
-_Key = tuple[str, str, str | None]  # path, kind and value
+Key = tuple[str, str, str | None]  # path, kind and value
 
 
 @dataclass(frozen=True)
@@ -25,9 +21,9 @@ class Drift:
     """One way in which documents go beyond their contract.
 
     Attributes:
-        path: JSON Pointer; ``*`` stands for any position in an array, and as its end for all other undeclared fields.
-        kind: ``undeclared field`` or ``new value``.
-        value: The new value of a category, shortened; None for a field, and for all other new values.
+        path: JSON Pointer; ``*`` stands for any position in an array, and as its end for all other fields.
+        kind: ``undeclared field``, ``new value`` or ``misfit``.
+        value: The new value of a category, shortened; of a misfit its BSON type; None for a field, and for all others.
         count: How often it was seen.
         first_id: ``_id`` of the first document that has it, as the stores have it.
     """
@@ -39,9 +35,22 @@ class Drift:
     first_id: str
 
 
-def find_undeclared(pointers: Iterable[str], document_id: str) -> Iterator[Drift]:
-    """Yield the drift of one document that has undeclared fields at these places."""
-    return (Drift(shorten_text(_POSITION.sub("/*", one)), UNDECLARED, None, 1, document_id) for one in pointers)
+def count_drift(found: Iterable[tuple[str, Iterable[Key]]]) -> Iterator[Drift]:
+    """Yield the drift of some documents.
+
+    Args:
+        found: The ``_id`` of each, and what was set aside: path, kind and value.
+    """
+    counts: Counter[Key] = Counter()
+    first: dict[Key, str] = {}
+    for document_id, keys in found:
+        for key in keys:
+            counts[key] += 1
+            if first.setdefault(key, document_id) > document_id:
+                first[key] = document_id
+    return (
+        Drift(shorten_text(path), kind, value, counts[key], first[key]) for key in counts for path, kind, value in [key]
+    )
 
 
 def find_new_values(frames: Mapping[str, pl.DataFrame], tables: Iterable[Table]) -> list[Drift]:
@@ -65,13 +74,14 @@ def merge_drifts(drifts: Iterable[Drift]) -> list[Drift]:
 
     So memory is bounded by the contract, whatever the documents have.
     """
-    found: dict[_Key, Drift] = {}
-    shown: Counter[_Key] = Counter()
+    found: dict[Key, Drift] = {}
+    shown: dict[Key, set[Key]] = defaultdict(set)
     for one in drifts:
         key, others = (one.path, one.kind, one.value), _others(one)
-        if key not in found and key != others and one.kind in (NEW_VALUE, UNDECLARED):
-            if shown[others] < _SHOWN:
-                shown[others] += 1
+        member = (one.path, one.kind, None) if one.kind == MISFIT else key  # all types of misfits of a field, or none
+        if key != others and one.kind in (NEW_VALUE, UNDECLARED, MISFIT) and member not in shown[others]:
+            if len(shown[others]) < _SHOWN:
+                shown[others].add(member)
             else:
                 key = others
         earlier = found.get(key)
@@ -82,9 +92,9 @@ def merge_drifts(drifts: Iterable[Drift]) -> list[Drift]:
     return list(found.values())
 
 
-def _others(one: Drift) -> _Key:
+def _others(one: Drift) -> Key:
     """Return under what a drift is counted where too many are like it."""
-    path = f"{one.path.rpartition('/')[0]}/*" if one.kind == UNDECLARED else one.path
+    path = one.path if one.kind == NEW_VALUE else f"{one.path.rpartition('/')[0]}/*"
     return path, one.kind, None
 
 

@@ -79,9 +79,7 @@ class _Texts:
                 ((document,), _) = decode_documents([raws[number]])
                 first, values = int(np.searchsorted(owners, number)), find_rows(document, self._table)
                 found |= {row: to_json_text(self._value(values[row - first], column)) for row in rows}
-            written = written.scatter(list(found), list(found.values())) if found else written
-            written = written.str.replace_all(_OUR_QUOTE, '"', literal=True)
-            exact[column.name] = written.set(written == "null", None)  # a text that says so is written in quotes
+            exact[column.name] = _mended(written, found)
         return exact
 
     def _value(self, owner: Any, column: Column) -> Any:
@@ -114,6 +112,26 @@ def to_json_texts(batch: bytes, entity: Entity) -> tuple[dict[str, dict[str, pl.
     if lossy:
         return {}, lossy
     return {name: one.exact(raws) for name, one in texts.items()}, {}
+
+
+def write_json(values: Sequence[Any], raws: Sequence[bytes]) -> pl.Series:
+    """Write values that were taken out of documents as JSON; null as null.
+
+    Args:
+        values: The value of each document, as pymongo decodes it.
+        raws: The BSON of each document.
+    """
+    texts = [text for start in range(0, len(values), TOGETHER) for text in _written(values[start : start + TOGETHER])]
+    written = pl.Series(texts, dtype=pl.String)
+    in_doubt = _doubtful(written, np.arange(len(raws)), raws)
+    return _mended(written, {number: to_json_text(values[number]) for number in in_doubt})
+
+
+def _mended(written: pl.Series, exact: dict[int, str]) -> pl.Series:
+    """Return texts with those put right that were in doubt."""
+    written = written.scatter(list(exact), list(exact.values())) if exact else written
+    written = written.str.replace_all(_OUR_QUOTE, '"', literal=True)
+    return written.set(written == "null", None)  # a text that says so is written in quotes
 
 
 def _located(batch: bytes, tables: Sequence[Table]) -> list[bytes] | None:

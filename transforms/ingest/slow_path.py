@@ -1,45 +1,84 @@
-"""The slow path: documents that the gate refused, one by one.
+"""The slow path: documents that the gate refused, or that hold what the stores can't.
 
-What can be held exactly is mended: undeclared fields, at any level, move into ``_extra`` by their JSON Pointer, and the
-rest of the document takes the same way as all others. Everything else is refused whole, with every reason.
+What can be held exactly is mended: undeclared fields, at any level, and values that their contract lets go aside move
+into ``_extra`` by their JSON Pointer, and the rest of the document takes the same way as all others. Everything else is
+refused whole, with every reason.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-import bson
 import polars as pl
 
-from contracts.schema.entity import EXTRA, ID, Entity, Field
-from transforms.bson.documents import Document, decode_document, find_lossy_decoding
-from transforms.bson.extended_json import to_json_text
+from contracts.schema.entity import EXTRA, ID, Entity
+from transforms.bson.documents import (
+    TOGETHER,
+    Document,
+    decode_document,
+    decode_documents,
+    encode_documents,
+    find_lossy_decoding,
+    in_chunks,
+)
 from transforms.gc_pause import gc_paused
 from transforms.ingest.any_ids import shown_id
-from transforms.ingest.batch import BatchResult, Refused, transform_batch
-from transforms.ingest.drift import find_undeclared, merge_drifts
+from transforms.ingest.batch import BatchResult, DecodedBatch, Refused, transform_batch, validate_batch
+from transforms.ingest.drift import Key, count_drift, merge_drifts
+from transforms.ingest.free_form import write_json
 from transforms.ingest.further_violations import find_further_violations
+from transforms.ingest.set_aside import SetAside, set_aside
 from transforms.ingest.type_check import find_type_violations
-from transforms.violations import KEPT, Violation, limit_violations, pointer_into
+from transforms.violations import KEPT, Violation, limit_violations
+
+_TOGETHER_BYTES = 2**22  # of documents that are Python objects at one time
 
 
 @dataclass(frozen=True)
-class _Rebuilt:
-    """A document whose undeclared fields were set aside.
+class _Fit:
+    """A document that fits its contract without what was set aside.
 
     Attributes:
         raw: Its BSON as stored.
-        declared: The BSON of its declared part.
-        id: Its ``_id`` as the stores have it.
-        extra: The undeclared part as JSON.
-        undeclared: Where the undeclared fields stand.
+        declared: The rest of it.
+        aside: What was set aside.
     """
 
     raw: bytes
-    declared: bytes
+    declared: Document
+    aside: SetAside
+
+
+@dataclass(frozen=True)
+class _Mended:
+    """What must be known of a document that is loaded.
+
+    Attributes:
+        raw: Its BSON as stored.
+        id: Its ``_id`` as the stores have it.
+        drift: What was set aside, for reports.
+        extra: What was set aside, as JSON.
+    """
+
+    raw: bytes
     id: str
+    drift: list[Key]
     extra: str | None
-    undeclared: list[str]
+
+
+@dataclass(frozen=True)
+class _Unfit:
+    """A document that can't be loaded.
+
+    Attributes:
+        raw: Its BSON as stored.
+        reasons: Why not.
+        declared: The declared part of it; None if its bytes can't be trusted.
+    """
+
+    raw: bytes
+    reasons: list[Violation]
+    declared: Document | None
 
 
 @gc_paused()
@@ -51,79 +90,95 @@ def transform_slowly(raws: Sequence[bytes], entity: Entity, *, gated: bool = Tru
         entity: Their contract.
         gated: Whether the gate refused them: then each must have a reason for that.
     """
-    mended: dict[bytes, _Rebuilt] = {}
-    refused: list[Refused] = []
-    suspects: list[tuple[Document, list[Violation]]] = []
-    for raw in raws:
-        outcome = _examine(raw, entity, gated=gated)
-        if isinstance(outcome, _Rebuilt):
-            mended[outcome.declared] = outcome
-            continue
-        document, reasons = outcome
-        refused.append(Refused(raw, reasons))
-        if document is not None and len(reasons) < KEPT:  # else nobody would see what else is wrong
-            suspects.append((document, reasons))
-    for (_, reasons), further in zip(suspects, find_further_violations(suspects, entity), strict=True):
-        reasons[:] = limit_violations([*reasons, *further])
+    mended: dict[bytes, _Mended] = {}
+    unfit: list[_Unfit] = []
+    for some in in_chunks(raws, _TOGETHER_BYTES):
+        outcomes = list(_examined(some, entity, gated=gated))
+        unfit += [one for one in outcomes if isinstance(one, _Unfit)]
+        fit = [one for one in outcomes if isinstance(one, _Fit)]
+        mended |= zip(encode_documents([one.declared for one in fit]), _mended(fit, entity), strict=True)
     lawful = transform_batch(b"".join(mended), entity)
     # The quarantine keeps what the source has, not what became of it here.
-    refused += [Refused(mended.pop(one.raw).raw, one.reasons) for one in lawful.refused]
-    root = _with_extras(lawful.frames[entity.root.name], mended.values())
-    drift = (drift for one in mended.values() for drift in find_undeclared(one.undeclared, one.id))
+    refused = [Refused(mended.pop(one.raw).raw, one.reasons) for one in lawful.refused]
+    refused += [Refused(one.raw, one.reasons) for one in _with_further_reasons(unfit, entity)]
+    frames = {**lawful.frames, entity.root.name: _with_extras(lawful.frames[entity.root.name], mended.values())}
+    drift = count_drift((one.id, one.drift) for one in mended.values())
+    return BatchResult(len(raws), frames, refused, sum(map(len, raws)), merge_drifts(chain(lawful.drift, drift)))
+
+
+def transform_decoded(found: DecodedBatch, entity: Entity) -> BatchResult:
+    """Do the second half of the way of documents that passed the gate, and mend those that hold what no store can.
+
+    Args:
+        found: The documents, decoded.
+        entity: Their contract.
+    """
+    result = validate_batch(found, entity)
+    broken = {one.raw for one in result.refused} - {one.raw for one in found.refused}
+    if not (broken and entity.keeps_misfits):
+        return result
+    careful = transform_slowly(list(broken), entity, gated=False)
     return BatchResult(
-        len(raws),
-        {**lawful.frames, entity.root.name: root},
-        refused,
-        sum(map(len, raws)),
-        merge_drifts(chain(lawful.drift, drift)),
+        result.documents,
+        {name: pl.concat([frame, careful.frames[name]]) for name, frame in result.frames.items()},
+        [*(one for one in result.refused if one.raw not in broken), *careful.refused],
+        result.size,
+        merge_drifts(chain(result.drift, careful.drift)),
     )
 
 
-def _examine(raw: bytes, entity: Entity, *, gated: bool) -> _Rebuilt | tuple[Document | None, list[Violation]]:
-    """Return a document mended, or the reasons against it, and what it is if its bytes can be trusted."""
+def _examined(raws: Sequence[bytes], entity: Entity, *, gated: bool) -> Iterator[_Fit | _Unfit]:
+    """Yield each document with what was set aside, or the reasons against it."""
+    for start in range(0, len(raws), TOGETHER):
+        some = raws[start : start + TOGETHER]
+        documents, _ = decode_documents(some)
+        for raw, document in zip(some, documents, strict=True):
+            if document is None:
+                yield _Unfit(raw, _why_lost(raw, entity), None)
+                continue
+            declared, aside = set_aside(document, entity)
+            if aside.is_broken or (gated and not aside.values):
+                yield _Unfit(raw, _why_refused(document, entity), declared)
+            else:
+                yield _Fit(raw, declared, aside)
+
+
+def _why_lost(raw: bytes, entity: Entity) -> list[Violation]:
+    """Return what is wrong with a document whose bytes hold more than is decoded."""
     try:
         document = decode_document(raw)
     except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
-        return None, [Violation("", "undecodable BSON", str(error))]
-    reasons: Iterable[Violation] = find_type_violations(document, entity)
-    if changed := find_lossy_decoding(document, raw):
-        return None, limit_violations([changed, *limit_violations(reasons)])
-    aside: Document = {}
-    fields = (entity.id_field, *entity.fields)
-    declared = document if entity.whole else _declared_part(document, fields, "", aside)
-    found = limit_violations(reasons)
-    if gated and not found and not aside:
-        found.append(Violation("", "refused by the gate for a reason that the contract does not tell", None))
-    if found:
-        return document, found
-    extra = to_json_text(aside) if aside else None
-    return _Rebuilt(raw, bson.encode(declared), shown_id(document[ID], entity), extra, list(aside))
+        return [Violation("", "undecodable BSON", str(error))]
+    lost = find_lossy_decoding(document, raw)
+    return limit_violations([*([lost] if lost else []), *limit_violations(find_type_violations(document, entity))])
 
 
-def _declared_part(document: Document, fields: tuple[Field, ...], at: str, aside: Document) -> Document:
-    """Return the declared fields of a document; the others are added to ``aside``, by their JSON Pointer."""
-    known = {field.name: field for field in fields}
-    declared: Document = {}
-    for name, value in document.items():
-        pointer = pointer_into(at, name)
-        field = known.get(name)
-        if field is None:
-            aside[pointer] = value
-        elif isinstance(value, dict) and field.fields:
-            declared[name] = _declared_part(value, field.fields, pointer, aside)
-        elif isinstance(value, list) and field.repeated:
-            declared[name] = [
-                _declared_part(item, field.fields, pointer_into(pointer, number), aside)
-                if isinstance(item, dict)
-                else item
-                for number, item in enumerate(value)
-            ]
-        else:
-            declared[name] = value
-    return declared
+def _why_refused(document: Document, entity: Entity) -> list[Violation]:
+    found = limit_violations(find_type_violations(document, entity))
+    return found or [Violation("", "refused by the gate for a reason that the contract does not tell", None)]
 
 
-def _with_extras(root: pl.DataFrame, mended: Iterable[_Rebuilt]) -> pl.DataFrame:
+def _with_further_reasons(unfit: Sequence[_Unfit], entity: Entity) -> Sequence[_Unfit]:
+    """Return documents with the rules that they break as well."""
+    suspects = [
+        (one.declared, one.reasons)
+        for one in unfit
+        if one.declared is not None and len(one.reasons) < KEPT  # else nobody would see what else is wrong
+    ]
+    for (_, reasons), further in zip(suspects, find_further_violations(suspects, entity), strict=True):
+        reasons[:] = limit_violations([*reasons, *further])
+    return unfit
+
+
+def _mended(fit: Sequence[_Fit], entity: Entity) -> Iterator[_Mended]:
+    """Yield what must be known of each document, with what was set aside as JSON."""
+    # Null, which no document is written as, where nothing was.
+    texts = write_json([one.aside.values or None for one in fit], [one.raw for one in fit])
+    for one, extra in zip(fit, texts, strict=True):
+        yield _Mended(one.raw, shown_id(one.declared[ID], entity), one.aside.drift, extra)
+
+
+def _with_extras(root: pl.DataFrame, mended: Iterable[_Mended]) -> pl.DataFrame:
     if EXTRA not in root.columns:  # documents are taken whole
         return root
     # By place, not by id: a result keeps the order of what is not refused, and 1.0 may be the id of row 1.

@@ -13,7 +13,7 @@ from contracts.schema.entity import ID, Entity, Field
 from contracts.schema.kinds import ANY, INT64_MAX, INT64_MIN, NUMBER, Kind
 from transforms.violations import Violation, limit_violations, pointer_into
 
-_NAMES: dict[type, str] = {
+TYPE_NAMES: dict[type, str] = {
     type(None): "null",
     bool: "bool",
     int: "int",
@@ -41,7 +41,7 @@ _WIDE = Context(prec=80)
 def first_type_violations(document: Mapping[str, Any], entity: Entity) -> list[Violation]:
     """Return the places where a document's values can't be what the contract declares; of many the first ones.
 
-    Undeclared fields are no such place: they are kept beside the declared ones.
+    Undeclared fields are no such place, nor are misfits that the contract keeps: they are kept beside the others.
 
     Args:
         document: What :func:`transforms.bson.documents.decode_document` made of it.
@@ -78,13 +78,13 @@ def _in_field(value: Any, field: Field, at: str) -> Iterator[Violation]:
     if value is None and field.nullable:
         return
     if field.kind is not None:
-        yield from _in_value(value, field.kind, at)
+        yield from () if field.misfits == "extra" else find_value_violations(value, field.kind, at)
     elif field.repeated:
-        if not isinstance(value, list):
-            yield Violation(at, f"expected array, found {_bson_type(value)}", value)
-            return
-        for number, item in enumerate(value):
-            yield from _in_subdocument(item, field, pointer_into(at, number))
+        if isinstance(value, list):
+            for number, item in enumerate(value):
+                yield from _in_subdocument(item, field, pointer_into(at, number))
+        elif field.misfits != "extra":
+            yield Violation(at, f"expected array, found {bson_type(value)}", value)
     else:
         yield from _in_subdocument(value, field, at)
 
@@ -92,20 +92,27 @@ def _in_field(value: Any, field: Field, at: str) -> Iterator[Violation]:
 def _in_subdocument(value: Any, field: Field, at: str) -> Iterator[Violation]:
     if isinstance(value, dict):
         yield from _in_object(value, field.fields, at)
-    else:
-        yield Violation(at, f"expected object, found {_bson_type(value)}", value)
+    elif field.misfits != "extra":
+        yield Violation(at, f"expected object, found {bson_type(value)}", value)
 
 
-def _in_value(value: Any, kind: Kind, at: str) -> Iterator[Violation]:
+def find_value_violations(value: Any, kind: Kind, at: str) -> Iterator[Violation]:
+    """Yield why a value, or which items of it, can't be of a kind.
+
+    Args:
+        value: As pymongo decodes it.
+        kind: What it should be.
+        at: Where it stands.
+    """
     expected = kind.gate["bsonType"]
     expected = [expected] if isinstance(expected, str) else expected
-    if (found := _bson_type(value)) not in expected:
+    if (found := bson_type(value)) not in expected:
         wanted = "a value" if kind is ANY else " or ".join(expected)
         yield Violation(at, f"expected {wanted}, found {found}", value)
     elif kind.item is not None:
         for number, item in enumerate(value):
             if not (item is None and kind.null_items):
-                yield from _in_value(item, kind.item, pointer_into(at, number))
+                yield from find_value_violations(item, kind.item, pointer_into(at, number))
     elif "multipleOf" in kind.gate and not _fits(value, kind):
         yield Violation(at, f"not exact as {kind.name}", value)
 
@@ -121,5 +128,6 @@ def _fits(value: Any, kind: Kind) -> bool:
     return True
 
 
-def _bson_type(value: Any) -> str:
-    return _NAMES.get(type(value), type(value).__name__)
+def bson_type(value: Any) -> str:
+    """Return what MongoDB calls the type of a value."""
+    return TYPE_NAMES.get(type(value), type(value).__name__)

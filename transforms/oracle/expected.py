@@ -26,8 +26,8 @@ from bson.codec_options import DatetimeConversion
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from contracts.schema.entity import EXTRA, ID, Column, Entity, Field, Table
-from contracts.schema.frame import conditions
-from contracts.schema.kinds import ANY_ID, BOOLEAN, INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, conditions
+from contracts.schema.kinds import ANY, ANY_ID, BOOLEAN, INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
 from contracts.schema.special_names import SPECIAL_NAMES
 from transforms.bson.identity import decode_id
 from transforms.oracle.canonical_id import canonical_id
@@ -38,6 +38,7 @@ _AS_BYTES: CodecOptions[RawBSONDocument] = DEFAULT_RAW_BSON_OPTIONS.with_options
     datetime_conversion=DatetimeConversion.DATETIME_MS
 )
 _REFERENCE = b"$ref\0"  # of a document that has this name, the decoder may make a DBRef, which has lost a part of it
+_FIRST, _LAST = (int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT))
 _SORTED = orjson.OPT_SORT_KEYS
 _EXPONENT, _LONG_INTEGER = orjson.dumps(1e20)[1:-2], re.compile(r"(?<![\d.])\d{20,}(?![\d.])")
 _MAY_MEAN_MORE = re.compile(rb'"\$|\\u0000|-0\.0')
@@ -175,7 +176,83 @@ def _frames(raws: Sequence[bytes], entity: Entity) -> dict[str, pl.DataFrame]:
     for document, raw in zip(documents, raws, strict=True):
         if not _says_the_same(bson.encode({"": document})[6:-1], raw):
             raise UnexpectedValueError("bytes that Python objects do not hold")
-    return {table.name: pl.DataFrame(_columns(documents, table, entity)) for table in entity.tables}
+    aside: list[Document] = [{} for _ in documents]
+    try:
+        return _tables(documents, aside, entity)
+    except (ValueError, ArithmeticError):
+        if not entity.keeps_misfits:
+            raise
+    kept = [_without_misfits(one, entity.fields, "", found) for one, found in zip(documents, aside, strict=True)]
+    return _tables(kept, aside, entity)
+
+
+def _tables(documents: Sequence[Document], aside: Sequence[Document], entity: Entity) -> dict[str, pl.DataFrame]:
+    """Return the rows of documents, of which something was put aside."""
+    frames = {table.name: pl.DataFrame(_columns(documents, table, entity)) for table in entity.tables}
+    if entity.whole:
+        return frames
+    extras = _extras(documents, aside, (entity.id_field, *entity.fields))
+    frames[entity.root.name] = frames[entity.root.name].with_columns(pl.Series(EXTRA, extras, pl.String))
+    return frames
+
+
+def _without_misfits(document: Document, fields: tuple[Field, ...], at: str, aside: Document) -> Document:
+    """Return a document without the values that its contract wants aside, and put these there by JSON Pointer."""
+    kept = dict(document)
+    for field in fields:
+        if (value := document.get(field.name)) is None:
+            continue
+        pointer = f"{at}/{_escaped(field.name)}"
+        if field.kind is not None:
+            is_misfit = field.misfits == "extra" and not _is_one(value, field.kind)
+        else:
+            is_misfit = field.misfits == "extra" and type(value) is not (list if field.repeated else dict)
+        if is_misfit:
+            aside[pointer] = kept.pop(field.name)
+        elif field.repeated and type(value) is list:
+            kept[field.name] = [
+                _item_without_misfits(item, field, f"{pointer}/{number}", aside) for number, item in enumerate(value)
+            ]
+        elif field.fields and type(value) is dict:
+            kept[field.name] = _without_misfits(value, field.fields, pointer, aside)
+    return kept
+
+
+def _item_without_misfits(item: Any, field: Field, at: str, aside: Document) -> Any:
+    if type(item) is dict:
+        return _without_misfits(item, field.fields, at, aside)
+    if field.misfits != "extra":
+        return item
+    aside[at] = item
+    return {}
+
+
+def _is_one(value: Any, kind: Kind) -> bool:
+    """Tell whether a value is one that the stores have for a field."""
+    if kind in (JSON, ANY):
+        return kind is ANY or type(value) is dict
+    try:
+        items = _of_types([value], list)[0] if kind.is_array else [value]
+        _check_nulls(items, kind)
+        _scalars(items, kind.item or kind)
+        _check_held(items)
+    except (ValueError, ArithmeticError):
+        return False
+    return True
+
+
+def _check_nulls(items: Iterable[Any], kind: Kind) -> None:
+    if not kind.null_items and NoneType in set(map(type, items)):
+        raise UnexpectedValueError(f"null in {kind.name}")
+
+
+def _check_held(values: Sequence[Any]) -> None:
+    """Raise if a text or a moment among values that may be aside is none that both stores hold."""
+    for value in values:
+        if type(value) is str and "\0" in value:
+            raise UnexpectedValueError("a NUL")
+        if type(value) is DatetimeMS and not _FIRST <= int(value) <= _LAST:
+            raise UnexpectedValueError(str(int(value)))
 
 
 def _decoded(raws: Sequence[bytes]) -> list[Document]:
@@ -200,10 +277,7 @@ def _inflated(value: Any) -> Any:
 def _columns(documents: Sequence[Document], table: Table, entity: Entity) -> list[pl.Series]:
     """Return the columns of one table that documents become."""
     if table.parent is None:
-        columns = [_column(documents, column) for column in table.columns if column.name != EXTRA]
-        if entity.whole:
-            return columns
-        return [*columns, pl.Series(EXTRA, _extras(documents, (entity.id_field, *entity.fields)), pl.String)]
+        return [_column(documents, column) for column in table.columns if column.name != EXTRA]
     owners: Sequence[Any] = documents
     keys = [_scalars([one[ID] for one in documents], entity.id_kind)]
     for level in table.levels:
@@ -218,10 +292,10 @@ def _columns(documents: Sequence[Document], table: Table, entity: Entity) -> lis
     return [*first, *(_column(owners, column) for column in table.columns[len(keys) :])]
 
 
-def _extras(documents: Sequence[Document], fields: tuple[Field, ...]) -> list[str | None]:
-    if _are_declared(documents, fields):  # as most are; to walk each takes a third of the time
+def _extras(documents: Sequence[Document], aside: Sequence[Document], fields: tuple[Field, ...]) -> list[str | None]:
+    if not any(aside) and _are_declared(documents, fields):  # as most are; to walk each takes a third of the time
         return [None] * len(documents)
-    found = (_undeclared(document, fields, "") for document in documents)
+    found = (_undeclared(one, fields, "") | misfits for one, misfits in zip(documents, aside, strict=True))
     return [canonical_json(extra) if extra else None for extra in found]
 
 
@@ -240,6 +314,10 @@ def _are_declared(owners: Sequence[Any], fields: tuple[Field, ...]) -> bool:
     return True
 
 
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 def _undeclared(value: Any, fields: tuple[Field, ...], at: str) -> dict[str, Any]:
     """Return the fields that no contract knows, by JSON Pointer."""
     if isinstance(value, list):
@@ -249,7 +327,7 @@ def _undeclared(value: Any, fields: tuple[Field, ...], at: str) -> dict[str, Any
     known = {field.name: field.fields for field in fields}
     found: dict[str, Any] = {}
     for name, inner in value.items():
-        pointer = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
+        pointer = f"{at}/{_escaped(name)}"
         if name not in known:
             found[pointer] = inner
         elif known[name]:
@@ -268,11 +346,12 @@ def _column(owners: Sequence[Any], column: Column) -> pl.Series:
         return _series(column, [None if value is None else len(value) for value in values])
     if column.name == ID and column.kind is NUMBER and any(map(isnan, values)):
         raise UnexpectedValueError("NaN is no key")
+    items = [one for value in values if value for one in value] if column.kind.is_array else values
+    if column.field is not None and column.field.misfits == "extra" and column.kind not in (JSON, ANY):
+        _check_held(items)
     if (item := column.kind.item) is None:
         return _series(column, _scalars(values, column.kind))
-    items = [one for value in values if value for one in value]
-    if not column.kind.null_items and NoneType in set(map(type, items)):
-        raise UnexpectedValueError(f"null in {column.name}")
+    _check_nulls(items, column.kind)
     scalars = iter(_scalars(items, item))
     return _series(column, [None if value is None else list(islice(scalars, len(value))) for value in values])
 
