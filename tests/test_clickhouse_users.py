@@ -4,7 +4,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import clickhouse_connect
@@ -14,6 +14,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from pydantic import SecretStr
 
 from pipeline.connections import connect
+from pipeline.doctor.clickhouse import examine_clickhouse
+from pipeline.doctor.finding import State
 from pipeline.errors import ServerError
 from pipeline.generate import generate
 from pipeline.marts.build import build
@@ -21,6 +23,7 @@ from pipeline.replication.replicate import replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
 from pipeline.settings import Settings
+from pipeline.stores.clickhouse.store import ClickHouse
 from tests import chdb
 
 USERS = (Path(__file__).parents[1] / "docker/clickhouse/users.xml").read_text()
@@ -78,6 +81,11 @@ def _client(uri: str) -> Client:
     return clickhouse_connect.get_client(dsn=uri)
 
 
+def _states(store: ClickHouse, uri: str) -> set[State]:
+    """Return what the doctor thinks of the rights."""
+    return {one.state for one in examine_clickhouse(store, uri) if one.check == "rights"}
+
+
 def test_the_pipeline_can_do_all_of_its_work_and_drop_no_database(
     serving: Callable[[str], object], settings: Settings
 ) -> None:
@@ -90,6 +98,7 @@ def test_the_pipeline_can_do_all_of_its_work_and_drop_no_database(
             connections.mongo.database.UserSessions.delete_one({})
             sync(connections)
             assert all(one.proven for one in verify(connections))
+            assert _states(connections.clickhouse, uri) == {State.OK}
             with pytest.raises(ServerError, match=r"lacks the right CREATE DATABASE ON other\.\*; docs/"):
                 connections.clickhouse.execute("CREATE DATABASE other")
         client = _client(uri)
@@ -101,6 +110,8 @@ def test_the_pipeline_can_do_all_of_its_work_and_drop_no_database(
         client = _client(uri)
         rows = {one.name: client.query(f"SELECT count() FROM marts.{one.name}").result_rows[0][0] for one in built}
         assert rows == {one.name: one.rows for one in built}
+        with closing(ClickHouse(uri)) as store:
+            assert State.FAIL in _states(store, uri)
         for statement in ("DROP TABLE marts.user_activity", "CREATE TABLE marts.x (a Int8) ENGINE = Memory"):
             with pytest.raises(ClickHouseError, match=r"Not enough privileges|readonly"):
                 client.command(statement)

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ import pytest
 from pydantic import SecretStr
 from pymongo.errors import OperationFailure, PyMongoError
 
+from contracts.schema.registry import entities
 from pipeline import control
 from pipeline.connections import Connections, connect
+from pipeline.doctor.finding import State
+from pipeline.doctor.mongo import examine_mongo
 from pipeline.errors import ServerError, SnapshotError
 from pipeline.generate import generate
 from pipeline.replication import replicate
@@ -27,7 +30,7 @@ from pipeline.replication import snapshot_window as history
 from pipeline.replication.verify import verify
 from pipeline.runs.run import Run
 from pipeline.settings import Settings
-from pipeline.stores.mongo.store import History
+from pipeline.stores.mongo.store import History, Mongo
 from pipeline.stores.selection import Range
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +116,31 @@ def reading(address: str, settings: Settings) -> Iterator[Connections]:
         generate(connections.mongo.database, connections.entities, scale=0, rows=rows, defects=0.1, replace=True)
     with connect(here.model_copy(update={"mongo_uri": SecretStr(_uri("etl", address))})) as connections:
         yield connections
+
+
+@pytest.mark.usefixtures("reading")
+def test_the_doctor_finds_what_a_user_lacks(address: str) -> None:
+    def failing(user: str, database: str) -> dict[str, str]:
+        uri = _uri(user, address)
+        with closing(Mongo(uri, database)) as mongo:
+            found = examine_mongo(mongo, uri, {"SearchQueries": entities()["SearchQueries"]}, (), 10e6)
+            return {one.check: one.advice for one in found if one.state is State.FAIL}
+
+    assert failing("etl", "etl") == {}
+    with pymongo.MongoClient(_uri("root", address)) as client:
+        client.admin.command("createUser", "narrow", pwd=PASSWORD, roles=[])
+        client.admin.command(
+            "createRole",
+            "names",
+            privileges=[{"resource": {"db": "etl", "collection": ""}, "actions": ["listCollections"]}],
+            roles=[],
+        )
+        client.admin.command("grantRolesToUser", "narrow", roles=["names"])
+        lacking = failing("narrow", "etl")
+        assert set(lacking) == {"right to read", "right to follow"}
+        assert all("{role: 'read', db: 'etl'}" in advice for advice in lacking.values())
+        client.admin.command("grantRolesToUser", "narrow", roles=[{"role": "read", "db": "etl"}])
+        assert failing("narrow", "etl") == {}
 
 
 def _remembers(reading: Connections, run: Run) -> bool:

@@ -12,6 +12,8 @@ from pydantic import SecretStr
 
 from pipeline.connections import connect
 from pipeline.control.quarantine import size
+from pipeline.doctor.finding import State
+from pipeline.doctor.postgres import examine_postgres
 from pipeline.errors import EtlError, ServerError
 from pipeline.generate import generate
 from pipeline.marts.build import build
@@ -65,6 +67,27 @@ def test_the_documented_rights_are_enough_for_all_of_the_work(settings: Settings
         pytest.raises(ServerError, match=r"lacks a right \(SELECT on the table \w+\): permission denied for table"),
     ):
         sync(connections)
+
+
+def test_the_doctor_names_the_right_that_lacks_and_it_is_enough(settings: Settings, limited: tuple[str, str]) -> None:
+    root, uri = limited
+    with closing(Postgres(uri)) as postgres:
+
+        def lacking() -> list[str]:
+            found = examine_postgres(postgres, uri)
+            return [one.advice for one in found if one.state is State.FAIL]
+
+        assert lacking() == []
+        database = urlsplit(root).path.removeprefix("/")
+        _as_root(root, f'REVOKE CREATE ON DATABASE "{database}" FROM etl_limited', "CREATE SCHEMA IF NOT EXISTS marts")
+        owner = urlsplit(root).username
+        _as_root(root, f"ALTER SCHEMA marts OWNER TO {owner}")
+        assert lacking() == [
+            f"GRANT CREATE ON DATABASE {database} TO etl_limited",
+            "ALTER SCHEMA marts OWNER TO etl_limited",
+        ]
+        _as_root(root, *lacking())
+        assert lacking() == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import typer
 from pipeline.cli.commands import generate, marts, replicate, sync, verify
 from pipeline.cli.contract import app as contract
 from pipeline.cli.demo import demo
+from pipeline.cli.doctor import doctor
 from pipeline.cli.drop import drop
 from pipeline.cli.engines import down, psql, up
 from pipeline.cli.output import failed, interrupted
@@ -22,7 +23,7 @@ from pipeline.runtime.signals import came_by_interrupt
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells expect of a command that Ctrl-C or SIGTERM ended
 _PANELS = {
-    "Begin here": (demo,),
+    "Begin here": (demo, doctor),
     "The job": (generate, replicate, sync, verify, marts, status, drop, prune),
     "Embedded engines": (up, down),
 }

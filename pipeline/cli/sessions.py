@@ -92,6 +92,16 @@ def bookkeeper() -> Iterator["Session | None"]:
 
 
 @contextmanager
+def complete_settings() -> Iterator["Settings"]:
+    """Start the embedded engines that the environment lacks; whoever asks opens its connections itself."""
+    _check_file_limit()
+    from pipeline.settings import Settings
+
+    with _served(Settings.load()) as complete:
+        yield complete
+
+
+@contextmanager
 def _served(
     settings: "Settings", *, embedded: bool = False, needed: Collection[str] = ("mongo", "postgres", "clickhouse")
 ) -> Iterator["Settings"]:

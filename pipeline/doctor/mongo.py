@@ -1,0 +1,118 @@
+"""MongoDB, as a source: what a copy and what a sync needs of it."""
+
+import time
+from collections.abc import Collection, Iterator, Mapping
+
+from bson import Timestamp
+from pymongo.errors import OperationFailure, PyMongoError
+
+from contracts.schema.entity import Entity
+from pipeline.control import Publication
+from pipeline.doctor.common import clock, duration, encryption, size, version
+from pipeline.doctor.finding import Finding, State, judged
+from pipeline.stores.mongo.store import Mongo
+
+ABOUT = "MongoDB"
+_LEAST = (5, 0)  # since then one moment can be read by several processes
+_GRANT = "grant the role read on it: db.getSiblingDB('admin').grantRolesToUser(USER, [{{role: 'read', db: {0!r}}}])"
+_SHORT_OPLOG_S = 86_400.0
+
+
+def examine_mongo(
+    mongo: Mongo, uri: str, entities: Mapping[str, Entity], publications: Collection[Publication], rate: float
+) -> Iterator[Finding]:
+    """Yield what is to be said of the source.
+
+    Args:
+        mongo: The source; it answers.
+        uri: Its URI.
+        entities: The contracts.
+        publications: What the books say is published.
+        rate: Bytes of BSON a second that a copy reads, about.
+
+    Raises:
+        ServerError: It can't be reached, refuses us, or is no replica set.
+    """
+    mongo.cluster_time()
+    yield judged(ABOUT, "reachable", "yes, and a member of a replica set")
+    yield version(ABOUT, mongo.client.server_info()["version"], _LEAST)
+    yield clock(ABOUT, mongo.client.admin.command("hello")["localTime"])
+    yield encryption(ABOUT, uri, encrypted=_is_encrypted(uri), how="tls=true in ETL_MONGO_URI")
+    there = set(mongo.uuids())
+    declared = sorted(set(entities) & there)
+    yield _collections(mongo.database.name, entities, there)
+    rights = [_rights(mongo, declared), _following(mongo)]
+    yield from rights
+    if any(one.state is State.FAIL for one in rights):
+        return  # what follows takes them
+    yield _history(mongo, declared, rate)
+    yield _oplog(mongo, publications)
+
+
+def _is_encrypted(uri: str) -> bool:
+    return uri.startswith("mongodb+srv://") or any(f"{name}=true" in uri.lower() for name in ("tls", "ssl"))
+
+
+def _collections(database: str, entities: Mapping[str, Entity], there: set[str]) -> Finding:
+    missing = sorted(set(entities) - there)
+    says = f"{len(entities) - len(missing)} of the {len(entities)} declared ones are in {database!r}"
+    if not missing:
+        return judged(ABOUT, "collections", says)
+    says += f"; {', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} not"
+    return judged(
+        ABOUT, "collections", says, warn="look at ETL_MONGO_DATABASE and ETL_CONTRACTS, if that surprises you"
+    )
+
+
+def _rights(mongo: Mongo, declared: Collection[str]) -> Finding:
+    name = mongo.database.name
+    try:
+        for collection in declared:
+            mongo.database[collection].find_one({}, {"_id": 1})
+    except OperationFailure as error:
+        return judged(ABOUT, "right to read", f"refused: {_first_line(error)}", fail=_GRANT.format(name))
+    return judged(ABOUT, "right to read", f"given on {name!r}")
+
+
+def _following(mongo: Mongo) -> Finding:
+    try:
+        with mongo.database.watch(max_await_time_ms=1) as stream:
+            stream.try_next()
+    except PyMongoError as error:
+        return judged(
+            ABOUT, "right to follow", f"refused: {_first_line(error)}", fail=_GRANT.format(mongo.database.name)
+        )
+    return judged(ABOUT, "right to follow", "given: etl sync can read the change stream")
+
+
+def _history(mongo: Mongo, declared: Collection[str], rate: float) -> Finding:
+    history, bytes_there = mongo.history(), sum(mongo.extent(name).size for name in declared)
+    says = f"{duration(history.seconds)}; a copy of {size(bytes_there)} takes about {duration(bytes_there / rate)}"
+    if history.unread:
+        says += f" (the default, for it could not be read: {history.unread})"
+    return judged(ABOUT, "remembers", says, warn=history.outlived_by("a copy", bytes_there / rate) or "")
+
+
+def _oplog(mongo: Mongo, publications: Collection[Publication]) -> Finding:
+    """Judge how far back changes can be followed, from what is published to now."""
+    try:
+        first = mongo.client["local"]["oplog.rs"].find({}, {"ts": 1}).sort("$natural", 1).limit(1).next()["ts"]
+    except (PyMongoError, StopIteration) as error:
+        return judged(ABOUT, "oplog", f"can't be read ({_first_line(error)}); etl sync looks itself")
+    shown = [one.cluster_time for one in publications if one.source is not None]
+    says = f"reaches back {duration(time.time() - first.time)}"
+    if shown and min(shown) < Timestamp(first.time, first.inc):
+        return judged(ABOUT, "oplog", f"{says}, not to what is published", fail="etl replicate copies all anew")
+    short = time.time() - first.time < _SHORT_OPLOG_S and _is_full(mongo)
+    advice = "let etl sync run more often than that, or give the oplog more room (replSetResizeOplog)"
+    return judged(ABOUT, "oplog", says, warn=advice if short else "")
+
+
+def _is_full(mongo: Mongo) -> bool:
+    """Tell whether the oplog throws away its oldest entries: a young one is short without need."""
+    stats = next(mongo.client["local"]["oplog.rs"].aggregate([{"$collStats": {"storageStats": {}}}]))["storageStats"]
+    return bool(stats["size"] > 0.9 * stats["maxSize"])
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
