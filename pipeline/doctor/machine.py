@@ -39,7 +39,7 @@ def examine_contracts(settings: Settings) -> tuple[Finding, dict[str, Entity]]:
     except ContractError as error:
         return judged("contracts", "contracts", str(error), fail="mend the file that is named"), {}
     says = f"{len(found)} collections are declared"
-    advice = "" if found else "etl contract infer writes contracts for the collections that are there"
+    advice = "" if found else "look at ETL_CONTRACTS, or let contracts be inferred"
     return judged("contracts", "contracts", says, warn=advice), found
 
 

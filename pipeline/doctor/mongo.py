@@ -82,7 +82,7 @@ def _following(mongo: Mongo) -> Finding:
         return judged(
             ABOUT, "right to follow", f"refused: {_first_line(error)}", fail=_GRANT.format(mongo.database.name)
         )
-    return judged(ABOUT, "right to follow", "given: etl sync can read the change stream")
+    return judged(ABOUT, "right to follow", "given: sync can read the change stream")
 
 
 def _history(mongo: Mongo, declared: Collection[str], rate: float) -> Finding:
@@ -98,13 +98,14 @@ def _oplog(mongo: Mongo, publications: Collection[Publication]) -> Finding:
     try:
         first = mongo.client["local"]["oplog.rs"].find({}, {"ts": 1}).sort("$natural", 1).limit(1).next()["ts"]
     except (PyMongoError, StopIteration) as error:
-        return judged(ABOUT, "oplog", f"can't be read ({_first_line(error)}); etl sync looks itself")
+        return judged(ABOUT, "oplog", f"can't be read ({_first_line(error)}); sync looks itself")
     shown = [one.cluster_time for one in publications if one.source is not None]
     says = f"reaches back {duration(time.time() - first.time)}"
     if shown and min(shown) < Timestamp(first.time, first.inc):
-        return judged(ABOUT, "oplog", f"{says}, not to what is published", fail="etl replicate copies all anew")
+        advice = "a full copy is needed: changes can't be followed any more"
+        return judged(ABOUT, "oplog", f"{says}, not to what is published", fail=advice)
     short = time.time() - first.time < _SHORT_OPLOG_S and _is_full(mongo)
-    advice = "let etl sync run more often than that, or give the oplog more room (replSetResizeOplog)"
+    advice = "let sync run more often than that, or give the oplog more room (replSetResizeOplog)"
     return judged(ABOUT, "oplog", says, warn=advice if short else "")
 
 

@@ -69,13 +69,13 @@ class Lake:
     def replica(self) -> Tables:
         """The copied collections: a table each, and one for each array of documents in them."""
         known = {table.name: table for entity in self._entities.values() for table in entity.tables}
-        return Tables(REPLICA, known, partial(self._scan, REPLICA, "etl replicate"))
+        return Tables(REPLICA, known, partial(self._scan, REPLICA, "replicate"))
 
     @property
     def marts(self) -> Tables:
         """The marts."""
         known = {mart.name: mart.table for mart in self._marts.values()}
-        return Tables(MARTS, known, partial(self._scan, MARTS, "etl marts"))
+        return Tables(MARTS, known, partial(self._scan, MARTS, "marts"))
 
     def collection(
         self, name: str, at: datetime | Timestamp | None = None, *, table: str | None = None
@@ -157,7 +157,7 @@ class Lake:
     def _scan(self, schema: str, command: str, table: Table) -> pl.LazyFrame:
         with self._servers.store(self._store) as store:
             if not store.seen(schema, [table]):
-                raise UsageError(f"{schema}.{table.name} is not published in {self._store}; run {command}")
+                raise UsageError(f"{schema}.{table.name} is not published in {self._store}; run etl {command}")
         return scan(partial(self._servers.store, self._store), schema, table)
 
 

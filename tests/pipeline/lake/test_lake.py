@@ -1,6 +1,6 @@
 """The lake on real engines: what a person in a notebook asks for, and what is asked of the stores."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from bson import ObjectId
 
-from pipeline import Lake, UsageError, build_marts, replicate
+from pipeline import Lake, UsageError, replicate
 from pipeline.connections import TARGETS
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.postgres.store import Postgres
@@ -138,9 +138,17 @@ def test_people_find_their_way(lake: Lake) -> None:
         assert str(error.value).startswith(sentence)
 
 
-def test_marts_are_there_when_they_are_built(lake: Lake, filled: Lab) -> None:
-    build_marts(filled.connections, ["ticket_resolution"])
-    assert lake.marts.ticket_resolution.select(pl.len()).collect().item() > 0
+def test_a_table_is_there_after_what_the_sentence_says(filled: Lab, etl: Callable[..., tuple[int, str, str]]) -> None:
+    lake = Lake(filled.settings)
+    filled.fill(SupportTickets=300, EventLogs=50)
+    for ask in (lambda: lake.replica.event_logs, lambda: lake.marts.ticket_resolution):
+        with pytest.raises(UsageError) as error:
+            ask()
+        command = str(error.value).rpartition("run etl ")[2]
+        code, *told = etl(command, *(["ticket_resolution"] if command == "marts" else []))
+        assert code == 0, told
+        assert ask().select(pl.len()).collect().item() in (50, 300)
+    lake.close()
 
 
 def test_a_lake_that_was_closed_opens_again(filled: Lab) -> None:
