@@ -42,6 +42,8 @@ class Connections:
         retention: How long the books are kept.
         retry: Seconds for which it is waited in all, to try again what failed by something that passes.
         home: Folder of what commands keep on this machine.
+        timezone: The one time zone whose days and weeks the marts report.
+        support_sla: Seconds within which a ticket is to be answered, by type of issue; ``""`` is any other.
     """
 
     mongo: Mongo
@@ -53,6 +55,8 @@ class Connections:
     retention: Retention
     retry: float
     home: Path
+    timezone: str
+    support_sla: dict[str, float]
 
     @property
     def clickhouse(self) -> ClickHouse:
@@ -132,6 +136,8 @@ def connect(settings: Settings) -> Iterator[Connections]:
             settings.retention,
             settings.retry,
             settings.home,
+            settings.timezone,
+            settings.support_sla,
         )
 
 

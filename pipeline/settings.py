@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
+from zoneinfo import available_timezones
 
 from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -26,6 +27,7 @@ _LEAST_MEMORY = ByteSize(256 * 2**20)
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 _DAYS = Field(ge=1, le=36_500)
+_NO_ZONES = {"Factory", "localtime"}  # placeholders: which zone they are depends on the machine
 
 _PORT = r"(?:\d{0,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
 _HOST = rf"(?:\[[^\]]*\]|[^@/?#:,\[\]]*)(?::{_PORT})?"
@@ -74,6 +76,17 @@ def _share(value: object) -> object:
     return float(found[1]) / 100
 
 
+def _promises(value: object) -> object:
+    """Read times by type of issue, such as ``8h`` or ``24h, billing=4h``."""
+    if not isinstance(value, str):
+        return value
+    pairs = [one.strip().rpartition("=") for one in value.split(",")]
+    promised = {name.strip(): _seconds(span) for name, _, span in pairs}
+    if len(promised) < len(pairs) or not all(isinstance(span, float) and span > 0 for span in promised.values()):
+        raise ValueError("must be a time such as 8h, and may name others by type of issue: 24h,billing=4h")
+    return promised
+
+
 class Settings(BaseSettings):
     """Where the servers are and what the process may take; a server without a URI is served by an embedded engine.
 
@@ -85,6 +98,9 @@ class Settings(BaseSettings):
         clickhouse_uri: ``https://...``, or ``http://...`` without TLS.
         contracts: Folders of a user's own contracts (in ``ETL_CONTRACTS`` joined by ``:``), instead of the seven of
             the demo; the word ``demo`` among them stands for those.
+        timezone: IANA name of the one time zone whose days and weeks the marts report, such as ``Europe/Berlin``.
+        support_sla: Within what time a support ticket is to be answered; ``24h,billing=4h`` has a time of its own
+            for a type of issue.
         memory: Bytes that the process may take; servers are not counted.
         wait: Seconds for which a command waits for another one that publishes.
         silence: Seconds that a server may be silent before it is asked whether it is still at work.
@@ -107,6 +123,8 @@ class Settings(BaseSettings):
     postgres_uri: SecretStr | None = None
     clickhouse_uri: SecretStr | None = None
     contracts: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_paths)] = ()
+    timezone: str = "UTC"
+    support_sla: Annotated[dict[str, float], NoDecode, BeforeValidator(_promises)] = {"": 86_400.0}
     memory: ByteSize = ByteSize(2**30)
     wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 600.0
     silence: float = Field(60.0, gt=0, le=86_400)
@@ -163,6 +181,13 @@ class Settings(BaseSettings):
                 "can't be read as scheme://user:password@host:port/...; in user and password, "
                 "special characters are written as percent and number (@ as %40, / as %2F)"
             )
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones() - _NO_ZONES:
+            raise ValueError(f"must be the IANA name of a time zone, such as Europe/Berlin, not {value[:60]!r}")
         return value
 
     @field_validator("memory")

@@ -2,37 +2,111 @@
 
 import polars as pl
 
+from contracts.marts.ticket_resolution import BASES
 from contracts.schema.entity import TEXT_KEY_CHARACTERS
-from contracts.schema.fields import category, date, integer, number, rule
-from contracts.schema.mart import Mart
+from contracts.schema.fields import boolean, category, date, integer, number, rule
+from contracts.schema.mart import Mart, as_of
 
 # Counted one by one; a status that is not among them counts as other, so that the states always add up.
 STATUSES = ("open", "in_progress", "waiting", "resolved", "closed")
+# Hours within which it is counted how many tickets had a reply.
+REPLIED_H = (1, 8, 24)
+# The age of what is open at a day's end, in days begun since its opening: name, from, below.
+AGES = (("under_1d", 0, 1), ("1d_to_3d", 1, 3), ("3d_to_7d", 3, 7), ("over_7d", 7, None))
+
+
+def _days(low: int, high: int | None) -> str:
+    if high is None:
+        return f"at least {low} days before"
+    return "this one" if high == 1 else f"{low} to {high - 1} days before"
+
 
 MART = Mart(
     name="support_efficiency_daily",
     description=(
-        "The support tickets about one type of issue that were opened on one UTC day, as they stand now. "
+        "One day of the support about one type of issue, from its first ticket to the day that is running, and later "
+        "days that the data bear: the tickets opened on the day as they stand at as_of, and what was solved and open. "
         "Quantiles interpolate linearly between neighbours, as percentile_cont of SQL does."
     ),
     key=("created_on", "issue_type"),
     fields=(
-        date("created_on", "UTC day on which the tickets were opened."),
+        date("created_on", "The day, on which the tickets were opened."),
         category(
             "issue_type",
             f"What the tickets are about; its first {TEXT_KEY_CHARACTERS} characters.",
             max_length=TEXT_KEY_CHARACTERS,
         ),
-        integer("ticket_count", "Tickets.", minimum=1),
+        integer("ticket_count", "Tickets opened on the day.", minimum=0),
+        integer("created_count", "The same, for the balance with the backlog.", minimum=0),
+        integer("solved_count", "Tickets, of any day, that were resolved on the day: by their resolved_at.", minimum=0),
+        integer(
+            "reopened_count",
+            "Tickets opened again on the day; null: not known, see ticket_resolution.",
+            nullable=True,
+            minimum=0,
+        ),
+        integer(
+            "backlog_count",
+            "Tickets open at the day's end, at as_of if the day is running: the day's before + created + reopened - "
+            "solved.",
+            minimum=0,
+        ),
+        *(
+            integer(f"backlog_{name}_count", f"Those of them whose day of opening is {_days(low, high)}.", minimum=0)
+            for name, low, high in AGES
+        ),
+        category(
+            "backlog_basis",
+            "How solved and backlog are known: observed, or proxy, by the tickets' present status and last change.",
+            *BASES,
+            closed=True,
+        ),
+        *(
+            field
+            for hours in REPLIED_H
+            for field in (
+                integer(
+                    f"eligible_{hours}h_count", f"Tickets opened on the day that are {hours} h old at as_of.", minimum=0
+                ),
+                integer(
+                    f"replied_within_{hours}h_count",
+                    f"Those of them with a first response within {hours} h.",
+                    minimum=0,
+                ),
+            )
+        ),
+        number("sla_target_s", "Seconds within which they were to be answered (ETL_SUPPORT_SLA).", minimum=0),
+        integer("sla_eligible_count", "Tickets opened on the day that are as old as that at as_of.", minimum=0),
+        integer("sla_met_count", "Those of them that were answered in time; who waits still was not.", minimum=0),
+        number(
+            "sla_met_pct",
+            "sla_met_count of sla_eligible_count; null if that is 0.",
+            nullable=True,
+            minimum=0,
+            maximum=100,
+        ),
         *(integer(f"status_{status}_count", f"Tickets in the state {status}.", minimum=0) for status in STATUSES),
         integer("status_other_count", "Tickets in any other state.", minimum=0),
         integer("answered_count", "Tickets with a first response: see ticket_resolution.", minimum=0),
-        number("answered_pct", "Answered tickets, of all tickets.", minimum=0, maximum=100),
+        integer("unanswered_count", "Tickets without one.", minimum=0),
+        number(
+            "answered_pct",
+            "Answered tickets, of all tickets; null if there is none.",
+            nullable=True,
+            minimum=0,
+            maximum=100,
+        ),
         number("mean_first_response_s", "Mean seconds to first response, of the answered.", nullable=True, minimum=0),
         number("median_first_response_s", "Half of the answered took no longer.", nullable=True, minimum=0),
         number("p90_first_response_s", "Nine tenths of the answered took no longer.", nullable=True, minimum=0),
         integer("resolved_count", "Tickets whose status is resolved or closed.", minimum=0),
-        number("resolution_pct", "Resolved tickets, of all tickets.", minimum=0, maximum=100),
+        number(
+            "resolution_pct",
+            "Resolved tickets, of all tickets; null if there is none.",
+            nullable=True,
+            minimum=0,
+            maximum=100,
+        ),
         number("mean_resolution_s", "Mean seconds to resolution, of the resolved.", nullable=True, minimum=0),
         number("median_resolution_s", "Half of the resolved took no longer.", nullable=True, minimum=0),
         number("p90_resolution_s", "Nine tenths of the resolved took no longer.", nullable=True, minimum=0),
@@ -46,13 +120,31 @@ MART = Mart(
         ),
         integer("message_count", "Messages of the tickets.", minimum=0),
         integer("agent_message_count", "Those of them that agents wrote.", minimum=0),
-        number("mean_message_count", "Mean number of messages of a ticket.", minimum=0),
+        number(
+            "mean_message_count",
+            "Mean number of messages of a ticket; null if there is none.",
+            nullable=True,
+            minimum=0,
+        ),
+        boolean("is_complete", "Whether the day was over at as_of."),
+        as_of(),
     ),
     rules=(
         rule(
             "states_add_up",
             pl.col("ticket_count") == pl.sum_horizontal(*(f"status_{one}_count" for one in (*STATUSES, "other"))),
             "Every ticket is counted in one state.",
+        ),
+        rule(
+            "replied_and_unreplied_add_up",
+            (pl.col("ticket_count") == pl.col("created_count"))
+            & (pl.col("created_count") == pl.col("answered_count") + pl.col("unanswered_count")),
+            "Every ticket is answered or not.",
+        ),
+        rule(
+            "ages_add_up",
+            pl.col("backlog_count") == pl.sum_horizontal(*(f"backlog_{name}_count" for name, *_ in AGES)),
+            "Every open ticket is counted at one age.",
         ),
         rule(
             "resolved_states_add_up",
@@ -63,7 +155,11 @@ MART = Mart(
             "parts_of_the_whole",
             (pl.col("answered_count") <= pl.col("ticket_count"))
             & (pl.col("first_contact_resolved_count") <= pl.col("resolved_count"))
-            & (pl.col("agent_message_count") <= pl.col("message_count")),
+            & (pl.col("agent_message_count") <= pl.col("message_count"))
+            & (pl.col("sla_met_count") <= pl.col("sla_eligible_count"))
+            & pl.all_horizontal(
+                pl.col(f"replied_within_{h}h_count") <= pl.col(f"eligible_{h}h_count") for h in REPLIED_H
+            ),
             "No part is larger than its whole.",
         ),
         rule(
@@ -79,5 +175,16 @@ MART = Mart(
             "There are times if and only if a ticket was answered or resolved.",
         ),
     ),
-    by=pl.col("created_at").dt.date().alias("created_on"),
+    # A day's backlog is made by the days before it: all days of a type of issue are computed together.
+    by=pl.col("issue_type").str.head(TEXT_KEY_CHARACTERS),
+    question="Are we keeping up, and on what? (support manager)",
+    definition=(
+        "Zendesk's first reply and backlog as dbt_zendesk has them. Shares of a day's tickets by age, so that who "
+        "waits still counts; an unanswered ticket that is past its target is a breach, not missing."
+    ),
+    limits=(
+        "While resolutions are proxies, solved and backlog of past days move when a resolved ticket is edited.",
+        "What was deleted in MongoDB is in no day's counts.",
+        "reopened_count is null, and 0 in the balance, until versions of tickets are kept.",
+    ),
 )

@@ -5,10 +5,11 @@ import polars as pl
 from contracts.schema.entity import Field
 from contracts.schema.fields import boolean, category, identifier, integer, number, rule, timestamp
 from contracts.schema.kinds import OBJECT_ID
-from contracts.schema.mart import Mart
+from contracts.schema.mart import Mart, as_of
 
 # The states in which a ticket's last change was its resolution; any other, known or new, leaves it unresolved.
 RESOLVED_STATUSES = ("resolved", "closed")
+BASES = ("observed", "proxy")
 
 MART = Mart(
     name="ticket_resolution",
@@ -27,7 +28,7 @@ MART = Mart(
             nullable=True,
         ),
         timestamp(
-            "resolved_at", "Last change of a ticket whose status is resolved or closed; else null.", nullable=True
+            "resolved_at", "When a ticket whose status is resolved or closed became so; null of others.", nullable=True
         ),
         number("first_response_s", "Seconds from opening to first response.", nullable=True, minimum=0),
         number("resolution_s", "Seconds from opening to resolution.", nullable=True, minimum=0),
@@ -39,6 +40,28 @@ MART = Mart(
         boolean(
             "is_first_contact_resolved", "Whether it is resolved and a single message of an agent was enough for that."
         ),
+        category(
+            "resolution_basis",
+            "How resolved_at is known; null if it is null. observed: a copy saw the status change. proxy: it is the "
+            "ticket's last change, which any later edit moves.",
+            *BASES,
+            nullable=True,
+            closed=True,
+        ),
+        integer(
+            "reopen_count",
+            "How often it was resolved and then open again; null where no copy watched it all its life.",
+            nullable=True,
+            minimum=0,
+        ),
+        timestamp(
+            "waiting_since",
+            "Since when the user waits, of an unresolved ticket: the first message after the last one of an agent, or "
+            "the opening if no agent wrote since; null if an agent wrote last, or if it is resolved.",
+            nullable=True,
+        ),
+        number("age_s", "Seconds from opening to as_of, of an unresolved ticket.", nullable=True),
+        as_of(),
     ),
     rules=(
         rule(
@@ -55,8 +78,15 @@ MART = Mart(
         rule(
             "resolution_if_resolved",
             (pl.col("resolved_at").is_not_null() == pl.col("is_resolved"))
-            & (pl.col("resolution_s").is_not_null() == pl.col("is_resolved")),
-            "Time and seconds of the resolution are there if and only if the ticket is resolved.",
+            & (pl.col("resolution_s").is_not_null() == pl.col("is_resolved"))
+            & (pl.col("resolution_basis").is_not_null() == pl.col("is_resolved"))
+            & (pl.col("age_s").is_null() == pl.col("is_resolved")),
+            "Time, seconds and basis of the resolution are there if and only if it is resolved, else its age is.",
+        ),
+        rule(
+            "resolved_wait_for_nothing",
+            pl.col("waiting_since").is_null() | ~pl.col("is_resolved"),
+            "Nobody waits for an answer to a resolved ticket.",
         ),
         rule(
             "answered_by_an_agent",
@@ -71,4 +101,14 @@ MART = Mart(
     ),
     indexes=("ticket_id", "user_id", "created_at"),
     by=pl.col("_id"),
+    question="How well did we serve this customer, and who waits? (support lead)",
+    definition=(
+        "Zendesk's first reply, final resolution and reopens as dbt_zendesk has them, in calendar time; a reply is an "
+        "agent's message at or after the opening."
+    ),
+    limits=(
+        "MongoDB keeps no history of the status: a resolution by proxy is too late by any later edit.",
+        "Who answered, handoffs, priority, channel and satisfaction are not in the source.",
+        "Calendar time only: there are no business hours.",
+    ),
 )

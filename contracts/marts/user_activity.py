@@ -3,7 +3,10 @@
 import polars as pl
 
 from contracts.schema.fields import category, identifier, integer, number, rule, timestamp
-from contracts.schema.mart import Mart
+from contracts.schema.mart import Mart, as_of
+
+# From r_score, f_score and e_score, the first that fits.
+SEGMENTS = ("champions", "loyal", "promising", "attention", "slipping", "dormant")
 
 MART = Mart(
     name="user_activity",
@@ -13,7 +16,7 @@ MART = Mart(
         identifier("user_id", "The user."),
         timestamp("first_activity_at", "First start of a session, search, ticket or review."),
         timestamp("last_activity_at", "Last start of a session, search, ticket or review."),
-        integer("active_day_count", "UTC days with any activity.", minimum=1),
+        integer("active_day_count", "Days with any activity.", minimum=1),
         integer("session_count", "Sessions.", minimum=0),
         integer("ongoing_session_count", "Those of them that have no end yet.", minimum=0),
         number("session_duration_s", "Seconds from start to end of the ended sessions, summed.", minimum=0),
@@ -57,6 +60,24 @@ MART = Mart(
             "Class of device of most sessions, of equally many the first by code point; null without a session.",
             nullable=True,
         ),
+        integer(
+            "recency_days",
+            "Days from the last one with activity to that of as_of; negative if the source is ahead of the clock.",
+        ),
+        integer("frequency_28d", "Days with activity among the 28 that end with as_of.", minimum=0, maximum=28),
+        integer("sessions_28d", "Sessions begun on these 28 days.", minimum=0),
+        integer("intensity_28d", "Actions in these sessions.", minimum=0),
+        integer("r_score", "Score of recency_days: see user_score_cuts.", minimum=1, maximum=5),
+        integer("f_score", "Score of frequency_28d.", minimum=1, maximum=5),
+        integer("e_score", "Score of the engagement, intensity_28d.", minimum=1, maximum=5),
+        category(
+            "segment",
+            "champions: r, f and e of at least 4. loyal: r of at least 3, f of at least 4. promising: r of at least 4. "
+            "attention: r of 3. slipping: r of 2. dormant: r of 1.",
+            *SEGMENTS,
+            closed=True,
+        ),
+        as_of(),
     ),
     rules=(
         rule(
@@ -84,4 +105,11 @@ MART = Mart(
     ),
     indexes=("last_activity_at",),
     by=pl.col("user_id"),
+    whole=("user_score_cuts",),
+    question="Whom to win back, whom to help, whom to thank? (CRM, support)",
+    definition=(
+        "R-F-E: recency, frequency, engagement, from percentile ranks with equal scores for equal values. It is not "
+        "RFM: there are no orders, so there is no monetary value."
+    ),
+    limits=("Scores compare users with each other: they move when others move. The values stand beside them.",),
 )

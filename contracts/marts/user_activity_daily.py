@@ -3,18 +3,20 @@
 import polars as pl
 
 from contracts.schema.fields import date, identifier, integer, number, rule, timestamp
-from contracts.schema.mart import Mart
+from contracts.schema.mart import Mart, as_of
 
 MART = Mart(
     name="user_activity_daily",
     description=(
-        "One user on one UTC day on which the user began a session, searched, opened a ticket or submitted a review. "
+        "One user on one day on which the user began a session, searched, opened a ticket or submitted a review. "
         "A session counts, with all that was done in it, on the day of its start."
     ),
     key=("user_id", "activity_on"),
     fields=(
         identifier("user_id", "The user."),
-        date("activity_on", "The UTC day."),
+        date("activity_on", "The day."),
+        date("first_active_on", "The user's first day with any activity; the user is new from then on."),
+        date("previous_active_on", "The user's day with activity before this one; null for the first.", nullable=True),
         timestamp("first_activity_at", "First start of a session, search, ticket or review of the day."),
         timestamp("last_activity_at", "Last start of a session, search, ticket or review of the day."),
         integer("session_count", "Sessions that began on the day.", minimum=0),
@@ -29,6 +31,7 @@ MART = Mart(
         integer("zero_result_search_count", "Those of them that found nothing.", minimum=0),
         integer("ticket_count", "Support tickets opened on the day.", minimum=0),
         integer("review_count", "Product reviews submitted on the day, whatever a moderator decided.", minimum=0),
+        as_of(),
     ),
     rules=(
         rule(
@@ -37,11 +40,17 @@ MART = Mart(
             "A day without a session, search, ticket or review has no row.",
         ),
         rule(
-            "activity_within_the_day",
-            (pl.col("first_activity_at").dt.date() == pl.col("activity_on"))
-            & (pl.col("last_activity_at").dt.date() == pl.col("activity_on"))
-            & (pl.col("first_activity_at") <= pl.col("last_activity_at")),
-            "The first and the last moment are on the day, in this order.",
+            "activity_in_order",
+            (pl.col("first_activity_at") <= pl.col("last_activity_at"))
+            & (pl.col("last_activity_at") - pl.col("first_activity_at") <= pl.duration(hours=26)),
+            "The first moment does not follow the last, and no day is longer than 26 hours.",
+        ),
+        rule(
+            "days_in_order",
+            (pl.col("first_active_on") <= pl.col("activity_on"))
+            & (pl.col("previous_active_on").is_null() == (pl.col("first_active_on") == pl.col("activity_on")))
+            & pl.col("previous_active_on").lt(pl.col("activity_on")).fill_null(True),
+            "A day has a day before it unless it is the first one.",
         ),
         rule(
             "ongoing_are_sessions",
@@ -67,4 +76,13 @@ MART = Mart(
     ),
     indexes=("activity_on",),
     by=pl.col("user_id"),
+    question="What did each user do, day by day? (product)",
+    definition=(
+        "Active is who began a session, searched, opened a ticket or submitted a review; all marts of users do so. "
+        "A session counts whole on the day of its start, as Snowplow's active days do."
+    ),
+    limits=(
+        "There is no table of users: a user who never did anything is not there.",
+        "Two devices of somebody who is not signed in are two users.",
+    ),
 )

@@ -150,9 +150,24 @@ INDISTINCT_ROWS = (
     ("moments", "to the millisecond, as BSON has them", "likewise", "yes"),
     ("the order of a document's fields", "not kept", "kept within free-form documents only", "no"),
 )
+MARTS = """## The marts
+
+A mart shows the moment of MongoDB that its sources show: `as_of` of each row. What holds for all of them:
+
+* Days and weeks are those of one reporting zone, `ETL_TIMEZONE` (UTC, if nothing is said). Weeks begin on Monday.
+  A session counts on the day of its start. Moments stay UTC.
+* Ages, open states and `is_complete` refer to `as_of`. A period with `is_complete` false is still running.
+* Null is not 0: null could not be known or doesn't apply, 0 was counted. A percentage (0 to 100) is null if there is
+  nothing that it is of. The two numbers that it is made of stand beside it: add those up, not percentages.
+* Distinct users and quantiles don't add up at all: count them anew from the rows that they come from.
+* Durations are seconds. Quantiles interpolate linearly between neighbours, as `percentile_cont` of SQL does.
+* Rows are told apart by `_id`. Documents that share a business key are all counted, except where the key of the mart
+  is that business key.
+* MongoDB keeps no history: what a status was before is not known. A column with `_basis` says how a mart helps itself.
+"""
 # What the last part of a mart's column tells of its unit; the kind tells the rest.
-UNITS = {"_s": "seconds", "_pct": "percent, 0-100", "_count": "count"}
-KIND_UNITS = {TIMESTAMP: "UTC, to the millisecond", DATE: "UTC day", BOOLEAN: "true or false"}
+UNITS = {"_s": "seconds", "_days": "days", "_pct": "percent, 0-100", "_count": "count", "_28d": "count"}
+KIND_UNITS = {TIMESTAMP: "UTC, to the millisecond", DATE: "day of the reporting zone", BOOLEAN: "true or false"}
 ENTITY_HEAD = ("Column", "Meaning", "In the document", "BSON", "PostgreSQL", "ClickHouse", "Null", "Rules")
 MART_HEAD = ("Column", "Meaning", "Unit", "PostgreSQL", "ClickHouse", "Null", "Rules")
 
@@ -179,7 +194,7 @@ def dictionary(folders: Iterable[Path] = ()) -> str:
         ),
         "## The collections\n",
         *(_entity(entity) for entity in collections.values()),
-        "## The marts\n\nA mart shows the moment that its sources show; `etl.published` tells it.\n",
+        MARTS,
         *(_mart(mart) for mart in tables.values()),
     ]
     return "\n".join(parts)
@@ -223,8 +238,13 @@ def _mart(mart: Mart) -> str:
         (f"`{column.name}`", column.description, _unit(column), *_store_types(column), "; ".join(_rules(column)))
         for column in mart.table.columns
     ]
-    head = f"### marts.{mart.name}\n\n{mart.description}\n"
-    return "\n".join([head, *_grid(MART_HEAD, rows), "", *_facts(mart.table)])
+    about = [f"### marts.{mart.name}", mart.question, mart.description, mart.definition, _limits_of(mart)]
+    head = "".join(f"{text}\n\n" for text in about if text)
+    return "\n".join([head.removesuffix("\n"), *_grid(MART_HEAD, rows), "", *_facts(mart.table)])
+
+
+def _limits_of(mart: Mart) -> str:
+    return "\n".join(["What it can't tell:\n", *(f"* {limit}" for limit in mart.limits)]) if mart.limits else ""
 
 
 def _grid(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
@@ -313,6 +333,8 @@ def _digits(frame: pl.DataType) -> Iterator[str]:
 def _unit(column: Column) -> str:
     if column.kind in KIND_UNITS:
         return KIND_UNITS[column.kind]
+    if isinstance(column.kind.frame, pl.Decimal):
+        return "money, in the row's currency"
     by_name = (unit for suffix, unit in UNITS.items() if column.name.endswith(suffix))
     return next(by_name, "" if column.kind not in (INTEGER, NUMBER, JSON) else "number")
 

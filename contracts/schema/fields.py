@@ -124,7 +124,7 @@ def object_id(name: str, description: str, **options: Unpack[FieldOptions]) -> F
 
 @word
 def date(name: str, description: str, **options: Unpack[FieldOptions]) -> Field:
-    """Declare a UTC day (marts only: BSON has no such type)."""
+    """Declare a day (marts only: BSON has no such type)."""
     return Field(name, DATE, description, **options)
 
 

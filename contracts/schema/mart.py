@@ -6,7 +6,17 @@ from functools import cached_property
 import polars as pl
 
 from contracts.schema.entity import Column, ContractError, Field, Rule, Table
+from contracts.schema.fields import timestamp
 from contracts.schema.mistakes import check_tuples
+
+AS_OF = "as_of"
+
+
+def as_of() -> Field:
+    """Declare the column that every mart of ours has: the moment that its sources show."""
+    return timestamp(
+        AS_OF, "The moment of MongoDB (cluster time) that the row shows; ages and open states refer to it."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,18 +25,22 @@ class Mart:
 
     Attributes:
         name: Name of the table, of the contract's module and of the transform's.
-        description: One sentence: what one row is, and what is counted.
+        description: What one row is, and what is counted.
+        question: The question that it answers, and whose it is.
+        definition: Where the definitions come from.
+        limits: What it can't tell, a sentence each.
         key: The columns that identify a row; also ClickHouse's order key.
         fields: The columns in order; scalars only.
         rules: Conditions over several columns.
         indexes: Further columns that people filter by.
         by: By what the mart can be computed in pieces, where what it reads may outgrow memory: an expression over its
             sources that has one value in all rows which a row of the mart depends on. The expression bears the name of
-            a column of the key, and that column has this value. A source that lacks the columns of the expression must
-            be a child of a table that has them. If None, the mart is computed in one piece, whatever memory that takes.
-            Rows whose value is not their piece's are refused, so a key never comes out of two pieces; were it to, the
-            primary key in PostgreSQL and the count of keys in ClickHouse would forbid the publish. That no row depends
-            on what lies in another piece, only its author can know.
+            a column that the key determines, and that column has this value. A source that lacks the columns of the
+            expression must be a child of a table that has them. If None, the mart is computed in one piece, whatever
+            memory that takes. Rows whose value is not their piece's are refused, so a key never comes out of two
+            pieces; were it to, the primary key in PostgreSQL and the count of keys in ClickHouse would forbid the
+            publish. That no row depends on what lies in another piece, only its author can know.
+        whole: Sources that each piece reads whole: small ones, such as what all users together have to tell of each.
     """
 
     name: str
@@ -36,14 +50,18 @@ class Mart:
     rules: tuple[Rule, ...] = ()
     indexes: tuple[str, ...] = ()
     by: pl.Expr | None = None
+    whole: tuple[str, ...] = ()
+    question: str = ""
+    definition: str = ""
+    limits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Derive the table at once, so that a contract that can't be derived fails at import."""
         check_tuples(self.name, key=(self.key, str), fields=(self.fields, Field), rules=(self.rules, Rule))
-        check_tuples(self.name, indexes=(self.indexes, str))
+        check_tuples(self.name, indexes=(self.indexes, str), whole=(self.whole, str), limits=(self.limits, str))
         _ = self.table
-        if self.by is not None and self.by.meta.output_name() not in self.key:
-            raise ContractError(f"{self.name}: it is computed apart by {self.by}, which is no column of its key")
+        if self.by is not None and self.by.meta.output_name() not in self.table.names:
+            raise ContractError(f"{self.name}: it is computed apart by {self.by}, which is none of its columns")
 
     @cached_property
     def table(self) -> Table:

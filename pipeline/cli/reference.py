@@ -141,6 +141,8 @@ def _default(name: str, value: object) -> str:
         return f"`{value.human_readable().replace('.0', '')}`"
     if isinstance(value, float):
         return f"`{value:.0%}`" if name == "max_shrink" else f"{value:g} s"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={span:g} s".removeprefix("=") for key, span in value.items())
     return "those of the demo" if value == () else f"`{value}`"
 
 

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 from bson import Timestamp
@@ -22,7 +22,7 @@ from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication, as_number
 from pipeline.errors import BooksOpenError, DataError, SnapshotError, UsageError
-from pipeline.marts.spill import Spill, Spilled, bucket_of, has_columns, spilling
+from pipeline.marts.spill import Spill, bucket_of, has_columns, spilling
 from pipeline.runs import lifecycle
 from pipeline.runs import publish as publishing
 from pipeline.runs.lifecycle import holding_run_lock, running
@@ -34,7 +34,7 @@ from pipeline.runs.run import ClusterTime, Portable
 from pipeline.runtime.memory import release_memory
 from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.stores.base import Staging
-from transforms.marts import compute, in_order, marts_of, sources
+from transforms.marts import Context, compute, in_order, marts_of, settings, sources
 
 _DEMO_ADDS = "the word demo in ETL_CONTRACTS adds the contracts of the demo"
 
@@ -50,6 +50,8 @@ class MartRun(Portable):
         shows: The run that each collection shows there, of those that the marts read.
         marts: Their names, each after those that it reads.
         targets: Names of the stores that they are written to.
+        timezone: The zone whose days they report.
+        support_sla: Seconds within which a ticket is to be answered, by type of issue.
     """
 
     id: str
@@ -58,6 +60,13 @@ class MartRun(Portable):
     shows: dict[str, str]
     marts: tuple[str, ...]
     targets: tuple[str, ...]
+    timezone: str = "UTC"
+    support_sla: dict[str, float] = field(default_factory=lambda: dict(Context().support_sla))
+
+    @property
+    def context(self) -> Context:
+        """What the marts are computed by, whichever process does it."""
+        return Context(self.cluster_time.as_datetime(), self.timezone, self.support_sla)
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,8 @@ def open_run(
         run_id = control.open_run(postgres, MARTS, moment, chosen, single_process=single_process)
         plan = [{"collection": mart.name, "number": number} for number, mart in enumerate(wanted)]
         control.record_plan(postgres, run_id, plan, chosen)
-    run = MartRun(run_id, moment, source, shows, tuple(mart.name for mart in wanted), chosen)
+    about = (connections.timezone, connections.support_sla)
+    run = MartRun(run_id, moment, source, shows, tuple(mart.name for mart in wanted), chosen, *about)
     lifecycle.open_staging(connections, _staging_of(connections, run), chosen)
     return run
 
@@ -161,7 +171,7 @@ def load(connections: Connections, run: MartRun, names: Iterable[str], progress:
         read = _tables_read(connections, wanted)
         _spill(connections, run, read, spill)
         for mart in wanted:
-            pieces = _computed(mart, spill, read.get(mart.name))
+            pieces = _computed(mart, run.context, spill, read.get(mart.name))
             if mart.name in left:
                 rows = _load(connections, run, mart, numbers[mart.name], pieces, started)
                 progress(mart.name, rows, rows)
@@ -286,7 +296,8 @@ def _columns_computed_from(mart: Mart, tables: Iterable[Table]) -> list[tuple[Ta
 
         return register_io_source(rows, schema=table.frame_schema)
 
-    compute(mart.name)(**{table.name: nothing(table) for table in tables}).collect()
+    frames = {table.name: nothing(table) for table in tables}
+    compute(mart.name)(**frames, **settings(mart.name, Context())).collect()
     return read
 
 
@@ -297,7 +308,7 @@ def _columns_cut_by(
     if mart.by is None:
         return
     columns = set(mart.by.meta.root_names())
-    for table in tables:
+    for table in (table for table in tables if table.name not in mart.whole):
         if has_columns(table.names, mart.by):
             yield table, columns
         elif has_columns(known[table.root].names, mart.by):
@@ -351,21 +362,24 @@ def _prove(connections: Connections, run: MartRun) -> None:
             )
 
 
-def _computed(mart: Mart, spill: Spill, kept: Table | None) -> Iterator[pl.DataFrame]:
+def _computed(mart: Mart, context: Context, spill: Spill, kept: Table | None) -> Iterator[pl.DataFrame]:
     """Compute a mart piece by piece, and hold each against its contract.
 
     Args:
         mart: The mart.
+        context: The moment and the settings.
         spill: What it reads; it is kept there itself.
         kept: The columns that other marts read, if any does.
 
     Yields:
         Its rows.
     """
-    buckets, tables = spill.cut(sources(mart.name), mart.by)
+    buckets, tables = spill.cut([name for name in sources(mart.name) if name not in mart.whole], mart.by)
+    whole = {name: frame for name in mart.whole for frame in spill.cut([name], None)[1].values()}
     with spill.adding(kept, _by_of_rows(mart), buckets) if kept else nullcontext() as keep:
         for bucket in range(buckets):
-            frame = _computed_from(mart, tables, bucket)
+            pieces = {name: one.lazy(bucket) for name, one in tables.items()}
+            frame = _computed_from(mart, context, pieces | {name: one.lazy(0) for name, one in whole.items()})
             if buckets > 1:
                 _check_buckets(mart, frame, bucket, buckets)
             if keep:
@@ -375,11 +389,11 @@ def _computed(mart: Mart, spill: Spill, kept: Table | None) -> Iterator[pl.DataF
             release_memory()
 
 
-def _computed_from(mart: Mart, tables: Mapping[str, Spilled], bucket: int) -> pl.DataFrame:
+def _computed_from(mart: Mart, context: Context, tables: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
     """Compute what one bucket of each table gives, and hold it against the contract."""
     from pandera.errors import SchemaErrors  # heavy, as in contracts.schema.frame
 
-    frame = compute(mart.name)(**{name: one.lazy(bucket) for name, one in tables.items()}).collect(engine="streaming")
+    frame = compute(mart.name)(**tables, **settings(mart.name, context)).collect(engine="streaming")
     try:
         pandera_schema(mart.table).validate(frame, lazy=True)
     except SchemaErrors as error:

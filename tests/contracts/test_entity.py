@@ -299,8 +299,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "mart with free-form": (lambda: Mart("m", "d", ("k",), (text("k", "d"), free_form("f", "d"))), "'f'"),
     "mart without its key": (lambda: Mart("m", "d", ("no_such",), (text("k", "d"),)), "'no_such'"),
     "mart computed apart by no key": (
-        lambda: Mart("m", "d", ("k",), (text("k", "d"), text("l", "d")), by=pl.col("l")),
-        r"m: .* apart by col\(\"l\"\), .* no column of its key",
+        lambda: Mart("m", "d", ("k",), (text("k", "d"), text("l", "d")), by=pl.col("m")),
+        r"m: .* apart by col\(\"m\"\), .* none of its columns",
     ),
     "mart with two of a name": (lambda: Mart("m", "d", ("k",), (text("k", "d"), text("k", "d"))), "'k'"),
 }

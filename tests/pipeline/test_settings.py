@@ -66,6 +66,24 @@ def test_empty_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ETL_MAX_SHRINK", "half", "ETL_MAX_SHRINK must be a percentage from 0% to 100%, such as 50%"),
         ("ETL_MAX_SHRINK", "0.5", "ETL_MAX_SHRINK must be a percentage from 0% to 100%, such as 50%"),
         ("ETL_MAX_SHRINK", "101%", "ETL_MAX_SHRINK must be a percentage from 0% to 100%, such as 50%"),
+        (
+            "ETL_TIMEZONE",
+            "Berlin",
+            "ETL_TIMEZONE must be the IANA name of a time zone, such as Europe/Berlin, not 'Berlin'",
+        ),
+        (
+            "ETL_TIMEZONE",
+            "../etc",
+            "ETL_TIMEZONE must be the IANA name of a time zone, such as Europe/Berlin, not '../etc'",
+        ),
+        *(
+            (
+                "ETL_SUPPORT_SLA",
+                value,
+                "ETL_SUPPORT_SLA must be a time such as 8h, and may name others by type of issue: 24h,billing=4h",
+            )
+            for value in ("soon", "8h,4h", "8h,billing", "-1h", "0")
+        ),
         ("ETL_MONGO_DATABASE", "a b", 'ETL_MONGO_DATABASE must be 1 to 63 characters without / \\ . " $ and blanks'),
     ],
 )
@@ -80,6 +98,12 @@ def test_a_bad_value_is_one_sentence(monkeypatch: pytest.MonkeyPatch, variable: 
 def test_a_time_is_read_as_people_write_it(monkeypatch: pytest.MonkeyPatch, value: str, seconds: int) -> None:
     monkeypatch.setenv("ETL_WAIT", value)
     assert Settings.load().wait == seconds
+
+
+def test_promised_times_are_of_types_of_issues(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().support_sla == {"": 86_400}
+    monkeypatch.setenv("ETL_SUPPORT_SLA", "8h, billing = 30min")
+    assert Settings.load().support_sla == {"": 28_800, "billing": 1800}
 
 
 def test_half_of_what_is_published_may_go_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ import pytest
 from contracts.schema.entity import TEXT_KEY_CHARACTERS, ContractError
 from contracts.schema.frame import pandera_schema
 from contracts.schema.registry import entities, marts
-from transforms.marts import compute, in_order, sources
+from transforms.marts import Context, compute, in_order, sources
+from transforms.marts import settings as settings_of
 
 MARTS = sorted(marts())
 # Just what the marts read: a transform that needs more than this of a table would have the pipeline read more.
@@ -22,14 +23,19 @@ READ = {
         "pages_visited_count",
         "actions_count",
         "device_type",
+        "session_id",
     ],
-    "user_sessions_actions": ["_id", "type"],
-    "search_queries": ["user_id", "timestamp", "results_count"],
+    "user_sessions_actions": ["_id", "type", "at", "_position", "target"],
+    "search_queries": ["user_id", "timestamp", "results_count", "query_text", "_id", "query_id"],
     "support_tickets": [
         *("_id", "ticket_id", "user_id", "status", "issue_type", "messages_count", "created_at", "updated_at")
     ],
-    "support_tickets_messages": ["_id", "sender", "sent_at"],
-    "moderation_queue": ["user_id", "submitted_at"],
+    "support_tickets_messages": ["_id", "sender", "sent_at", "_position"],
+    "moderation_queue": ["user_id", "submitted_at", "rating", "moderation_status", "flags_count", "product_id"],
+    "event_logs": ["timestamp", "event_type"],
+    "product_price_history": ["_id", "product_id", "currency"],
+    "product_price_history_price_changes": ["_id", "_position", "changed_at", "price"],
+    "user_recommendations": ["_id", "user_id", "recommended_products", "last_updated"],
 }
 TABLES = {table.name: table for entity in entities().values() for table in entity.tables}
 
@@ -38,32 +44,51 @@ def at(text: str, **after: float) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(**after)
 
 
-def compute_from(replica: dict[str, list[tuple[Any, ...]]]) -> dict[str, pl.DataFrame]:
-    """Compute all marts from rows with the columns of READ; check what must hold for any rows."""
+def compute_from(
+    replica: dict[str, list[tuple[Any, ...]]],
+    as_of: str = "2024-06-01 12:00:00",
+    timezone: str = "UTC",
+    **settings: Any,
+) -> dict[str, pl.DataFrame]:
+    """Compute all marts from rows with the columns of READ, the last of which may be left out; check what must hold."""
+    context = Context(at(as_of), timezone, **settings)
     schemas = {
         name: {column: TABLES[name].frame_schema[column] for column in columns} for name, columns in READ.items()
     }
-    tables = {name: pl.LazyFrame(replica.get(name, []), schemas[name], orient="row") for name in READ}
+    tables = {name: _frame(replica.get(name, []), schemas[name]) for name in READ}
     found: dict[str, pl.DataFrame] = {}
     for name in in_order(MARTS):
-        lazy = compute(name)(*(tables[source] for source in sources(name)))
+        lazy = compute(name)(*(tables[source] for source in sources(name)), **settings_of(name, context))
         frame = lazy.collect()
         assert lazy.collect(engine="streaming").equals(frame)
         assert frame.schema == marts()[name].table.frame_schema
         pandera_schema(marts()[name].table).validate(frame)
         assert frame.equals(frame.sort(marts()[name].key))
+        assert frame.select(pl.struct(marts()[name].key).is_unique().all()).item()
+        assert (frame["as_of"] == context.as_of).all()
         found[name], tables[name] = frame, frame.lazy()
     return found
+
+
+def _frame(rows: list[tuple[Any, ...]], schema: dict[str, pl.DataType]) -> pl.LazyFrame:
+    """Return rows as a table; what is left out at their ends is made up."""
+    made_up = {pl.String(): "x", pl.Int64(): 0, pl.Datetime("ms", "UTC"): at("2024-01-01")}
+    filled = [
+        (*row, *(n if name == "_position" else made_up[dtype] for name, dtype in [*schema.items()][len(row) :]))
+        for n, row in enumerate(rows)
+    ]
+    numbered = [tuple(f"{n}" if value == "x" else value for value in row) for n, row in enumerate(filled)]
+    return pl.LazyFrame(numbered, schema, orient="row")
 
 
 def day(user: str, on: date, **counts: Any) -> dict[str, Any]:
     """Return a row of user_activity_daily in which all counts but the given ones are 0."""
     zeros = {name: 0 for name in marts()["user_activity_daily"].table.names if name.endswith(("_count", "_s"))}
-    return {**zeros, "user_id": user, "activity_on": on, **counts}
+    return {**zeros, "user_id": user, "activity_on": on, "first_active_on": on, "previous_active_on": None, **counts}
 
 
 def rows(frame: pl.DataFrame, *without: str) -> list[dict[str, Any]]:
-    return frame.drop(without).to_dicts()
+    return frame.drop(*without, "as_of").to_dicts()
 
 
 # ------------------------------------------------------------------------------------------------ every mart
@@ -115,7 +140,15 @@ def test_a_session_counts_on_the_utc_day_of_its_start() -> None:
             purchase_count=2,
             purchase_session_count=1,
         ),
-        day("u", date(2024, 3, 1), session_count=1, ongoing_session_count=1, page_view_count=1),
+        day(
+            "u",
+            date(2024, 3, 1),
+            session_count=1,
+            ongoing_session_count=1,
+            page_view_count=1,
+            first_active_on=date(2024, 2, 29),
+            previous_active_on=date(2024, 2, 29),
+        ),
         day("v", date(1969, 12, 31), session_count=1),
     ]
 
@@ -136,7 +169,13 @@ def test_every_kind_of_activity_makes_a_day() -> None:
     assert rows(days, "first_activity_at", "last_activity_at") == [
         day("a", date(2024, 5, 1), session_count=1, ongoing_session_count=1, review_count=1),
         day("b", date(2024, 5, 2), search_count=2, zero_result_search_count=1),
-        day("b", date(2024, 5, 3), search_count=1),
+        day(
+            "b",
+            date(2024, 5, 3),
+            search_count=1,
+            first_active_on=date(2024, 5, 2),
+            previous_active_on=date(2024, 5, 2),
+        ),
         day("c", date(2024, 5, 4), ticket_count=1),
         day("d", date(2024, 5, 5), review_count=1),
     ]
@@ -193,6 +232,14 @@ def test_a_user_in_all() -> None:
             "ticket_count": 0,
             "review_count": 0,
             "favourite_device_type": "mobile",
+            "recency_days": 29,
+            "frequency_28d": 0,
+            "sessions_28d": 0,
+            "intensity_28d": 0,
+            "r_score": 1,
+            "f_score": 1,
+            "e_score": 1,
+            "segment": "dormant",
         }
     ]
 
@@ -275,6 +322,10 @@ def test_a_ticket_answered_and_resolved() -> None:
             "created_at": OPENED,
             "first_response_at": at("2024-05-01 12:01:00"),
             "resolved_at": at("2024-05-02 12:00:00.500"),
+            "resolution_basis": "proxy",
+            "reopen_count": None,
+            "waiting_since": None,
+            "age_s": None,
             "first_response_s": 60.0,
             "resolution_s": 86400.5,
             "message_count": 3,
@@ -363,13 +414,33 @@ def test_a_day_of_support() -> None:
                 message("1", "agent", 50),
                 message("4", "user", 50),
             ],
-        }
+        },
+        as_of="2024-05-01 23:00:00",
     )["support_efficiency_daily"]
     assert rows(days) == [
         {
             "created_on": date(2024, 5, 1),
             "issue_type": "billing",
             "ticket_count": 5,
+            "created_count": 5,
+            "solved_count": 2,
+            "reopened_count": None,
+            "backlog_count": 3,
+            "backlog_under_1d_count": 3,
+            "backlog_1d_to_3d_count": 0,
+            "backlog_3d_to_7d_count": 0,
+            "backlog_over_7d_count": 0,
+            "backlog_basis": "proxy",
+            "eligible_1h_count": 5,
+            "replied_within_1h_count": 3,
+            "eligible_8h_count": 5,
+            "replied_within_8h_count": 3,
+            "eligible_24h_count": 0,
+            "replied_within_24h_count": 0,
+            "sla_target_s": 86400.0,
+            "sla_eligible_count": 0,
+            "sla_met_count": 0,
+            "sla_met_pct": None,
             "status_open_count": 1,
             "status_in_progress_count": 0,
             "status_waiting_count": 1,
@@ -377,6 +448,7 @@ def test_a_day_of_support() -> None:
             "status_closed_count": 1,
             "status_other_count": 1,
             "answered_count": 3,
+            "unanswered_count": 2,
             "answered_pct": 60.0,
             "mean_first_response_s": 70 / 3,
             "median_first_response_s": 20.0,
@@ -391,6 +463,7 @@ def test_a_day_of_support() -> None:
             "message_count": 5,
             "agent_message_count": 4,
             "mean_message_count": 1.0,
+            "is_complete": False,
         }
     ]
 
@@ -404,7 +477,7 @@ def test_support_days_are_utc_days_by_issue_type() -> None:
         ticket("3", created_at=midnight, issue_type="a new one"),
         ticket("4", created_at=midnight, issue_type=""),
     ]
-    days = compute_from({"support_tickets": tickets})["support_efficiency_daily"]
+    days = compute_from({"support_tickets": tickets}, as_of="2024-05-01")["support_efficiency_daily"]
     assert days.select("created_on", "issue_type", "ticket_count").rows() == [
         (date(2024, 5, 1), "billing", 1),
         (date(2024, 5, 2), "", 1),
@@ -415,7 +488,7 @@ def test_support_days_are_utc_days_by_issue_type() -> None:
 
 def test_without_answers_and_resolutions_there_are_no_times() -> None:
     days = compute_from({"support_tickets": [ticket("1"), ticket("2", "waiting")]})["support_efficiency_daily"]
-    timed = [name for name in days.columns if name.endswith("_s")]
+    timed = [name for name in days.columns if name.endswith(("response_s", "resolution_s"))]
     assert len(timed) == 6
     assert days.select(*timed, "first_contact_resolution_pct").row(0) == (None,) * 7
     assert days.select("answered_pct", "resolution_pct").row(0) == (0.0, 0.0)
@@ -427,7 +500,8 @@ def test_quantiles_are_exact_beside_unanswered_tickets() -> None:
         {
             "support_tickets": [ticket("1", messages=1), ticket("2", messages=1), ticket("3")],
             "support_tickets_messages": [message("1", "agent", 0), message("2", "agent", 0.001)],
-        }
+        },
+        as_of="2024-05-01 23:00:00",
     )["support_efficiency_daily"]
     assert days["p90_first_response_s"].to_list() == [0.9 * 0.001]
     assert days["median_first_response_s"].to_list() == [0.0005]
@@ -436,7 +510,7 @@ def test_quantiles_are_exact_beside_unanswered_tickets() -> None:
 def test_issue_types_too_long_for_a_key_are_cut() -> None:
     cut = "é" * TEXT_KEY_CHARACTERS
     tickets = [ticket("1", issue_type=cut + "x"), ticket("2", issue_type=cut + "yz"), ticket("3", issue_type=cut[1:])]
-    found = compute_from({"support_tickets": tickets})
+    found = compute_from({"support_tickets": tickets}, as_of="2024-05-01 23:00:00")
     days = found["support_efficiency_daily"]
     assert days.select("issue_type", "ticket_count").rows() == [(cut[1:], 1), (cut, 2)]
     assert found["ticket_resolution"]["issue_type"].to_list() == [cut + "x", cut + "yz", cut[1:]]

@@ -2,11 +2,12 @@
 
 The function's parameters are the names of the tables that it reads, each a lazy frame with the columns of that table's
 contract: replicated tables (``user_sessions``, ``support_tickets_messages``) or other marts. What it returns is lazy
-too, so that whoever collects it reads from the tables only the columns that it needs.
+too, so that whoever collects it reads from the tables only the columns that it needs. A parameter after ``*`` that is
+called ``context`` is given the moment that the tables show, the reporting zone and the settings.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from graphlib import TopologicalSorter
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,6 +17,9 @@ import polars as pl
 from contracts.schema.entity import ContractError, Entity
 from contracts.schema.mart import Mart
 from contracts.schema.registry import marts
+from transforms.marts._context import Context
+
+__all__ = ["Context", "compute", "in_order", "marts_of", "settings", "sources"]
 
 
 def compute(name: str) -> Callable[..., pl.LazyFrame]:
@@ -36,7 +40,16 @@ def compute(name: str) -> Callable[..., pl.LazyFrame]:
 
 def sources(name: str) -> tuple[str, ...]:
     """Return the names of the tables that a mart reads, in the order of its function's parameters."""
-    return tuple(inspect.signature(compute(name)).parameters)
+    return tuple(one.name for one in _parameters(name) if one.kind is not one.KEYWORD_ONLY)
+
+
+def settings(name: str, context: Context) -> Mapping[str, Context]:
+    """Return what the function of a mart is given beside the tables: the context, if it asks for it."""
+    return {one.name: context for one in _parameters(name) if one.kind is one.KEYWORD_ONLY}
+
+
+def _parameters(name: str) -> list[inspect.Parameter]:
+    return list(inspect.signature(compute(name)).parameters.values())
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

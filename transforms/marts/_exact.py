@@ -34,3 +34,8 @@ def mean_seconds(total_ms: pl.Expr, count: pl.Expr) -> pl.Expr:
 def percent(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
     """Return which percentage ``part`` is of ``whole``, two integers; null if the whole is nothing."""
     return mean(part.cast(pl.Int64) * 100, whole)
+
+
+def cents(amount: pl.Expr) -> pl.Expr:
+    """Return an amount of money of two digits after the point as hundredths (Int64)."""
+    return (amount * pl.lit(100, pl.Decimal(14, 2))).cast(pl.Int64)

@@ -1,42 +1,82 @@
 """How support did, by the day on which tickets were opened and by what they are about."""
 
+from datetime import timedelta
+
 import polars as pl
 
-from contracts.marts.support_efficiency_daily import MART, STATUSES
+from contracts.marts.support_efficiency_daily import AGES, MART, REPLIED_H, STATUSES
 from contracts.schema.entity import TEXT_KEY_CHARACTERS
+from transforms.marts._calendar import is_over, local_date, plus, spine, standing, stays
 from transforms.marts._conform import conform
+from transforms.marts._context import Context
 from transforms.marts._exact import mean, mean_seconds, milliseconds, percent
+from transforms.marts._past import BASIS
 
 # Whose times are summed up: name of the seconds in ticket_resolution without _s, and the moment they end at.
 TIMED = {"first_response": "first_response_at", "resolution": "resolved_at"}
+ON, ISSUE = "created_on", "issue_type"
 
 
-def support_efficiency_daily(ticket_resolution: pl.LazyFrame) -> pl.LazyFrame:
-    """Sum up the tickets of each UTC day and type of issue.
+def support_efficiency_daily(ticket_resolution: pl.LazyFrame, *, context: Context) -> pl.LazyFrame:
+    """Sum up the tickets of each day and type of issue, and tell what was open at its end.
 
     Args:
         ticket_resolution: The mart of that name: one row per ticket.
+        context: Has the reporting zone, the moment up to which ages count, and the promised times.
 
     Returns:
-        One row per day of opening and type of issue, as ``contracts.marts.support_efficiency_daily`` describes it.
+        One row per day and type of issue, as ``contracts.marts.support_efficiency_daily`` describes it.
     """
-    # The type of issue is part of the key, but of any length in the source: PostgreSQL indexes no more than this of it.
-    issue_type, created_on = pl.col("issue_type").str.head(TEXT_KEY_CHARACTERS), pl.col("created_at").dt.date()
-    tickets, answered, resolved = pl.col("ticket_count"), pl.col("answered_count"), pl.col("resolved_count")
+    tickets = ticket_resolution.with_columns(
+        # Part of the key, but of any length in the source: PostgreSQL indexes no more than this of it.
+        pl.col("issue_type").str.head(TEXT_KEY_CHARACTERS),
+        created_on=local_date(pl.col("created_at"), context),
+        solved_on=local_date(pl.col("resolved_at"), context),
+    ).with_columns(sla_target_s=_target(context))
+    opened, solved = _opened(tickets, context), _solved(tickets)
+    both = pl.concat([opened.select(ISSUE, ON), solved.select(ISSUE, ON)])
+    rows = spine(both, ON, context, by=[ISSUE])
     days = (
-        ticket_resolution.with_columns(issue_type=issue_type, created_on=created_on)
-        .group_by("created_on", "issue_type")
-        .agg(*_counts(), *_times())
+        _backlog(tickets, rows)
+        .join(opened, on=[ISSUE, ON], how="left")
+        .join(solved, on=[ISSUE, ON], how="left")
+        .with_columns(sla_target_s=_target(context), backlog_basis=pl.lit(BASIS))
+        .with_columns(pl.col("^(.*_count|.*_ms)$").fill_null(0))
         .with_columns(
-            answered_pct=percent(answered, tickets),
-            resolution_pct=percent(resolved, tickets),
-            first_contact_resolution_pct=percent(pl.col("first_contact_resolved_count"), resolved),
-            mean_first_response_s=mean_seconds(pl.col("first_response_ms"), answered),
-            mean_resolution_s=mean_seconds(pl.col("resolution_ms"), resolved),
-            mean_message_count=mean(pl.col("message_count"), tickets),
+            reopened_count=pl.lit(None, pl.Int64),
+            backlog_count=pl.sum_horizontal(f"backlog_{name}_count" for name, *_ in AGES),
+            is_complete=is_over(pl.col(ON), context),
+            **_ratios(),
         )
     )
-    return conform(days, MART)
+    return conform(days, MART, context)
+
+
+def _target(context: Context) -> pl.Expr:
+    targets = {name: seconds for name, seconds in context.support_sla.items() if name}
+    default = context.support_sla.get("", Context().support_sla[""])
+    return pl.col(ISSUE).replace_strict(targets, default=default, return_dtype=pl.Float64())
+
+
+def _opened(tickets: pl.LazyFrame, context: Context) -> pl.LazyFrame:
+    """Sum up the tickets by the day of their opening."""
+    return tickets.group_by(ISSUE, ON).agg(*_counts(), *_replies(context), *_times())
+
+
+def _solved(tickets: pl.LazyFrame) -> pl.LazyFrame:
+    """Count the tickets by the day of their resolution."""
+    solved = tickets.filter(pl.col("solved_on").is_not_null())
+    return solved.group_by(ISSUE, pl.col("solved_on").alias(ON)).agg(solved_count=pl.len().cast(pl.Int64))
+
+
+def _backlog(tickets: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Count what is open at each day's end by its age: a ticket is of one age from one day to another, or its end."""
+    changes = []
+    for name, low, high in AGES:
+        first, solved_on = plus(pl.col(ON), low), pl.col("solved_on")
+        after = pl.min_horizontal(solved_on, plus(pl.col(ON), high)) if high else solved_on
+        changes += stays(tickets, f"backlog_{name}_count", ON, first, after, by=[ISSUE])
+    return standing(changes, rows, ON, by=[ISSUE])
 
 
 def _counts() -> list[pl.Expr]:
@@ -45,14 +85,29 @@ def _counts() -> list[pl.Expr]:
         **{f"status_{one}_count": status == one for one in STATUSES},
         "status_other_count": ~status.is_in(STATUSES),
         "answered_count": pl.col("is_answered"),
+        "unanswered_count": ~pl.col("is_answered"),
         "resolved_count": pl.col("is_resolved"),
         "first_contact_resolved_count": pl.col("is_first_contact_resolved"),
     }
     return [
-        pl.len().alias("ticket_count"),
+        pl.len().cast(pl.Int64).alias("ticket_count"),
+        pl.len().cast(pl.Int64).alias("created_count"),
         *(condition.cast(pl.Int64).sum().alias(name) for name, condition in counted.items()),
         pl.col("message_count", "agent_message_count").sum(),
     ]
+
+
+def _replies(context: Context) -> list[pl.Expr]:
+    """Count the tickets that are old enough to tell whether they were answered in time, and those that were."""
+    age = pl.lit(context.as_of) - pl.col("created_at")
+    took, target = pl.col("first_response_s"), pl.col("sla_target_s")
+    is_due = age >= pl.duration(milliseconds=(target * 1000).cast(pl.Int64))
+    counted = {"sla_eligible_count": is_due, "sla_met_count": is_due & (took <= target).fill_null(False)}
+    for hours in REPLIED_H:
+        is_old = age >= pl.lit(timedelta(hours=hours))
+        counted[f"eligible_{hours}h_count"] = is_old
+        counted[f"replied_within_{hours}h_count"] = is_old & (took <= hours * 3600).fill_null(False)
+    return [condition.cast(pl.Int64).sum().alias(name) for name, condition in counted.items()]
 
 
 def _times() -> list[pl.Expr]:
@@ -67,3 +122,16 @@ def _times() -> list[pl.Expr]:
             value.quantile(0.9, interpolation="linear").alias(f"p90_{name}_s"),
         ]
     return aggregates
+
+
+def _ratios() -> dict[str, pl.Expr]:
+    tickets, answered, resolved = pl.col("ticket_count"), pl.col("answered_count"), pl.col("resolved_count")
+    return {
+        "answered_pct": percent(answered, tickets),
+        "resolution_pct": percent(resolved, tickets),
+        "first_contact_resolution_pct": percent(pl.col("first_contact_resolved_count"), resolved),
+        "sla_met_pct": percent(pl.col("sla_met_count"), pl.col("sla_eligible_count")),
+        "mean_first_response_s": mean_seconds(pl.col("first_response_ms"), answered),
+        "mean_resolution_s": mean_seconds(pl.col("resolution_ms"), resolved),
+        "mean_message_count": mean(pl.col("message_count"), tickets),
+    }

@@ -2,17 +2,30 @@
 
 import polars as pl
 
-from contracts.marts.user_activity import MART
+from contracts.marts.user_activity import MART, SEGMENTS
 from transforms.marts._conform import conform
+from transforms.marts._context import Context
 from transforms.marts._exact import mean, mean_seconds, milliseconds, percent, seconds
+from transforms.marts._recent import recent
+
+# Of which axis of user_score_cuts each value is, and the score's name.
+SCORED = {
+    "recency_days": ("recency", "r_score"),
+    "frequency_28d": ("frequency", "f_score"),
+    "intensity_28d": ("engagement", "e_score"),
+}
 
 
-def user_activity(user_activity_daily: pl.LazyFrame, user_sessions: pl.LazyFrame) -> pl.LazyFrame:
+def user_activity(
+    user_activity_daily: pl.LazyFrame, user_sessions: pl.LazyFrame, user_score_cuts: pl.LazyFrame, *, context: Context
+) -> pl.LazyFrame:
     """Sum up what each user did.
 
     Args:
-        user_activity_daily: The mart of that name: one row per user and UTC day.
+        user_activity_daily: The mart of that name: one row per user and day.
         user_sessions: One row per session, for the durations in whole milliseconds and the devices.
+        user_score_cuts: The mart of that name: the score of each value.
+        context: Has the day from which is counted back.
 
     Returns:
         One row per user, as ``contracts.marts.user_activity`` describes it.
@@ -30,7 +43,30 @@ def user_activity(user_activity_daily: pl.LazyFrame, user_sessions: pl.LazyFrame
             zero_result_search_pct=percent(pl.col("zero_result_search_count"), searches),
         )
     )
-    return conform(users, MART)
+    scored = _scored(users.join(recent(user_activity_daily, context), on="user_id"), user_score_cuts)
+    return conform(scored.with_columns(segment=_segment()), MART, context)
+
+
+def _scored(users: pl.LazyFrame, cuts: pl.LazyFrame) -> pl.LazyFrame:
+    for value, (axis, score) in SCORED.items():
+        of_axis = cuts.filter(pl.col("axis") == axis).select(pl.col("value").alias(value), pl.col("score").alias(score))
+        users = users.join(of_axis, on=value, how="left")
+    return users
+
+
+def _segment() -> pl.Expr:
+    recency, frequency, engagement = pl.col("r_score"), pl.col("f_score"), pl.col("e_score")
+    conditions = (
+        (recency >= 4) & (frequency >= 4) & (engagement >= 4),
+        (recency >= 3) & (frequency >= 4),
+        recency >= 4,
+        recency == 3,
+        recency == 2,
+    )
+    segment: pl.Expr = pl.lit(SEGMENTS[-1])
+    for condition, name in reversed(list(zip(conditions, SEGMENTS, strict=False))):
+        segment = pl.when(condition).then(pl.lit(name)).otherwise(segment)
+    return segment
 
 
 def _totals(days: pl.LazyFrame) -> pl.LazyFrame:

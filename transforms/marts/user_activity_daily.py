@@ -3,7 +3,9 @@
 import polars as pl
 
 from contracts.marts.user_activity_daily import MART
+from transforms.marts._calendar import local_date
 from transforms.marts._conform import conform
+from transforms.marts._context import Context
 from transforms.marts._exact import milliseconds, seconds
 
 ONE = pl.lit(1, pl.Int64)
@@ -15,8 +17,10 @@ def user_activity_daily(
     search_queries: pl.LazyFrame,
     support_tickets: pl.LazyFrame,
     moderation_queue: pl.LazyFrame,
+    *,
+    context: Context,
 ) -> pl.LazyFrame:
-    """Count what each user did on each UTC day.
+    """Count what each user did on each day.
 
     Args:
         user_sessions: One row per session; a session counts on the day of its ``start_time``.
@@ -24,6 +28,7 @@ def user_activity_daily(
         search_queries: One row per search, on the day of its ``timestamp``.
         support_tickets: One row per ticket, on the day of its ``created_at``.
         moderation_queue: One row per review, on the day of its ``submitted_at``.
+        context: Has the reporting zone.
 
     Returns:
         One row per user and day with any of these, as ``contracts.marts.user_activity_daily`` describes it.
@@ -39,12 +44,17 @@ def user_activity_daily(
     )
     at, counted = pl.col("at"), pl.all().exclude("user_id", "activity_on", "at")
     days = (
-        happened.with_columns(activity_on=at.dt.date())
+        happened.with_columns(activity_on=local_date(at, context))
         .group_by("user_id", "activity_on")
         .agg(counted.sum(), first_activity_at=at.min(), last_activity_at=at.max())
-        .with_columns(session_duration_s=seconds(pl.col("session_duration_ms")))
+        .sort("user_id", "activity_on")
+        .with_columns(
+            session_duration_s=seconds(pl.col("session_duration_ms")),
+            first_active_on=pl.col("activity_on").min().over("user_id"),
+            previous_active_on=pl.col("activity_on").shift().over("user_id"),
+        )
     )
-    return conform(days, MART)
+    return conform(days, MART, context)
 
 
 def _sessions(sessions: pl.LazyFrame, actions: pl.LazyFrame) -> pl.LazyFrame:

@@ -1,6 +1,7 @@
 """Marts on real stores: the same numbers as independent SQL over the replica gives, in both of them."""
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,12 +9,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from bson import ObjectId
+from bson import Decimal128, ObjectId
 
 from contracts.schema.entity import ContractError
+from contracts.schema.registry import entities as known_entities
 from contracts.schema.registry import marts as known_marts
 from pipeline import control
 from pipeline.connections import Connections
@@ -31,8 +34,18 @@ from tests.pipeline.lab import Lab
 SQL = Path(__file__).parents[2] / "sql" / "marts"
 MARTS = sorted(known_marts())
 TARGETS = ("postgres", "clickhouse")
-SOURCES = ["ModerationQueue", "SearchQueries", "SupportTickets", "UserSessions"]
+LATEST = datetime(2299, 12, 30, 1, 2, 3, 4000, tzinfo=UTC)
+STATUSES = ("pending", "approved", "rejected", "rejected")
+PRICES = [Decimal128(text) for text in ("10.00", "9.99", "8.00", "12.34", "0.00", "0.01", "99999.99")]
+SOURCES = sorted(known_entities())
 FIRST_DAY = datetime(2024, 2, 28, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(microsecond=0)
+TERMS = (
+    *("sh", "shoe", "shoes", "Shoes ", "boots", "", "  ", "Straße", "STRASSE", "fix\tit", "é" * 700),
+    *("\N{FULLWIDTH LATIN SMALL LETTER S}hoe", "\N{LATIN SMALL LIGATURE FI}x it", "ΟΔΟΣ", "οδός"),
+)
+PRODUCTS = [f"p{number}" for number in range(12)]
+SLA = {"": 8 * 3600.0, "billing": 900.0}
 
 
 def _world(seed: int, size: int) -> dict[str, list[dict[str, Any]]]:
@@ -43,16 +56,23 @@ def _world(seed: int, size: int) -> dict[str, list[dict[str, Any]]]:
     def user() -> str:
         return users[min(int(draw.expovariate(0.15)), len(users) - 1)]
 
-    def moment() -> datetime:
+    def moment(*, lately: bool = False) -> datetime:
         at = FIRST_DAY + timedelta(milliseconds=draw.randrange(9 * 86_400_000))
+        if lately or draw.random() < 0.5:  # so that days, windows and sessions are still running, too
+            at = NOW - timedelta(milliseconds=draw.choice([1, 24, 24, 24 * 45]) * draw.randrange(3_600_000))
         edges = {
             1: at.replace(hour=0, minute=0, second=0, microsecond=0),
             2: at.replace(hour=23, minute=59, second=59, microsecond=999_000),
             3: datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC),
             4: datetime(1900, 1, 1, 0, 0, 0, 1000, tzinfo=UTC),
-            5: datetime(2299, 12, 30, 1, 2, 3, 4000, tzinfo=UTC),
+            5: LATEST,
         }
-        return edges.get(draw.randrange(30), at)
+        return at if lately else edges.get(draw.randrange(30), at)
+
+    def within_days() -> datetime:
+        """Return a moment without one that is long ago: each day from the first one on has a row."""
+        at = moment()
+        return at if at.year > 2000 else moment(lately=True)
 
     def milliseconds(*choices: int, below: int = 10**7) -> timedelta:
         return timedelta(milliseconds=draw.choice([*choices, draw.randrange(below)]))
@@ -67,13 +87,17 @@ def _world(seed: int, size: int) -> dict[str, list[dict[str, Any]]]:
             "pages_visited": [f"/{page}" for page in range(draw.choice([0, 1, 2, 7]))],
             "device": {"type": draw.choice(["desktop", "mobile", "Watch", "ärm"]), "os": "x", "browser": "y"},
             "actions": [
-                {"type": draw.choice(["view", "purchase", "add_to_cart", "teleport"]), "target": "", "at": moment()}
-                for _ in range(draw.choice([0, 0, 1, 2, 5]))
+                {
+                    "type": draw.choice(["view", "view", "purchase", "add_to_cart", "teleport"]),
+                    "target": draw.choice(PRODUCTS),
+                    "at": draw.choice([moment(), min(start + milliseconds(0, 0, 0, 9_999, below=60_000), LATEST)]),
+                }
+                for _ in range(draw.choice([0, 0, 1, 2, 5, 9]))
             ],
         }
 
     def ticket(number: int) -> dict[str, Any]:
-        created = moment()
+        created = within_days()
         sent = [created + milliseconds(0, -1, 1) - milliseconds(0) for _ in range(draw.choice([0, 1, 1, 2, 6]))]
         return {
             "ticket_id": f"t{number // 2}",
@@ -93,21 +117,57 @@ def _world(seed: int, size: int) -> dict[str, list[dict[str, Any]]]:
         }
 
     def search(number: int) -> dict[str, Any]:
-        about = {"query_id": f"q{number}", "user_id": user(), "query_text": "", "filters": {}}
-        return about | {"timestamp": moment(), "results_count": draw.choice([0, 0, 1, 50])}
+        about = {"query_id": f"q{number}", "user_id": user(), "query_text": draw.choice(TERMS), "filters": {}}
+        about |= {"timestamp": moment(), "results_count": draw.choice([0, 0, 1, 50])}
+        if before and draw.random() < 0.6:
+            soon = before[-1]["timestamp"] + milliseconds(0, 1, 30_000, 30_001, 300_000, 300_001, below=400_000)
+            about |= {"user_id": before[-1]["user_id"], "timestamp": min(soon, LATEST)}
+        before.append(about)
+        return about
 
     def review(number: int) -> dict[str, Any]:
-        about = {"review_id": f"r{number}", "user_id": user(), "product_id": "p", "review_text": "", "rating": 3}
-        return about | {"moderation_status": "?", "flags": [], "submitted_at": moment()}
+        about = {"review_id": f"r{number}", "user_id": user(), "review_text": "", "rating": draw.randint(1, 5)}
+        about |= {"product_id": draw.choice(PRODUCTS), "flags": draw.choice([[], ["spam"], ["spam", "fake"]])}
+        return about | {"moderation_status": draw.choice(["?", *STATUSES]), "submitted_at": moment()}
 
-    makers = {"UserSessions": session, "SupportTickets": ticket, "SearchQueries": search, "ModerationQueue": review}
-    return {name: [make(number) for number in range(size)] for name, make in makers.items()}
+    def event(number: int) -> dict[str, Any]:
+        kind = draw.choice(["login", "login", "logout", "", "é" * 601])
+        return {"event_id": f"e{number}", "timestamp": within_days(), "event_type": kind, "details": {}}
+
+    def product(number: int) -> dict[str, Any]:
+        changes = [
+            {"changed_at": moment(lately=draw.random() < 0.8), "price": draw.choice(PRICES)}
+            for _ in range(draw.choice([0, 1, 2, 6, 15]))
+        ]
+        about = {"product_id": f"p{number // 2}", "price_changes": changes, "current_price": PRICES[0]}
+        return about | {"currency": draw.choice(["EUR", "XXX"])}
+
+    def recommended(number: int) -> dict[str, Any]:
+        products = [draw.choice(PRODUCTS) for _ in range(draw.choice([0, 3, 15]))]
+        return {
+            "user_id": users[number // 2 % len(users)],
+            "recommended_products": products,
+            "last_updated": within_days(),
+        }
+
+    before: list[dict[str, Any]] = []
+    makers = {
+        "UserSessions": session,
+        "SupportTickets": ticket,
+        "SearchQueries": search,
+        "ModerationQueue": review,
+        "EventLogs": event,
+        "ProductPriceHistory": product,
+        "UserRecommendations": recommended,
+    }
+    sizes = {"UserRecommendations": min(size, 50)}
+    return {name: [make(number) for number in range(sizes.get(name, size))] for name, make in makers.items()}
 
 
-def _copied_and_built(lab: Lab) -> list[marts.BuiltMart]:
+def _copied_and_built(lab: Lab, **settings: Any) -> list[marts.BuiltMart]:
     _, accounts = replicate.replicate(lab.connections, SOURCES)
     assert {one.quarantined for one in accounts} == {0}
-    return marts.build(lab.connections)
+    return marts.build(replace(lab.connections, **settings))
 
 
 def in_pieces(connections: Connections) -> Connections:
@@ -131,25 +191,31 @@ def computations() -> Iterator[Counter[str]]:
 
 
 @pytest.fixture(scope="module", params=["generated", "edges", "edges in pieces"])
-def compared(request: pytest.FixtureRequest, lab: Lab) -> None:
+def compared(request: pytest.FixtureRequest, lab: Lab) -> str:
+    """Build all marts; return the time zone that they report."""
     if request.param == "generated":
         lab.fill(**dict.fromkeys(SOURCES, 400))
-    else:
+        _copied_and_built(lab, timezone="Europe/Berlin", support_sla=SLA)
+        return "Europe/Berlin"
+    if request.param == "edges":
         for name, some in _world(1, 400).items():
             lab.collection(name).drop()
             lab.collection(name).insert_many(some)
-    _copied_and_built(lab)
+    _copied_and_built(lab, support_sla=SLA)
     if request.param == "edges in pieces":
         for name in MARTS:  # or nothing would be changed, whatever comes of it
             lab.change_postgres(f"TRUNCATE marts.{name}")
             lab.change_clickhouse(f"TRUNCATE TABLE marts.{name}__data")
         with computations() as counted:
-            marts.build(in_pieces(lab.connections))
-        assert {name for name in MARTS if counted[name] > 10} == set(MARTS)
-    elif request.param == "edges":
+            marts.build(replace(in_pieces(lab.connections), support_sla=SLA))
+        assert {name for name in MARTS if counted[name] > 2} == {
+            name for name in MARTS if known_marts()[name].by is not None
+        }
+    else:
         with computations() as counted:
-            marts.build(lab.connections)
+            marts.build(replace(lab.connections, support_sla=SLA))
         assert counted == dict.fromkeys(MARTS, 2)
+    return "UTC"
 
 
 @pytest.fixture(scope="module")
@@ -168,13 +234,37 @@ def _frame(lab: Lab, target: str, query: str) -> pl.DataFrame:
         return pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
 
 
+def _sql(name: str, oracle: str, settings: dict[str, str]) -> str:
+    """Return the SQL of a mart; [[other]] in it stands for that of another mart."""
+    text = (SQL / f"{name}.{oracle}.sql").read_text()
+    for key, value in settings.items():
+        text = text.replace("{" + key + "}", value)
+    return re.sub(r"\[\[(\w+)\]\]", lambda other: f"(\n{_sql(other[1], oracle, settings)})", text)
+
+
+def _settings(lab: Lab, oracle: str, timezone: str) -> dict[str, str]:
+    moments = {one.cluster_time for one in control.publications(lab.connections.postgres) if one.name in MARTS}
+    (moment,) = (one.as_datetime() for one in moments)
+    text = f"{moment:%Y-%m-%d %H:%M:%S}"
+    as_of = f"timestamptz '{text}Z'" if oracle == "postgres" else f"toDateTime64('{text}', 3, 'UTC')"
+    today = moment.astimezone(ZoneInfo(timezone)).date()
+    return {
+        "as_of": as_of,
+        "today": today.isoformat(),
+        "tz": timezone,
+        "sla": f"{SLA['']:.0f}",
+        "sla_billing": f"{SLA['billing']:.0f}",
+    }
+
+
 @pytest.mark.parametrize("name", MARTS)
 @pytest.mark.parametrize("oracle", TARGETS)
-def test_marts_say_what_sql_says_cell_by_cell(lab: Lab, compared: None, name: str, oracle: str) -> None:
-    mart = known_marts()[name]
+def test_marts_say_what_sql_says_cell_by_cell(lab: Lab, compared: str, name: str, oracle: str) -> None:
+    mart, settings = known_marts()[name], _settings(lab, oracle, compared)
     schema, key = mart.table.frame_schema, list(mart.key)
-    asked = _frame(lab, oracle, (SQL / f"{name}.{oracle}.sql").read_text())
-    assert sorted(asked.columns) == sorted(schema)
+    sql = _sql(name, oracle, settings)
+    asked = _frame(lab, oracle, f"SELECT one.*, {settings['as_of']} AS as_of FROM (\n{sql}\n) AS one")
+    assert set(asked.columns) >= set(schema)
     expected = asked.select(list(schema)).cast(schema).sort(key)  # type: ignore[arg-type]
     assert not expected.is_empty()
     for target in TARGETS:
@@ -242,7 +332,7 @@ def test_a_named_mart_brings_those_that_it_reads(lab_of_tickets: Any) -> None:
     replicate.replicate(lab.connections, SOURCES)
     told: list[tuple[str, int, int]] = []
     some = marts.build(lab.connections, ["user_activity"], progress=lambda *one: told.append(one))
-    assert [one.name for one in some] == ["user_activity_daily", "user_activity"]
+    assert [one.name for one in some] == ["user_activity_daily", "user_score_cuts", "user_activity"]
     assert told == [(one.name, one.rows, one.rows) for one in some]
     runs = {one.name: one.run_id for one in control.publications(lab.connections.postgres)}
     assert runs["user_activity"] == runs["user_activity_daily"] != runs["ticket_resolution"]

@@ -22,8 +22,11 @@ conversation AS (
 ),
 ticket AS (
     SELECT
-        toDate32(t.created_at, 'UTC') AS created_on,
-        leftUTF8(t.issue_type, 600) AS issue_type, -- what a key of PostgreSQL holds of a text of any length
+        toDate32(t.created_at, '{tz}') AS created_on,
+        if(t.status IN ('resolved', 'closed'), toDate32(t.updated_at, '{tz}'), NULL) AS solved_on,
+        toUnixTimestamp64Milli({as_of}) - toUnixTimestamp64Milli(t.created_at) AS age_ms,
+        toInt64(if(t.issue_type = 'billing', {sla_billing}, {sla})) * 1000 AS target_ms,
+        leftUTF8(toString(t.issue_type), 600) AS issue_type, -- what a key of PostgreSQL holds of a text of any length
         t.status AS status,
         toUnixTimestamp64Milli(response_at) - toUnixTimestamp64Milli(t.created_at) AS response_ms,
         if(t.status IN ('resolved', 'closed'),
@@ -37,6 +40,14 @@ day AS (
         created_on,
         issue_type,
         count() AS tickets,
+        countIf(age_ms >= 3600000) AS eligible_1h,
+        countIf(age_ms >= 3600000 AND response_ms <= 3600000) AS replied_1h,
+        countIf(age_ms >= 28800000) AS eligible_8h,
+        countIf(age_ms >= 28800000 AND response_ms <= 28800000) AS replied_8h,
+        countIf(age_ms >= 86400000) AS eligible_24h,
+        countIf(age_ms >= 86400000 AND response_ms <= 86400000) AS replied_24h,
+        countIf(age_ms >= target_ms) AS due,
+        countIf(age_ms >= target_ms AND response_ms <= target_ms) AS kept,
         countIf(status = 'open') AS opened,
         countIf(status = 'in_progress') AS in_progress,
         countIf(status = 'waiting') AS waiting,
@@ -53,11 +64,57 @@ day AS (
         sum(by_agent) AS agent_messages
     FROM ticket
     GROUP BY created_on, issue_type
+),
+solved AS (
+    SELECT assumeNotNull(solved_on) AS dt, issue_type, count() AS solutions
+    FROM ticket WHERE isNotNull(solved_on) GROUP BY dt, issue_type
+),
+cell AS (
+    SELECT DISTINCT issue_type, dt FROM (
+        SELECT issue_type, addDays(first, arrayJoin(range(toUInt64(
+            greatest(0, dateDiff('day', first, toDate32('{today}')) + 1))))) AS dt
+        FROM (SELECT issue_type, min(created_on) AS first FROM ticket GROUP BY issue_type)
+        WHERE first <= toDate32('{today}')
+        UNION ALL
+        SELECT issue_type, created_on FROM ticket
+        UNION ALL
+        SELECT issue_type, dt FROM solved
+    )
+),
+life AS (
+    -- all tickets of a type as one array: opened on, solved on (far away if never)
+    SELECT issue_type, groupArray((created_on, ifNull(solved_on, toDate32('2299-12-31')))) AS lives
+    FROM ticket GROUP BY issue_type
+),
+stood AS (
+    SELECT
+        cell.issue_type AS issue_type, cell.dt AS dt,
+        arrayMap(l -> dateDiff('day', l.1, dt), arrayFilter(l -> l.1 <= dt AND l.2 > dt, lives)) AS ages
+    FROM cell INNER JOIN life ON cell.issue_type = life.issue_type
 )
 SELECT
-    created_on,
-    issue_type,
+    stood.dt AS created_on,
+    stood.issue_type AS issue_type,
     toInt64(tickets) AS ticket_count,
+    toInt64(tickets) AS created_count,
+    toInt64(solutions) AS solved_count,
+    CAST(NULL, 'Nullable(Int64)') AS reopened_count,
+    toInt64(length(ages)) AS backlog_count,
+    toInt64(arrayCount(a -> a = 0, ages)) AS backlog_under_1d_count,
+    toInt64(arrayCount(a -> a IN (1, 2), ages)) AS backlog_1d_to_3d_count,
+    toInt64(arrayCount(a -> a BETWEEN 3 AND 6, ages)) AS backlog_3d_to_7d_count,
+    toInt64(arrayCount(a -> a >= 7, ages)) AS backlog_over_7d_count,
+    'proxy' AS backlog_basis,
+    toInt64(eligible_1h) AS eligible_1h_count,
+    toInt64(replied_1h) AS replied_within_1h_count,
+    toInt64(eligible_8h) AS eligible_8h_count,
+    toInt64(replied_8h) AS replied_within_8h_count,
+    toInt64(eligible_24h) AS eligible_24h_count,
+    toInt64(replied_24h) AS replied_within_24h_count,
+    toFloat64(if(stood.issue_type = 'billing', {sla_billing}, {sla})) AS sla_target_s,
+    toInt64(due) AS sla_eligible_count,
+    toInt64(kept) AS sla_met_count,
+    kept * 100 / nullIf(due, 0) AS sla_met_pct,
     toInt64(opened) AS status_open_count,
     toInt64(in_progress) AS status_in_progress_count,
     toInt64(waiting) AS status_waiting_count,
@@ -65,12 +122,13 @@ SELECT
     toInt64(closed) AS status_closed_count,
     toInt64(tickets - opened - in_progress - waiting - resolved - closed) AS status_other_count,
     toInt64(answered) AS answered_count,
-    answered * 100 / tickets AS answered_pct,
+    toInt64(tickets - answered) AS unanswered_count,
+    answered * 100 / nullIf(tickets, 0) AS answered_pct,
     all_response_ms / nullIf(answered * 1000, 0) AS mean_first_response_s,
     percentile(responses, 0.5) AS median_first_response_s,
     percentile(responses, 0.9) AS p90_first_response_s,
     toInt64(finished) AS resolved_count,
-    finished * 100 / tickets AS resolution_pct,
+    finished * 100 / nullIf(tickets, 0) AS resolution_pct,
     all_resolution_ms / nullIf(finished * 1000, 0) AS mean_resolution_s,
     percentile(resolutions, 0.5) AS median_resolution_s,
     percentile(resolutions, 0.9) AS p90_resolution_s,
@@ -78,5 +136,8 @@ SELECT
     first_contact * 100 / nullIf(finished, 0) AS first_contact_resolution_pct,
     toInt64(messages) AS message_count,
     toInt64(agent_messages) AS agent_message_count,
-    messages / tickets AS mean_message_count
-FROM day
+    messages / nullIf(tickets, 0) AS mean_message_count,
+    toBool(stood.dt < toDate32('{today}')) AS is_complete
+FROM stood
+LEFT JOIN day ON stood.issue_type = day.issue_type AND stood.dt = day.created_on
+LEFT JOIN solved ON stood.issue_type = solved.issue_type AND stood.dt = solved.dt

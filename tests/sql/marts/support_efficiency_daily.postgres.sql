@@ -1,23 +1,79 @@
 -- The mart support_efficiency_daily once more, from the copies alone, without the mart ticket_resolution.
 WITH ticket AS (
     SELECT
-        (t.created_at AT TIME ZONE 'UTC')::date AS created_on,
+        t._id,
+        (t.created_at AT TIME ZONE '{tz}')::date AS created_on,
+        (CASE WHEN t.status IN ('resolved', 'closed') THEN t.updated_at END AT TIME ZONE '{tz}')::date AS solved_on,
         left(t.issue_type, 600) AS issue_type, -- what a key of PostgreSQL holds of a text of any length
         t.status,
         extract(epoch FROM min(m.sent_at) FILTER (WHERE m.sender = 'agent' AND m.sent_at >= t.created_at)
                 - t.created_at) AS first_response_s,
         CASE WHEN t.status IN ('resolved', 'closed') THEN extract(epoch FROM t.updated_at - t.created_at) END
             AS resolution_s,
+        extract(epoch FROM {as_of} - t.created_at) AS age_s,
+        CASE t.issue_type WHEN 'billing' THEN {sla_billing} ELSE {sla} END AS target_s,
         count(m._id) AS written,
         count(*) FILTER (WHERE m.sender = 'agent') AS by_agent
     FROM replica.support_tickets t
     LEFT JOIN replica.support_tickets_messages m ON m._id = t._id
     GROUP BY t._id, t.created_at, t.updated_at, t.issue_type, t.status
+),
+cell AS (
+    SELECT
+        generate_series(min(least(created_on, solved_on))::timestamp, timestamp '{today}', '1 day')::date AS created_on,
+        issue_type
+    FROM ticket GROUP BY issue_type
+    UNION
+    SELECT created_on, issue_type FROM ticket
+    UNION
+    SELECT solved_on, issue_type FROM ticket WHERE solved_on IS NOT NULL
+),
+stood AS (
+    -- a ticket stands on each day from its opening to the day before its solution
+    SELECT cell.created_on, cell.issue_type, cell.created_on - t.created_on AS age
+    FROM cell JOIN ticket t
+        ON t.issue_type = cell.issue_type AND t.created_on <= cell.created_on
+            AND (t.solved_on IS NULL OR t.solved_on > cell.created_on)
+),
+backlog AS (
+    SELECT
+        created_on,
+        issue_type,
+        count(*) AS backlog_count,
+        count(*) FILTER (WHERE age = 0) AS backlog_under_1d_count,
+        count(*) FILTER (WHERE age BETWEEN 1 AND 2) AS backlog_1d_to_3d_count,
+        count(*) FILTER (WHERE age BETWEEN 3 AND 6) AS backlog_3d_to_7d_count,
+        count(*) FILTER (WHERE age >= 7) AS backlog_over_7d_count
+    FROM stood GROUP BY created_on, issue_type
+),
+solved AS (
+    SELECT solved_on AS created_on, issue_type, count(*) AS solved_count
+    FROM ticket WHERE solved_on IS NOT NULL GROUP BY solved_on, issue_type
 )
 SELECT
     created_on,
     issue_type,
-    count(*) AS ticket_count,
+    count(_id) AS ticket_count,
+    count(_id) AS created_count,
+    coalesce(min(solved_count), 0) AS solved_count,
+    NULL::bigint AS reopened_count,
+    coalesce(min(backlog_count), 0) AS backlog_count,
+    coalesce(min(backlog_under_1d_count), 0) AS backlog_under_1d_count,
+    coalesce(min(backlog_1d_to_3d_count), 0) AS backlog_1d_to_3d_count,
+    coalesce(min(backlog_3d_to_7d_count), 0) AS backlog_3d_to_7d_count,
+    coalesce(min(backlog_over_7d_count), 0) AS backlog_over_7d_count,
+    'proxy' AS backlog_basis,
+    count(*) FILTER (WHERE age_s >= 3600) AS eligible_1h_count,
+    count(*) FILTER (WHERE age_s >= 3600 AND first_response_s <= 3600) AS replied_within_1h_count,
+    count(*) FILTER (WHERE age_s >= 28800) AS eligible_8h_count,
+    count(*) FILTER (WHERE age_s >= 28800 AND first_response_s <= 28800) AS replied_within_8h_count,
+    count(*) FILTER (WHERE age_s >= 86400) AS eligible_24h_count,
+    count(*) FILTER (WHERE age_s >= 86400 AND first_response_s <= 86400) AS replied_within_24h_count,
+    CASE issue_type WHEN 'billing' THEN {sla_billing} ELSE {sla} END::double precision AS sla_target_s,
+    count(*) FILTER (WHERE age_s >= target_s) AS sla_eligible_count,
+    count(*) FILTER (WHERE age_s >= target_s AND first_response_s <= target_s) AS sla_met_count,
+    (count(*) FILTER (WHERE age_s >= target_s AND first_response_s <= target_s) * 100)::double precision
+        / nullif(count(*) FILTER (WHERE age_s >= target_s), 0) AS sla_met_pct,
     count(*) FILTER (WHERE status = 'open') AS status_open_count,
     count(*) FILTER (WHERE status = 'in_progress') AS status_in_progress_count,
     count(*) FILTER (WHERE status = 'waiting') AS status_waiting_count,
@@ -26,21 +82,27 @@ SELECT
     count(*) FILTER (WHERE status NOT IN ('open', 'in_progress', 'waiting', 'resolved', 'closed'))
         AS status_other_count,
     count(first_response_s) AS answered_count,
-    (count(first_response_s) * 100)::double precision / count(*) AS answered_pct,
+    count(_id) - count(first_response_s) AS unanswered_count,
+    (count(first_response_s) * 100)::double precision / nullif(count(_id), 0) AS answered_pct,
     -- one division of doubles that hold integers, so the result is rounded once
-    (sum(first_response_s) * 1000)::double precision / (count(first_response_s) * 1000) AS mean_first_response_s,
+    (sum(first_response_s) * 1000)::double precision / (nullif(count(first_response_s), 0) * 1000)
+        AS mean_first_response_s,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY first_response_s::double precision) AS median_first_response_s,
     percentile_cont(0.9) WITHIN GROUP (ORDER BY first_response_s::double precision) AS p90_first_response_s,
     count(resolution_s) AS resolved_count,
-    (count(resolution_s) * 100)::double precision / count(*) AS resolution_pct,
-    (sum(resolution_s) * 1000)::double precision / (count(resolution_s) * 1000) AS mean_resolution_s,
+    (count(resolution_s) * 100)::double precision / nullif(count(_id), 0) AS resolution_pct,
+    (sum(resolution_s) * 1000)::double precision / (nullif(count(resolution_s), 0) * 1000) AS mean_resolution_s,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY resolution_s::double precision) AS median_resolution_s,
     percentile_cont(0.9) WITHIN GROUP (ORDER BY resolution_s::double precision) AS p90_resolution_s,
     count(resolution_s) FILTER (WHERE by_agent = 1) AS first_contact_resolved_count,
     (count(resolution_s) FILTER (WHERE by_agent = 1) * 100)::double precision / nullif(count(resolution_s), 0)
         AS first_contact_resolution_pct,
-    sum(written)::bigint AS message_count,
-    sum(by_agent)::bigint AS agent_message_count,
-    sum(written)::double precision / count(*) AS mean_message_count
-FROM ticket
+    coalesce(sum(written), 0)::bigint AS message_count,
+    coalesce(sum(by_agent), 0)::bigint AS agent_message_count,
+    sum(written)::double precision / nullif(count(_id), 0) AS mean_message_count,
+    created_on < date '{today}' AS is_complete
+FROM cell
+LEFT JOIN ticket USING (created_on, issue_type)
+LEFT JOIN backlog USING (created_on, issue_type)
+LEFT JOIN solved USING (created_on, issue_type)
 GROUP BY created_on, issue_type

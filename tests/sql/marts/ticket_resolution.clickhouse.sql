@@ -6,7 +6,11 @@ WITH conversation AS (
         minIfOrNull(m.sent_at, m.sender = 'agent' AND m.sent_at >= t.created_at) AS response_at,
         count() AS written,
         countIf(m.sender = 'user') AS by_user,
-        countIf(m.sender = 'agent') AS by_agent
+        countIf(m.sender = 'agent') AS by_agent,
+        arrayReverseSort(groupArray((m.sent_at, m._position, if(m.sender = 'agent' AND m.sent_at >= t.created_at, 1, 0),
+            m.sender = 'user'))) AS newest_first,
+        arrayFirstIndex(m -> m.3 = 1, newest_first) AS answer_place,
+        arraySlice(newest_first, 1, answer_place - 1) AS after_answer
     FROM replica.support_tickets_messages AS m INNER JOIN replica.support_tickets AS t ON m._id = t._id
     GROUP BY m._id
 )
@@ -19,6 +23,13 @@ SELECT
     t.created_at AS created_at,
     response_at AS first_response_at,
     if(t.status IN ('resolved', 'closed'), t.updated_at, NULL) AS resolved_at,
+    if(isNull(resolved_at), NULL, 'proxy') AS resolution_basis,
+    CAST(NULL, 'Nullable(Int64)') AS reopen_count,
+    arrayFilter(m -> m.4, after_answer) AS questions,
+    multiIf(
+        isNotNull(resolved_at), NULL, isNull(response_at), t.created_at, empty(questions), NULL, arrayMin(questions).1
+    ) AS waiting_since,
+    if(isNull(resolved_at), (toUnixTimestamp64Milli({as_of}) - toUnixTimestamp64Milli(t.created_at)) / 1000, NULL) AS age_s,
     (toUnixTimestamp64Milli(first_response_at) - toUnixTimestamp64Milli(created_at)) / 1000 AS first_response_s,
     (toUnixTimestamp64Milli(resolved_at) - toUnixTimestamp64Milli(created_at)) / 1000 AS resolution_s,
     toInt64(written) AS message_count,

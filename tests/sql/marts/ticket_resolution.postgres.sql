@@ -6,7 +6,15 @@ WITH ticket AS (
         written,
         by_user,
         by_agent,
-        CASE WHEN status IN ('resolved', 'closed') THEN updated_at END AS resolved_at
+        CASE WHEN status IN ('resolved', 'closed') THEN updated_at END AS resolved_at,
+        (
+            SELECT min(m.sent_at) FROM replica.support_tickets_messages m
+            WHERE m._id = t._id AND m.sender = 'user' AND NOT EXISTS (
+                SELECT 1 FROM replica.support_tickets_messages a
+                WHERE a._id = t._id AND a.sender = 'agent' AND a.sent_at >= t.created_at
+                    AND (a.sent_at, a._position) > (m.sent_at, m._position)
+            )
+        ) AS asked_at
     FROM replica.support_tickets t
     CROSS JOIN LATERAL (
         SELECT
@@ -27,6 +35,11 @@ SELECT
     created_at,
     first_response_at,
     resolved_at,
+    CASE WHEN resolved_at IS NOT NULL THEN 'proxy' END AS resolution_basis,
+    NULL::bigint AS reopen_count,
+    CASE WHEN resolved_at IS NULL THEN CASE WHEN first_response_at IS NULL THEN created_at ELSE asked_at END END
+        AS waiting_since,
+    CASE WHEN resolved_at IS NULL THEN extract(epoch FROM {as_of} - created_at)::double precision END AS age_s,
     -- extract() of an interval is an exact numeric, rounded once when it becomes a double
     extract(epoch FROM first_response_at - created_at)::double precision AS first_response_s,
     extract(epoch FROM resolved_at - created_at)::double precision AS resolution_s,

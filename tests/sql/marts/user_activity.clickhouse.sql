@@ -43,9 +43,32 @@ moments AS (
     UNION ALL SELECT user_id, submitted_at FROM replica.moderation_queue
 ),
 users AS (
-    SELECT user_id, min(at) AS first_at, max(at) AS last_at, uniqExact(toDate32(at, 'UTC')) AS days
+    SELECT user_id, min(at) AS first_at, max(at) AS last_at, uniqExact(toDate32(at, '{tz}')) AS days
     FROM moments
     GROUP BY user_id
+),
+lately AS (
+    SELECT
+        user_id,
+        toInt64(dateDiff('day', max(toDate32(at, '{tz}')), toDate32('{today}'))) AS recency,
+        uniqExactIf(toDate32(at, '{tz}'), dateDiff('day', toDate32(at, '{tz}'), toDate32('{today}')) BETWEEN 0 AND 27)
+            AS frequency
+    FROM moments GROUP BY user_id
+),
+lately_visited AS (
+    SELECT s.user_id AS user_id, count() AS visits, sum(shopping.actions) AS acts
+    FROM replica.user_sessions AS s LEFT JOIN shopping ON s._id = shopping._id
+    WHERE dateDiff('day', toDate32(s.start_time, '{tz}'), toDate32('{today}')) BETWEEN 0 AND 27
+    GROUP BY s.user_id
+),
+scored AS (
+    SELECT
+        lately.user_id AS user_id, recency, toInt64(frequency) AS frequency_days, toInt64(visits) AS visits_lately,
+        toInt64(acts) AS acts_lately,
+        toInt64(1 + intDiv(5 * (rank() OVER (ORDER BY recency DESC) - 1), count() OVER ())) AS r,
+        toInt64(1 + intDiv(5 * (rank() OVER (ORDER BY frequency) - 1), count() OVER ())) AS f,
+        toInt64(1 + intDiv(5 * (rank() OVER (ORDER BY acts) - 1), count() OVER ())) AS e
+    FROM lately LEFT JOIN lately_visited ON lately.user_id = lately_visited.user_id
 )
 SELECT
     users.user_id AS user_id,
@@ -68,10 +91,21 @@ SELECT
     empty * 100 / nullIf(made, 0) AS zero_result_search_pct,
     toInt64(opened) AS ticket_count,
     toInt64(submitted) AS review_count,
-    if(sessions > 0, favourite.device_type, NULL) AS favourite_device_type
+    if(sessions > 0, favourite.device_type, NULL) AS favourite_device_type,
+    recency AS recency_days,
+    frequency_days AS frequency_28d,
+    visits_lately AS sessions_28d,
+    acts_lately AS intensity_28d,
+    r AS r_score,
+    f AS f_score,
+    e AS e_score,
+    multiIf(
+        least(r, f, e) >= 4, 'champions', r >= 3 AND f >= 4, 'loyal', r >= 4, 'promising', r = 3, 'attention',
+        r = 2, 'slipping', 'dormant') AS segment
 FROM users
 LEFT JOIN visits ON users.user_id = visits.user_id
 LEFT JOIN favourite ON users.user_id = favourite.user_id
 LEFT JOIN searches ON users.user_id = searches.user_id
 LEFT JOIN tickets ON users.user_id = tickets.user_id
 LEFT JOIN reviews ON users.user_id = reviews.user_id
+INNER JOIN scored ON users.user_id = scored.user_id

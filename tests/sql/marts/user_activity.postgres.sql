@@ -48,9 +48,39 @@ users AS (
         user_id,
         min(at) AS first_at,
         max(at) AS last_at,
-        count(DISTINCT (at AT TIME ZONE 'UTC')::date) AS days
+        count(DISTINCT (at AT TIME ZONE '{tz}')::date) AS days
     FROM moments
     GROUP BY user_id
+),
+lately AS (
+    SELECT
+        user_id,
+        (date '{today}' - max((at AT TIME ZONE '{tz}')::date))::bigint AS recency_days,
+        count(DISTINCT (at AT TIME ZONE '{tz}')::date) FILTER (
+            WHERE date '{today}' - (at AT TIME ZONE '{tz}')::date BETWEEN 0 AND 27) AS frequency_28d
+    FROM moments GROUP BY user_id
+),
+lately_visited AS (
+    SELECT
+        user_id,
+        count(*) AS sessions_28d,
+        sum((SELECT count(*) FROM replica.user_sessions_actions a WHERE a._id = s._id))::bigint AS intensity_28d
+    FROM replica.user_sessions s
+    WHERE date '{today}' - (start_time AT TIME ZONE '{tz}')::date BETWEEN 0 AND 27
+    GROUP BY user_id
+),
+scored AS (
+    SELECT
+        user_id,
+        recency_days,
+        frequency_28d,
+        coalesce(sessions_28d, 0) AS sessions_28d,
+        coalesce(intensity_28d, 0) AS intensity_28d,
+        -- rank() gives equal values one number, and leaves as many out as are worse
+        1 + 5 * (rank() OVER (ORDER BY recency_days DESC) - 1) / count(*) OVER () AS r_score,
+        1 + 5 * (rank() OVER (ORDER BY frequency_28d) - 1) / count(*) OVER () AS f_score,
+        1 + 5 * (rank() OVER (ORDER BY coalesce(intensity_28d, 0)) - 1) / count(*) OVER () AS e_score
+    FROM lately LEFT JOIN lately_visited USING (user_id)
 )
 SELECT
     user_id,
@@ -74,10 +104,26 @@ SELECT
     (empty * 100)::double precision / made AS zero_result_search_pct,
     coalesce(opened, 0) AS ticket_count,
     coalesce(submitted, 0) AS review_count,
-    device_type AS favourite_device_type
+    device_type AS favourite_device_type,
+    recency_days,
+    frequency_28d,
+    sessions_28d,
+    intensity_28d,
+    r_score,
+    f_score,
+    e_score,
+    CASE
+        WHEN least(r_score, f_score, e_score) >= 4 THEN 'champions'
+        WHEN r_score >= 3 AND f_score >= 4 THEN 'loyal'
+        WHEN r_score >= 4 THEN 'promising'
+        WHEN r_score = 3 THEN 'attention'
+        WHEN r_score = 2 THEN 'slipping'
+        ELSE 'dormant'
+    END AS segment
 FROM users
 LEFT JOIN visits USING (user_id)
 LEFT JOIN favourite USING (user_id)
 LEFT JOIN searches USING (user_id)
 LEFT JOIN tickets USING (user_id)
 LEFT JOIN reviews USING (user_id)
+LEFT JOIN scored USING (user_id)

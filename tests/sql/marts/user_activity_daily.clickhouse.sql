@@ -29,7 +29,10 @@ happened AS (
 )
 SELECT
     user_id,
-    toDate32(at, 'UTC') AS activity_on,
+    toDate32(at, '{tz}') AS activity_on,
+    min(activity_on) OVER (PARTITION BY user_id) AS first_active_on,
+    lagInFrame(toNullable(activity_on)) OVER (
+        PARTITION BY user_id ORDER BY activity_on ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS previous_active_on,
     min(at) AS first_activity_at,
     max(at) AS last_activity_at,
     toInt64(countIf(what = 'session')) AS session_count,

@@ -25,7 +25,10 @@ happened AS (
 )
 SELECT
     user_id,
-    (at AT TIME ZONE 'UTC')::date AS activity_on,
+    (at AT TIME ZONE '{tz}')::date AS activity_on,
+    min(min((at AT TIME ZONE '{tz}')::date)) OVER (PARTITION BY user_id) AS first_active_on,
+    lag((at AT TIME ZONE '{tz}')::date) OVER (PARTITION BY user_id ORDER BY (at AT TIME ZONE '{tz}')::date)
+        AS previous_active_on,
     min(at) AS first_activity_at,
     max(at) AS last_activity_at,
     count(*) FILTER (WHERE what = 'session') AS session_count,

@@ -1,0 +1,90 @@
+"""Whether recommendations reach people, and get used, by day."""
+
+import polars as pl
+
+from contracts.schema.fields import boolean, date, integer, number, rule
+from contracts.schema.mart import Mart, as_of
+
+ACTIVE_DAYS, HIT_DAYS, TOP = 28, 7, 10
+
+MART = Mart(
+    name="recommendation_reach_daily",
+    description=(
+        "One day, from the first on which a known list of recommendations was written to the one that is running, and "
+        "later ones that the data bear."
+    ),
+    key=("reached_on",),
+    fields=(
+        date("reached_on", "The day."),
+        integer(
+            "active_user_count", "Users active in the 28 days that end with it: see active_users_daily.", minimum=0
+        ),
+        integer(
+            "listed_user_count", "Those of them who are known to have had a list with products at its end.", minimum=0
+        ),
+        integer(
+            "unknown_user_count",
+            "Those of them whose list was written later: whether and what they had at the day's end is overwritten.",
+            minimum=0,
+        ),
+        number(
+            "reach_pct",
+            "listed_user_count of active_user_count; null if that is 0, or if unknown_user_count is not.",
+            nullable=True,
+            minimum=0,
+            maximum=100,
+        ),
+        integer("known_product_count", "Products with a price on or before the day.", minimum=0),
+        integer("recommended_product_count", "Those of them in a list known to be valid at its end.", minimum=0),
+        integer("unknown_list_count", "Lists, of any user, that were written later.", minimum=0),
+        number(
+            "catalogue_coverage_pct",
+            "recommended_product_count of known_product_count; null if that is 0, or if unknown_list_count is not.",
+            nullable=True,
+            minimum=0,
+            maximum=100,
+        ),
+        integer("list_count", "Lists with products that were written on the day.", minimum=0),
+        integer(
+            "hit_eligible_user_count",
+            "Their users with a session begun within 7 days (of 24 hours) after the list, if these are over at as_of.",
+            minimum=0,
+        ),
+        integer(
+            "hit_user_count",
+            "Those of them who acted on, or reviewed, one of the list's first 10 products in that time, before the "
+            "next list was written.",
+            minimum=0,
+        ),
+        number(
+            "hit_pct",
+            "hit_user_count of hit_eligible_user_count; null if that is 0.",
+            nullable=True,
+            minimum=0,
+            maximum=100,
+        ),
+        boolean("is_complete", "Whether the day was over at as_of."),
+        as_of(),
+    ),
+    rules=(
+        rule(
+            "parts_of_the_active",
+            pl.col("listed_user_count") + pl.col("unknown_user_count") <= pl.col("active_user_count"),
+            "Who has a list that day, or may have had one, is active.",
+        ),
+        rule(
+            "parts_of_the_lists",
+            (pl.col("hit_user_count") <= pl.col("hit_eligible_user_count"))
+            & (pl.col("hit_eligible_user_count") <= pl.col("list_count")),
+            "Who hits is eligible, and who is eligible has a list.",
+        ),
+    ),
+    question="Do recommendations reach people, and get used? (ML, merchandising)",
+    definition="Evidently's hit rate at 10 and catalogue coverage; reach is availability, not exposure.",
+    limits=(
+        "A list is overwritten by the next: of past days only lists that are valid still are known, until versions are "
+        "kept.",
+        "No impressions and no clicks: what was seen is not known, nor what would have been bought anyway.",
+        "It is computed in one piece, which holds the lists and the sessions of the 7 days after each.",
+    ),
+)

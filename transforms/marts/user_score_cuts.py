@@ -1,0 +1,35 @@
+"""Where the scores of users are cut: what all users together have to tell of each."""
+
+import polars as pl
+
+from contracts.marts.user_score_cuts import MART, SCORES
+from transforms.marts._conform import conform
+from transforms.marts._context import Context
+from transforms.marts._recent import recent
+
+
+def user_score_cuts(user_activity_daily: pl.LazyFrame, *, context: Context) -> pl.LazyFrame:
+    """Rank the values that users have, and cut them into scores.
+
+    Args:
+        user_activity_daily: The mart of that name: one row per user and day.
+        context: Has the day from which is counted back.
+
+    Returns:
+        One row per thing that is scored and value, as ``contracts.marts.user_score_cuts`` describes it.
+    """
+    values = recent(user_activity_daily, context).select(
+        recency="recency_days", frequency="frequency_28d", engagement="intensity_28d"
+    )
+    axis, value, users = pl.col("axis"), pl.col("value"), pl.col("user_count")
+    better = pl.when(axis == "recency").then(-value).otherwise(value)
+    cuts = (
+        values.unpivot(variable_name="axis", value_name="value")
+        .group_by("axis", "value")
+        .agg(user_count=pl.len().cast(pl.Int64))
+        .with_columns(better=better)
+        .sort("axis", "better")
+        .with_columns(worse_user_count=(users.cum_sum() - users).over("axis"), all_users=users.sum().over("axis"))
+        .with_columns(score=1 + SCORES * pl.col("worse_user_count") // pl.col("all_users"))
+    )
+    return conform(cuts, MART, context)
