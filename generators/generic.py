@@ -107,6 +107,8 @@ def _columns(
             values = _scalars(chunk, field, rows, (*path, field.name))
         elif field.repeated:
             values = _items(chunk, field, rows, happened, path)
+        elif field.omitted:
+            values = [f"omitted-{number}" for number in chunk.rng.integers(0, 1_000_000, len(rows)).tolist()]
         else:
             values = list(assemble(_columns(chunk, field.fields, rows, happened, (*path, field.name))))
         columns[field.name] = _with_gaps(chunk, values) if field.nullable else values

@@ -51,6 +51,8 @@ def _inner(
     entity: Entity, fields: tuple[Field, ...], above: tuple[str, ...], in_items: tuple[int, ...]
 ) -> Iterator[Spot]:
     for field in fields:
+        if field.omitted:  # whatever it holds is lawful
+            continue
         path = (*above, field.name)
         yield Spot(entity, field, path, in_items)
         if field.repeated:

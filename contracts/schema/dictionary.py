@@ -12,6 +12,7 @@ import polars as pl
 from contracts.schema.entity import EXTRA, ID, Column, Entity, Table, dotted
 from contracts.schema.kinds import ANY, ANY_ID, BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
 from contracts.schema.mart import Mart
+from contracts.schema.omitted import omitted
 from contracts.schema.registry import entities, marts
 from contracts.schema.special_names import SPECIAL_NAMES
 
@@ -211,7 +212,9 @@ def _entity(entity: Entity) -> str:
     tables = (_table(table, "replica", entity) for table in entity.tables)
     shared = f"Business key: `{entity.key}`. Two documents may share one: both are loaded, and reported."
     key = "" if entity.key == ID else f"{shared}\n\n"
-    return f"### {entity.collection}\n\n{entity.description}\n\n{key}" + "\n".join(tables)
+    left_out = ", ".join(f"`{dotted(tuple(field.name for field in path))}`" for path in omitted(entity))
+    told = f"Omitted, so neither read nor kept: {left_out}.\n\n" if left_out else ""
+    return f"### {entity.collection}\n\n{entity.description}\n\n{key}{told}" + "\n".join(tables)
 
 
 def _table(table: Table, schema: str, entity: Entity) -> str:

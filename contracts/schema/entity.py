@@ -296,6 +296,8 @@ def _columns(
         in_item: Whether they are fields of an item of an array.
     """
     for one in fields:
+        if one.omitted:
+            continue
         path, labels = (*above, one.name), (*prefix, one.label)
         if not one.label:
             raise ContractError(f"{owner}: the field {dotted(path)} has no name; say alias='...' of it")

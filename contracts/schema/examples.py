@@ -83,6 +83,7 @@ EXAMPLES = {
     "object_ids": Example(f'{{"friends": [{_OID}]}}', 'object_ids("friends", "The _ids of others.")'),
     "subdocument": Example('{"place": {"city": "Bern"}}', 'subdocument("place", "Where.", text("city", "City."))'),
     "documents": Example('{"lines": [{"n": 1}]}', 'documents("lines", "Positions.", integer("n", "How many."))'),
+    "omit": Example('{"password": "..."}', 'omit("password")', "no column; a run tells how many documents have it"),
     "any_id": Example(
         '{"_id": {"shop": 1, "number": 2}}',
         "id_kind=any_id()",

@@ -34,6 +34,7 @@ class Field:
             with, of an array of documents what its child table's name ends with.
         misfits: What becomes of a document whose value here can't be held: ``refuse``, the document is quarantined;
             ``extra``, the value is kept in ``_extra``, and the column is null. Empty for what the contract says of all.
+        omitted: Whether it is neither read nor kept, only counted.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Field:
     repeated: bool = False
     alias: str = ""
     misfits: str = ""
+    omitted: bool = False
 
     @property
     def label(self) -> str:
@@ -68,6 +70,8 @@ class Field:
 
     def with_misfits(self, inherited: str) -> "Field":
         """Return the field with its misfits, and those of the fields within it, as said or else inherited."""
+        if self.omitted:
+            return self
         inside = tuple(one.with_misfits(inherited) for one in self.fields)
         said = self.misfits or (inherited if self.can_lack_misfits else "refuse")
         return replace(self, fields=inside, misfits=said)

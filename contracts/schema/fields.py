@@ -230,6 +230,12 @@ def any_id() -> Kind:
 
 
 @word
+def omit(name: str) -> Field:
+    """Declare a field that is neither read nor kept, in the stores or the quarantine: runs only count it."""
+    return Field(name, None, "Omitted.", nullable=True, omitted=True)
+
+
+@word
 def rule(name: str, condition: pl.Expr, description: str) -> Rule:
     """Declare a condition over several columns of the root table's row."""
     return Rule(name, condition, description)

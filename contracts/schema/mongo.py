@@ -108,7 +108,14 @@ def _has(pattern: str) -> dict[str, Any]:
     return {"not": {"bsonType": "object", "patternProperties": {pattern: {"not": {}}}}}
 
 
+def of_name(name: str, rules: dict[str, Any]) -> dict[str, Any]:
+    """Return the ``$jsonSchema`` of documents in which a field, if there is one, keeps some rules."""
+    return {"patternProperties": {_only(name): rules}} if _is_path(name) else {"properties": {name: rules}}
+
+
 def _field_gate(field: Field) -> dict[str, Any]:
+    if field.omitted:
+        return {}
     if field.repeated:
         rules: dict[str, Any] = {"bsonType": "array", "items": _object_gate(field.fields)}
     elif field.kind is None:

@@ -136,7 +136,9 @@ def change(one: "Synced") -> str:
 
 def drift(found: Iterable["CollectionDrift"]) -> list[Table]:
     """Show in what the application has gone beyond its contracts, if it has."""
-    found = list(found)
+    every = list(found)
+    found = [one for one in every if one.kind != "omitted field"]
+    omitted = [one for one in every if one.kind == "omitted field"]
     are_others = [one.value is None and (one.kind != "undeclared field" or one.path.endswith("/*")) for one in found]
     values = ["all others" if others else one.value for one, others in zip(found, are_others, strict=True)]
     rows = [
@@ -145,7 +147,10 @@ def drift(found: Iterable["CollectionDrift"]) -> list[Table]:
     ]
     headings = ("collection", "drift", "path", "value", "count", "first _id")
     title = "Drift: the application does what its contracts don't know; all of it is loaded"
-    return [table(title, headings, rows, wraps=("path", "value"))] if rows else []
+    parts = [table(title, headings, rows, wraps=("path", "value"))] if rows else []
+    left_out = [(one.collection, one.path, one.count, one.first_id) for one in omitted]
+    told = ("collection", "path", "documents", "first _id")
+    return parts + ([table("Omitted: not read, only counted", told, left_out, wraps=("path",))] if left_out else [])
 
 
 def receipt(seconds: Mapping[str, float], retries: int) -> Text:

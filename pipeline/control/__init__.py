@@ -32,6 +32,7 @@ from pipeline.control.publications import (
 from pipeline.control.refusals import (
     apply_refusals,
     forget_documents,
+    forget_resolved,
     newly_refused,
     quarantined,
     reasons,
@@ -84,6 +85,7 @@ __all__ = [
     "forget_collection",
     "forget_documents",
     "forget_drift",
+    "forget_resolved",
     "has_books",
     "hold_run_lock",
     "is_alive",

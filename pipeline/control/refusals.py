@@ -1,6 +1,6 @@
 """Refused documents, from the run that refuses them to the quarantine."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import orjson
@@ -20,6 +20,7 @@ _NEW = (
     "WHERE q.collection = r.collection AND q.id_hash = r.id_hash AND q.resolved_at IS NULL)"
 )
 _ASKED = 10_000  # documents of which MongoDB is asked at once whether they are there
+_LOOKED_AT = 100  # documents that are read from the quarantine at once; each may have 16 MB
 _ASKED_BYTES = 2 * 2**20  # of their _ids; MongoDB takes 16 MB in a query
 _ID_BYTES = 128  # of a document, which hold most ids; of a longer one all of the document is read
 _PREFIX = 4  # bytes of a document before the element of its _id
@@ -118,6 +119,24 @@ def forget_documents(postgres: Session, collection: str, hashes: Sequence[bytes]
             "(SELECT decode(one, 'hex') FROM jsonb_array_elements_text($2::text::jsonb) AS one)",
             parameters=(collection, orjson.dumps(some).decode()),
         )
+
+
+def forget_resolved(postgres: Session, collection: str, is_to_go: Callable[[bytes], bool]) -> None:
+    """Delete documents from the quarantine that were resolved and hold what may not be kept any more.
+
+    Args:
+        postgres: Where the books are.
+        collection: Name of the collection.
+        is_to_go: Tells of a document's BSON whether it is deleted.
+    """
+    query = (
+        "SELECT id_hash, bson FROM etl.quarantine WHERE collection = $1::text AND resolved_at IS NOT NULL "
+        f"AND id_hash > $2::bytea ORDER BY id_hash LIMIT {_LOOKED_AT}"
+    )
+    after = b""
+    while rows := postgres.rows(query, collection, after):
+        after = rows[-1][0]
+        forget_documents(postgres, collection, [hashed for hashed, raw in rows if is_to_go(raw)])
 
 
 def quarantined(postgres: Session, collection: str) -> set[bytes]:

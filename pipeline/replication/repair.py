@@ -27,6 +27,7 @@ from pipeline.stores.base import Staging
 from transforms.bson.documents import in_chunks
 from transforms.bson.identity import decode_id
 from transforms.ingest.ids import to_source_ids, to_stored_ids
+from transforms.ingest.omit import without_omitted
 from transforms.ingest.slow_path import transform_slowly
 
 
@@ -139,7 +140,7 @@ def repair(connections: Connections, found: Iterable[Comparison]) -> list[Compar
         values, wanted = to_source_ids(one.broken, entity), set(one.broken)
         refused = control.quarantined(connections.postgres, entity.collection)
         # By a collation of its own a collection may answer with another document than was asked for, and so twice.
-        raws = dict.fromkeys(connections.mongo.documents(entity.collection, values, one.cluster_time))
+        raws = dict.fromkeys(connections.mongo.documents(entity, values, one.cluster_time))
         read = [raw for raw in raws if not wanted.isdisjoint(to_stored_ids([raw], entity))]
         lawful = [raw for raw in read if sha256(raw).digest() not in refused]
         ids = pl.Series(ID, one.broken, entity.id_kind.frame)
@@ -218,7 +219,7 @@ def _replayed(connections: Connections, entity: Entity, run_id: str) -> Replayed
         found = {raw: value for raw in raws for value in decode_id(raw)}
         # One whose _id can't be decoded can't be asked for either.
         same += len(raws) - len(found)
-        same += len(found.keys() & set(connections.mongo.documents(entity.collection, list(found.values()))))
+        same += len(found.keys() & set(connections.mongo.documents(entity, list(found.values()))))
     refused = account.quarantined
     return Replayed(entity.collection, account.source, account.loaded, refused, refused - same)
 
@@ -226,4 +227,5 @@ def _replayed(connections: Connections, entity: Entity, run_id: str) -> Replayed
 def _refused(connections: Connections, entity: Entity, run_id: str | None = None) -> Iterator[bytes]:
     """Yield the documents of a collection that are in quarantine, a few at a time; those of one run or all."""
     found = quarantine.export(connections.postgres, [entity.collection])
-    return (one.raw for one in found if run_id in (None, one.run_id))
+    # What it omits by now may have been kept when it was refused.
+    return (without_omitted(one.raw, entity) for one in found if run_id in (None, one.run_id))

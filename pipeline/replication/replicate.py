@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 from contracts.schema.entity import Entity
+from contracts.schema.omitted import omitted
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Account
@@ -35,9 +37,11 @@ from pipeline.stores.source import Source
 from pipeline.text.redaction import redacted
 from transforms.bson.documents import in_chunks, make_document, resize_batches
 from transforms.ingest.batch import BatchResult, DecodedBatch, decode_batch
-from transforms.ingest.drift import Drift, merge_drifts
+from transforms.ingest.drift import Drift, find_omitted, merge_drifts
 from transforms.ingest.ids import to_stored_ids
+from transforms.ingest.omit import without_omitted
 from transforms.ingest.slow_path import transform_decoded, transform_slowly
+from transforms.ingest.validate import format_ids
 
 PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
@@ -248,6 +252,8 @@ def load(
             size=tally.size,
             seconds=watch.elapsed,
         )
+        with watch.at("mongo"):
+            tally.drift += _omitted(connections, run, entity, selection)
         control.record_drift(connections.postgres, run.id, partition.collection, partition.number, tally.drift)
         control.record_timings(connections.postgres, run.id, watch.seconds)
 
@@ -291,6 +297,7 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
                 check_books(connections, run, counting.result(), max_quarantined)
             with watch.at("publish"):
                 control.apply_refusals(postgres, run.id, run.uuids, is_full=run.is_full)
+                _forget_omitted(connections, run)
                 for collection, hashes in gone.items():
                     control.forget_documents(postgres, collection, hashes)
                 publishing.publish(connections, staging, run.uuids, run.targets, sources=now)
@@ -302,6 +309,18 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
     return control.accounts(postgres, run.id)
 
 
+def _forget_omitted(connections: Connections, run: Run) -> None:
+    """Delete resolved documents from the quarantine that hold what their contracts omit by now."""
+    for name in run.uuids if run.is_full else ():
+        entity = connections.entities[name]
+        if omitted(entity):
+            control.forget_resolved(connections.postgres, name, partial(_holds_omitted, entity))
+
+
+def _holds_omitted(entity: Entity, raw: bytes) -> bool:
+    return without_omitted(raw, entity) != raw
+
+
 def _prune(connections: Connections) -> None:
     """Remove from the books what is old enough; that it can't be done is no fault of what was published."""
     try:
@@ -309,6 +328,13 @@ def _prune(connections: Connections) -> None:
             control.prune(connections.postgres, connections.retention)
     except EtlError as error:
         log.warning("the books could not be pruned: %s", error)
+
+
+def _omitted(connections: Connections, run: Run, entity: Entity, selection: Range | Ids) -> Iterator[Drift]:
+    """Yield how many documents of a partition have each field that the contract omits."""
+    for path, documents, first in connections.mongo.omitted(entity, run.cluster_time, selection):
+        ids = format_ids(to_stored_ids([first], entity))
+        yield find_omitted(path, documents, next(iter(ids), ""))
 
 
 @dataclass

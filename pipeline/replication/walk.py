@@ -59,7 +59,7 @@ def parts(
 
 
 def _of_range(connections: Connections, entity: Entity, moment: Timestamp, selection: Range) -> Part:
-    found = connections.mongo.in_order(entity.collection, moment, selection)
+    found = connections.mongo.in_order(entity, moment, selection)
     batches = prefetch(resize_batches(found, connections.memory.compared))
     return Part(batches, selection.lower is None, selection.upper is None)
 
@@ -73,7 +73,7 @@ def _by_text(
     extent = connections.mongo.extent(entity.collection)
     for first, end in places:
         some = ids[max(0, first - 1) : end]  # the one before is where the part begins
-        found = _documents(connections.mongo, entity.collection, moment, some, extent, connections.memory.compared)
+        found = _documents(connections.mongo, entity, moment, some, extent, connections.memory.compared)
         batches = prefetch(resize_batches(found, connections.memory.compared))
         yield Part(batches, first == 0, end >= len(ids))
 
@@ -93,11 +93,11 @@ def _sorted_ids(mongo: Mongo, collection: str, moment: Timestamp) -> pl.Series:
 
 
 def _documents(
-    mongo: Mongo, collection: str, moment: Timestamp, ids: pl.Series, extent: Extent, most: int
+    mongo: Mongo, entity: Entity, moment: Timestamp, ids: pl.Series, extent: Extent, most: int
 ) -> Iterator[bytes]:
     """Yield the documents of some ``_id``s in their order, as many at a time as memory may hold."""
     together = max(1, min(_TOGETHER, most * extent.documents // max(1, extent.size)))
     for start in range(0, len(ids), together):
         elements = tuple(ids[start : start + together])
-        found = {cut_id(raw)[_HEAD:-1]: raw for raw in mongo.read(collection, moment, Ids(elements))}
+        found = {cut_id(raw)[_HEAD:-1]: raw for raw in mongo.read(entity, moment, Ids(elements))}
         yield b"".join(found[one] for one in elements)

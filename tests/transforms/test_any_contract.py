@@ -17,7 +17,7 @@ from bson.codec_options import DatetimeConversion
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from contracts.schema.entity import ID, ContractError, Entity, Field
-from contracts.schema.fields import FieldOptions, documents, free_form, identifier, json, subdocument
+from contracts.schema.fields import FieldOptions, documents, free_form, identifier, json, omit, subdocument
 from contracts.schema.kinds import (
     ANY,
     ANY_ID,
@@ -64,12 +64,14 @@ def contract(random: Random, misfits: str = "refuse") -> Entity:
 
 
 def fields(random: Random, depth: int = 0, *, in_item: bool = False) -> Iterator[Field]:
-    for name in random.sample(NAMES, random.randint(1, 2 if depth else 4)):
+    for number, name in enumerate(random.sample(NAMES, random.randint(1, 2 if depth else 4))):
         turn = random.random()
         options: FieldOptions = {"nullable": random.random() < 0.4}
         if set(name) & set("*.^") or not name or random.random() < 0.1:
             options["alias"] = random.choice(["x", "y", "a_b", "z z", "$"])
-        if depth < 3 and turn < (0.3 if depth else 0.6):
+        if number and random.random() < 0.1:  # a subdocument of nothing else has no column that tells its type
+            yield omit(name)
+        elif depth < 3 and turn < (0.3 if depth else 0.6):
             repeated = random.random() < 0.6
             inside = fields(random, depth + 1, in_item=in_item or repeated)
             yield (documents if repeated else subdocument)(name, "d", *inside, **options)
@@ -156,6 +158,8 @@ class Maker:
     def field(self, field: Field) -> bytes:
         if self.random.random() < self.strange / 4:
             return element(field.name, self.random.choice([self.anything(0), self.reference()]))
+        if field.omitted:
+            return element(field.name, self.anything(0))
         if field.nullable and self.random.random() < 0.4:
             return self.random.choice([b"", element(field.name, None)])
         if field.repeated:

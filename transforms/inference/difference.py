@@ -84,6 +84,8 @@ def _within(
     known = {one.name: one for one in declared}
     for name, field in known.items():
         path, evidence = (*at, name), seen.fields.get(name)
+        if field.omitted:
+            continue
         if evidence is None:
             if not seen.unread:
                 yield Difference(path, GONE, f"in none of {seen.count('document'):,}")

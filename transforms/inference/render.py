@@ -64,6 +64,8 @@ def render(contract: Contract) -> str:
     """Return the contract's module, formatted."""
     words = {one.word.name for one in contract.every if one.word}
     kinds = {contract.id_kind} - {"OBJECT_ID"}
+    if any(map(looks_secret, contract.every)):
+        words.add("omit")  # which the file proposes
     if contract.id_kind == ANY_ID:
         words, kinds = {*words, "any_id"}, set()
     imports = {"entity": ["Entity"], "fields": sorted(words), "kinds": sorted(kinds)}
@@ -166,7 +168,8 @@ def _notes(field: Proposal) -> Iterator[str]:
     elif field.why:
         yield f"As JSON: {field.why}."
     if looks_secret(field):
-        yield "TO DECIDE: the name smells of a secret, and the value is copied as any other: may the stores hold it?"
+        omit = f"put omit({quoted(field.name)}) in its place"
+        yield f"TO DECIDE: the name smells of a secret, and the value is copied as any other; if none may be, {omit}."
     elif _PERSONAL.search(field.name):
         yield "The name smells of personal data."
     yield f"In {seen.present:,} of {field.parents:,}: {', '.join([*_types(seen), *_values(field)])}."

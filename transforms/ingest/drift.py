@@ -1,16 +1,17 @@
 """What the application does that its contract does not know yet, or not expect: it is loaded, and told."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain
 
 import polars as pl
 
-from contracts.schema.entity import ID, Column, Table
+from contracts.schema.entity import ID, Column, Field, Table
 from transforms.violations import VALUE_CHARACTERS, pointer_into, shorten_text
 
-UNDECLARED, NEW_VALUE, MISFIT = "undeclared field", "new value", "misfit"
+UNDECLARED, NEW_VALUE, MISFIT, OMITTED = "undeclared field", "new value", "misfit", "omitted field"
 # New values of a field, and undeclared fields or misfits of a parent; of more, none is an oversight of the contract.
 _SHOWN = 50
 Key = tuple[str, str, str | None]  # path, kind and value
@@ -22,7 +23,7 @@ class Drift:
 
     Attributes:
         path: JSON Pointer; ``*`` stands for any position in an array, and as its end for all other fields.
-        kind: ``undeclared field``, ``new value`` or ``misfit``.
+        kind: ``undeclared field``, ``new value``, ``misfit`` or ``omitted field``.
         value: The new value of a category, shortened; of a misfit its BSON type; None for a field, and for all others.
         count: How often it was seen.
         first_id: ``_id`` of the first document that has it, as the stores have it.
@@ -51,6 +52,18 @@ def count_drift(found: Iterable[tuple[str, Iterable[Key]]]) -> Iterator[Drift]:
     return (
         Drift(shorten_text(path), kind, value, counts[key], first[key]) for key in counts for path, kind, value in [key]
     )
+
+
+def find_omitted(path: Sequence[Field], documents: int, document_id: str) -> Drift:
+    """Return how many documents have a field that their contract omits, as drift.
+
+    Args:
+        path: The fields that lead to it, itself included.
+        documents: How many have it.
+        document_id: ``_id`` of the first one.
+    """
+    steps = chain.from_iterable((one.name, "*") if one.repeated else (one.name,) for one in path)
+    return Drift(reduce(pointer_into, steps, ""), OMITTED, None, documents, document_id)
 
 
 def find_new_values(frames: Mapping[str, pl.DataFrame], tables: Iterable[Table]) -> list[Drift]:

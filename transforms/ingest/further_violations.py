@@ -55,7 +55,7 @@ def _rest(document: Document, fields: tuple[Field, ...], at: str, wrong: set[str
         if field.kind is not None and field.kind.is_json:
             rest[field.name] = {}  # what is wrong with it is known
             continue
-        if value is None or pointer in wrong:
+        if value is None or pointer in wrong or field.omitted:
             continue
         if field.repeated:
             # An item that is no document leaves its place, so that the others keep theirs.

@@ -121,6 +121,8 @@ def _declared(document: Document, of: _Object, at: _Place, found: SetAside) -> D
 
 def _kept(value: Any, known: _Known, at: _Place, found: SetAside) -> Any:
     field = known.field
+    if field.omitted:
+        return _ASIDE
     if field.kind is not None:
         if (type(value) in known.tested and _is_held_by_stores(value)) or _fits(value, field, field.kind):
             return value
@@ -174,7 +176,7 @@ def _object(fields: tuple[Field, ...]) -> _Object:
 
 def _quick_types(field: Field) -> tuple[frozenset[type], frozenset[type]]:
     """Return which types need no look at their values, and which a short one."""
-    null = frozenset([NoneType] if field.nullable else [])
+    null = frozenset([NoneType] if field.nullable and not field.omitted else [])
     if field.kind not in _QUICK:
         return null, frozenset()
     types = frozenset(one for one, name in TYPE_NAMES.items() if name in _types(field.kind))

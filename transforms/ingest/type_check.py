@@ -68,6 +68,8 @@ def find_type_violations(document: Mapping[str, Any], entity: Entity) -> Iterato
 def _in_object(document: Mapping[str, Any], fields: tuple[Field, ...], at: str) -> Iterator[Violation]:
     for field in fields:
         pointer = pointer_into(at, field.name)
+        if field.omitted:
+            continue
         if field.name in document:
             yield from _in_field(document[field.name], field, pointer)
         elif not field.nullable:

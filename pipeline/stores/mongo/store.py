@@ -21,6 +21,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from contracts.schema.entity import ID, Entity
 from contracts.schema.mongo import gate
+from contracts.schema.omitted import Path, is_all_left_out, omitted, projection, without
 from pipeline.errors import LostError, ServerError, SnapshotError
 from pipeline.runtime.waits import SILENCE_S
 from pipeline.stores.mongo.errors import HEARTBEATS, NAMESPACE_NOT_FOUND, UNAUTHORIZED, first_line, translated
@@ -28,6 +29,8 @@ from pipeline.stores.selection import Ids, Range
 from pipeline.stores.source import Source
 from pipeline.text.redaction import remember
 from transforms.bson.documents import DECODING
+from transforms.bson.identity import cut_id
+from transforms.ingest.omit import without_omitted
 
 Document = dict[str, Any]
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
@@ -204,12 +207,12 @@ class Mongo:
             for document in source.find(**selection.find({}), projection={ID: 1}):
                 yield bytes(document.raw)
 
-    def read(self, collection: str, cluster_time: Timestamp, selection: Ids) -> Iterator[bytes]:
+    def read(self, entity: Entity, cluster_time: Timestamp, selection: Ids) -> Iterator[bytes]:
         """Yield the BSON of each of some documents, in the order of the index."""
-        source = self._at(collection, cluster_time).with_options(codec_options=RAW)
+        source = self._at(entity.collection, cluster_time).with_options(codec_options=RAW)
         with self._translated():
-            for document in source.find(**selection.find({})):
-                yield bytes(document.raw)
+            for document in source.find(**selection.find({}), projection=projection(entity)):
+                yield self._kept(document.raw, entity)
 
     def exact(self, collection: str, cluster_time: Timestamp, ids: Ids) -> Ids:
         """Tell ids that a collection has from those that it lacks, where it takes unequal ones for equal.
@@ -223,14 +226,32 @@ class Mongo:
         parts = ([one for one in ids.elements if (one in there) is wanted] for wanted in (True, False))
         return Ids(*map(tuple, parts))
 
-    def documents(self, collection: str, ids: Sequence[Any], cluster_time: Timestamp | None = None) -> Iterator[bytes]:
+    def documents(self, entity: Entity, ids: Sequence[Any], cluster_time: Timestamp | None = None) -> Iterator[bytes]:
         """Yield the BSON of the documents that have these ``_id``s, at a cluster time or as they are now."""
-        source = self.database[collection] if cluster_time is None else self._at(collection, cluster_time)
+        name = entity.collection
+        source = self.database[name] if cluster_time is None else self._at(name, cluster_time)
         with self._translated():
             for start in range(0, len(ids), _IDS_PER_QUERY):
                 some = {ID: {"$in": list(ids[start : start + _IDS_PER_QUERY])}}
-                for document in source.with_options(codec_options=RAW).find(some):
-                    yield bytes(document.raw)
+                for document in source.with_options(codec_options=RAW).find(some, projection(entity)):
+                    yield self._kept(document.raw, entity)
+
+    def omitted(
+        self, entity: Entity, cluster_time: Timestamp, selection: Range | Ids
+    ) -> Iterator[tuple[Path, int, bytes]]:
+        """Count, by the server, how many of some documents have each field that their contract omits.
+
+        Yields:
+            The field, how many documents have it, and of the first of them the BSON of ``{"_id": ...}``.
+        """
+        source = self._at(entity.collection, cluster_time).with_options(codec_options=RAW)
+        counting = {"$group": {ID: None, "documents": {"$sum": 1}, "first": {"$min": f"${ID}"}}}
+        for path in omitted(entity):
+            having = {"$match": {"$and": [selection.match, {"$nor": [{"$jsonSchema": without(path)}]}]}}
+            only: Document = {"$project": {ID: "$first", "documents": 1}}
+            with self._translated():
+                for found in source.aggregate([having, counting, only]):
+                    yield path, int(found["documents"]), cut_id(bytes(found.raw))
 
     def extent(self, collection: str) -> Extent:
         """Return how much a collection holds now; nothing if there is none."""
@@ -301,8 +322,8 @@ class Mongo:
         condition = {"$nor": [{"$jsonSchema": gate(entity)}]}
         source = self._at(entity.collection, cluster_time).with_options(codec_options=RAW)
         with self._translated():
-            for document in source.find(**selection.find(condition)):
-                yield bytes(document.raw)
+            for document in source.find(**selection.find(condition), projection=projection(entity)):
+                yield self._kept(document.raw, entity)
 
     def admitted(self, entity: Entity, cluster_time: Timestamp, selection: Range | Ids) -> Iterator[bytes]:
         """Yield those of some documents that the contract's gate lets pass, as the server sends them.
@@ -313,8 +334,9 @@ class Mongo:
         with self._translated():
             # The server goes on to the next batch while we are at this one; older mongos can't.
             kind = CursorType.NON_TAILABLE if self.client.is_mongos else CursorType.EXHAUST
-            query = selection.find({"$jsonSchema": gate(entity)})
-            yield from source.find_raw_batches(**query, batch_size=rows, cursor_type=kind)
+            query = selection.find({"$jsonSchema": gate(entity)}) | {"projection": projection(entity)}
+            for batch in source.find_raw_batches(**query, batch_size=rows, cursor_type=kind):
+                yield self._kept(batch, entity)
 
     def in_any_order(self, collection: str, cluster_time: Timestamp) -> Iterator[bytes]:
         """Yield all documents as the server sends them: many documents' BSON at a time."""
@@ -323,13 +345,14 @@ class Mongo:
             kind = CursorType.NON_TAILABLE if self.client.is_mongos else CursorType.EXHAUST
             yield from source.find_raw_batches({}, batch_size=rows, cursor_type=kind)
 
-    def in_order(self, collection: str, cluster_time: Timestamp, selection: Range = _ALL) -> Iterator[bytes]:
+    def in_order(self, entity: Entity, cluster_time: Timestamp, selection: Range = _ALL) -> Iterator[bytes]:
         """Yield documents as the server sends them, in the order of ``_id``: many documents' BSON at a time."""
-        rows = self._batch_rows(collection)
+        rows, sorting = self._batch_rows(entity.collection), {"sort": [(ID, 1)], "hint": [(ID, 1)], **_BYTEWISE}
         with self._translated():
-            yield from self._at(collection, cluster_time).find_raw_batches(
-                selection.match, sort=[(ID, 1)], hint=[(ID, 1)], batch_size=rows, **_BYTEWISE
-            )
+            for batch in self._at(entity.collection, cluster_time).find_raw_batches(
+                selection.match, projection(entity), batch_size=rows, **sorting
+            ):
+                yield self._kept(batch, entity)
 
     def bounds(self, collection: str, cluster_time: Timestamp, places: Iterable[int]) -> Iterator[Document | None]:
         """Yield the ``_id``s at places in the order of ``_id``, as bounds of ranges; None beyond the end.
@@ -395,6 +418,11 @@ class Mongo:
                     raise SnapshotError(self._gone(concerned[0]))
                 if concerned:
                     yield concerned[0], event["documentKey"].raw[_LENGTH:-1]
+
+    @staticmethod
+    def _kept(batch: Any, entity: Entity) -> bytes:
+        """Return documents without what their contract omits, where MongoDB has no way to leave it out."""
+        return bytes(batch) if is_all_left_out(entity) else without_omitted(batch, entity)
 
     def _gone(self, collection: str) -> str:
         """Say what to do about a collection that was dropped or renamed: a full copy refuses one that is not there."""

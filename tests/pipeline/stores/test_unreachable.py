@@ -142,7 +142,7 @@ def test_a_mongodb_that_goes_away(home: Path) -> None:
             process = _engine(home, embedded.Mongo)
 
             def read() -> None:
-                for place, _ in enumerate(store.in_order("many", store.cluster_time())):
+                for place, _ in enumerate(store.in_any_order("many", store.cluster_time())):
                     if not place:
                         process.kill()
                         process.wait(10)
