@@ -1,7 +1,8 @@
 """What follows from the evidence: for each field a word that holds it exactly.
 
-Nothing is coerced. What no word of one type holds is JSON, with the reason. Only a field that no column can be had for
-stays undeclared; then it is kept in ``_extra``, by its JSON Pointer.
+Nothing is coerced. A type that half of the values have, or more, decides, and the others are misfits that are kept in
+``_extra``. What no word of one type holds is JSON, with the reason. Only a field that no column can be had for stays
+undeclared; then it is kept in ``_extra``, by its JSON Pointer.
 """
 
 import re
@@ -11,11 +12,11 @@ from contracts.schema.entity import ID, TEXT_KEY_CHARACTERS
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
 from contracts.schema.kinds import DECIMAL_DIGITS
 from transforms.inference.evidence import Evidence
+from transforms.inference.majority import NUMBERS, find_misfits, has_half, misfits_of, winning_type
 from transforms.inference.names import Columns, Tables
 
 DEPTH = 4  # levels of subdocuments that become columns; what is deeper is a document of any shape
 _FEW_KEYS, _SELDOM = 10, 0.1  # a map has so many keys at least, each in so few documents on average
-_NUMBERS = {"int", "long", "double"}
 _ARRAYS = {  # by the word for one, the word for an array of them
     "text": "texts",
     "integer": "integers",
@@ -27,7 +28,6 @@ _ARRAYS = {  # by the word for one, the word for an array of them
 }
 ANY_ID = "any_id()"  # as Python
 _LIKE_AN_ID = re.compile(r"\d+|[0-9a-fA-F]{24}|[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_FIRST_MS, _LAST_MS = (int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT))
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Proposal:
         required: Whether null and missing are unlawful.
         fields: What is within it.
         alias: What it is called in the names of columns and tables, if not by its name.
+        misfits: What was seen that the word does not hold, with counts.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Proposal:
     required: bool = False
     fields: tuple["Proposal", ...] = ()
     alias: str = ""
+    misfits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def decide_id(evidence: Evidence) -> str:
         return "TEXT"
     if types == {"date"} and _is_in_range(evidence):
         return "TIMESTAMP"
-    word = _number(evidence) if types <= _NUMBERS and not evidence.not_finite else None
+    word = _number(evidence) if types <= NUMBERS and not evidence.not_finite else None
     return word.name.upper() if isinstance(word, Word) else ANY_ID
 
 
@@ -135,29 +137,32 @@ def _fields(parent: Evidence, place: _Place) -> tuple[Proposal, ...]:
 
 def _field(name: str, evidence: Evidence, parents: int, place: _Place) -> Proposal:
     path = (*place.path, name)
-    required = place.strict and evidence.present == parents and not evidence.count("null")
     fields: tuple[Proposal, ...] = ()
     label = name
-    types = set(evidence.types) - {"null"}
     found: Word | str
     why = ""
-    if types == {"document"}:
+    winner = winning_type(evidence)
+    if winner == "document":
         found, fields, label = _document(name, evidence, place)
-    elif types == {"array"}:
+    elif winner == "array":
         found, fields, label = _array(name, evidence, place)
-    elif not types:
+    elif not set(evidence.types) - {"null"}:
         found = "it was only null so far"
+    elif not winner:
+        found = f"it holds several types, none in half of the values: {describe_types(evidence)}"
     else:
-        found = _scalar(evidence, types)
+        found = _by_majority(evidence, winner)
     if isinstance(found, str):  # no word of one type holds it, but JSON holds anything
         why = found
         found = Word("json")
+    misfits = find_misfits(evidence, winner, found.name)
+    required = place.strict and evidence.present == parents and not evidence.count("null") and not misfits
     if found.name not in ("subdocument", "documents"):
         found, label = _with_columns(found, name, place)
     if isinstance(found, str):
         return Proposal(name, path, evidence, parents, None, found)
     alias = label if label != name else ""
-    return Proposal(name, path, evidence, parents, found, why, required, fields, alias)
+    return Proposal(name, path, evidence, parents, found, why, required, fields, alias, misfits)
 
 
 def _with_columns(word: Word, name: str, place: _Place) -> tuple[Word | str, str]:
@@ -169,7 +174,7 @@ def _with_columns(word: Word, name: str, place: _Place) -> tuple[Word | str, str
 
 
 def _scalar(evidence: Evidence, types: set[str]) -> Word | str:
-    if types <= _NUMBERS:
+    if types <= NUMBERS:
         return _number(evidence)
     if len(types) > 1:
         return f"it holds several types: {describe_types(evidence)}"
@@ -184,6 +189,25 @@ def _scalar(evidence: Evidence, types: set[str]) -> Word | str:
     return Word(plain[only]) if only in plain else f"there is no word for {only}"
 
 
+def _by_majority(evidence: Evidence, winner: str) -> Word | str:
+    """Return the word for scalars of a type that half of the values have: what it does not hold goes aside."""
+    if winner == "number":
+        found = _number(evidence)
+        if isinstance(found, Word):
+            return found
+        # There are fractions, and longs: the one or the other goes aside.
+        word = "number" if has_half(evidence, misfits_of(evidence, "number")) else "integer"
+        return Word(word) if has_half(evidence, misfits_of(evidence, word)) else found
+    exact = _scalar(evidence, {winner})
+    if isinstance(exact, Word):
+        return exact
+    if winner == "date" and has_half(evidence, misfits_of(evidence, "timestamp")):
+        return Word("timestamp")
+    if winner == "decimal" and evidence.digits_fit and has_half(evidence, misfits_of(evidence, "decimal")):
+        return Word("decimal", (str(DECIMAL_DIGITS), str(evidence.scale)))
+    return exact
+
+
 def _number(evidence: Evidence) -> Word | str:
     """Return the word for numbers: an integer if all are, else a double if no 64-bit integer is among them."""
     longs = evidence.count("long")
@@ -194,7 +218,7 @@ def _number(evidence: Evidence) -> Word | str:
 
 
 def _is_in_range(evidence: Evidence) -> bool:
-    return evidence.dates is not None and evidence.dates[0] >= _FIRST_MS and evidence.dates[1] <= _LAST_MS
+    return not evidence.far_dates
 
 
 def _document(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...], str]:
@@ -231,7 +255,9 @@ def _array(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tu
     if evidence.items is None:
         return "only empty arrays were seen so far", (), name
     items, types = evidence.items, set(evidence.items.types)
-    if types == {"document"}:
+    # An item that is no document is a row of nulls, which items of required fields do not allow.
+    misfits = (set(evidence.types) - {"array", "null"}) | (types - {"document"})
+    if winning_type(items) == "document" and not (place.strict and misfits):
         return _documents(name, items, place)
     if not types - {"null"}:
         return "only nulls were seen among its items so far", (), name

@@ -11,12 +11,14 @@ from typing import Any
 import bson
 from bson import DatetimeMS
 
+from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
 from contracts.schema.kinds import DECIMAL_DIGITS, INT64_MAX, INT64_MIN
 from transforms.bson.documents import TOGETHER, decode_documents, split_documents
 
 # Beyond these nothing new is looked at; what is not looked at is not declared, so it does no harm.
 PATHS, KEYS, LEVELS = 10_000, 1_000, 8
 DISTINCT, CHARACTERS = 20, 64
+FIRST_MS, LAST_MS = (int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT))
 _NAMES: dict[type, str] = {
     type(None): "null",
     bool: "boolean",
@@ -65,12 +67,14 @@ class Evidence:
         most_distinct: How many distinct texts are kept.
         distinct: The first distinct texts; None if there are more, or long ones.
         longest: Characters of the longest text.
+        empty: How many texts are empty.
         hints: What all texts look like.
         fractions: How many doubles are no integers, or NaN or infinite.
         not_finite: How many of these are NaN or infinite.
         beyond: How many integral doubles no 64-bit integer holds.
         negative_zeros: How many doubles are -0.0.
         dates: The earliest and the latest date in milliseconds.
+        far_dates: How many dates the stores can't hold.
         whole, scale: The most digits before and after the point of decimals.
         odd_decimals: How many decimals are NaN or infinite.
     """
@@ -85,12 +89,14 @@ class Evidence:
     most_distinct: int = DISTINCT
     distinct: dict[str, None] | None = field(default_factory=dict)
     longest: int = 0
+    empty: int = 0
     hints: set[str] = field(default_factory=lambda: set(_HINTS))
     fractions: int = 0
     not_finite: int = 0
     beyond: int = 0
     negative_zeros: int = 0
     dates: tuple[int, int] | None = None
+    far_dates: int = 0
     whole: int = 0
     scale: int = 0
     odd_decimals: int = 0
@@ -166,6 +172,7 @@ class Evidence:
         self.items.observe(list(chain.from_iterable(values)), list(owners))
 
     def _texts(self, values: Sequence[str], _: Sequence[Any]) -> None:
+        self.empty += values.count("")
         self.longest = max(self.longest, max(map(len, values)))
         if self.distinct is not None:
             self.distinct |= dict.fromkeys(values)
@@ -181,7 +188,10 @@ class Evidence:
         self.negative_zeros += sum(one == 0 and copysign(1, one) < 0 for one in integral)
 
     def _dates(self, values: Sequence[DatetimeMS], _: Sequence[Any]) -> None:
-        moments = [*map(int, values), *(self.dates or ())]
+        moments = list(map(int, values))
+        if min(moments) < FIRST_MS or max(moments) > LAST_MS:
+            self.far_dates += sum(not FIRST_MS <= one <= LAST_MS for one in moments)
+        moments += self.dates or ()
         self.dates = min(moments), max(moments)
 
     def _decimals(self, values: Sequence[bson.Decimal128], _: Sequence[Any]) -> None:
@@ -197,7 +207,12 @@ class Evidence:
     @property
     def fits_decimal(self) -> bool:
         """Whether one decimal type holds all decimals that were seen."""
-        return not self.odd_decimals and max(self.whole, 0) + self.scale <= DECIMAL_DIGITS
+        return not self.odd_decimals and self.digits_fit
+
+    @property
+    def digits_fit(self) -> bool:
+        """Whether one decimal type holds all that are neither NaN nor infinite."""
+        return max(self.whole, 0) + self.scale <= DECIMAL_DIGITS
 
 
 _LOOKS: dict[type, Callable[[Evidence, Any, Sequence[Any]], None]] = {

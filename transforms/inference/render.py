@@ -79,6 +79,7 @@ def render(contract: Contract) -> str:
     if contract.id_kind != "OBJECT_ID":
         lines += [*_comment(_of_id(contract), 4), f"    id_kind={contract.id_kind},"]
     lines += [f"    table={quoted(contract.stem)},"] if contract.said_stem else []
+    lines += [*_comment("What does not fit its field is kept in _extra, and its row stays.", 4), '    misfits="extra",']
     return "\n".join([*lines, ")", ""])
 
 
@@ -167,6 +168,8 @@ def _notes(field: Proposal) -> Iterator[str]:
         yield f"TO DECIDE: {quoted(field.name)} is left undeclared: {field.why}."
     elif field.why:
         yield f"As JSON: {field.why}."
+    if field.misfits:
+        yield f"Kept in _extra, since they do not fit: {', '.join(field.misfits)}."
     if looks_secret(field):
         omit = f"put omit({quoted(field.name)}) in its place"
         yield f"TO DECIDE: the name smells of a secret, and the value is copied as any other; if none may be, {omit}."

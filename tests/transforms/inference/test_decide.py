@@ -94,9 +94,9 @@ def test_a_field_gets_the_word_that_holds_what_was_seen(values: tuple[Any, ...],
 
 
 AS_JSON = [
-    ((1, "a"), "several types: 1 int, 1 text"),
-    ((True, 1), "several types"),
-    ((Int64(1), 1.5), "fractions mixed with 64-bit integers"),
+    ((1, "a", True), "several types, none in half of the values: 1 int, 1 text, 1 boolean"),
+    ((Int64(1), 1.5, "a", True), "fractions mixed with 64-bit integers"),
+    ((1, FAR, FAR), "dates outside 1900 to 2299"),
     (([None],), "only nulls were seen among its items"),
     (([1, "a"],), "no word for an array of 1 int, 1 text"),
     (([[1]],), "no word for an array of 1 array"),
@@ -117,6 +117,45 @@ def test_what_no_word_of_one_type_holds_is_json_with_its_reason(values: tuple[An
     field = of_values(*values)
     assert field.word == Word("json")
     assert why in field.why
+
+
+MAJORITIES: list[tuple[tuple[Any, ...], str, list[str]]] = [
+    ((1, 2, "a"), "integer", ["1 text"]),
+    ((1, "", "", None, None), "integer", ["2 empty text"]),
+    ((1, "a"), "text", ["1 int"]),
+    (("", 1, "a", "b", True), "text", ["1 int", "1 boolean"]),
+    (("",), "text", []),
+    ((1.5, Int64(2), 3), "number", ["1 long"]),
+    ((Int64(1), Int64(2), Int64(3), 1.5), "integer", ["1 double that is no 64-bit integer"]),
+    ((AT, AT, FAR, ""), "timestamp", ["1 empty text", "1 date that no store holds"]),
+    ((Decimal128("1.5"), Decimal128("NaN")), "decimal", ["1 decimal that is NaN or infinite"]),
+    (({"a": 1}, "a"), "text", ["1 document"]),
+    (({"a": 1}, {"a": 2}, [1], None), "subdocument", ["1 array"]),
+    (([{"a": 1}, {"a": 2}, 5, None], 5), "documents", ["1 int", "1 int among the items", "1 null among the items"]),
+    ((["a"], ["b"], "c"), "texts", ["1 text"]),
+    ((ObjectId(), ObjectId(), "x"), "object_id", ["1 text"]),
+]
+
+
+@pytest.mark.parametrize(("values", "word", "misfits"), MAJORITIES)
+def test_half_of_the_values_decide_and_the_others_go_aside(
+    values: tuple[Any, ...], word: str, misfits: list[str]
+) -> None:
+    survey = surveyed(*({"v": one} for one in values))
+    contract = inferred(survey)
+    (field,) = contract.fields
+    assert field.word is not None
+    assert (field.word.name, sorted(field.misfits)) == (word, sorted(misfits))
+    text = " ".join(render(contract).replace("#", " ").split())
+    assert all(one in text for one in misfits)
+    raws = [bson.encode({"_id": number, "v": one}) for number, one in enumerate(values)]
+    entity = loaded(contract)
+    found = transform_slowly(raws, entity, gated=False)
+    assert found.refused == []
+    assert sum(one.count for one in found.drift) == sum(int(one.split()[0]) for one in misfits)
+    assert differences(entity.fields, contract.fields, entity.fields, survey.root) == []
+    for one in loaded(inferred(survey, strict=True)), entity:
+        assert transform_slowly(raws, one, gated=False).refused == []
 
 
 IDS = [
@@ -232,7 +271,7 @@ def test_evidence_stands_beside_the_fields_and_secrets_are_not_shown() -> None:
     documents = [{"state": ("new", "sent")[one % 2], "at": "2024-05-01", "password": "geheim"} for one in range(20)]
     contract = inferred(surveyed(*documents, {"state": 5}), collection='Shop\'s "best"\n')
     text = " ".join(render(contract).replace("#", " ").split())
-    assert "As JSON: it holds several types: 20 text, 1 int." in text
+    assert "Kept in _extra, since they do not fit: 1 int." in text
     assert '2 distinct ("new", "sent"), the longest has 4 characters' in text
     assert "In 20 of 21: 20 text (as in 0), 1 distinct" in text
     assert "all look like dates" in text
