@@ -126,6 +126,7 @@ def connect(settings: Settings) -> Iterator[Connections]:
 
         known = entities(settings.contracts)
         known |= {name: one for name, one in _taken_whole(postgres).items() if name not in known}
+        mongo.know(known)
         yield Connections(
             mongo,
             postgres,

@@ -15,6 +15,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from contracts.schema.entity import Entity
+from contracts.schema.namespace import Namespace
 from generators import DEFECTS, World, rows_at
 from generators import generate as documents_of
 from pipeline.errors import UsageError
@@ -146,7 +147,7 @@ def _fill(
 ) -> GeneratedCollection:
     """Make one collection anew."""
     began = time.perf_counter()
-    collection = _fresh(database, entity.collection, world.seed, rows)
+    collection = _fresh(*_place(database, entity.collection), world.seed, rows)
     counted: Counter[str] = Counter()
     written = 0
     with gc_paused(), _writer(collection) as write:
@@ -195,12 +196,19 @@ def _fresh(database: Database[Any], name: str, seed: int, rows: int) -> Collecti
 
 def _check_ours(database: Database[Any], names: Mapping[str, int]) -> None:
     """Raise if a collection was not made by us, or was dropped and made again by someone else since."""
-    others = [name for name in names if not _is_ours(database, name)]
+    others = [name for name in names if not _is_ours(*_place(database, name))]
     if others:
         raise UsageError(
             f"the collections {', '.join(others)} in the database {database.name!r} were not generated; "
             "add --replace to drop them and what they hold, or choose another database by ETL_MONGO_DATABASE"
         )
+
+
+def _place(database: Database[Any], collection: str) -> tuple[Database[Any], str]:
+    """Return in which database a collection is, and what it is called there."""
+    if isinstance(collection, Namespace):
+        return database.client.get_database(collection.database, database.codec_options), collection.name
+    return database, collection
 
 
 def _is_ours(database: Database[Any], name: str) -> bool:

@@ -11,6 +11,7 @@ from contracts.schema.field import ContractError, Field, Rule, first_twice
 from contracts.schema.kinds import ANY_ID, INTEGER, JSON, KEY_TEXT, OBJECT_ID, Kind
 from contracts.schema.mistakes import check_tuples
 from contracts.schema.names import DELETED, VERSION, check_column, check_table, snake_case
+from contracts.schema.namespace import Namespace, plain_name
 
 __all__ = [
     "DELETED",
@@ -155,7 +156,8 @@ class Entity:
     """The contract of one collection: the single source of everything that is derived from it.
 
     Attributes:
-        collection: Name of the MongoDB collection.
+        collection: Name of the MongoDB collection. Where a database is named, it stands in front from here on, as in
+            books, messages and commands: ``database.collection``.
         description: One sentence for the catalogs and the data dictionary.
         key: The column of the business key, whose duplicates are reported, not refused; ``_id``, which has
             none, where documents have no other.
@@ -165,6 +167,7 @@ class Entity:
         id_kind: What ``_id`` is; ``any_id()`` where it is anything, such as a subdocument, or not always of one type.
         table: Names the root table, the contract's module, tasks and assets. If it is not said, it is the collection's
             name in snake case; it must be said where that meets another name, or no store or file can bear it.
+        database: Name of the MongoDB database, if it is not the one that ``ETL_MONGO_DATABASE`` names.
         whole: Name of a column that holds each document whole, as JSON, ``_id`` included; then no fields are declared.
         misfits: What ``misfits`` is for each field that says nothing of it and may be null: ``refuse`` or ``extra``.
     """
@@ -177,13 +180,16 @@ class Entity:
     indexes: tuple[str, ...] = ()
     id_kind: Kind = OBJECT_ID
     table: str = ""
+    database: str = ""
     whole: str = ""
     misfits: str = "refuse"
     id_field: Field = field(init=False)
 
     def __post_init__(self) -> None:
         """Derive the tables at once, so that a contract that can't be derived fails at import."""
-        object.__setattr__(self, "table", self.table or snake_case(self.collection))
+        if self.database and not isinstance(self.collection, Namespace):
+            object.__setattr__(self, "collection", Namespace(self.database, self.collection))
+        object.__setattr__(self, "table", self.table or snake_case(plain_name(self.collection)))
         check_tuples(
             self.collection, fields=(self.fields, Field), rules=(self.rules, Rule), indexes=(self.indexes, str)
         )

@@ -43,6 +43,10 @@ def infer(
         Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Where to.", show_default="contracts-of-DATABASE"),
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Where they are.", show_default="what ETL_MONGO_DATABASE says"),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Write contracts anew that are there already.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Require what every document has, and not _id alone.")
@@ -58,17 +62,19 @@ def infer(
       etl contract infer
       etl contract infer Orders Customers -o my-contracts
       etl contract infer Orders --replace --strict
+      etl contract infer --database crm
     """
     from pipeline.inference.infer import infer as find
     from pipeline.settings import Settings
 
     folders = Settings.load().contracts
     with mongo_alone() as mongo, collection_bars("infer") as progress:
-        folder = output or Path(f"contracts-of-{mongo.database.name}")
+        folder = output or Path(f"contracts-of-{database or mongo.database.name}")
         found = find(
             mongo,
             folder,
             collections or (),
+            database=database,
             declared_in=folders,
             replace=replace,
             strict=strict,

@@ -54,6 +54,7 @@ def source() -> Iterator[tuple["Mongo", dict[str, "Entity"]]]:
 
     known = entities(Settings.load().contracts)
     with mongo_alone() as mongo:
+        mongo.know(known)
         yield mongo, known
 
 

@@ -64,6 +64,7 @@ def _of_postgres(settings: Settings, books: _Books) -> Iterator[Finding]:
 def _of_mongo(settings: Settings, entities: dict[str, Entity], books: _Books) -> Iterator[Finding]:
     uri = _uri(settings, "mongo")
     with closing(Mongo(uri, settings.mongo_database, settings.silence)) as source:
+        source.know(entities)
         yield from examine_mongo(source, uri, entities, books.publications, books.rate)
 
 

@@ -11,6 +11,7 @@ from bson import Timestamp
 from contracts import DEMO
 from contracts.schema.entity import ID, Entity
 from contracts.schema.names import snake_case
+from contracts.schema.namespace import plain_name
 from contracts.schema.registry import entities
 from pipeline.connections import is_ours
 from pipeline.errors import UsageError
@@ -93,6 +94,7 @@ def infer(
     folder: Path,
     collections: Iterable[str] = (),
     *,
+    database: str | None = None,
     declared_in: Sequence[Path] = (),
     replace: bool = False,
     strict: bool = False,
@@ -104,6 +106,7 @@ def infer(
         mongo: The source.
         folder: Where the contracts are written; made if it is not there.
         collections: Names of the collections; all if none is named.
+        database: Where they are, if not in the source's own database; the contracts then say so.
         declared_in: Folders of further contracts; those of the demo are among them only if ``DEMO`` is.
         replace: Whether contracts are replaced that are in the folder already.
         strict: Whether what every document has is required, and not ``_id`` alone.
@@ -117,7 +120,9 @@ def infer(
     others = [one for one in declared_in if one.resolve() != folder.resolve() and (one == DEMO or one.is_dir())]
     elsewhere = entities(others) if others else {}
     here = entities((*others, folder)) if folder.is_dir() else elsewhere
-    names, left_out = _choose(mongo, collections, elsewhere)
+    if database is not None:
+        mongo.know(mongo.all_of(database))
+    names, left_out = _choose(mongo, collections, elsewhere, database)
     kept = tuple(name for name in names if name in here and not replace)
     stems = {name: entity.table for name, entity in here.items()}
     taken = set(_names(one for name, one in here.items() if name in kept or name not in names))
@@ -145,15 +150,17 @@ def infer(
 
 
 def _choose(
-    mongo: Mongo, collections: Iterable[str], declared: Mapping[str, Entity]
+    mongo: Mongo, collections: Iterable[str], declared: Mapping[str, Entity], database: str | None
 ) -> tuple[list[str], dict[str, str]]:
     """Return the collections to read, and why others are left out."""
-    listed = {name: one for name, one in sorted(mongo.listed().items()) if not is_ours(name)}
-    chosen = list(dict.fromkeys(collections)) or list(listed)
+    within = {name: one for name, one in sorted(mongo.listed().items()) if not is_ours(plain_name(name))}
+    listed = {name: one for name, one in within.items() if database in (None, mongo.database_of(name))}
+    called = {plain_name(name) if database else name: name for name in listed}
+    chosen = [called.get(name, name) for name in dict.fromkeys(collections)] or list(listed)
     if unknown := [name for name in chosen if name not in listed]:
         there = f"; there are {', '.join(listed)}" if listed else ", which has none"
         raise UsageError(
-            f"there is no collection {unknown[0]!r} in the MongoDB database {mongo.database.name!r}{there}"
+            f"there is no collection {unknown[0]!r} in the MongoDB database {database or mongo.database.name!r}{there}"
         )
     left_out = {
         name: listed[name].special or "a contract declares it already"
@@ -191,10 +198,10 @@ def _inferred(
     if ID not in survey.root.fields:
         return "none of its documents can be decoded without loss"
     id_kind = decide_id(survey.root.fields[ID])
-    stem = stem or tables.take_stem(name)
+    stem = stem or tables.take_stem(plain_name(name))
     fields = decide(survey.root, stem, tables, strict=strict)
     moment = f"{datetime.fromtimestamp(cluster_time.time, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return Contract(name, stem, snake_case(name) != stem, id_kind, survey, fields, moment, strict)
+    return Contract(name, stem, snake_case(plain_name(name)) != stem, id_kind, survey, fields, moment, strict)
 
 
 def _write(path: Path, text: str) -> None:

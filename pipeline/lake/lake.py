@@ -97,6 +97,7 @@ class Lake:
         if table is not None and table not in known:
             raise UsageError(f"{entity.collection} makes no table {table!r}; it makes {', '.join(known)}")
         mongo, memory = self._servers.mongo, MemoryBudget(int(self._settings.memory))
+        mongo.know(self._entities)
         moment = mongo.cluster_time() if at is None else _cluster_time(at)
         return read_source(mongo, entity, known[table or entity.table], moment, memory)
 

@@ -24,11 +24,11 @@ def find_uncopyable(connections: Connections, names: Iterable[str], *, named: bo
     Raises:
         UsageError: A named collection can't be copied.
     """
-    listed, where = connections.mongo.listed(), connections.mongo.database.name
+    listed, where = connections.mongo.listed(), connections.mongo.database_of
     found = {
         name: UsageError(
-            f"{name} is {listed[name].special} in the MongoDB database {where!r}, whose changes can't be followed, so "
-            "it can't be copied"
+            f"{name} is {listed[name].special} in the MongoDB database {where(name)!r}, whose changes can't be "
+            "followed, so it can't be copied"
         )
         for name in names
         if name in listed and listed[name].special
@@ -92,4 +92,7 @@ def _check_present(connections: Connections, names: Iterable[str], named: bool) 
 
 
 def _not_there(connections: Connections, names: Iterable[str]) -> str:
-    return f"not in the MongoDB database {connections.mongo.database.name!r}: {', '.join(names)}"
+    absent = list(names)
+    databases = dict.fromkeys(map(connections.mongo.database_of, absent))
+    within = f"the MongoDB database {next(iter(databases))!r}" if len(databases) == 1 else "their MongoDB databases"
+    return f"not in {within}: {', '.join(absent)}"

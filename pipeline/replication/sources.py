@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 def read_sources(connections: Connections, names: Iterable[str]) -> dict[str, Source]:
     """Return where collections are now; one that isn't there has no UUID."""
     here, uuids = connections.mongo.source(), connections.mongo.uuids()
-    return {name: replace(here, uuid=uuids.get(name)) for name in names}
+    where = connections.mongo.database_of
+    return {name: replace(here, database=where(name), uuid=uuids.get(name)) for name in names}
 
 
 def check_same_source(connections: Connections, now: Mapping[str, Source], targets: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import Any
 
 from contracts.schema.entity import ID
+from contracts.schema.namespace import Namespace, plain_name
 from transforms.inference.decide import ANY_ID, Proposal
 from transforms.inference.evidence import Evidence, Survey
 
@@ -73,13 +74,15 @@ def render(contract: Contract) -> str:
     for module, names in imports.items():
         lines += _import(module, names)
     lines += ["", *_comment(_header(contract), 0), "ENTITY = Entity("]
-    lines += [f"    collection={quoted(contract.collection)},", '    description="Not described yet.",']
+    lines += [f"    collection={quoted(plain_name(contract.collection))},", '    description="Not described yet.",']
     fields = [line for one in contract.fields for line in field_lines(one, indent=8)]
     lines += ["    fields=(", *fields, "    ),"] if fields else ["    fields=(),"]
     if contract.id_kind != "OBJECT_ID":
         lines += [*_comment(_of_id(contract), 4), f"    id_kind={contract.id_kind},"]
     lines += [f"    table={quoted(contract.stem)},"] if contract.said_stem else []
     lines += [*_comment("What does not fit its field is kept in _extra, and its row stays.", 4), '    misfits="extra",']
+    if isinstance(contract.collection, Namespace):
+        lines.append(f"    database={quoted(contract.collection.database)},")
     return "\n".join([*lines, ")", ""])
 
 

@@ -15,12 +15,14 @@ from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo import CursorType
 from pymongo.collection import Collection
+from pymongo.database import Database
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from contracts.schema.entity import ID, Entity
 from contracts.schema.mongo import gate
+from contracts.schema.namespace import Namespace
 from contracts.schema.omitted import Path, is_all_left_out, omitted, projection, without
 from pipeline.errors import LostError, ServerError, SnapshotError
 from pipeline.runtime.waits import SILENCE_S
@@ -143,6 +145,7 @@ class Mongo:
         with translated(self._shown):
             self.client = _client(uri, tz_aware=True, appname="etl", **waiting)
         self.database = self.client[database]
+        self._elsewhere: dict[str, Namespace] = {}
 
     def close(self) -> None:
         """Close the connections."""
@@ -179,7 +182,28 @@ class Mongo:
     def listed(self) -> dict[str, Listed]:
         """Return everything that the database has by a name, views and special collections as well."""
         with self._translated():
-            return {one["name"]: _listed(one) for one in self.database.list_collections()}
+            there = {one["name"]: _listed(one) for one in self.database.list_collections()}
+            for database in {one.database for one in self._elsewhere.values()}:
+                others = {one["name"]: _listed(one) for one in self.client[database].list_collections()}
+                for called, one in self._elsewhere.items():
+                    if one.database == database and one.name in others:
+                        there[called] = others[one.name]
+                        if database == self.database.name:
+                            there.pop(one.name, None)
+            return there
+
+    def know(self, collections: Iterable[str]) -> None:
+        """Learn which collections are in other databases, so that their names stand for these."""
+        self._elsewhere |= {one: one for one in collections if isinstance(one, Namespace)}
+
+    def all_of(self, database: str) -> list[Namespace]:
+        """Return the names of all that another database has."""
+        with self._translated():
+            return [Namespace(database, name) for name in self.client[database].list_collection_names()]
+
+    def database_of(self, collection: str) -> str:
+        """Return the name of the database that a collection is in."""
+        return self._collection(collection).database.name
 
     def source(self) -> Source:
         """Return where this database is, as far as whoever may read it is told; of no collection yet."""
@@ -229,7 +253,7 @@ class Mongo:
     def documents(self, entity: Entity, ids: Sequence[Any], cluster_time: Timestamp | None = None) -> Iterator[bytes]:
         """Yield the BSON of the documents that have these ``_id``s, at a cluster time or as they are now."""
         name = entity.collection
-        source = self.database[name] if cluster_time is None else self._at(name, cluster_time)
+        source = self._collection(name) if cluster_time is None else self._at(name, cluster_time)
         with self._translated():
             for start in range(0, len(ids), _IDS_PER_QUERY):
                 some = {ID: {"$in": list(ids[start : start + _IDS_PER_QUERY])}}
@@ -257,7 +281,7 @@ class Mongo:
         """Return how much a collection holds now; nothing if there is none."""
         with self._translated():
             try:
-                found = list(self.database[collection].aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]))
+                found = list(self._collection(collection).aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]))
             except OperationFailure as error:
                 if error.code != NAMESPACE_NOT_FOUND:
                     raise
@@ -267,7 +291,7 @@ class Mongo:
 
     def id_bounds(self, collection: str) -> tuple[Any, Any]:
         """Return the least and the greatest ``_id`` of a collection now; None and None of an empty one."""
-        source = self.database[collection].with_options(codec_options=DECODING)
+        source = self._collection(collection).with_options(codec_options=DECODING)
         with self._translated():
             first, last = (next(source.find({}, {ID: 1}).sort(ID, way).limit(1), {ID: None}) for way in (1, -1))
         return first[ID], last[ID]
@@ -275,7 +299,9 @@ class Mongo:
     def has_ids(self, collection: str, *types: str) -> bool:
         """Tell whether a collection has an ``_id`` of some types of BSON now."""
         with self._translated():
-            return self.database[collection].find_one({ID: {"$type": list(types)}}, {ID: 1}, hint={ID: 1}) is not None
+            return (
+                self._collection(collection).find_one({ID: {"$type": list(types)}}, {ID: 1}, hint={ID: 1}) is not None
+            )
 
     def history(self) -> History:
         """Return for how long MongoDB remembers its past; its default is assumed if it does not tell this user."""
@@ -298,7 +324,7 @@ class Mongo:
             extent: How much it holds.
             partition_bytes: BSON bytes that a range should hold, about.
         """
-        source = self.database[collection]
+        source = self._collection(collection)
         if (wanted := -(-extent.size // partition_bytes)) < 2:
             return [Range()]
         sampling: list[Document] = [
@@ -390,10 +416,19 @@ class Mongo:
         Raises:
             SnapshotError: The oplog no longer reaches back so far, or a collection was dropped or renamed.
         """
+        found = [self._collection(name) for name in after]
+        for database in dict.fromkeys(one.database for one in found):
+            names = {one.name: name for one, name in zip(found, after, strict=True) if one.database == database}
+            yield from self._touched(database, {plain: after[name] for plain, name in names.items()}, names, upto)
+
+    def _touched(
+        self, database: Database[Document], after: Mapping[str, Timestamp], called: Mapping[str, str], upto: Timestamp
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield what was changed in one database; its collections are called otherwise by whoever asks."""
         names, first = {"$in": list(after)}, min(after.values())
         theirs = [{"ns.coll": names}, {"to.coll": names}, {"operationType": {"$in": ["dropDatabase", "invalidate"]}}]
         kept = {f"documentKey.{ID}": 1, "ns.coll": 1, "to.coll": 1, "clusterTime": 1}
-        source = self.database.with_options(codec_options=RAW)
+        source = database.with_options(codec_options=RAW)
         with (
             self._translated(),
             source.watch(
@@ -415,9 +450,9 @@ class Mongo:
                     name for name in _concerned(event) or after if event["clusterTime"] > after.get(name, upto)
                 ]
                 if concerned and "documentKey" not in event:
-                    raise SnapshotError(self._gone(concerned[0]))
+                    raise SnapshotError(self._gone(called[concerned[0]]))
                 if concerned:
-                    yield concerned[0], event["documentKey"].raw[_LENGTH:-1]
+                    yield called[concerned[0]], event["documentKey"].raw[_LENGTH:-1]
 
     @staticmethod
     def _kept(batch: Any, entity: Entity) -> bytes:
@@ -436,7 +471,8 @@ class Mongo:
     def _is_collated(self, collection: str) -> bool:
         """Tell whether a collection orders texts in another way than by their bytes."""
         with self._translated():
-            named = self.database.list_collections(filter={"name": collection})
+            source = self._collection(collection)
+            named = source.database.list_collections(filter={"name": source.name})
             return any("collation" in one["options"] for one in named)
 
     def _cluster_id(self) -> Any:
@@ -462,7 +498,11 @@ class Mongo:
         return None
 
     def _at(self, collection: str, cluster_time: Timestamp) -> Collection[Document]:
-        return self.database[collection].with_options(read_concern=SnapshotReadConcern(cluster_time))
+        return self._collection(collection).with_options(read_concern=SnapshotReadConcern(cluster_time))
+
+    def _collection(self, called: str) -> Collection[Document]:
+        one = self._elsewhere.get(called)
+        return self.client[one.database][one.name] if one else self.database[called]
 
 
 def _bounds(uri: str, silence: float) -> dict[str, Any]:
