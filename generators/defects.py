@@ -13,7 +13,7 @@ from typing import Any, Literal
 import bson
 import numpy as np
 import polars as pl
-from bson import Decimal128, Int64, ObjectId
+from bson import Binary, Decimal128, Int64, ObjectId
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 
@@ -149,6 +149,11 @@ def _is_integer(spot: Spot) -> bool:
 
 def _is_timestamp(spot: Spot) -> bool:
     return _kind(spot) is TIMESTAMP
+
+
+def _is_binary(spot: Spot) -> bool:
+    kind = _kind(spot)
+    return kind is not None and kind.subtype is not None
 
 
 def _is_decimal(spot: Spot) -> bool:
@@ -293,6 +298,7 @@ DEFECTS: Mapping[str, Defect] = {
         ),
         # What neither the gate nor a typed column can show.
         Defect("duplicate_field", "quarantined", "bytes", lambda s: s.is_document, _second_key),
+        Defect("another_subtype", "quarantined", "bytes", _is_binary, lambda s, v: Binary(v, 128)),
         Defect(
             "invalid_utf8",
             "quarantined",

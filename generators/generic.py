@@ -22,6 +22,7 @@ from contracts.schema.kinds import (
     OBJECT_ID,
     TEXT,
     TIMESTAMP,
+    UUID_BYTES,
     Kind,
 )
 from generators import ragged
@@ -170,6 +171,9 @@ def _values(chunk: Chunk, field: Field, kind: Kind, rows: Integers) -> list[Any]
         return list(chunk.chance(0.5, size).tolist())
     if kind is TIMESTAMP:
         return dates(chunk.rng.permutation(chunk.moments())[rows])
+    if kind.subtype is not None:
+        drawn = [chunk.rng.bytes(UUID_BYTES) for _ in range(size)]
+        return [Binary(one, kind.subtype) for one in drawn] if kind.subtype else list(drawn)
     if kind is JSON:
         return _documents(chunk, size)
     if kind is ANY:

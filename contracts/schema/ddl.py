@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import polars as pl
+
 from contracts.schema.entity import DELETED as DELETED
 from contracts.schema.entity import VERSION as VERSION
 from contracts.schema.entity import Column, Table
@@ -113,14 +115,15 @@ def _clickhouse_described(column: Column) -> str:
 
 def _skip_index(column: Column) -> str:
     # Ids are looked up one by one, which a bloom filter serves; times are asked for in ranges.
-    kind = "bloom_filter(0.01)" if column.kind.clickhouse == "String" else "minmax"
+    kind = "bloom_filter(0.01)" if column.kind.clickhouse in ("String", "UUID") else "minmax"
     return f"INDEX {clickhouse_quoted('by_' + column.name)} {clickhouse_quoted(column.name)} TYPE {kind} GRANULARITY 4"
 
 
 def _index(column: Column, called: str) -> str:
     bounded = column.field is not None and column.field.max_length is not None
-    # A text or JSON without a bound may be larger than a b-tree entry; a hash index holds any.
-    method = "hash" if (column.kind in TEXTS and not bounded) or column.kind.is_json else "btree"
+    # What has no bound may be larger than a b-tree entry; a hash index holds any.
+    endless = column.kind.is_json or column.kind.frame == pl.Binary() or (column.kind in TEXTS and not bounded)
+    method = "hash" if endless else "btree"
     return f"USING {method} ({quoted(called)})"
 
 

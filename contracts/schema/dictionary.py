@@ -300,6 +300,8 @@ def _kind_types(kind: Kind) -> str:
         return "int, long, integral double"
     if kind in (ANY, ANY_ID):
         return "any"
+    if kind.subtype is not None:
+        return f"binData of subtype {kind.subtype}"
     types = kind.gate["bsonType"]
     return types if isinstance(types, str) else ", ".join(types)
 

@@ -73,6 +73,13 @@ EXAMPLES = {
     "decimal": Example(f'{{"rate": {_PRICE}}}', 'decimal("rate", "Rate of exchange.", 18, 6)'),
     "free_form": Example('{"about": {"any": {"thing": 1}}}', 'free_form("about", "Whatever the shop notes.")'),
     "json": Example('{"size": [["M", 2], null, 38]}', 'json("size", "Whatever the shop notes, of any type.")'),
+    "uuid": Example(
+        '{"device": {"$binary": {"base64": "AAAAAAAAQACAAAAAAAAAAA==", "subType": "04"}}}',
+        'uuid("device", "The device\'s UUID.")',
+    ),
+    "binary": Example(
+        '{"stamp": {"$binary": {"base64": "AAE=", "subType": "00"}}}', 'binary("stamp", "As the till wrote it.")'
+    ),
     "texts": Example('{"tags": ["new", "gift"]}', 'texts("tags", "What people call it.")'),
     "categories": Example('{"colours": ["red"]}', 'categories("colours", "Its colours.", "red", "blue")'),
     "integers": Example('{"sizes": [38, 40]}', 'integers("sizes", "Sizes that are left.")'),

@@ -18,8 +18,10 @@ from contracts.schema.kinds import (
     OBJECT_ID,
     TEXT,
     TIMESTAMP,
+    UUID,
     Kind,
     array_kind,
+    binary_kind,
     decimal_kind,
 )
 from contracts.schema.mistakes import word
@@ -150,6 +152,20 @@ def free_form(name: str, description: str, **options: Unpack[FieldOptions]) -> F
 def json(name: str, description: str, **options: Unpack[FieldOptions]) -> Field:
     """Declare a value of any BSON type, kept as JSON: mixed types, arrays of arrays, what no other word holds."""
     return Field(name, ANY, description, **options)
+
+
+@word
+def uuid(name: str, description: str, **options: Unpack[FieldOptions]) -> Field:
+    """Declare a UUID: binary data of subtype 4, 16 bytes; any other is refused."""
+    return Field(name, UUID, description, **options)
+
+
+@word
+def binary(name: str, description: str, *, subtype: int = 0, **options: Unpack[FieldOptions]) -> Field:
+    """Declare binary data of one subtype; any other is refused."""
+    if subtype == UUID.subtype or not 0 <= subtype <= 255:
+        raise ContractError(f"{name}: binary data of subtype {subtype} is no kind; 4 is declared as uuid(...)")
+    return Field(name, binary_kind(subtype), description, **options)
 
 
 @word

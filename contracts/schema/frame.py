@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from contracts.schema.entity import ID, Column, Field, Table
-from contracts.schema.kinds import ANY_ID, DATE, NUMBER, TIMESTAMP, Kind
+from contracts.schema.kinds import ANY_ID, DATE, NUMBER, TIMESTAMP, UUID, Kind
 
 if TYPE_CHECKING:  # heavy, and needed only where there are rows to be validated
     import pandera.polars as pa
@@ -67,7 +67,7 @@ def _of_stores(kind: Kind, value: pl.Expr) -> dict[str, pl.Expr]:
     """Return the conditions under which both stores hold a value exactly."""
     if kind is ANY_ID:
         return {"fits_into_an_index_of_postgres": value.str.len_bytes() <= KEY_BYTES}
-    if kind.frame == pl.String():
+    if kind.frame == pl.String() and kind is not UUID:
         # PostgreSQL's text can't hold a NUL character.
         return {"has_no_nul_for_postgres": ~value.str.contains("\0", literal=True)}
     if kind is TIMESTAMP:

@@ -4,16 +4,30 @@ Every schema of the project is derived from this table, so a kind is defined her
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import bson
 import polars as pl
 import pyarrow as pa
+from bson.binary import UUID_SUBTYPE
 from bson.int64 import Int64
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 DECIMAL_DIGITS = 34
+UUID_BYTES = 16
 BYTEWISE = ' COLLATE "C"'  # PostgreSQL's order of texts that MongoDB and ClickHouse have, whatever its database's is
+
+
+@dataclass(frozen=True)
+class BinaryOf:
+    """Stands for PyMongoArrow's type of binary data, which is heavy to import.
+
+    Attributes:
+        subtype: Of which the reader takes no other.
+    """
+
+    subtype: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +44,7 @@ class Kind:
         codec: ClickHouse compression codec; empty for the server's default.
         item: The kind of the items, for arrays.
         null_items: Whether items may be null, for arrays.
+        subtype: The subtype of binary data.
     """
 
     name: str
@@ -41,6 +56,7 @@ class Kind:
     codec: str = ""
     item: "Kind | None" = None
     null_items: bool = False
+    subtype: int | None = None
 
     @property
     def is_array(self) -> bool:
@@ -133,6 +149,26 @@ _TYPES = (
 )
 ANY = Kind("JSON", {"bsonType": _TYPES.split()}, None, pl.String(), "jsonb", "String", "ZSTD(1)")
 TEXTS = (TEXT, KEY_TEXT, CATEGORY)
+
+# Two subtypes are two types; the gate can't tell them apart, so the reader and the slow path do.
+UUID = Kind(
+    "UUID",
+    {"bsonType": "binData"},
+    BinaryOf(UUID_SUBTYPE),
+    pl.String(),
+    "uuid",
+    "UUID",
+    "ZSTD(1)",
+    subtype=UUID_SUBTYPE,
+)
+
+
+@cache
+def binary_kind(subtype: int) -> Kind:
+    """Return the kind of binary data of one subtype, which is not told again with each value."""
+    name = f"binary of subtype {subtype}" if subtype else "binary"
+    reader = BinaryOf(subtype)
+    return Kind(name, {"bsonType": "binData"}, reader, pl.Binary(), "bytea", "String", "ZSTD(1)", subtype=subtype)
 
 
 def decimal_kind(precision: int, scale: int) -> Kind:

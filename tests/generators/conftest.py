@@ -12,6 +12,7 @@ import pytest
 
 from contracts.schema.entity import Entity, Field
 from contracts.schema.fields import (
+    binary,
     boolean,
     booleans,
     categories,
@@ -35,6 +36,7 @@ from contracts.schema.fields import (
     texts,
     timestamp,
     timestamps,
+    uuid,
 )
 from contracts.schema.registry import entities
 from generators import World, generate, rows_at
@@ -51,6 +53,8 @@ PYTHON_TYPES = {
     "boolean": bool,
     "timestamp": datetime,
     "document": dict,
+    "UUID": bson.Binary,
+    "binary": bytes,
 }
 
 
@@ -108,6 +112,8 @@ def eighth() -> Entity:
             timestamps("rests", "When they rested.", null_items=True),
             free_form("notes", "Anything."),
             json("remark", "Anything at all."),
+            uuid("badge", "Of the badge."),
+            binary("photo", "Of the guest.", nullable=True),
             subdocument(
                 "car",
                 "How they came.",

@@ -5,16 +5,19 @@ The tests that need it run it by its path.
 
 import json
 import struct
+import uuid
 from base64 import b64encode
 from typing import Any
 
 import bson
+import polars as pl
 from bson import Decimal128, ObjectId, json_util
 from bson.codec_options import DatetimeConversion
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from contracts.schema.entity import Entity, Field, Table
-from contracts.schema.kinds import INTEGER, NUMBER, TIMESTAMP, Kind
+from contracts.schema.kinds import INTEGER, NUMBER, TIMESTAMP, UUID, Kind
+from contracts.schema.special_names import SPECIAL_NAMES
 from tests.pipeline.lab import Lab
 
 OPTIONS = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -55,6 +58,10 @@ def _cell(value: Any, kind: Kind, *, counts: bool) -> Any:
         return _bits(value)
     if kind is TIMESTAMP:
         return int(value)
+    if kind is UUID:
+        return str(uuid.UUID(bytes=bytes(value)))
+    if kind.subtype is not None:
+        return bytes(value)
     if kind.is_json:
         return json.loads(json_util.dumps(_told_apart(value), json_options=json_util.RELAXED_JSON_OPTIONS))
     if kind is INTEGER:
@@ -68,7 +75,7 @@ def _cell(value: Any, kind: Kind, *, counts: bool) -> Any:
 def _told_apart(value: Any) -> Any:
     """Return a value with what JSON or jsonb would bend written as the data dictionary says."""
     if isinstance(value, dict):
-        special = [name for name in value if name.lstrip("$") in ("date", "oid") and name[:1] == "$"]
+        special = [name for name in value if name.lstrip("$") in SPECIAL_NAMES and name[:1] == "$"]
         return {f"${name}" if name in special else name: _told_apart(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return list(map(_told_apart, value))
@@ -107,7 +114,9 @@ def _column(target: str, name: str, kind: Kind) -> str:
         return _POSTGRES_MILLISECONDS.format(quoted) if is_postgres else f"toUnixTimestamp64Milli({quoted})"
     if kind is NUMBER:
         return _POSTGRES_BITS.format(quoted) if is_postgres else f"reinterpretAsInt64({quoted})"
-    if kind.is_json or _is_decimal(kind):
+    if kind.frame == pl.Binary():
+        return f"encode({quoted}, 'hex')" if is_postgres else f"lower(hex({quoted}))"
+    if kind.is_json or kind is UUID or _is_decimal(kind):
         return f"{quoted}::text" if is_postgres else f"toString({quoted})"
     if kind.item in (NUMBER, TIMESTAMP):
         item = (_POSTGRES_BITS if kind.item is NUMBER else _POSTGRES_MILLISECONDS).format("item")
@@ -143,6 +152,8 @@ def _as_read(value: Any, kind: Kind) -> Any:
         return None
     if kind.is_json:
         return json.loads(value)
+    if kind.frame == pl.Binary():
+        return bytes.fromhex(value)
     if kind.item is not None:
         return [_as_read(item, kind.item) for item in value]
     return Decimal128(value).to_decimal() if _is_decimal(kind) else value

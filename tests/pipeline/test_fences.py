@@ -11,10 +11,11 @@ from typing import Any
 import bson
 import pymongo
 import pytest
+from bson import Binary
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from contracts.schema.entity import Entity
-from contracts.schema.fields import identifier
+from contracts.schema.fields import documents, identifier, subdocument, uuid
 from pipeline.cli import interrupt
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.patience import Patience
@@ -79,6 +80,16 @@ def test_pymongoarrow_takes_a_batch_for_a_collection() -> None:
     except AttributeError as error:
         pytest.fail(f"PyMongoArrow asks more of a collection than transforms/ingest/decode.py stands in for: {error}")
     assert table["key"].to_pylist() == ["k"]
+
+
+def test_pymongoarrow_takes_no_other_subtype_and_says_so() -> None:
+    word = uuid("u", "d", nullable=True)
+    inside = subdocument("s", "d", word, nullable=True), documents("i", "d", word, nullable=True)
+    entity = Entity("Things", "d", fields=(word, *inside))
+    for value in (Binary(bytes(16), 3), bytes(16)):
+        for document in ({"u": value}, {"s": {"u": value}}, {"i": [{"u": value}]}):
+            with pytest.raises(TypeError, match="unexpected subtype"):
+                decode(bson.encode({"_id": bson.ObjectId(), **document}), entity)
 
 
 def test_jsonb_begins_with_its_version(lab: Any) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from contracts.schema.entity import Entity, Field
 from contracts.schema.fields import (
+    binary,
     boolean,
     booleans,
     categories,
@@ -38,6 +39,7 @@ from contracts.schema.fields import (
     texts,
     timestamp,
     timestamps,
+    uuid,
 )
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
 from contracts.schema.kinds import (
@@ -81,6 +83,8 @@ EVERYTHING = Entity(
         object_id("ref", "d", nullable=True),
         free_form("notes", "d", nullable=True),
         json("any", "d", nullable=True),
+        uuid("uuid", "d", nullable=True),
+        binary("bytes", "d"),
         documents(
             "shapes", "d", subdocument("s", "d", json("v", "d"), nullable=True), free_form("w", "d"), nullable=True
         ),
@@ -104,6 +108,8 @@ EVERYTHING = Entity(
             timestamp("at", "d"),
             object_ids("refs", "d", null_items=True),
             json("any", "d", nullable=True),
+            uuid("uuid", "d"),
+            binary("bytes", "d", subtype=128, nullable=True),
             subdocument("deep", "d", free_form("notes", "d"), json("any", "d")),
             timestamps("moments", "d", null_items=True, nullable=True),
             nullable=True,
@@ -198,6 +204,8 @@ _DOCUMENTS_OF_ANY_SHAPE, _ANY_VALUES = _free_form()
 
 
 def _values(kind: Kind, field: Field) -> Strategy:
+    if kind.subtype is not None:
+        return st.binary(min_size=16, max_size=16).map(lambda one: Binary(one, kind.subtype or 0))
     if kind.is_json:
         return _DOCUMENTS_OF_ANY_SHAPE if kind is JSON else _ANY_VALUES
     if kind is OBJECT_ID:

@@ -29,7 +29,9 @@ from contracts.schema.kinds import (
     OBJECT_ID,
     TEXT,
     TIMESTAMP,
+    UUID,
     array_kind,
+    binary_kind,
     decimal_kind,
 )
 from contracts.schema.mongo import gate
@@ -48,8 +50,9 @@ NAMES += ["a.b", "", ".", "a[b", "*", "^a$", "%612e62", "A", " ", "\ufeffa", "и
 FAR = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_MS)
 SCALARS = [TEXT, INTEGER, NUMBER, BOOLEAN]
 OTHERS = [TIMESTAMP, OBJECT_ID, decimal_kind(12, 2)]
+BINARIES = [UUID, binary_kind(0), binary_kind(5)]
 SPARSE = [array_kind(one, null_items=True) for one in (*SCALARS, *OTHERS)]
-KINDS = [*SCALARS, *OTHERS, *map(array_kind, (*SCALARS, *OTHERS)), *SPARSE]
+KINDS = [*SCALARS, *OTHERS, *BINARIES, *map(array_kind, (*SCALARS, *OTHERS)), *SPARSE]
 
 
 def contract(random: Random, misfits: str = "refuse") -> Entity:
@@ -206,6 +209,8 @@ class Maker:
         (double,) = struct.unpack("<d", self.eight_bytes())
         if kind is JSON:
             return self.free_form()
+        if kind.subtype is not None:
+            return Binary(self.eight_bytes() + b"\5a\0\4\0\0\0\0", kind.subtype)
         if kind is ANY:
             return next(one for one in iter(lambda: self.anything(0), self) if one is not None)
         if isinstance(kind.frame, pl.Decimal):

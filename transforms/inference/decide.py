@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from contracts.schema.entity import ID, TEXT_KEY_CHARACTERS
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
-from contracts.schema.kinds import DECIMAL_DIGITS
+from contracts.schema.kinds import DECIMAL_DIGITS, UUID
 from transforms.inference.evidence import Evidence
 from transforms.inference.majority import NUMBERS, find_misfits, has_half, misfits_of, winning_type
 from transforms.inference.names import Columns, Tables
@@ -27,6 +27,7 @@ _ARRAYS = {  # by the word for one, the word for an array of them
     "object_id": "object_ids",
 }
 ANY_ID = "any_id()"  # as Python
+_SUBTYPE = "binary of subtype "  # how the name of its kind begins
 _LIKE_AN_ID = re.compile(r"\d+|[0-9a-fA-F]{24}|[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -186,6 +187,9 @@ def _scalar(evidence: Evidence, types: set[str]) -> Word | str:
             return Word("decimal", (str(DECIMAL_DIGITS), str(evidence.scale)))
         return f"no decimal of {DECIMAL_DIGITS} digits holds all that was seen"
     plain = {"text": "text", "boolean": "boolean", "date": "timestamp", "ObjectId": "object_id"}
+    plain |= {UUID.name: "uuid", "binary": "binary"}
+    if only.startswith(_SUBTYPE) and int(only.removeprefix(_SUBTYPE)) != UUID.subtype:
+        return Word("binary", (f"subtype={only.removeprefix(_SUBTYPE)}",))
     return Word(plain[only]) if only in plain else f"there is no word for {only}"
 
 

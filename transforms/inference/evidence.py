@@ -10,9 +10,10 @@ from typing import Any
 
 import bson
 from bson import DatetimeMS
+from bson.binary import UUID_SUBTYPE
 
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
-from contracts.schema.kinds import DECIMAL_DIGITS, INT64_MAX, INT64_MIN
+from contracts.schema.kinds import DECIMAL_DIGITS, INT64_MAX, INT64_MIN, UUID, UUID_BYTES, binary_kind
 from transforms.bson.documents import TOGETHER, decode_documents, split_documents
 
 # Beyond these nothing new is looked at; what is not looked at is not declared, so it does no harm.
@@ -27,7 +28,6 @@ _NAMES: dict[type, str] = {
     float: "double",
     str: "text",
     bytes: "binary",
-    bson.Binary: "binary",
     dict: "document",
     list: "array",
     bson.ObjectId: "ObjectId",
@@ -123,6 +123,9 @@ class Evidence:
             if count < len(values):
                 places = [place for place, one in enumerate(values) if type(one) is kind]
                 some, owners = [values[place] for place in places], [ids[place] for place in places]
+            if kind is bson.Binary:
+                self._binaries(some, owners)
+                continue
             seen = self.types.setdefault(_NAMES.get(kind, kind.__name__), Seen(0, owners[0]))
             seen.count += count
             if look := _LOOKS.get(kind):
@@ -170,6 +173,13 @@ class Evidence:
         self.items = self.items or self._deeper()
         owners = chain.from_iterable(repeat(owner, len(value)) for value, owner in zip(values, ids, strict=True))
         self.items.observe(list(chain.from_iterable(values)), list(owners))
+
+    def _binaries(self, values: Sequence[bson.Binary], ids: Sequence[Any]) -> None:
+        """Count binary data by subtype: each is a type of its own."""
+        for value, owner in zip(values, ids, strict=True):
+            is_uuid = value.subtype == UUID_SUBTYPE and len(value) == UUID_BYTES
+            name = UUID.name if is_uuid else binary_kind(value.subtype).name
+            self.types.setdefault(name, Seen(0, owner)).count += 1
 
     def _texts(self, values: Sequence[str], _: Sequence[Any]) -> None:
         self.empty += values.count("")

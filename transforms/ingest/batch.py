@@ -17,6 +17,7 @@ from transforms.ingest.free_form import to_json_texts
 from transforms.ingest.further_violations import find_further_violations
 from transforms.ingest.nan import restore_nan
 from transforms.ingest.normalise import normalise
+from transforms.ingest.type_check import find_type_violations
 from transforms.ingest.validate import drop_documents, find_broken_rules, format_ids
 from transforms.violations import Violation, limit_violations
 
@@ -92,7 +93,7 @@ def decode_batch(batch: bytes, entity: Entity) -> DecodedBatch:
     pieces, culprits = [], []
     for piece, table in _decode_or_halve(batch, entity):
         if table is None:
-            culprits.append(Refused(piece, [_why_undecodable(piece)]))
+            culprits.append(Refused(piece, _why_undecodable(piece, entity)))
         else:
             pieces.append((piece, table))
     if len(pieces) == 1:
@@ -166,10 +167,12 @@ def _with_further(raws: Sequence[bytes], reasons: Sequence[Violation], entity: E
     return refused
 
 
-def _why_undecodable(raw: bytes) -> Violation:
-    """Return why a document that passed the gate can't be decoded: no schema sees names that stand twice."""
+def _why_undecodable(raw: bytes, entity: Entity) -> list[Violation]:
+    """Return why a document that passed the gate can't be decoded: it sees neither names twice nor binary subtypes."""
     try:
         document = decode_document(raw)
     except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
-        return Violation("", "undecodable BSON", str(error))
-    return find_lossy_decoding(document, raw) or Violation("", "the typed reader can't decode it", None)
+        return [Violation("", "undecodable BSON", str(error))]
+    lossy = find_lossy_decoding(document, raw)
+    found = [*([lossy] if lossy else []), *find_type_violations(document, entity)]
+    return limit_violations(found) or [Violation("", "the typed reader can't decode it", None)]

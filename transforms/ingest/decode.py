@@ -12,6 +12,7 @@ from contracts.schema.entity import Entity, Field
 from contracts.schema.mongo import read_schema, readable
 from transforms.bson.documents import decode_document, find_lossy_decoding, find_starts
 from transforms.bson.nested import Nested, Places, cut_items, cut_subdocuments, find_elements
+from transforms.ingest.binaries import check_uuids, with_binary_types
 from transforms.ingest.reshape import reshaped
 
 
@@ -64,6 +65,7 @@ def decode(batch: bytes, entity: Entity) -> pa.Table:
             raise TwiceNamedError("a document has two fields of one name")
     table = _read(batch, beginnings, entity)
     table.validate(full=True)  # finds invalid UTF-8, which would bring Polars down
+    check_uuids(table)
     return table
 
 
@@ -104,7 +106,7 @@ def _found(batch: bytes, types: dict[str, Any]) -> pa.Table:
     # Heavy, for it brings pandas: imported where there is something to decode.
     from pymongoarrow.api import Schema, find_arrow_all
 
-    table = find_arrow_all(_OneBatch(batch), {}, schema=Schema(types))
+    table = find_arrow_all(_OneBatch(batch), {}, schema=Schema(with_binary_types(types)))
     if any(_has_items_too_many(chunk) for column in table.columns for chunk in column.chunks):
         raise TwiceNamedError("an item of an array has fields of one name")
     return table

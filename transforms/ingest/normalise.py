@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 
 from contracts.schema.entity import ID, Column, Entity, Field, Table
-from contracts.schema.kinds import ANY_ID, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.kinds import ANY_ID, OBJECT_ID, TIMESTAMP, UUID, Kind
 from contracts.schema.mongo import readable
 from transforms.bson.decimals import decimal128_array
 
@@ -14,7 +14,13 @@ from transforms.bson.decimals import decimal128_array
 _CONVERTED: dict[Kind, Callable[[pl.Expr], pl.Expr]] = {
     OBJECT_ID: lambda value: value.bin.encode("hex"),
     TIMESTAMP: lambda value: value.dt.replace_time_zone("UTC"),
+    UUID: lambda value: _uuid_text(value.bin.encode("hex")),
 }
+
+
+def _uuid_text(digits: pl.Expr) -> pl.Expr:
+    parts = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
+    return pl.concat_str([digits.str.slice(start, length) for start, length in parts], separator="-")
 
 
 def normalise(batch: pa.Table, entity: Entity, texts: Mapping[str, Mapping[str, pl.Series]]) -> dict[str, pl.DataFrame]:
@@ -89,9 +95,9 @@ def _value(path: tuple[str, ...]) -> pl.Expr:
 
 def _plain(array: pa.Array, field: Field) -> pa.Array:
     """Replace the reader's extension types, at any depth, by types that Polars knows."""
-    from pymongoarrow.types import Decimal128Type, ObjectIdType  # heavy, as in transforms.decode
+    from pymongoarrow.types import BinaryType, Decimal128Type, ObjectIdType  # heavy, as in transforms.decode
 
-    if isinstance(array.type, ObjectIdType):
+    if isinstance(array.type, ObjectIdType | BinaryType):
         return array.storage.cast(pa.binary())
     if isinstance(array.type, Decimal128Type):
         frame = field.kind and (field.kind.item or field.kind).frame

@@ -10,7 +10,7 @@ import bson
 from bson import DatetimeMS
 
 from contracts.schema.entity import ID, Entity, Field
-from contracts.schema.kinds import ANY, INT64_MAX, INT64_MIN, NUMBER, Kind
+from contracts.schema.kinds import ANY, INT64_MAX, INT64_MIN, NUMBER, UUID, UUID_BYTES, Kind
 from transforms.violations import Violation, limit_violations, pointer_into
 
 TYPE_NAMES: dict[type, str] = {
@@ -111,12 +111,21 @@ def find_value_violations(value: Any, kind: Kind, at: str) -> Iterator[Violation
     if (found := bson_type(value)) not in expected:
         wanted = "a value" if kind is ANY else " or ".join(expected)
         yield Violation(at, f"expected {wanted}, found {found}", value)
+    elif kind.subtype is not None:
+        yield from _in_binary(value, kind, at)
     elif kind.item is not None:
         for number, item in enumerate(value):
             if not (item is None and kind.null_items):
                 yield from find_value_violations(item, kind.item, pointer_into(at, number))
     elif "multipleOf" in kind.gate and not _fits(value, kind):
         yield Violation(at, f"not exact as {kind.name}", value)
+
+
+def _in_binary(value: bytes, kind: Kind, at: str) -> Iterator[Violation]:
+    if (found := getattr(value, "subtype", 0)) != kind.subtype:
+        yield Violation(at, f"expected binData of subtype {kind.subtype}, found subtype {found}", value)
+    elif kind is UUID and len(value) != UUID_BYTES:
+        yield Violation(at, f"a UUID has {UUID_BYTES} bytes, and this has {len(value)}", value)
 
 
 def _fits(value: Any, kind: Kind) -> bool:

@@ -132,7 +132,7 @@ def _shown(values: pl.Series) -> list[Any]:
     # Someone may have written a moment into a store that Python has no type for, and Polars no calendar.
     if isinstance(values.dtype, pl.Datetime) and not values.is_between(FIRST_MOMENT, LAST_MOMENT).all():
         return [None if one is None else f"{one} {values.dtype.time_unit} since 1970" for one in values.to_physical()]
-    return values.to_list()
+    return (values.bin.encode("hex") if values.dtype == pl.Binary else values).to_list()
 
 
 def _show(findings: Findings, difference: Difference) -> None:

@@ -6,6 +6,7 @@ shares nothing with the copy but the contract.
 """
 
 import re
+import uuid
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -27,7 +28,7 @@ from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from contracts.schema.entity import EXTRA, ID, Column, Entity, Field, Table
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, conditions
-from contracts.schema.kinds import ANY, ANY_ID, BOOLEAN, INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.kinds import ANY, ANY_ID, BOOLEAN, INTEGER, JSON, NUMBER, OBJECT_ID, TIMESTAMP, UUID, Kind
 from contracts.schema.special_names import SPECIAL_NAMES
 from transforms.bson.identity import decode_id
 from transforms.oracle.canonical_id import canonical_id
@@ -379,6 +380,8 @@ def _scalars(values: Sequence[Any], kind: Kind) -> Sequence[Any]:
         return _each(int, _of_types(values, DatetimeMS))
     if kind is OBJECT_ID:
         return _each(str, _of_types(values, bson.ObjectId))
+    if kind.subtype is not None:
+        return _each(lambda value: _binary(value, kind), _of_types(values, bytes, bson.Binary))
     if kind is ANY_ID:
         return list(map(canonical_id, values))
     if kind.is_json:
@@ -399,6 +402,12 @@ def _scalars(values: Sequence[Any], kind: Kind) -> Sequence[Any]:
 
 def _each(convert: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
     return [None if value is None else convert(value) for value in values]
+
+
+def _binary(value: bytes, kind: Kind) -> str | bytes:
+    if (value.subtype if isinstance(value, bson.Binary) else 0) != kind.subtype:
+        raise UnexpectedValueError(f"binary data that are no {kind.name}")
+    return str(uuid.UUID(bytes=bytes(value))) if kind is UUID else bytes(value)
 
 
 def _integer(value: float) -> int:

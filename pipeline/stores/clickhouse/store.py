@@ -24,7 +24,7 @@ from contracts.schema.ddl import (
 from contracts.schema.ddl import clickhouse_names as quoted_names
 from contracts.schema.ddl import clickhouse_quoted as quoted
 from contracts.schema.entity import ID, Column, Table
-from contracts.schema.kinds import NUMBER
+from contracts.schema.kinds import NUMBER, UUID
 from contracts.schema.names import DATA
 from contracts.schema.names import MADE as PART
 from pipeline.errors import DataError, EtlError, LostError, ServerError
@@ -198,7 +198,7 @@ class ClickHouse:
         query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)} AS t{' WHERE ' * bool(where)}{conditions}"
         query += "" if limit is None else f" LIMIT {limit}"
         with self._translated(), self.client.query_arrow_stream(query, parameters=given, use_strings=True) as batches:
-            yield from batches
+            yield from (_as_bytes(batch, table) for batch in batches)
 
     def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:
         """Look at published tables without reading rows; one that is gone, or whose view is, is left out."""
@@ -512,4 +512,15 @@ def _readable(column: Column) -> str:
         return f"toString({name}) AS {name}"
     if column.kind.item is not None and column.kind.item.clickhouse.startswith("Decimal"):
         return f"arrayMap(one -> toString(one), {name}) AS {name}"
-    return name
+    if column.kind is UUID:
+        return f"toString({name}) AS {name}"
+    return f"hex({name}) AS {name}" if column.kind.frame == pl.Binary() else name
+
+
+def _as_bytes(batch: pa.RecordBatch, table: Table) -> pa.RecordBatch:
+    """Return rows with binary data as bytes: in a column of texts, whose type Arrow knows, they come as digits."""
+    for place, column in enumerate(table.columns):
+        if column.kind.frame == pl.Binary():
+            digits = pl.Series(pl.from_arrow(batch.column(place)))
+            batch = batch.set_column(place, column.name, digits.str.decode("hex").to_arrow())
+    return batch

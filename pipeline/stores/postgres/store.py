@@ -20,7 +20,7 @@ from contracts.schema.ddl import (
     quoted,
 )
 from contracts.schema.entity import ID, Column, Table
-from contracts.schema.kinds import BYTEWISE
+from contracts.schema.kinds import BYTEWISE, UUID
 from pipeline.errors import DataError, EtlError
 from pipeline.stores.base import Condition, LoadFrame, Sight, Staging
 from pipeline.stores.postgres.errors import LockedError
@@ -265,6 +265,8 @@ class Postgres(Session):
             return
         json = [column.name for column in table.columns if column.kind.is_json]
         frame = frame.with_columns((pl.lit(JSONB_VERSION) + pl.col(name)).alias(name) for name in json)
+        uuids = [column.name for column in table.columns if column.kind is UUID]
+        frame = frame.with_columns(pl.col(name).str.replace_all("-", "").str.decode("hex") for name in uuids)
         self.append(schema, table.name, frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
     def _build(self, statements: Sequence[str]) -> None:
@@ -504,5 +506,5 @@ def _condition(condition: Condition, places: Sequence[str]) -> str:
 
 def _readable(column: Column) -> str:
     name = quoted(column.name)
-    as_text = column.kind.is_json or column.kind.postgres.startswith("numeric")
+    as_text = column.kind.is_json or column.kind is UUID or column.kind.postgres.startswith("numeric")
     return f"{name}::text{'[]' * column.kind.is_array} AS {name}" if as_text else name

@@ -23,8 +23,9 @@ CONTRACT = '''
 
 from contracts.schema.entity import Entity
 from contracts.schema.fields import (
-    boolean, booleans, categories, category, decimal, decimals, documents, free_form, identifier, integer, integers,
-    json, money, number, numbers, object_id, object_ids, subdocument, text, texts, timestamp, timestamps,
+    binary, boolean, booleans, categories, category, decimal, decimals, documents, free_form, identifier, integer,
+    integers, json, money, number, numbers, object_id, object_ids, subdocument, text, texts, timestamp, timestamps,
+    uuid,
 )
 
 
@@ -48,6 +49,9 @@ def every(**options):
         decimals("decimals", "Some.", 34, 10, **options),
         object_ids("references", "Some.", **options),
         object_id("reference", "One.", **options),
+        uuid("uuid", "One.", **options),
+        binary("bytes", "Some.", **options),
+        binary("own_bytes", "Some.", subtype=128, **options),
         texts("sparse_texts", "Some, or null.", null_items=True, **options),
         categories("sparse_categories", "Some, or null.", "a", null_items=True, **options),
         numbers("sparse_numbers", "Some, or null.", null_items=True, **options),
@@ -193,6 +197,9 @@ PLAIN = {
     "decimals": [],
     "references": [],
     "reference": OID,
+    "uuid": Binary(bytes(range(240, 256)), 4),
+    "bytes": b"",
+    "own_bytes": Binary(b"", 128),
     **{f"sparse_{name}": [] for name in ITEMS},
 }
 EDGES: dict[str, list[Any]] = {
@@ -206,6 +213,9 @@ EDGES: dict[str, list[Any]] = {
     "whole": [*map(Decimal128, WHOLES)],
     "money": [*map(Decimal128, MONEY)],
     "reference": [*ITEMS["references"]],
+    "uuid": [Binary(one, 4) for one in (bytes(16), b"\xff" * 16, bytes(range(16)), b"\0\xfe" * 8)],
+    "bytes": [b"\0", bytes(range(256)), b"\\x00", "text ä".encode(), b"x" * 100_000],
+    "own_bytes": [Binary(one, 128) for one in (b"\0\xff", b"")],
     **{name: [[], items] for name, items in ITEMS.items()},
     **{f"sparse_{name}": [[None], [None, *items, None], items] for name, items in ITEMS.items()},
 }
@@ -225,6 +235,9 @@ DRAWN: dict[str, st.SearchStrategy[Any]] = {
     "whole": st.integers(-(10**34) + 1, 10**34 - 1).map(lambda number: Decimal128(str(number))),
     "money": st.integers(-(10**12) + 1, 10**12 - 1).map(lambda cents: Decimal128(f"{cents}E-2")),
     "reference": st.binary(min_size=12, max_size=12).map(ObjectId),
+    "uuid": st.binary(min_size=16, max_size=16).map(lambda one: Binary(one, 4)),
+    "bytes": st.binary(max_size=20),
+    "own_bytes": st.binary(max_size=20).map(lambda one: Binary(one, 128)),
 }
 for several in ITEMS:
     one = DRAWN["category" if several == "categories" else several.removesuffix("s")]
@@ -331,6 +344,9 @@ TOO_MUCH: dict[str, list[Any]] = {
     "decimals": [[None], [Decimal128("1E-11")], [1]],
     "references": [[None], ["65f0c0ffee65f0c0ffee65f0"]],
     "reference": ["65f0c0ffee65f0c0ffee65f0", OID.binary],
+    "uuid": [Binary(bytes(16), 3), Binary(bytes(15), 4), bytes(16), "00000000-0000-0000-0000-000000000000"],
+    "bytes": [Binary(b"a", 5), Binary(bytes(16), 4), "a", [b"a"]],
+    "own_bytes": [b"a", Binary(b"a", 129)],
     "sparse_texts": [[None, 1], "a", ["a", None, "\0"]],
     "sparse_integers": [[None, 0.5], [None, Int64(1), True]],
     "sparse_moments": [[None, DatetimeMS(MOMENTS[5] - 1)]],
