@@ -104,6 +104,10 @@ class Table:
         for name in (*self.key, *self.indexes):
             if name not in seen:
                 raise ContractError(f"{self.name}: no column {name!r} to index")
+        bytes_ = {column.name for column in self.columns if column.kind.frame == pl.Binary()}
+        for rule in self.rules:
+            if met := bytes_.intersection(rule.condition.meta.root_names()):
+                raise ContractError(f"{self.name}: the rule {rule.name} looks at {min(met)!r}, which is binary data")
 
     @property
     def names(self) -> list[str]:

@@ -22,7 +22,8 @@ LAST_MOMENT = datetime(2299, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 def pandera_schema(table: Table) -> "pa.DataFrameSchema":
     """Return the Pandera schema of a table: dtypes, nullability, ranges, closed vocabularies and rules.
 
-    Every check bears the name that the quarantine reports when a row breaks it.
+    It takes rows as :func:`without_bytes` gives them. Every check bears the name that the quarantine reports when a row
+    breaks it.
     """
     import pandera.polars as pa
 
@@ -35,11 +36,22 @@ def pandera_schema(table: Table) -> "pa.DataFrameSchema":
     )
 
 
+def without_bytes(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """Return rows as the schema takes them: of binary data only whether there are any, for Pandera can't show them.
+
+    Args:
+        frame: Rows of a table.
+        table: The table.
+    """
+    names = [column.name for column in table.columns if column.kind.frame == pl.Binary()]
+    return frame.with_columns(pl.when(pl.col(name).is_not_null()).then(True).alias(name) for name in names)
+
+
 def _pandera_column(column: Column) -> "pa.Column":
     import pandera.polars as pa
 
     return pa.Column(
-        column.kind.frame,
+        pl.Boolean() if column.kind.frame == pl.Binary() else column.kind.frame,
         checks=[_check(name, condition) for name, condition in conditions(column).items()],
         nullable=column.nullable,
         description=column.description,

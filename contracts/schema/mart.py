@@ -70,6 +70,6 @@ class Mart:
         return Table(self.name, self.description, columns, self.key, indexes=self.indexes, rules=self.rules)
 
     def _column(self, field: Field) -> Column:
-        if field.kind is None or field.kind.is_array or field.kind.is_json:
+        if field.kind is None or field.kind.is_array or field.kind.is_json or field.kind.frame == pl.Binary():
             raise ContractError(f"{self.name}: the field {field.name!r} is no scalar; a mart's columns are")
         return Column(field.label, field.kind, field.description, field.nullable, (field.name,), field=field)

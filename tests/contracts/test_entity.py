@@ -8,6 +8,7 @@ import pytest
 
 from contracts.schema.entity import TEXT_KEY_CHARACTERS, ContractError, Entity, Field
 from contracts.schema.fields import (
+    binary,
     boolean,
     categories,
     category,
@@ -34,6 +35,7 @@ from contracts.schema.kinds import (
     NUMBER,
     OBJECT_ID,
     TEXT,
+    UUID,
     array_kind,
 )
 from contracts.schema.mart import Mart
@@ -274,6 +276,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         r"'_orders_position' and '_orders_position' both become",
     ),
     "dates": (lambda: things(date("on", "d")), "'on' is date"),
+    "UUIDs as binary data": (lambda: binary("b", "d", subtype=4), "4 is declared as uuid"),
+    "no subtype": (lambda: binary("b", "d", subtype=256), "subtype 256 is no kind"),
+    "binary key": (lambda: things(id_kind=UUID), "_id that is UUID can't be a key"),
+    "a rule on bytes": (
+        lambda: things(binary("b", "d"), rules=(rule("long", pl.col("b").bin.size() > 1, "d"),)),
+        "the rule long looks at 'b', which is binary data",
+    ),
+    "mart with bytes": (lambda: Mart("m", "d", ("k",), (text("k", "d"), binary("b", "d"))), "'b'"),
     "array of free-form": (lambda: things(Field("notes", array_kind(JSON), "d")), "'notes'"),
     "free-form key": (lambda: things(id_kind=JSON), "_id that is document"),
     "array key": (lambda: things(id_kind=array_kind(TEXT)), "_id that is array of text"),

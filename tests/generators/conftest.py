@@ -53,8 +53,6 @@ PYTHON_TYPES = {
     "boolean": bool,
     "timestamp": datetime,
     "document": dict,
-    "UUID": bson.Binary,
-    "binary": bytes,
 }
 
 
@@ -178,6 +176,10 @@ def _field_problems(field: Field, value: Any, path: str) -> Iterator[str]:
 
 
 def _value_problems(field: Field, kind: str, value: Any, path: str) -> Iterator[str]:
+    if field.kind.subtype is not None:
+        if not isinstance(value, bytes) or getattr(value, "subtype", 0) != field.kind.subtype:
+            yield f"{path}: subtype"
+        return
     if kind == "JSON":
         yield from _free_form_problems(value, path)
         return

@@ -18,6 +18,7 @@ ROWS = 400
 LENIENT = CodecOptions(unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 # What the judge says of a document with the defect; the others can't be seen in a decoded document.
 VERDICTS = {
+    "another_subtype": ": subtype",
     "undeclared_field": ": undeclared",
     "undeclared_nested_field": ": undeclared",
     "number_in_text": "int for ",

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from contracts.schema.entity import ID, Column, Entity, Table
-from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, pandera_schema
+from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, pandera_schema, without_bytes
 from contracts.schema.kinds import TIMESTAMP
 from transforms.violations import FURTHER, KEPT, Violation, pointer_into
 
@@ -86,6 +86,7 @@ def _within_python(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, lis
         rows = zip(outside["row"], outside["at"].dt.timestamp("ms"), strict=True)
         far += [(row, column.name, rule, f"{milliseconds} ms since 1970") for row, milliseconds in rows]
     names = {name for _, name, _, _ in far}
+    frame = without_bytes(frame, table)
     return frame.with_columns(_into_range(table.column(name)) for name in names), far
 
 

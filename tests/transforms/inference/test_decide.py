@@ -105,7 +105,7 @@ AS_JSON = [
     (([[1]],), "no word for an array of 1 array"),
     (([],), "only empty arrays"),
     (([{}],), "only empty documents"),
-    ((Binary(b"a"), Binary(b"a", 5)), "several types: 1 binary, 1 binary of subtype 5"),
+    ((Binary(b"a"), Binary(b"a", 5)), "binary data of several subtypes"),
     ((Binary(b"a", 4),), "no word for binary of subtype 4"),
     (([b"a"],), "no word for an array of 1 binary"),
     ((MinKey(),), "no word for MinKey"),
