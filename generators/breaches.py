@@ -13,7 +13,7 @@ import polars as pl
 from bson import Decimal128, Int64
 from bson.datetime_ms import DatetimeMS
 
-from contracts.schema.entity import ID, Column, ContractError, Entity, Field, Rule, Table
+from contracts.schema.entity import Column, ContractError, Entity, Field, Rule, Table
 from contracts.schema.frame import FIRST_MOMENT, KEY_BYTES, LAST_MOMENT, conditions
 from contracts.schema.kinds import INT64_MAX, INT64_MIN, OBJECT_ID
 from generators.batches import generate
@@ -71,10 +71,10 @@ def breaches(entity: Entity, seed: int = 1) -> Iterator[Breach]:
 def breakable(table: Table, column: Column) -> bool:
     """Tell whether a document can break a condition on a column: what we write ourselves always keeps them.
 
-    An item's row has the ``_id`` of its document, whose own row breaks them first.
+    An item's row has the ``_id`` of its document, whose own row breaks them first, and the names of BSON are fit.
     """
     return not (column.kind.is_json or column.kind is OBJECT_ID) and not (
-        table.parent is not None and column.name == ID
+        table.parent is not None and column.name in table.key
     )
 
 

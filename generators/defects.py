@@ -167,7 +167,8 @@ def _is_free_form(spot: Spot) -> bool:
 
 def _is_array(spot: Spot) -> bool:
     kind = _kind(spot)
-    return not spot.is_item and (spot.field.repeated or (kind is not None and kind.is_array))
+    is_array = spot.field.repeated and not spot.field.keyed
+    return not spot.is_item and (is_array or (kind is not None and kind.is_array))
 
 
 def _is_array_without_nulls(spot: Spot) -> bool:

@@ -120,7 +120,9 @@ def _items(chunk: Chunk, field: Field, rows: Integers, happened: Integers, path:
     counts = chunk.rng.integers(0, MOST_ITEMS, len(rows))
     owners = ragged.owners(counts)
     columns = _columns(chunk, field.fields, rows[owners], happened[owners], (*path, field.name))
-    return list(ragged.split(list(assemble(columns)), counts))
+    items = columns[field.fields[0].name] if field.bare else list(assemble(columns))
+    split = ragged.split([None if one is MISSING else one for one in items], counts)
+    return [{f"key{n}": one for n, one in enumerate(some)} for some in split] if field.keyed else list(split)
 
 
 def _with_gaps(chunk: Chunk, values: list[Any]) -> list[Any]:

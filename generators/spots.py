@@ -1,6 +1,6 @@
 """Where in a document something can be broken: the fields of its contract, and the document itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -55,7 +55,9 @@ def _inner(
             continue
         path = (*above, field.name)
         yield Spot(entity, field, path, in_items)
-        if field.repeated:
+        if field.bare:
+            yield Spot(entity, field.fields[0], path, (*in_items, len(path) - 1))
+        elif field.repeated:
             entered = (*in_items, len(path) - 1)
             yield Spot(entity, field, path, entered, is_item=True)
             yield from _inner(entity, field.fields, path, entered)
@@ -75,7 +77,8 @@ def steps(spot: Spot, document: dict[str, Any], rng: np.random.Generator) -> tup
         if place in spot.in_items:
             if not value:
                 return None
-            item = int(rng.integers(len(value)))
+            places: Sequence[str | int] = list(value) if isinstance(value, dict) else range(len(value))
+            item = places[int(rng.integers(len(value)))]
             value = value[item]
             way.append(item)
     return tuple(way)

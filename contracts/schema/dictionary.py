@@ -43,6 +43,7 @@ where `_id`s may be of any type (`any_id()`), each is canonical Extended JSON, a
 | `<array>` | An array of scalars, as an array of the store. |
 | `<array>_count` | The number of items of that array; null if the array is null or missing. |
 | `_position` | In a child table: the item's place in its array, from 0. With `_id` it is the primary key. |
+| `_key` | In the child table of a map: the entry's name. The entries of a map have no order. |
 | `item_id` | In a child table: the item's own `_id`, if it is declared. |
 | `_extra` | The undeclared fields of the whole document, at any level, and its misfits, as one flat JSON object. \
 Its keys are JSON Pointers (RFC 6901): `/actions/0/foo` is the field `foo` of the first of the `actions`. Null if \
@@ -221,7 +222,8 @@ def _table(table: Table, schema: str, entity: Entity) -> str:
     head = f"#### {schema}.{table.name}\n"
     if table.parent is not None:
         refers = f"{_code(table.key[:-1])} refer{'s' if len(table.key) == 2 else ''} to `{table.parent}`"
-        head += f"\n{table.description} One row per item of `{_items(table)}`; {refers}.\n"
+        one = "entry" if table.is_map else "item"
+        head += f"\n{table.description} One row per {one} of `{_items(table)}`; {refers}.\n"
     rows = [
         (
             f"`{column.name}`",
@@ -272,16 +274,23 @@ def _origin(column: Column, table: Table) -> str:
     if column.name == EXTRA:
         return "undeclared fields"
     if column.name in table.places:
-        return f"place in `{_items(table.levels[table.places.index(column.name)])}`"
+        level = table.levels[table.places.index(column.name)]
+        return f"{'name' if level.is_map else 'place'} in `{_items(level)}`"
     # The _id of a child's row is the document's; all other paths start at the item.
     is_of_item = table.parent is not None and column.name != table.key[0]
-    path = ".".join((*([f"{_items(table)}[]"] if is_of_item else []), *([dotted(column.path)] if column.path else [])))
+    items = [_items(table) + _any_place(table)] if is_of_item else []
+    path = ".".join([*items, *([dotted(column.path)] if column.path else [])])
     return f"length of `{path}`" if column.counts else f"`{path}`"
 
 
 def _items(table: Table) -> str:
     """Return where the array of a table's items stands in the document."""
-    return "[].".join(dotted(level.path) for level in table.levels)
+    *outer, own = table.levels
+    return "".join(f"{dotted(level.path)}{_any_place(level)}." for level in outer) + dotted(own.path)
+
+
+def _any_place(level: Table) -> str:
+    return ".*" if level.is_map else "[]"
 
 
 def _bson_types(column: Column) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "DELETED",
     "EXTRA",
     "ID",
+    "KEY",
     "POSITION",
     "TEXT_KEY_CHARACTERS",
     "VERSION",
@@ -31,6 +32,7 @@ __all__ = [
 TEXT_KEY_CHARACTERS = 600  # 4 bytes each stay under the 2.7 kB that a b-tree entry may take
 ID = "_id"
 POSITION = "_position"
+KEY = "_key"
 EXTRA = "_extra"
 
 
@@ -43,7 +45,8 @@ class Column:
         kind: What its values are.
         description: Comment in the catalogs.
         nullable: Whether it may be null.
-        path: Where the value stands in the document (or in the item, for a child table); empty for ``_position``.
+        path: Where the value stands in the document (or in the item, for a child table); empty for the place of an
+            item, and where the item itself is the value.
         counts: Whether it is the number of items of the array at ``path``.
         field: The declared field it comes from, if any.
     """
@@ -76,6 +79,7 @@ class Table:
         indexes: Names of further columns that people filter by.
         rules: Conditions over several columns.
         outer: Of an array within arrays of documents, the tables of these, from the outermost one on.
+        array: The array, or the map, whose items its rows are.
     """
 
     name: str
@@ -87,6 +91,7 @@ class Table:
     indexes: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
     outer: tuple["Table", ...] = ()
+    array: Field | None = None
 
     def __post_init__(self) -> None:
         """Refuse names that a store would cut or that meet another column's."""
@@ -128,6 +133,11 @@ class Table:
     def places(self) -> tuple[str, ...]:
         """Of each of the levels, the column of the item's place."""
         return self.key[1:] if self.levels else ()
+
+    @property
+    def is_map(self) -> bool:
+        """Whether its rows are the entries of a map."""
+        return self.array is not None and self.array.keyed
 
     @property
     def item_path(self) -> tuple[str, ...]:
@@ -253,15 +263,22 @@ class Entity:
     def _below(self, parent: Table, fields: tuple[Field, ...]) -> Iterator[Table]:
         """Yield the tables of the arrays of documents that a table's documents or items have, parents first."""
         for array in _repeated(fields, (), ()):
-            outer, position = _outer_key(parent), Column(POSITION, INTEGER, "Place of the item in its array, from 0.")
+            own = Column(POSITION, INTEGER, "Place of the item in its array, from 0.")
+            values: Iterable[Column] = _columns(array.field.fields, (), (), self.collection, in_item=True)
+            if array.field.keyed:
+                own = Column(KEY, KEY_TEXT, "Name of the entry in its map.")
+            if array.field.bare:
+                values = (replace(one, path=()) for one in values)
+            key = (*_outer_key(parent), own)
             child = Table(
                 name="_".join((parent.name, *array.labels)),
                 description=array.field.description,
-                columns=(*outer, position, *_columns(array.field.fields, (), (), self.collection, in_item=True)),
-                key=(*(column.name for column in outer), POSITION),
+                columns=(*key, *values),
+                key=tuple(column.name for column in key),
                 parent=parent.name,
                 path=array.path,
                 outer=parent.levels,
+                array=array.field,
             )
             yield child
             yield from self._below(child, array.field.fields)

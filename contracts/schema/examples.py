@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from contracts.schema import fields
+from contracts.schema import fields, kinds
 from contracts.schema.entity import EXTRA, ID, POSITION, Entity
 from contracts.schema.field import Field
 from contracts.schema.kinds import BYTEWISE
@@ -30,7 +30,7 @@ class Example:
     @property
     def becomes(self) -> str:
         """What becomes of the document's field, in words."""
-        return self.note or _columns(eval(self.declared, {**vars(fields), "pl": pl}))
+        return self.note or _columns(eval(self.declared, {**vars(kinds), **vars(fields), "pl": pl}))
 
     @property
     def lines(self) -> tuple[str, str, str]:
@@ -91,6 +91,7 @@ EXAMPLES = {
     "subdocument": Example('{"place": {"city": "Bern"}}', 'subdocument("place", "Where.", text("city", "City."))'),
     "documents": Example('{"lines": [{"n": 1}]}', 'documents("lines", "Positions.", integer("n", "How many."))'),
     "omit": Example('{"password": "..."}', 'omit("password")', "no column; a run tells how many documents have it"),
+    "map_of": Example('{"prices": {"CHF": 9}}', 'map_of("prices", "Price by currency.", INTEGER)'),
     "any_id": Example(
         '{"_id": {"shop": 1, "number": 2}}',
         "id_kind=any_id()",

@@ -29,7 +29,9 @@ class Field:
         min_length: Least number of characters of a text.
         max_length: Greatest number of characters of a text.
         fields: The fields of a subdocument or of the items of an array of documents.
-        repeated: Whether ``fields`` describe the items of an array.
+        repeated: Whether ``fields`` describe the items of an array, or the entries of a map.
+        keyed: Whether it is a map: a subdocument whose names are data.
+        bare: Whether a map's values are no documents of ``fields``, but each is what the only one of these describes.
         alias: What its column is called, if not by its name; of a subdocument what the columns of its fields begin
             with, of an array of documents what its child table's name ends with.
         misfits: What becomes of a document whose value here can't be held: ``refuse``, the document is quarantined;
@@ -49,6 +51,8 @@ class Field:
     max_length: int | None = None
     fields: tuple["Field", ...] = ()
     repeated: bool = False
+    keyed: bool = False
+    bare: bool = False
     alias: str = ""
     misfits: str = ""
     omitted: bool = False
@@ -107,6 +111,8 @@ def _problems(field: Field) -> Iterator[str]:
     if field.closed and not field.vocabulary:
         yield "is closed without a vocabulary: nothing would be lawful"
     yield from _misfit_problems(field)
+    if field.keyed and any(_omit(field.fields)):
+        yield "is a map, and nothing can be left out of a map's values; omit all of it, or nothing"
     yield from _limit_problems(field.minimum, field.maximum, "minimum or maximum", "number", is_number)
     yield from _limit_problems(field.min_length, field.max_length, "least or greatest length", "text", is_text)
 
@@ -114,6 +120,11 @@ def _problems(field: Field) -> Iterator[str]:
 def first_twice(names: Iterable[str]) -> str | None:
     """Return the first of some names that stands there twice."""
     return next((name for name, count in Counter(names).items() if count > 1), None)
+
+
+def _omit(fields: Iterable[Field]) -> Iterator[bool]:
+    for one in fields:
+        yield one.omitted or any(_omit(one.fields))
 
 
 def _misfit_problems(field: Field) -> Iterator[str]:

@@ -240,6 +240,21 @@ def documents(name: str, description: str, *fields: Field, **options: Unpack[Fie
 
 
 @word
+def map_of(name: str, description: str, *values: Field | Kind, **options: Unpack[FieldOptions]) -> Field:
+    """Declare a map, a subdocument whose names are data; its entries become the rows of a child table, by ``_key``.
+
+    Its values are documents of fields or, where one kind is given such as ``INTEGER``, of that kind each.
+    """
+    if len(values) == 1 and isinstance(values[0], Kind):
+        value = Field("value", values[0], "Value of the entry.", nullable=True, misfits=options.get("misfits", ""))
+        return Field(name, None, description, fields=(value,), repeated=True, keyed=True, bare=True, **options)
+    if kinds := [one for one in values if isinstance(one, Kind)]:
+        raise ContractError(f"the field {name!r}: map_of() takes fields or one kind, but was given {kinds[0].name} too")
+    fields = tuple(one for one in values if isinstance(one, Field))
+    return Field(name, None, description, fields=fields, repeated=True, keyed=True, **options)
+
+
+@word
 def any_id() -> Kind:
     """Declare, as ``id_kind=any_id()``, ``_id``s of any type: a text, each as canonical Extended JSON."""
     return ANY_ID

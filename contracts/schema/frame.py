@@ -29,7 +29,7 @@ def pandera_schema(table: Table) -> "pa.DataFrameSchema":
 
     return pa.DataFrameSchema(
         {column.name: _pandera_column(column) for column in table.columns},
-        checks=[_check(rule.name, rule.condition) for rule in table.rules],
+        checks=[_check(rule.name, rule.condition) for rule in table.rules] + _key_checks(table),
         strict=True,
         ordered=True,
         name=table.name,
@@ -45,6 +45,15 @@ def without_bytes(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     """
     names = [column.name for column in table.columns if column.kind.frame == pl.Binary()]
     return frame.with_columns(pl.when(pl.col(name).is_not_null()).then(True).alias(name) for name in names)
+
+
+def _key_checks(table: Table) -> list["pa.Check"]:
+    """Return the check that a key with the names of a map's entries, which may be of any length, can be indexed."""
+    texts = [name for name in table.key if table.column(name).kind.frame == pl.String()]
+    if not any(level.is_map for level in table.levels):
+        return []
+    size = pl.sum_horizontal(pl.col(name).str.len_bytes() for name in texts)
+    return [_check("key_fits_into_an_index_of_postgres", size <= KEY_BYTES)]
 
 
 def _pandera_column(column: Column) -> "pa.Column":

@@ -59,7 +59,7 @@ def _each(bound: inspect.BoundArguments) -> Iterator[tuple[str, Any]]:
 
 def _check_type(takes: str, value: object, wanted: type) -> None:
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is int):
-        raise ContractError(f"{takes.format(wanted.__name__)}, but was given {value!r}")
+        raise ContractError(f"{takes.format(getattr(wanted, '__name__', wanted))}, but was given {value!r}")
 
 
 def check_tuples(owner: str, **given: tuple[Any, type]) -> None:

@@ -12,6 +12,7 @@ from contracts.schema.kinds import ANY_ID, NUMBER
 _NOWHERE = "\1"  # what is read of items that have JSON fields only: the gate lets no such field through
 
 _CHANGED = "%"  # with which a name begins that documents don't have
+ENTRY = "%key"  # by which the reader is told the name of a map's entry; no field is called so
 
 
 def read_schema(entity: Entity) -> dict[str, Any]:
@@ -66,7 +67,8 @@ def _reader_types(fields: tuple[Field, ...]) -> dict[str, Any]:
     types: dict[str, Any] = {}
     for field in fields:
         if field.repeated:
-            types[field.name] = [_reader_types(field.fields) or {_NOWHERE: pa.bool_()}]
+            key = {ENTRY: pa.string()} if field.keyed else {}
+            types[field.name] = [{**key, **_reader_types(field.fields)} or {_NOWHERE: pa.bool_()}]
         elif field.fields:
             # A struct of nothing has no length in Arrow, so one with only JSON fields is left out as well.
             if inside := _reader_types(field.fields):
@@ -116,8 +118,11 @@ def of_name(name: str, rules: dict[str, Any]) -> dict[str, Any]:
 def _field_gate(field: Field) -> dict[str, Any]:
     if field.omitted:
         return {}
-    if field.repeated:
-        rules: dict[str, Any] = {"bsonType": "array", "items": _object_gate(field.fields)}
+    if field.keyed:
+        value = _field_gate(field.fields[0]) if field.bare else _object_gate(field.fields)
+        rules: dict[str, Any] = {"bsonType": "object", "additionalProperties": value}
+    elif field.repeated:
+        rules = {"bsonType": "array", "items": _object_gate(field.fields)}
     elif field.kind is None:
         rules = _object_gate(field.fields)
     else:

@@ -18,7 +18,9 @@ from contracts.schema.fields import (
     free_form,
     identifier,
     integer,
+    map_of,
     money,
+    omit,
     rule,
     subdocument,
     text,
@@ -264,6 +266,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: things(subdocument("s" * 30, "d", documents("l" * 26, "d", text("t", "d")))),
         "table things_s{30}_l{26} is longer",
     ),
+    "omitted within a map": (
+        lambda: map_of("m", "d", text("t", "d"), omit("o")),
+        "'m' is a map, and nothing can be left",
+    ),
+    "two kinds of a map's values": (lambda: map_of("m", "d", TEXT, INTEGER), "takes fields or one kind"),
+    "no kind of a map's values": (lambda: map_of("m", "d", "x"), "map_of"),
     "arrays that become one table": (
         lambda: things(
             documents("a", "d", documents("b_c", "d", text("t", "d"))),

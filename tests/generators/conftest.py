@@ -25,6 +25,7 @@ from contracts.schema.fields import (
     integer,
     integers,
     json,
+    map_of,
     money,
     number,
     numbers,
@@ -38,6 +39,7 @@ from contracts.schema.fields import (
     timestamps,
     uuid,
 )
+from contracts.schema.kinds import INTEGER, NUMBER
 from contracts.schema.registry import entities
 from generators import World, generate, rows_at
 
@@ -126,7 +128,10 @@ def eighth() -> Entity:
                 json("remark", "Anything at all.", nullable=True),
                 free_form("notes", "Anything."),
                 subdocument("place", "Where.", category("aisle", "Aisle.", "a", "b"), number("height", "Metres.")),
+                documents("drinks", "What they drank.", text("drink", "What."), map_of("cups", "By size.", INTEGER)),
             ),
+            map_of("names", "By language.", text("name", "Name."), documents("forms", "Forms.", text("form", "Form."))),
+            map_of("loads", "Kilograms by shelf.", NUMBER, nullable=True),
         ),
         rules=(rule("left_after_came", pl.col("left_at") >= pl.col("came_at"), "Nobody leaves before coming."),),
     )
@@ -159,7 +164,16 @@ def _document_problems(fields: tuple[Field, ...], document: Document, path: str)
 
 
 def _field_problems(field: Field, value: Any, path: str) -> Iterator[str]:
-    if field.repeated or (field.kind is not None and field.kind.item is not None):
+    if field.keyed:
+        if not isinstance(value, dict):
+            yield f"{path}: no document"
+            return
+        for key, item in value.items():
+            if not field.bare:
+                yield from _document_problems(field.fields, item, f"{path}/{key}")
+            elif item is not None:
+                yield from _field_problems(field.fields[0], item, f"{path}/{key}")
+    elif field.repeated or (field.kind is not None and field.kind.item is not None):
         if not isinstance(value, list):
             yield f"{path}: no array"
             return

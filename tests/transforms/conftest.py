@@ -325,6 +325,8 @@ def _passes(value: Any, rules: dict[str, Any], *, closed: bool = True) -> bool:
     name = _TYPES.get(type(value))
     if name not in ([types] if isinstance(types, str) else types):
         return False
+    if isinstance(value, dict) and isinstance(rules.get("additionalProperties"), dict):
+        return all(_passes(inner, rules["additionalProperties"], closed=closed) for inner in value.values())
     if isinstance(value, dict) and "properties" in rules:
         patterns = rules.get("patternProperties", {})
         known = rules["properties"] | {key: inner for one, inner in patterns.items() for key in value if _is(one, key)}

@@ -4,7 +4,7 @@ import math
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -17,7 +17,7 @@ from bson.codec_options import DatetimeConversion
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from contracts.schema.entity import ID, ContractError, Entity, Field
-from contracts.schema.fields import FieldOptions, documents, free_form, identifier, json, omit, subdocument
+from contracts.schema.fields import FieldOptions, documents, free_form, identifier, json, map_of, omit, subdocument
 from contracts.schema.kinds import (
     ANY,
     ANY_ID,
@@ -75,9 +75,12 @@ def fields(random: Random, depth: int = 0, *, in_item: bool = False) -> Iterator
         if number and random.random() < 0.1:  # a subdocument of nothing else has no column that tells its type
             yield omit(name)
         elif depth < 3 and turn < (0.3 if depth else 0.6):
-            repeated = random.random() < 0.6
-            inside = fields(random, depth + 1, in_item=in_item or repeated)
-            yield (documents if repeated else subdocument)(name, "d", *inside, **options)
+            word = random.choice([documents, documents, subdocument, map_of])
+            inside = fields(random, depth + 1, in_item=in_item or word is not subdocument)
+            if word is map_of and random.random() < 0.5:
+                yield map_of(name, "d", random.choice([*KINDS, ANY]), **options)
+            else:
+                yield word(name, "d", *inside, **options)
         elif turn < 0.7:
             yield random.choice([free_form, json])(name, "d", **options)
         else:
@@ -165,6 +168,8 @@ class Maker:
             return element(field.name, self.anything(0))
         if field.nullable and self.random.random() < 0.4:
             return self.random.choice([b"", element(field.name, None)])
+        if field.keyed:
+            return inside(3, field.name, document(*self.entries(field)))
         if field.repeated:
             count = self.random.choice([0, 1, 2, 3, 11]) if self.random.random() < 0.98 else 101
             return self.array(field.name, [inside(3, "", self.document(field.fields)) for _ in range(count)])
@@ -178,6 +183,18 @@ class Maker:
         if field.kind.null_items:
             items = [None if self.random.random() < 0.3 else one for one in items]
         return self.array(field.name, [element("", one) for one in items])
+
+    def entries(self, field: Field) -> list[bytes]:
+        """Return the entries of a map, by any names."""
+        names = self.random.sample([*NAMES, "k" * 300, "1", "x\x01"], self.random.choice([0, 1, 3, 11]))
+        if names and self.random.random() < self.twice:
+            self.was_twice, names = True, [*names, names[0]]
+        if not field.bare:
+            return [inside(3, name, self.document(field.fields)) for name in names]
+        values = [self.field(replace(field.fields[0], name=name, nullable=False, misfits="")) for name in names]
+        return [
+            element(name, None) if self.random.random() < 0.1 else one for name, one in zip(names, values, strict=True)
+        ]
 
     def array(self, name: str, items: Sequence[bytes]) -> bytes:
         named = [item[:1] + _name(self.item_name(number)) + item[2:] for number, item in enumerate(items)]

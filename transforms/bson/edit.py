@@ -16,11 +16,15 @@ class Edit:
         name: What it is called; None if it is left out.
         inside: What becomes of the fields of the document that it holds, or of the documents of its array.
         repeated: Whether it is an array of documents.
+        key: Where it is a map, the field that its entries' names go to: then it becomes an array of documents.
+        value: Where the map's values are no documents, the field that they go to.
     """
 
     name: bytes | None
     inside: "Mapping[bytes, Edit]" = field(default_factory=dict)
     repeated: bool = False
+    key: bytes | None = None
+    value: bytes | None = None
 
 
 def edited(raw: bytes, edits: Mapping[bytes, Edit]) -> bytes:
@@ -36,7 +40,12 @@ def edited(raw: bytes, edits: Mapping[bytes, Edit]) -> bytes:
         if edit is None:
             parts.append(raw[start:end])
         elif edit.name is not None:
-            parts += (raw[start : start + 1], edit.name, b"\0", _inside(raw[start], raw[value:end], edit))
+            is_map = edit.key is not None and raw[start] == DOCUMENT
+            kind = bytes([ARRAY]) if is_map else raw[start : start + 1]
+            inside = (
+                make_document(*_entries(raw[value:end], edit)) if is_map else _inside(raw[start], raw[value:end], edit)
+            )
+            parts += (kind, edit.name, b"\0", inside)
     return make_document(*parts)
 
 
@@ -52,6 +61,22 @@ def _items(array: bytes, edits: Mapping[bytes, Edit]) -> Iterator[bytes]:
     for start, value, end in _elements(array):
         is_document = array[start] == DOCUMENT
         yield array[start:value] + edited(array[value:end], edits) if is_document else array[start:end]
+
+
+def _entries(map_: bytes, edit: Edit) -> Iterator[bytes]:
+    """Yield the entries of a map as the items of an array."""
+    seen: set[bytes] = set()
+    for number, (start, value, end) in enumerate(_elements(map_)):
+        name, inside = map_[start + 1 : value], map_[value:end]
+        if name in seen:
+            raise ValueError("a map has two entries of one name")
+        seen.add(name)
+        parts = [b"\x02", edit.key or b"", b"\0", len(name).to_bytes(4, "little"), name]
+        if edit.value is not None:
+            parts += (map_[start : start + 1], edit.value, b"\0", inside)
+        elif map_[start] == DOCUMENT:
+            parts.append(edited(inside, edit.inside)[4:-1])
+        yield bytes([DOCUMENT]) + b"%d\0" % number + make_document(*parts)
 
 
 def _elements(raw: bytes) -> Iterator[tuple[int, int, int]]:

@@ -6,6 +6,7 @@ undeclared; then it is kept in ``_extra``, by its JSON Pointer.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from contracts.schema.entity import ID, TEXT_KEY_CHARACTERS
@@ -28,6 +29,7 @@ _ARRAYS = {  # by the word for one, the word for an array of them
 }
 ANY_ID = "any_id()"  # as Python
 _BINARY, _SUBTYPE = ("binary", UUID.name), "binary of subtype "  # how the names of their kinds begin
+IS_A_MAP = "so it is a map"
 _LIKE_AN_ID = re.compile(r"\d+|[0-9a-fA-F]{24}|[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -240,6 +242,24 @@ def _document(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str,
     return "none of its fields can be declared", (), name
 
 
+def kind_of_entries(values: Iterable[Evidence]) -> str:
+    """Return by what the entries of a map can be declared in ``map_of``, as Python.
+
+    Args:
+        values: What was seen of each entry.
+    """
+    seen = list(values)
+    types = {name for one in seen for name in one.types} - {"null"}
+    if types == {"document"}:
+        return "..."
+    if types and types <= NUMBERS:
+        words = {word.name if isinstance(word, Word) else "" for word in map(_number, seen)}
+        whole = words == {"integer"}
+        return "INTEGER" if whole else "NUMBER" if words <= {"integer", "number"} and "long" not in types else "ANY"
+    only = next(iter(types)) if len(types) == 1 else ""
+    return {"text": "TEXT", "boolean": "BOOLEAN", "ObjectId": "OBJECT_ID"}.get(only, "ANY")
+
+
 def _why_any_shape(evidence: Evidence, depth: int) -> str:
     """Return why documents are better kept as JSON than as columns, if so."""
     keys, documents = evidence.fields, evidence.count("document")
@@ -250,9 +270,9 @@ def _why_any_shape(evidence: Evidence, depth: int) -> str:
     if depth >= DEPTH:
         return f"it is more than {DEPTH} levels deep"
     if all(map(_LIKE_AN_ID.fullmatch, keys)):
-        return "its keys look like ids, so it is a map"
+        return f"its keys look like ids, {IS_A_MAP}"
     if len(keys) >= _FEW_KEYS and sum(one.present for one in keys.values()) < _SELDOM * len(keys) * documents:
-        return f"it has {len(keys):,} keys, each in few documents, so it is a map"
+        return f"it has {len(keys):,} keys, each in few documents, {IS_A_MAP}"
     return ""
 
 

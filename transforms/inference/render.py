@@ -9,7 +9,7 @@ from typing import Any
 
 from contracts.schema.entity import ID
 from contracts.schema.namespace import Namespace, plain_name
-from transforms.inference.decide import ANY_ID, Proposal
+from transforms.inference.decide import ANY_ID, IS_A_MAP, Proposal, kind_of_entries
 from transforms.inference.evidence import Evidence, Survey
 
 _WIDTH = 88  # what formatters take if nobody tells them otherwise
@@ -170,7 +170,7 @@ def _notes(field: Proposal) -> Iterator[str]:
     if field.word is None:
         yield f"TO DECIDE: {quoted(field.name)} is left undeclared: {field.why}."
     elif field.why:
-        yield f"As JSON: {field.why}."
+        yield f"As JSON: {field.why}.{_as_map(field)}"
     if field.misfits:
         yield f"Kept in _extra, since they do not fit: {', '.join(field.misfits)}."
     if looks_secret(field):
@@ -179,6 +179,15 @@ def _notes(field: Proposal) -> Iterator[str]:
     elif _PERSONAL.search(field.name):
         yield "The name smells of personal data."
     yield f"In {seen.present:,} of {field.parents:,}: {', '.join([*_types(seen), *_values(field)])}."
+
+
+def _as_map(field: Proposal) -> str:
+    """Return how a map can be had as rows, which is for a person to decide."""
+    entries = field.evidence.fields
+    if not field.why.endswith(IS_A_MAP) or not entries:
+        return ""
+    kind = kind_of_entries(entries.values())
+    return f' As rows of a child table: map_of({quoted(field.name)}, "Not described yet.", {kind})'
 
 
 def _types(seen: Evidence) -> Iterator[str]:

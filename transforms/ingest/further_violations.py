@@ -57,7 +57,9 @@ def _rest(document: Document, fields: tuple[Field, ...], at: str, wrong: set[str
             continue
         if value is None or pointer in wrong or field.omitted:
             continue
-        if field.repeated:
+        if field.keyed:
+            value = {key: _entry(item, field, pointer_into(pointer, key), wrong) for key, item in value.items()}
+        elif field.repeated:
             # An item that is no document leaves its place, so that the others keep theirs.
             items = [item if pointer_into(pointer, number) not in wrong else {} for number, item in enumerate(value)]
             value = [
@@ -69,6 +71,13 @@ def _rest(document: Document, fields: tuple[Field, ...], at: str, wrong: set[str
             value = [item for number, item in enumerate(value) if pointer_into(pointer, number) not in wrong]
         rest[field.name] = value
     return rest
+
+
+def _entry(item: Any, field: Field, at: str, wrong: set[str]) -> Any:
+    """Return the value of a map's entry without what is wrong with it."""
+    if at in wrong:
+        return None if field.bare else {}
+    return item if field.bare else _rest(item, field.fields, at, wrong)
 
 
 def _stand_in(kind: Kind, number: int) -> Any:

@@ -50,10 +50,12 @@ def _numbers(table: Table) -> list[Column]:
 def _look_alike(entity: Entity) -> re.Pattern[bytes]:
     """Return a pattern that is found in every document with a NaN in a declared field, and in few others.
 
-    A double with all bits of its exponent set is a NaN or an infinity; within arrays a server keeps any name.
+    A double with all bits of its exponent set is a NaN or an infinity; within arrays, and in maps, names are any.
     """
     columns = [column for table in entity.tables for column in _numbers(table)]
-    names = {rb"[^\0]*" if column.kind.is_array else re.escape(column.path[-1].encode()) for column in columns}
+    arrays_and_maps = [column for column in columns if column.kind.is_array or not column.path]
+    names = {re.escape(column.path[-1].encode()) for column in columns if column not in arrays_and_maps}
+    names |= {rb"[^\0]*"} if arrays_and_maps else set()
     return re.compile(rb"\x01(?:" + b"|".join(sorted(names)) + rb")\0.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from contracts.schema.entity import ID, Column, Entity, Field, Table
 from contracts.schema.kinds import ANY_ID, OBJECT_ID, TIMESTAMP, UUID, Kind
-from contracts.schema.mongo import readable
+from contracts.schema.mongo import ENTRY, readable
 from transforms.bson.decimals import decimal128_array
 
 # What the reader's values become, where they are not what the frames have.
@@ -50,21 +50,24 @@ def normalise(batch: pa.Table, entity: Entity, texts: Mapping[str, Mapping[str, 
 def _child_rows(documents: pl.DataFrame, id_column: Column, child: Table) -> pl.DataFrame:
     """Return one row per item of the array at ``child.path``, in the items of those around it, without JSON fields."""
     first, *inner = child.levels
-    rows = _items(documents.lazy(), [_expression(id_column, child)], first.path, child.places[0])
+    rows = _items(documents.lazy(), [_expression(id_column, child)], first, first.path, child.places[0])
     for number, level in enumerate(inner, start=1):
         keys = [pl.col(name) for name in child.key[: number + 1]]
-        rows = _items(rows, keys, ("item", *level.path), child.places[number])
+        rows = _items(rows, keys, level, ("item", *level.path), child.places[number])
     read = [column for column in child.columns if column.name not in child.key and not column.kind.is_json]
     return rows.select(*child.key, *(_expression(column, child, "item") for column in read)).collect()
 
 
-def _items(rows: pl.LazyFrame, keys: list[pl.Expr], path: tuple[str, ...], place: str) -> pl.LazyFrame:
+def _items(rows: pl.LazyFrame, keys: list[pl.Expr], level: Table, path: tuple[str, ...], place: str) -> pl.LazyFrame:
     """Return the items of an array that rows have, each with its row's keys and its place."""
-    return (
-        rows.select(*keys, _value(path).alias("item"))
-        .filter(pl.col("item").list.len() > 0)
-        .with_columns(pl.int_ranges(pl.col("item").list.len(), dtype=pl.Int64).alias(place))
-        .explode("item", place)
+    arrays = rows.select(*keys, _value(path).alias("item")).filter(pl.col("item").list.len() > 0)
+    if level.array is not None and level.is_map:
+        entry, entries = pl.col("item").struct, arrays.explode("item")
+        is_read = level.array.bare and not level.columns[-1].kind.is_json
+        item = [entry.field(level.array.fields[0].name).alias("item")] if is_read else []
+        return entries.with_columns(entry.field(ENTRY).alias(place), *item)
+    return arrays.with_columns(pl.int_ranges(pl.col("item").list.len(), dtype=pl.Int64).alias(place)).explode(
+        "item", place
     )
 
 
@@ -115,8 +118,10 @@ def _plain_struct(array: pa.StructArray, field: Field) -> pa.StructArray:
     fields = [child for child in field.fields if array.type.get_field_index(child.name) >= 0]
     if not fields:
         return array
-    parts = [_plain(array.field(child.name), child) for child in fields]
-    return pa.StructArray.from_arrays(parts, names=[child.name for child in fields], mask=_mask(array))
+    parts = {child.name: _plain(array.field(child.name), child) for child in fields}
+    if field.keyed:
+        parts[ENTRY] = array.field(ENTRY)
+    return pa.StructArray.from_arrays(list(parts.values()), names=list(parts), mask=_mask(array))
 
 
 def _mask(array: pa.Array) -> pa.Array | None:

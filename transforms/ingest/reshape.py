@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from contracts.schema.entity import Entity, Field
-from contracts.schema.mongo import readable, reader_name
+from contracts.schema.mongo import ENTRY, reader_name
 from transforms.bson.documents import split_documents
 from transforms.bson.edit import Edit, edited
 
@@ -16,9 +16,9 @@ def reshaped(batch: bytes, entity: Entity) -> bytes:
         batch: BSON documents, one after the other.
         entity: Their contract.
     """
-    if readable(entity) is entity:
-        return batch
     edits = _edits_of(entity)
+    if not edits:
+        return batch
     return b"".join(edited(raw, edits) for raw in split_documents(batch))
 
 
@@ -32,7 +32,10 @@ def _edits(fields: Iterable[Field]) -> dict[bytes, Edit]:
     found = {}
     for field in fields:
         inside = _edits(field.fields)
-        if inside or reader_name(field.name) != field.name:
-            name = reader_name(field.name).encode()
+        name = reader_name(field.name).encode()
+        if field.keyed:
+            value = reader_name(field.fields[0].name).encode() if field.bare else None
+            found[field.name.encode()] = Edit(name, inside, key=ENTRY.encode(), value=value)
+        elif inside or name != field.name.encode():
             found[field.name.encode()] = Edit(name, inside, field.repeated)
     return found

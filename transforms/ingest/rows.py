@@ -28,11 +28,12 @@ def find_items(document: Any, table: Table) -> Iterator[tuple[Places, Any]]:
     """
     found: Iterator[tuple[Places, Any]] = iter([((), document)])
     for level in table.levels:
-        found = _within(found, level.path)
+        found = _within(found, level)
     return found
 
 
-def _within(owners: Iterator[tuple[Places, Any]], path: tuple[str, ...]) -> Iterator[tuple[Places, Any]]:
+def _within(owners: Iterator[tuple[Places, Any]], level: Table) -> Iterator[tuple[Places, Any]]:
     for places, owner in owners:
-        for place, item in enumerate(value_at(owner, path) or ()):
+        value = value_at(owner, level.path)
+        for place, item in value.items() if level.is_map and value else enumerate(value or ()):
             yield (*places, place), item

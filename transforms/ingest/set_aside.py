@@ -37,6 +37,12 @@ _ASIDE = object()
 _QUICK = (TEXT, KEY_TEXT, CATEGORY, INTEGER, NUMBER, BOOLEAN, TIMESTAMP, OBJECT_ID, JSON)
 
 
+class _Name(str):
+    """The name of a map's entry, which is any, as the position of an item is."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class _Known:
     """A declared field.
@@ -85,7 +91,7 @@ class SetAside:
         pointer = path = ""
         for step in reversed(steps):
             pointer = pointer_into(pointer, step)
-            path = pointer_into(path, "*" if isinstance(step, int) else step)
+            path = pointer_into(path, "*" if isinstance(step, int | _Name) else step)
         self.values[pointer] = value
         self.drift.append((path, kind, found))
 
@@ -126,7 +132,9 @@ def _kept(value: Any, known: _Known, at: _Place, found: SetAside) -> Any:
     if field.kind is not None:
         if (type(value) in known.tested and _is_held_by_stores(value)) or _fits(value, field, field.kind):
             return value
-    elif field.repeated and isinstance(value, list):
+    elif field.keyed and isinstance(value, dict):
+        return {key: _entry(one, known, (at, _Name(key)), found) for key, one in value.items()}
+    elif field.repeated and not field.keyed and isinstance(value, list):
         return [
             _declared(item, known.inside, (at, number), found)
             if isinstance(item, dict)
@@ -136,6 +144,17 @@ def _kept(value: Any, known: _Known, at: _Place, found: SetAside) -> Any:
     elif not field.repeated and isinstance(value, dict):
         return _declared(value, known.inside, at, found)
     return _misfit(value, field, at, found, _ASIDE)
+
+
+def _entry(value: Any, known: _Known, at: _Place, found: SetAside) -> Any:
+    """Return what is declared of the value of a map's entry."""
+    if known.field.bare:
+        (inner,) = known.inside.known.values()
+        kept = value if type(value) in inner.plain else _kept(value, inner, at, found)
+        return None if kept is _ASIDE else kept
+    if isinstance(value, dict):
+        return _declared(value, known.inside, at, found)
+    return _misfit(value, known.field, at, found, {})
 
 
 def _fits(value: Any, field: Field, kind: Kind) -> bool:

@@ -81,12 +81,17 @@ def _in_field(value: Any, field: Field, at: str) -> Iterator[Violation]:
         return
     if field.kind is not None:
         yield from () if field.misfits == "extra" else find_value_violations(value, field.kind, at)
+    elif field.keyed and isinstance(value, dict):
+        for key, item in value.items():
+            check = _in_field if field.bare else _in_subdocument
+            yield from check(item, field.fields[0] if field.bare else field, pointer_into(at, key))
     elif field.repeated:
-        if isinstance(value, list):
+        if isinstance(value, list) and not field.keyed:
             for number, item in enumerate(value):
                 yield from _in_subdocument(item, field, pointer_into(at, number))
         elif field.misfits != "extra":
-            yield Violation(at, f"expected array, found {bson_type(value)}", value)
+            wanted = "object" if field.keyed else "array"
+            yield Violation(at, f"expected {wanted}, found {bson_type(value)}", value)
     else:
         yield from _in_subdocument(value, field, at)
 

@@ -207,9 +207,15 @@ def _without_misfits(document: Document, fields: tuple[Field, ...], at: str, asi
         if field.kind is not None:
             is_misfit = field.misfits == "extra" and not _is_one(value, field.kind)
         else:
-            is_misfit = field.misfits == "extra" and type(value) is not (list if field.repeated else dict)
+            is_array = field.repeated and not field.keyed
+            is_misfit = field.misfits == "extra" and type(value) is not (list if is_array else dict)
         if is_misfit:
             aside[pointer] = kept.pop(field.name)
+        elif field.keyed and type(value) is dict:
+            kept[field.name] = {
+                key: _item_without_misfits(item, field, f"{pointer}/{_escaped(key)}", aside)
+                for key, item in value.items()
+            }
         elif field.repeated and type(value) is list:
             kept[field.name] = [
                 _item_without_misfits(item, field, f"{pointer}/{number}", aside) for number, item in enumerate(value)
@@ -220,6 +226,13 @@ def _without_misfits(document: Document, fields: tuple[Field, ...], at: str, asi
 
 
 def _item_without_misfits(item: Any, field: Field, at: str, aside: Document) -> Any:
+    if field.bare:
+        (value,) = field.fields
+        assert value.kind is not None
+        if item is None or value.misfits != "extra" or _is_one(item, value.kind):
+            return item
+        aside[at] = item
+        return None
     if type(item) is dict:
         return _without_misfits(item, field.fields, at, aside)
     if field.misfits != "extra":
@@ -282,15 +295,25 @@ def _columns(documents: Sequence[Document], table: Table, entity: Entity) -> lis
     owners: Sequence[Any] = documents
     keys = [_scalars([one[ID] for one in documents], entity.id_kind)]
     for level in table.levels:
-        arrays = _of_types(_at(owners, level.path), list)
+        arrays = _of_types(_at(owners, level.path), dict if level.is_map else list)
         counts = [len(items or ()) for items in arrays]
         keys = [list(chain.from_iterable(map(repeat, key, counts))) for key in keys]
-        keys.append(list(chain.from_iterable(map(range, counts))))
-        owners = _of_types(list(chain.from_iterable(items or () for items in arrays)), dict)
-        if NoneType in set(map(type, owners)):
+        keys.append(list(chain.from_iterable(one or () for one in arrays) if level.is_map else _places(counts)))
+        owners = list(chain.from_iterable(_items_of(items) for items in arrays))
+        is_bare = level.array is not None and level.array.bare
+        if not is_bare and NoneType in set(map(type, _of_types(owners, dict))):
             raise UnexpectedValueError(f"an item of {table.name} that is null")
     first = [_series(column, key) for column, key in zip(table.columns, keys, strict=False)]
     return [*first, *(_column(owners, column) for column in table.columns[len(keys) :])]
+
+
+def _places(counts: Iterable[int]) -> Iterator[int]:
+    return chain.from_iterable(map(range, counts))
+
+
+def _items_of(value: Any) -> Iterable[Any]:
+    """Return the items of an array, or the values of a map; none of what is null or missing."""
+    return value.values() if isinstance(value, dict) else value or ()
 
 
 def _extras(documents: Sequence[Document], aside: Sequence[Document], fields: tuple[Field, ...]) -> list[str | None]:
@@ -309,7 +332,11 @@ def _are_declared(owners: Sequence[Any], fields: tuple[Field, ...]) -> bool:
         if field.fields:
             values = [value for one in owners if (value := one.get(field.name)) is not None]
             # What is no array here is refused later on, by its column.
-            inner = [one for value in values if isinstance(value, list) for one in value] if field.repeated else values
+            inner = [one for value in values if isinstance(value, list | dict) for one in _items_of(value)]
+            if not field.repeated:
+                inner = values
+            if field.bare:
+                continue
             if not _are_declared([one for one in inner if isinstance(one, dict)], field.fields):
                 return False
     return True
@@ -325,21 +352,26 @@ def _undeclared(value: Any, fields: tuple[Field, ...], at: str) -> dict[str, Any
         return {k: v for n, item in enumerate(value) for k, v in _undeclared(item, fields, f"{at}/{n}").items()}
     if not isinstance(value, dict):
         return {}
-    known = {field.name: field.fields for field in fields}
+    known = {field.name: field for field in fields}
     found: dict[str, Any] = {}
     for name, inner in value.items():
         pointer = f"{at}/{_escaped(name)}"
         if name not in known:
             found[pointer] = inner
-        elif known[name]:
-            found |= _undeclared(inner, known[name], pointer)
+        elif known[name].keyed and isinstance(inner, dict):
+            for key, one in () if known[name].bare else inner.items():
+                found |= _undeclared(one, known[name].fields, f"{pointer}/{_escaped(key)}")
+        elif known[name].fields:
+            found |= _undeclared(inner, known[name].fields, pointer)
     return found
 
 
 def _column(owners: Sequence[Any], column: Column) -> pl.Series:
     """Return a column of documents, or of the items of an array of documents."""
     values = _at(owners, column.path)
-    if column.counts or column.kind.is_array:
+    if column.counts:
+        values = _of_types(values, list, dict)  # that it is the right one of these its items' table tells
+    elif column.kind.is_array:
         values = _of_types(values, list)
     if not column.nullable and column.kind is not ANY_ID and NoneType in set(map(type, values)):
         raise UnexpectedValueError(column.name)

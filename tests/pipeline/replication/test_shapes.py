@@ -8,18 +8,26 @@ from typing import Any
 import pytest
 
 from contracts.schema.entity import Entity
-from contracts.schema.fields import any_id, documents, integer, subdocument, text, texts
+from contracts.schema.fields import any_id, documents, integer, map_of, subdocument, text, texts
+from contracts.schema.kinds import NUMBER
 from pipeline.connections import TARGETS
 from pipeline.replication import repair, replicate, sync, verify
 from tests.pipeline.lab import Lab
 
 CODES = documents("codes", "Codes.", text("code", "Code."), texts("tags", "Tags.", nullable=True), nullable=True)
+PRICES = map_of("prices", "Price by currency.", NUMBER, nullable=True)
+TITLES = map_of(
+    "titles", "By language.", text("title", "Title.", nullable=True), documents("forms", "Forms.", text("f", "F."))
+)
 DISCOUNTS = documents("discounts", "Discounts.", integer("percent", "How much.", nullable=True), CODES, nullable=True)
 LINES = documents(
-    "lines", "Lines.", text("what", "What."), DISCOUNTS, documents("notes", "Notes.", text("note", "Note."))
+    "lines", "Lines.", text("what", "What."), DISCOUNTS, documents("notes", "Notes.", text("note", "Note.")), PRICES
 )
 ORDERS = Entity(
-    "Orders", "Orders.", fields=(subdocument("cart", "The cart.", LINES), text("name", "Name.")), id_kind=any_id()
+    "Orders",
+    "Orders.",
+    fields=(subdocument("cart", "The cart.", LINES), text("name", "Name."), TITLES),
+    id_kind=any_id(),
 )
 TABLES = {
     "orders": ("_id",),
@@ -27,6 +35,9 @@ TABLES = {
     "orders_cart_lines_discounts": ("_id", "_cart_lines_position", "_position"),
     "orders_cart_lines_discounts_codes": ("_id", "_cart_lines_position", "_discounts_position", "_position"),
     "orders_cart_lines_notes": ("_id", "_cart_lines_position", "_position"),
+    "orders_cart_lines_prices": ("_id", "_cart_lines_position", "_key"),
+    "orders_titles": ("_id", "_key"),
+    "orders_titles_forms": ("_id", "_titles_key", "_position"),
 }
 
 
@@ -44,11 +55,20 @@ class Orders:
         self.connections = replace(self.lab.connections, entities={"Orders": entity})
 
     def order(self) -> dict[str, Any]:
-        return {"cart": {"lines": self.some(self.line)}, "name": self.random.choice("xyz")}
+        titles = {one: {"title": one, "forms": self.some(lambda: {"f": "f"})} for one in self.names()}
+        return {"cart": {"lines": self.some(self.line)}, "name": self.random.choice("xyz"), "titles": titles}
+
+    def names(self) -> list[str]:
+        return self.random.sample(
+            ["", "de", "a.b", "$oid", "1", "é", "x/y", "n" * 900, "A", "a"], self.random.choice([0, 1, 3])
+        )
 
     def line(self) -> dict[str, Any]:
         discounts = {"discounts": self.some(self.discount)} if self.random.random() < 0.8 else {}
-        return {"what": self.random.choice(["", "tea"]), **discounts, "notes": self.some(lambda: {"note": "n"})}
+        prices = self.random.choice([{}, {"prices": None}, {"prices": dict.fromkeys(self.names(), 0.5)}])
+        prices = self.random.choice([prices, {"prices": {"NaN": float("nan"), "none": None}}])
+        notes = {"notes": self.some(lambda: {"note": "n"})}
+        return {"what": self.random.choice(["", "tea"]), **discounts, **notes, **prices}
 
     def discount(self) -> dict[str, Any]:
         codes = {"codes": self.random.choice([None, self.some(lambda: {"code": "c", "tags": ["a"]})])}
@@ -102,6 +122,9 @@ def test_changes_and_damage_at_any_depth_are_put_right(orders: Orders, lab: Lab)
     orders.collection.update_one({"_id": 3}, {"$set": orders.order()})
     orders.collection.replace_one({"_id": 4}, {**orders.order(), "more": {"undeclared": [1]}})
     orders.collection.update_one({"_id": 5}, {"$set": {"cart.lines": [{"what": "w", "notes": [], "more": 1}]}})
+    orders.collection.update_one(
+        {"_id": 6}, {"$set": {"titles": {"new": {"forms": []}, "more": {"forms": [], "x": 1}}}}
+    )
     orders.collection.delete_many({"_id": {"$in": [1, "a"]}})
     (synced,) = sync.sync(orders.connections)
     assert synced.changed == synced.loaded + 2
@@ -109,6 +132,7 @@ def test_changes_and_damage_at_any_depth_are_put_right(orders: Orders, lab: Lab)
 
     lab.change_postgres("UPDATE replica.orders_cart_lines_discounts SET percent = 99 WHERE _id LIKE '%\"2\"%'")
     lab.change_postgres("DELETE FROM replica.orders_cart_lines_discounts_codes")
+    lab.change_postgres("UPDATE replica.orders_titles SET title = 'bent' WHERE _key = 'de'")
     lab.change_clickhouse("DELETE FROM replica.orders_cart_lines_notes__data WHERE NOT _deleted")
     found = verify.verify(orders.connections)
     assert all(one.different and not (one.missing or one.extra) for one in found)
@@ -138,3 +162,18 @@ def test_a_table_in_the_midst_that_was_renamed_is_made_anew(orders: Orders, lab:
     lab.change_postgres("DELETE FROM replica.kept")  # nothing of ours refers to it any more
     lab.change_postgres("DROP TABLE replica.kept")
     assert all(one.proven for one in verify.verify(orders.connections, targets=TARGETS))
+
+
+def test_a_name_that_no_index_holds_and_a_map_of_another_type_are_refused_by_name(orders: Orders, lab: Lab) -> None:
+    order = {"cart": {"lines": []}, "name": "x"}
+    wrong = {
+        "/titles/" + "n" * 2_590: {"n" * 2_590: {"forms": []}},
+        "/titles/a.b": {"a.b": 1},
+        "/titles": [],
+        "/titles/de/forms": {"de": {"title": "t"}},
+    }
+    orders.collection.insert_many([{**order, "titles": one} for one in wrong.values()])
+    replicate.replicate(orders.connections)
+    found = [one["reasons"] for one in lab.quarantine("Orders").values()]
+    assert {(one[0]["path"][:99], len(one)) for one in found} == {(place[:99], 1) for place in wrong}
+    assert {"key_fits_into_an_index_of_postgres"} <= {reasons[0]["rule"] for reasons in found}
