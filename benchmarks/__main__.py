@@ -2,11 +2,12 @@
 
 import signal
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmarks import fidelity, memory, scale_out, speed, tables
+from benchmarks import fidelity, memory, scale_out, speed, strangers, tables
 from benchmarks.contenders import CONTENDERS
 
 PARTS = ("speed", "memory", "scale-out", "fidelity")
@@ -22,6 +23,9 @@ def main(
     sizes: Annotated[
         list[int] | None, typer.Option("--size", help="Documents for memory; a quarter and all of the rows if unnamed.")
     ] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="A folder of collections as Extended JSON, which ours and dlt are to copy.")
+    ] = None,
     collection: Annotated[
         list[str] | None, typer.Option(help="UserSessions, EventLogs; both if none is named.")
     ] = None,
@@ -33,7 +37,7 @@ def main(
     # Engines run as processes of their own: ended by a signal or by Ctrl-C, the measurement still stops them.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    parts = part or PARTS
+    parts = part or (() if samples else PARTS)
     if "speed" in parts:
         tables.show(speed.run(rows, runs, contender or list(CONTENDERS), collection or speed.COLLECTIONS))
     if "memory" in parts:
@@ -42,6 +46,8 @@ def main(
         scale_out.run(rows, runs)
     if "fidelity" in parts:
         fidelity.run()
+    if samples:
+        strangers.run(samples)
 
 
 if __name__ == "__main__":

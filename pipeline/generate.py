@@ -97,7 +97,8 @@ def generate(
         database: Where to write.
         entities: The contracts by collection.
         scale: 1 makes about 100,000 documents over the seven collections.
-        rows: Exact numbers for some collections, instead of the scale's; 0 leaves a collection alone.
+        rows: Exact numbers for some collections, by their names or their tables', instead of the scale's; 0 leaves a
+            collection alone.
         seed: Decides every value; not negative.
         defects: Share of the documents (0 to 1) that break their contract in a known way.
         replace: Also replace collections that were not made by this function.
@@ -127,13 +128,15 @@ def _plan(
         raise UsageError(f"the share of defects must be between 0 and 1, not {defects}")
     if seed < 0:
         raise UsageError(f"the seed must not be negative, as {seed} is")
+    tables = {entity.table: name for name, entity in entities.items()} | {name: name for name in entities}
     for name, count in rows.items():
-        if name not in entities:
+        if name not in tables:
             raise UsageError(
                 f"there is no collection {name!r} to make rows of; there are {', '.join(sorted(entities))}"
             )
         if count < 0:
             raise UsageError(f"the number of rows of {name} must not be negative, as {count} is")
+    rows = {tables[name]: count for name, count in rows.items()}
     planned = {name: rows.get(name, rows_at(entity, scale)) for name, entity in entities.items()}
     if (total := sum(planned.values())) > MOST_DOCUMENTS:
         raise UsageError(

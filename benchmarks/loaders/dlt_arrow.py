@@ -95,4 +95,4 @@ if __name__ == "__main__":
         pipelines_dir=os.getcwd(),
     )
     resource = dlt.resource(tables, name=os.environ["BENCH_TABLE"], write_disposition="replace")
-    print(pipeline.runs.run(resource(os.environ["BENCH_COLLECTION"]), loader_file_format="parquet"))
+    print(pipeline.run(resource(os.environ["BENCH_COLLECTION"]), loader_file_format="parquet"))

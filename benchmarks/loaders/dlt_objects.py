@@ -42,4 +42,4 @@ if __name__ == "__main__":
         pipelines_dir=os.getcwd(),
     )
     resource = dlt.resource(documents, name=os.environ["BENCH_TABLE"], write_disposition="replace")
-    print(pipeline.runs.run(resource(os.environ["BENCH_COLLECTION"], int(os.environ["BENCH_LIMIT"]))))
+    print(pipeline.run(resource(os.environ["BENCH_COLLECTION"], int(os.environ["BENCH_LIMIT"]))))

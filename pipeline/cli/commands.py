@@ -7,6 +7,7 @@ import typer
 
 from pipeline.cli import json_values as values
 from pipeline.cli import tables
+from pipeline.cli.drift import drift_table
 from pipeline.cli.options import (
     AllowMissing,
     AllowShrink,
@@ -123,7 +124,7 @@ def replicate(
         "retries": retries,
     }
     notes = (tables.receipt(receipt, retries), *tables.undeclared(strangers), *tables.refused(accounts))
-    show(found, tables.books(run, accounts), *tables.drift(drift), *notes, as_json=as_json)
+    show(found, tables.books(run, accounts), *drift_table(drift), *notes, as_json=as_json)
 
 
 def sync(
@@ -159,7 +160,7 @@ def sync(
             retries = sum(control.retries(connections.postgres, run_id) for run_id in runs)
             drift = [one for run_id in runs for one in control.drift(connections.postgres, run_id)]
     shown = values.synced(found) | {"drift": drift, "retries": retries}
-    show(shown, tables.synced(found), *tables.drift(drift), *tables.refused(found), as_json=as_json)
+    show(shown, tables.synced(found), *drift_table(drift), *tables.refused(found), as_json=as_json)
 
 
 def verify(

@@ -19,6 +19,7 @@ from pipeline.errors import DataError, UsageError
 if TYPE_CHECKING:
     from pipeline.inference.infer import Inference
 
+_NAMED = 12  # collections that the next command names; of more, it copies all
 app = typer.Typer(no_args_is_help=True)
 
 
@@ -169,4 +170,6 @@ def _following(found: "Inference", folders: Sequence[Path]) -> str | None:
     others = [one for one in folders if one == DEMO or (one.is_dir() and one.resolve() != ours)]
     paths = [*others, ours]
     joined = shlex.quote(":".join(map(str, paths)))
+    if len(names) > _NAMED and not any(one.is_mostly_refused for one in found.contracts):
+        return f"export ETL_CONTRACTS={joined}; etl replicate"
     return f"export ETL_CONTRACTS={joined}; etl replicate {shlex.join(names)}"

@@ -1,13 +1,16 @@
 """What the commands of ``etl contract`` show."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from pipeline.cli import tables
+from pipeline.cli.drift import drift_table
 from pipeline.cli.output import moment
+from pipeline.control import CollectionDrift
 from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
@@ -80,6 +83,9 @@ def checked(found: "Check") -> Iterator[RenderableType]:
     if reasons:
         title = "Why documents would be refused"
         yield tables.table(title, ("collection", "rule", "first path", "documents", "such as"), reasons, ["such as"])
+    yield from drift_table(
+        CollectionDrift(one.collection, **asdict(drift)) for one in found.collections for drift in one.drift
+    )
     yield from _not_looked_at(found.missing, found.undeclared)
 
 

@@ -14,7 +14,7 @@ from pipeline.cli.output import WIDTH_OF_A_PIPE, moment
 from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
-    from pipeline.control import Account, CollectionDrift
+    from pipeline.control import Account
     from pipeline.control.status import Status
     from pipeline.generate import Generated
     from pipeline.marts.build import BuiltMart
@@ -132,25 +132,6 @@ def change(one: "Synced") -> str:
     """Tell in a line what became of a collection's changes."""
     told = f"{one.changed:,} changed = {one.loaded:,} loaded + {one.deleted:,} deleted"
     return f"{shown(moment(one.cluster_time))} {one.collection}: {told} + {one.quarantined:,} quarantined"
-
-
-def drift(found: Iterable["CollectionDrift"]) -> list[Table]:
-    """Show in what the application has gone beyond its contracts, if it has."""
-    every = list(found)
-    found = [one for one in every if one.kind != "omitted field"]
-    omitted = [one for one in every if one.kind == "omitted field"]
-    are_others = [one.value is None and (one.kind != "undeclared field" or one.path.endswith("/*")) for one in found]
-    values = ["all others" if others else one.value for one, others in zip(found, are_others, strict=True)]
-    rows = [
-        (one.collection, one.kind, one.path, value, one.count, one.first_id)
-        for one, value in zip(found, values, strict=True)
-    ]
-    headings = ("collection", "drift", "path", "value", "count", "first _id")
-    title = "Drift: the application does what its contracts don't know; all of it is loaded"
-    parts = [table(title, headings, rows, wraps=("path", "value"))] if rows else []
-    left_out = [(one.collection, one.path, one.count, one.first_id) for one in omitted]
-    told = ("collection", "path", "documents", "first _id")
-    return parts + ([table("Omitted: not read, only counted", told, left_out, wraps=("path",))] if left_out else [])
 
 
 def receipt(seconds: Mapping[str, float], retries: int) -> Text:

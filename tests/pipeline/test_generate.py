@@ -183,7 +183,7 @@ def test_an_eighth_contract_in_a_folder_is_made_too(database, tmp_path):
         "    (identifier('visit_id', 'Key.'), timestamp('came_at', 'When.'), money('fee', 'Fee.', minimum=0)))\n"
     )
     contracts = entities([tmp_path, DEMO])
-    generate(database, contracts, scale=0.01, rows={"WarehouseVisits": 300}, defects=0.1)
+    generate(database, contracts, scale=0.01, rows={"warehouse_visits": 300}, defects=0.1)
     assert database["WarehouseVisits"].count_documents({}) == 300
     refused = {"$nor": [{"$jsonSchema": gate(contracts["WarehouseVisits"])}]}
     assert 0 < database["WarehouseVisits"].count_documents(refused) <= 30

@@ -119,7 +119,9 @@ def _of_field(
 
 
 def holds(field: Field, seen: Evidence) -> bool:
-    """Tell whether a field's declared kind holds all values that were seen; nulls aside."""
+    """Tell whether a field's declared kind holds all values that were seen, or they are kept aside; nulls aside."""
+    if field.misfits == "extra":
+        return True
     if field.kind is None:
         if not field.repeated:
             return _types(seen) <= {"object"}

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.schema.ddl import postgres_index, quoted
-from contracts.schema.entity import Column, Table
+from contracts.schema.entity import EXTRA, Column, Table
 from contracts.schema.kinds import BYTEWISE
 from contracts.schema.names import MADE as MADE
 from pipeline.errors import EtlError
@@ -28,12 +28,14 @@ class Found:
         indexed: Those of them that have an index of their own.
         checks: What publishes that were cut short have left of their checks.
         ours: Which of the columns contracts have made; others are left alone.
+        extra_is_free: Whether nothing of somebody's own is built on the column of undeclared fields.
     """
 
     columns: Mapping[str, tuple[str, bool]]
     indexed: frozenset[str]
     checks: tuple[str, ...]
     ours: Collection[str]
+    extra_is_free: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def change(schema: str, table: Table, run_id: str, found: Found) -> Change:
             f"the key column {changed[0]} of {schema}.{table.name} is {there[changed[0]][0]}, and its contract says "
             f"{type_name(wanted[changed[0]])} now; drop the table, and what refers to it, and run the command again"
         )
+    if found.extra_is_free and any(name not in there or name in retyped for name in wanted):
+        retyped.add(EXTRA)  # so that it comes last again: PostgreSQL puts new columns at the end
     gone = [name for name in there if name in retyped or (name not in wanted and name in found.ours)]
     made = {
         column.name: made_name(run_id, place)

@@ -19,7 +19,7 @@ from contracts.schema.ddl import (
     postgres_type,
     quoted,
 )
-from contracts.schema.entity import ID, Column, Table
+from contracts.schema.entity import EXTRA, ID, Column, Table
 from contracts.schema.kinds import BYTEWISE, UUID
 from pipeline.errors import DataError, EtlError
 from pipeline.stores.base import Condition, LoadFrame, Sight, Staging
@@ -428,8 +428,18 @@ class Postgres(Session):
             frozenset(one for (one,) in self.rows(indexed, name)),
             tuple(one for (one,) in self.rows(checks, name)),
             staging.owned(table),
+            self._extra_is_free(name),
         )
         return change(staging.schema, table, staging.run_id, found)
+
+    def _extra_is_free(self, name: str) -> bool:
+        """Tell whether a table has a column of undeclared fields that no view, index or grant of a user's is on."""
+        query = (
+            "SELECT attacl IS NULL AND NOT EXISTS (SELECT FROM pg_depend WHERE refclassid = 'pg_class'::regclass "
+            "AND refobjid = attrelid AND refobjsubid = attnum) FROM pg_attribute "
+            f"WHERE attrelid = to_regclass($1::text) AND attname = '{EXTRA}' AND NOT attisdropped"
+        )
+        return any(free for (free,) in self.rows(query, name))
 
     def _columns(self, schema: str, table: Table) -> dict[str, tuple[str, bool]]:
         """Return the columns that a table has: their types, and whether they refuse null."""

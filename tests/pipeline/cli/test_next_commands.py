@@ -307,6 +307,12 @@ def _strangers_alone(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     _strangers(lab, etl, patch)
 
 
+def _many_strangers(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
+    _strangers_alone(lab, etl, patch)
+    for number in range(13):
+        lab.collection(f"visitors{number}").insert_one({"visits": 1})
+
+
 def _strangers_forgotten(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> None:
     assert etl("drop", STRANGER, "--yes")[0] == 0
     _strangers_alone(lab, etl, patch)
@@ -461,6 +467,9 @@ SITUATIONS = (
     Situation("or run etl generate", ("replicate", NAME), "etl generate", _nothing_there, more=("--scale", "0.001")),
     Situation("or add --undeclared to copy", ("replicate", STRANGER), "--undeclared", _strangers),
     Situation("replicate --undeclared copies each", ("replicate",), "--undeclared", _strangers_forgotten),
+    Situation(
+        "export ETL_CONTRACTS={}; etl replicate", ("contract", "infer"), "etl replicate", _many_strangers, code=0
+    ),
 )
 
 _DEBUG = "cli/test_cli.py::test_an_unexpected_error_is_one_sentence_unless_one_debugs"

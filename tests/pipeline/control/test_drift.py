@@ -7,6 +7,7 @@ import pytest
 
 from pipeline import control
 from pipeline.cli import tables
+from pipeline.cli.drift import drift_table
 from pipeline.control import CollectionDrift
 from pipeline.replication import duplicates
 from pipeline.replication.replicate import publish, replicate
@@ -151,9 +152,9 @@ def test_collections_that_no_contract_declares_are_named_and_not_touched(lab: La
 
 def test_the_table_says_what_is_meant() -> None:
     found = [told("undeclared field", "/a", None, 1, 1), told("duplicate key", "/review_id", None, 4, 2)]
-    (table,) = tables.drift(found)
+    (table,) = drift_table(found)
     assert [str(cell) for cell in table.columns[3].cells] == ["-", "all others"]
-    assert tables.drift([]) == [] and tables.undeclared([]) == []
+    assert drift_table([]) == [] and tables.undeclared([]) == []
     assert "Strangers, Others" in str(*tables.undeclared(["Strangers", "Others"]))
 
 

@@ -345,7 +345,7 @@ def test_what_a_killed_publish_began_is_cleared_away(
         patched.setattr(lifecycle, "abandon", lambda *_: None)
         with pytest.raises(KeyboardInterrupt):
             replicate.replicate(things.by(CHANGES["a column of another type"], killed))
-    assert len(things.in_the_making()) == 2
+    assert len(things.in_the_making()) == 3  # the column, that of undeclared fields, and the check
     assert all(one.proven for one in verify.verify(things.by(BEFORE)) if not one.changed_since)
     recover(things.by(by))
     assert things.in_the_making() == []
@@ -374,7 +374,7 @@ def test_a_publish_that_was_cut_short_and_whose_run_is_alive(
         patched.setattr(Postgres, "_lacking_keys", die)
         with pytest.raises(KeyboardInterrupt):
             replicate.publish(connections, run)
-    assert len(things.in_the_making()) == 2
+    assert len(things.in_the_making()) == 3  # the column, that of undeclared fields, and the check
     if goes_on:
         replicate.publish(connections, run)
         things.assert_whole(after)
@@ -479,3 +479,29 @@ def test_a_table_that_somebody_has_partitioned_stays_so(things: Things) -> None:
     assert [one for one in _keys(lab) if "items" not in one[0]][:1] == keys[:1]
     assert lab.postgres("SELECT relkind::text FROM pg_class WHERE oid = 'replica.things'::regclass") == [("p",)]
     assert all(rows > 0 for n in range(3) for (rows,) in lab.postgres(f"SELECT count(*) FROM users.things_{n}"))
+
+
+def _last_columns(things: Things) -> tuple[Any, Any]:
+    """Return the last column of the table in each store."""
+    postgres = things.lab.postgres(
+        "SELECT attname::text FROM pg_attribute WHERE attrelid = 'replica.things'::regclass AND NOT attisdropped "
+        "ORDER BY attnum DESC LIMIT 1"
+    )
+    clickhouse = things.lab.clickhouse(
+        "SELECT name FROM system.columns WHERE database = 'replica' AND table = 'things' ORDER BY position DESC LIMIT 1"
+    )
+    return postgres[0][0], clickhouse[0][0]
+
+
+def test_undeclared_fields_stay_the_last_column_unless_somebody_builds_on_it(things: Things) -> None:
+    changes = (CHANGES["all of it"], BEFORE, CHANGES["a new nullable column"])
+    for entity in changes:
+        things.copy(entity)
+        assert _last_columns(things) == ("_extra", "_extra")
+        things.assert_whole(entity)
+    things.lab.change_postgres(
+        "CREATE SCHEMA users", "CREATE VIEW users.extras AS SELECT _id, _extra FROM replica.things"
+    )
+    things.copy(CHANGES["all of it"])
+    things.assert_whole(CHANGES["all of it"])
+    assert things.lab.postgres("SELECT count(*) FROM users.extras") == [(ROWS,)]
