@@ -57,7 +57,7 @@ class _Texts:
             self._counts += map(len, rows)
             owners = list(chain.from_iterable(rows))
         for column in self._table.json_fields:
-            values = [self._value(owner, column) for owner in owners]
+            values = owners if self._alone else [value_at(owner, column.path) for owner in owners]
             self._written[column.name] += chain.from_iterable(
                 _written(values[start : start + TOGETHER]) for start in range(0, len(values), TOGETHER)
             )
