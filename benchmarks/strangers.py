@@ -18,7 +18,7 @@ from typing import Any
 from bson import Decimal128, Int64, ObjectId, json_util
 from pymongo import MongoClient
 
-from benchmarks import record, world
+from benchmarks import comparison, record, world
 from benchmarks.contenders import LOADERS, Job
 from benchmarks.environments import environment
 from benchmarks.measure import measure
@@ -48,6 +48,7 @@ def run(samples: Path) -> dict[str, Any]:
             found["collections"][file.stem] = outcome
             print(file.stem, json.dumps(outcome), file=sys.stderr)
     record.save("strangers", found)
+    comparison.write()
     return found
 
 

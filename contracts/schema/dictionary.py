@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from contracts import DEMO
 from contracts.schema.entity import EXTRA, ID, Column, Entity, Table, dotted
 from contracts.schema.kinds import ANY, ANY_ID, BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
 from contracts.schema.mart import Mart
@@ -178,12 +179,13 @@ def dictionary(folders: Iterable[Path] = ()) -> str:
     """Return the data dictionary of all contracts as Markdown.
 
     Args:
-        folders: Folders of further contracts, beside the ones of this package.
+        folders: Folders of contracts instead of the ones of this package, for which the word ``demo`` stands.
 
     Raises:
         ContractError: A contract can't be derived.
     """
-    collections, tables = entities(folders), marts()
+    folders = tuple(folders) or (DEMO,)
+    collections, tables = entities(folders), marts() if DEMO in folders else {}
     links = [f"* [{name}](#{name.lower()}): {entity.description}" for name, entity in collections.items()]
     links += [f"* [marts.{name}](#marts{name}): {mart.description}" for name, mart in tables.items()]
     parts = [
@@ -196,7 +198,7 @@ def dictionary(folders: Iterable[Path] = ()) -> str:
         ),
         "## The collections\n",
         *(_entity(entity) for entity in collections.values()),
-        MARTS,
+        *([MARTS] if tables else []),
         *(_mart(mart) for mart in tables.values()),
     ]
     return "\n".join(parts)
