@@ -16,7 +16,7 @@ DECODING: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConv
 _REFERENCE = b"$ref\0"  # the name without which pymongo takes no document for a DBRef
 # Decoded in one call, which saves half of the time; more at once would only take memory.
 TOGETHER = 2_000
-CHUNK_ROWS = 5_000  # documents that are looked at one by one together
+CHUNK_ROWS = 20_000  # documents that are looked at one by one together
 _SHORTEST = 5  # bytes of a document: its length and its end
 _ITEMS = [b"\x03%d\0" % number for number in range(TOGETHER)]
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from math import isnan
+from operator import is_
 from types import NoneType
 from typing import Any
 
@@ -33,6 +34,7 @@ _FIRST_MS, _LAST_MS = (int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAS
 # Where a value stands: steps to the inside, each behind those before it; few are ever joined.
 _Place = tuple[Any, str | int] | None
 _ASIDE = object()
+_MOST_SHAPES, _MOST_NAMES = 1_000, 100  # that are kept, and fields of a document whose shape is kept
 # Of these kinds a value's Python type tells almost all.
 _QUICK = (TEXT, KEY_TEXT, CATEGORY, INTEGER, NUMBER, BOOLEAN, TIMESTAMP, OBJECT_ID, JSON)
 
@@ -51,21 +53,41 @@ class _Known:
         field: The field.
         plain: The Python types of which all values are what is declared.
         tested: Those of which all are that the stores hold.
+        items: Of an array, the types of items of which all are that the stores hold.
         inside: The fields within it.
     """
 
     field: Field
     plain: frozenset[type]
     tested: frozenset[type]
+    items: frozenset[type]
     inside: "_Object"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class _Shape:
+    """What the names and types of a document's fields tell, which is the same for very many documents.
+
+    Attributes:
+        tested: The fields whose values need a short look.
+        deeper: Those that need a longer one.
+        aside: Those that go aside whatever they are, with the kind of that and the type that is found.
+        lacks: Whether one is missing that is required.
+    """
+
+    tested: tuple[str, ...]
+    deeper: tuple[str, ...]
+    aside: tuple[tuple[str, str, str | None], ...]
+    lacks: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class _Object:
-    """The declared fields of a document, by name, and the names of those that it must have."""
+    """The declared fields of a document by name, the names of those that it must have, and the shapes seen so far."""
 
     known: Mapping[str, _Known]
     required: frozenset[str]
+    shapes: dict[tuple[object, ...], _Shape] = field(default_factory=dict)
 
 
 @dataclass(eq=False, slots=True)
@@ -111,18 +133,55 @@ def set_aside(document: Document, entity: Entity) -> tuple[Document, SetAside]:
 
 
 def _declared(document: Document, of: _Object, at: _Place, found: SetAside) -> Document:
-    declared: Document = {}
+    shape = _shape_of(document, of)
+    changed: Document = {}
+    for name in shape.tested:
+        if not _is_held_by_stores(value := document[name]):
+            changed[name] = _misfit(value, of.known[name].field, (at, name), found, _ASIDE)
+    for name in shape.deeper:
+        kept = _kept(value := document[name], of.known[name], (at, name), found)
+        if kept is not value:
+            changed[name] = kept
+    for name, kind, type_name in shape.aside:
+        found.add((at, name), kind, document[name], type_name)
+        changed[name] = _ASIDE
+    found.is_broken |= shape.lacks
+    if not changed:
+        return document
+    kept_fields = ((name, changed.get(name, value)) for name, value in document.items())
+    return {name: value for name, value in kept_fields if value is not _ASIDE}
+
+
+def _shape_of(document: Document, of: _Object) -> _Shape:
+    """Return the shape of a document, looked for among those that were seen."""
+    if len(document) > _MOST_NAMES:
+        return _shape(document, of)
+    key = (*document, *map(type, document.values()))
+    shape = of.shapes.get(key)
+    if shape is None:
+        if len(of.shapes) == _MOST_SHAPES:
+            of.shapes.clear()
+        shape = of.shapes[key] = _shape(document, of)
+    return shape
+
+
+def _shape(document: Document, of: _Object) -> _Shape:
+    tested: list[str] = []
+    deeper: list[str] = []
+    aside: list[tuple[str, str, str | None]] = []
     for name, value in document.items():
         known = of.known.get(name)
         if known is None:
-            found.add((at, name), UNDECLARED, value, None)
-        elif type(value) in known.plain:
-            declared[name] = value
-        elif (kept := _kept(value, known, (at, name), found)) is not _ASIDE:
-            declared[name] = kept
-    if not of.required <= document.keys():
-        found.is_broken = True
-    return declared
+            aside.append((name, UNDECLARED, None))
+        elif type(value) in known.tested:
+            tested.append(name)
+        elif type(value) not in known.plain:
+            field = known.field
+            if field.misfits == "extra" and field.kind in _QUICK and bson_type(value) not in _types(field.kind):
+                aside.append((name, MISFIT, bson_type(value)))
+            else:
+                deeper.append(name)
+    return _Shape(tuple(tested), tuple(deeper), tuple(aside), not of.required <= document.keys())
 
 
 def _kept(value: Any, known: _Known, at: _Place, found: SetAside) -> Any:
@@ -130,17 +189,18 @@ def _kept(value: Any, known: _Known, at: _Place, found: SetAside) -> Any:
     if field.omitted:
         return _ASIDE
     if field.kind is not None:
-        if (type(value) in known.tested and _is_held_by_stores(value)) or _fits(value, field, field.kind):
+        if _fits(value, known, field.kind):
             return value
     elif field.keyed and isinstance(value, dict):
         return {key: _entry(one, known, (at, _Name(key)), found) for key, one in value.items()}
     elif field.repeated and not field.keyed and isinstance(value, list):
-        return [
+        items = [
             _declared(item, known.inside, (at, number), found)
             if isinstance(item, dict)
             else _misfit(item, field, (at, number), found, {})
             for number, item in enumerate(value)
         ]
+        return value if all(map(is_, items, value)) else items
     elif not field.repeated and isinstance(value, dict):
         return _declared(value, known.inside, at, found)
     return _misfit(value, field, at, found, _ASIDE)
@@ -157,11 +217,12 @@ def _entry(value: Any, known: _Known, at: _Place, found: SetAside) -> Any:
     return _misfit(value, known.field, at, found, {})
 
 
-def _fits(value: Any, field: Field, kind: Kind) -> bool:
-    if next(find_value_violations(value, kind, ""), None) is not None:
+def _fits(value: Any, known: _Known, kind: Kind) -> bool:
+    is_plain = kind.is_array and type(value) is list and known.items.issuperset(map(type, value))
+    if not is_plain and next(find_value_violations(value, kind, ""), None) is not None:
         return False
     # What the stores can't hold is else a broken rule, which is found later; as JSON they hold anything.
-    if field.misfits != "extra" or kind in (JSON, ANY):
+    if known.field.misfits != "extra" or kind in (JSON, ANY):
         return True
     return all(map(_is_held_by_stores, value)) if kind.is_array else _is_held_by_stores(value)
 
@@ -189,20 +250,25 @@ def _of_entity(entity: Entity) -> _Object:
 
 
 def _object(fields: tuple[Field, ...]) -> _Object:
-    known = {one.name: _Known(one, *_quick_types(one), _object(one.fields)) for one in fields}
+    known = {one.name: _known(one) for one in fields}
     return _Object(known, frozenset(one.name for one in fields if not one.nullable))
 
 
-def _quick_types(field: Field) -> tuple[frozenset[type], frozenset[type]]:
-    """Return which types need no look at their values, and which a short one."""
+def _known(field: Field) -> _Known:
     null = frozenset([NoneType] if field.nullable and not field.omitted else [])
-    if field.kind not in _QUICK:
-        return null, frozenset()
-    types = frozenset(one for one, name in TYPE_NAMES.items() if name in _types(field.kind))
-    if field.kind is INTEGER:  # a double may be none
-        types -= {float}
+    types = _quick_types(field.kind)
     tested = types & {str, DatetimeMS} if field.misfits == "extra" else frozenset()
-    return types - tested | null, tested
+    kind = field.kind
+    items = _quick_types(kind.item) | ({NoneType} if kind.null_items else set()) if kind else frozenset()
+    return _Known(field, types - tested | null, tested, items, _object(field.fields))
+
+
+def _quick_types(kind: Kind | None) -> frozenset[type]:
+    """Return the types of which all values are of a kind."""
+    if kind not in _QUICK:
+        return frozenset()
+    types = frozenset(one for one, name in TYPE_NAMES.items() if name in _types(kind))
+    return types - {float} if kind is INTEGER else types  # a double may be no integer
 
 
 def _types(kind: Kind) -> list[str]:

@@ -30,7 +30,7 @@ from pipeline.stores.mongo.errors import HEARTBEATS, NAMESPACE_NOT_FOUND, UNAUTH
 from pipeline.stores.selection import Ids, Range
 from pipeline.stores.source import Source
 from pipeline.text.redaction import remember
-from transforms.bson.documents import DECODING
+from transforms.bson.documents import DECODING, split_documents
 from transforms.bson.identity import cut_id
 from transforms.ingest.omit import without_omitted
 
@@ -346,10 +346,11 @@ class Mongo:
     def refused(self, entity: Entity, cluster_time: Timestamp, selection: Range | Ids) -> Iterator[bytes]:
         """Yield the BSON of each of some documents that the contract's gate refuses."""
         condition = {"$nor": [{"$jsonSchema": gate(entity)}]}
-        source = self._at(entity.collection, cluster_time).with_options(codec_options=RAW)
+        source, rows = self._at(entity.collection, cluster_time), self._batch_rows(entity.collection)
+        query = selection.find(condition) | {"projection": projection(entity), "batch_size": rows}
         with self._translated():
-            for document in source.find(**selection.find(condition), projection=projection(entity)):
-                yield self._kept(document.raw, entity)
+            for batch in source.find_raw_batches(**query):
+                yield from split_documents(self._kept(batch, entity))
 
     def admitted(self, entity: Entity, cluster_time: Timestamp, selection: Range | Ids) -> Iterator[bytes]:
         """Yield those of some documents that the contract's gate lets pass, as the server sends them.
