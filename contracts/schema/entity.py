@@ -217,7 +217,10 @@ class Entity:
         id_field = Field(ID, self.id_kind, "Identity of the document in MongoDB.", max_length=limit)
         object.__setattr__(self, "id_field", id_field)
         if self.id_kind.is_json or self.id_kind.is_array or self.id_kind.subtype is not None:
-            raise ContractError(f"{self.collection}: an _id that is {self.id_kind.name} can't be a key in the stores")
+            raise ContractError(
+                f"{self.collection}: an _id that is {self.id_kind.name} can't be a key in the stores as it is; "
+                "say id_kind=any_id(), which keeps it as Extended JSON"
+            )
         if any(one.name == ID for one in self.fields):
             raise ContractError(f"{self.collection}: every document has an '_id'; id_kind tells what it is, no field")
         if twice := first_twice(one.name for one in self.fields):

@@ -110,7 +110,7 @@ def _of_field(
         yield Difference(path, PRESENCE, told, nullable=True)
     if new := _new_words(field, seen):
         yield Difference(path, VOCABULARY, ", ".join(new), values=new)
-    if field.fields:
+    if field.fields and not field.keyed:  # of a map's values the drift of a run tells what is new in them
         inside = seen.items if field.repeated else seen
         if inside is not None:
             fields = {one.name: one for one in inferred.fields} if inferred else {}
@@ -122,11 +122,18 @@ def holds(field: Field, seen: Evidence) -> bool:
     """Tell whether a field's declared kind holds all values that were seen, or they are kept aside; nulls aside."""
     if field.misfits == "extra":
         return True
+    if field.keyed:
+        return _types(seen) <= {"object"} and all(_entry_holds(field, one) for one in seen.fields.values())
     if field.kind is None:
         if not field.repeated:
             return _types(seen) <= {"object"}
         return _types(seen) <= {"array"} and (seen.items is None or {*seen.items.types} <= {"document"})
     return _kind_holds(field.kind, seen)
+
+
+def _entry_holds(field: Field, seen: Evidence) -> bool:
+    kind = field.fields[0].kind if field.bare else None
+    return _types(seen) <= {"object"} if kind is None else _kind_holds(kind, seen)
 
 
 def _kind_holds(kind: Kind, seen: Evidence) -> bool:
@@ -155,6 +162,8 @@ def _types(seen: Evidence) -> set[str]:
 
 
 def _kind_name(field: Field) -> str:
+    if field.keyed:
+        return "map"
     if field.kind is None:
         return "documents" if field.repeated else "subdocument"
     return "document" if field.kind is JSON else field.kind.name
@@ -171,7 +180,7 @@ def _new_words(field: Field, seen: Evidence) -> tuple[str, ...]:
 def _odd_one(field: Field, seen: Evidence) -> str:
     """Return the ``_id`` of a document whose value is of a type that a field does not declare."""
     if field.kind is None:
-        wanted = {"array" if field.repeated else "object"}
+        wanted = {"array" if field.repeated and not field.keyed else "object"}
     else:
         types = field.kind.gate.get("bsonType", ())
         wanted = {types} if isinstance(types, str) else {*types}
