@@ -9,6 +9,7 @@ from contracts.schema import fields
 from contracts.schema.entity import Entity
 from contracts.schema.examples import EXAMPLES, Example
 from contracts.schema.field import Field
+from pipeline.cli.reference import words
 from transforms.ingest.slow_path import transform_slowly
 
 OF_FIELDS = {word: one for word, one in EXAMPLES.items() if one.document and not one.note}
@@ -31,7 +32,8 @@ def test_the_document_of_an_example_becomes_a_row(example: Example) -> None:
     assert all(name in example.becomes for name in entity.root.names[1:-1][:4])
 
 
-def test_an_example_is_three_lines_and_shows_its_word() -> None:
+def test_each_word_has_an_example_of_three_lines_that_shows_it() -> None:
+    assert set(words()) == set(EXAMPLES)
     for word, example in EXAMPLES.items():
         assert len(example.lines) == 3
         assert f"{word}(" in example.lines[1]

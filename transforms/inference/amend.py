@@ -18,7 +18,7 @@ def amended(source: str, names: Sequence[str], *, nullable: bool = False, words:
         nullable: Whether to make it nullable.
         words: What to add to its vocabulary.
     """
-    call = _declaration(ast.parse(source), names)
+    call = _declaration(_entity(ast.parse(source)), names)
     if call is None:
         return ()
     nested = {id(one) for one in call.args if isinstance(one, ast.Call)}
@@ -34,6 +34,14 @@ def amended(source: str, names: Sequence[str], *, nullable: bool = False, words:
 
 def _named(named: dict[str, str], *, nullable: bool) -> Iterator[tuple[str, str]]:
     yield from (named | {"nullable": "True"} if nullable else named).items()
+
+
+def _entity(tree: ast.Module) -> ast.AST:
+    """Return what the contract is made of."""
+    for one in ast.walk(tree):
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == "Entity":
+            return ast.Tuple(elts=[*one.args, *(word.value for word in one.keywords)])
+    return tree
 
 
 def _declaration(tree: ast.AST, names: Sequence[str]) -> ast.Call | None:

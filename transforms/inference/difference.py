@@ -83,6 +83,8 @@ def _within(
     """Yield the differences of one level: first of the declared fields, then those that are new."""
     known = {one.name: one for one in declared}
     for name, field in known.items():
+        if field.omitted:
+            continue
         path, evidence = (*at, name), seen.fields.get(name)
         if field.omitted:
             continue
@@ -119,9 +121,7 @@ def _of_field(
 
 
 def holds(field: Field, seen: Evidence) -> bool:
-    """Tell whether a field's declared kind holds all values that were seen, or they are kept aside; nulls aside."""
-    if field.misfits == "extra":
-        return True
+    """Tell whether a field's declared kind holds all values that were seen; nulls aside."""
     if field.keyed:
         return _types(seen) <= {"object"} and all(_entry_holds(field, one) for one in seen.fields.values())
     if field.kind is None:

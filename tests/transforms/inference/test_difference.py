@@ -1,15 +1,74 @@
-"""What a declared field holds of what was seen."""
+"""What has changed in documents against declared fields, and the lines that are proposed."""
 
 from typing import Any
 
 import bson
 import pytest
+from bson import Decimal128, Int64
 
 from contracts.schema.field import Field
-from contracts.schema.fields import documents, integer, map_of, text
+from contracts.schema.fields import (
+    categories,
+    decimal,
+    documents,
+    integer,
+    integers,
+    map_of,
+    number,
+    omit,
+    subdocument,
+    text,
+    timestamp,
+)
 from contracts.schema.kinds import INTEGER
-from transforms.inference.difference import holds
+from transforms.inference.decide import decide
+from transforms.inference.difference import differences, holds
 from transforms.inference.evidence import Survey
+from transforms.inference.names import Tables
+
+
+def changes(fields: list[Field], *seen: dict[str, Any]) -> dict[str, str]:
+    """Return what has changed, by path."""
+    survey = Survey.keeping(50)
+    survey.observe(b"".join(bson.encode({"_id": number, **one}) for number, one in enumerate(seen)))
+    proposals = decide(survey.root, "things", Tables())
+    return {one.path: one.change for one in differences(fields, proposals, (), survey.root)}
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "change"),
+    [
+        (integer("v", "V."), [1, Int64(2**60), 3.0], None),
+        (integer("v", "V."), [1, 1.5], "other type"),
+        (number("v", "V."), [1, 1.5], None),
+        (number("v", "V."), [Int64(1)], "other type"),
+        (decimal("v", "V.", 6, 2), [Decimal128("1234.56")], None),
+        (decimal("v", "V.", 6, 2), [Decimal128("12345.6")], "other type"),
+        (decimal("v", "V.", 6, 2), [Decimal128("1.234")], "other type"),
+        (text("v", "V."), ["a", None], "no longer in all"),
+        (text("v", "V.", nullable=True), ["a", None], None),
+        (timestamp("v", "V."), ["2024-01-01"], "other type"),
+        (integers("v", "V."), [[1, None]], "other type"),
+        (integers("v", "V.", null_items=True), [[1, None], []], None),
+        (categories("v", "V.", "a"), [["a", "b"]], "new values"),
+        (map_of("v", "V.", integer("n", "N.")), [{"de": {"n": 1}, "fr": {"n": 2}}], None),
+        (map_of("v", "V.", integer("n", "N.")), [[1]], "other type"),
+        (omit("v"), ["secret", 1], None),
+        (documents("v", "V.", integer("n", "N.")), [[{"n": 1}], []], None),
+        (documents("v", "V.", integer("n", "N.")), [{"n": 1}], "other type"),
+        (subdocument("v", "V.", integer("n", "N.")), [{"n": 1}], None),
+        (subdocument("v", "V.", integer("n", "N.")), [[{"n": 1}]], "other type"),
+    ],
+)
+def test_what_a_field_holds_has_not_changed(field: Field, values: list[Any], change: str | None) -> None:
+    assert changes([field], *({"v": one} for one in values)).get("v") == change
+
+
+def test_what_is_deep_is_told_by_its_path_and_what_is_gone_too() -> None:
+    inner = documents("parts", "P.", integer("n", "N."), text("gone", "G.", nullable=True))
+    found = changes([documents("lines", "L.", inner)], {"lines": [{"parts": [{"n": 1, "m": 2}]}]})
+    assert found == {"lines.parts.gone": "gone", "lines.parts.m": "new"}
+
 
 PRICES, TITLES = map_of("v", "d", INTEGER), map_of("v", "d", text("t", "d"))
 CASES = [
