@@ -18,4 +18,5 @@ ENTITY = Entity(
         timestamp("submitted_at", "When it was submitted."),
     ),
     indexes=("review_id", "product_id", "submitted_at"),
+    history=True,
 )

@@ -19,4 +19,5 @@ ENTITY = Entity(
         category("currency", "ISO 4217 code of the currency.", "EUR", "USD", "GBP", "JPY", "PLN", "BRL"),
     ),
     indexes=("product_id",),
+    history=True,
 )

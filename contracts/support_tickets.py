@@ -28,4 +28,5 @@ ENTITY = Entity(
         rule("updated_after_created", pl.col("updated_at") >= pl.col("created_at"), "No change precedes the opening."),
     ),
     indexes=("ticket_id", "user_id", "created_at"),
+    history=True,
 )

@@ -13,4 +13,5 @@ ENTITY = Entity(
         timestamp("last_updated", "When the recommendation was computed."),
     ),
     indexes=("user_id",),
+    history=True,
 )

@@ -143,7 +143,7 @@ def _drop_clickhouse_databases(uri: str) -> None:
     """Drop what an earlier module left: the names of ClickHouse's databases are fixed."""
     with closing(clickhouse_connect.get_client(dsn=uri)) as client:
         for (name,) in client.query("SELECT name FROM system.databases").result_rows:
-            if name in ("replica", "marts") or name.startswith("staging_"):
+            if name in ("replica", "history", "marts") or name.startswith("staging_"):
                 client.command(f"DROP DATABASE `{name}` SYNC")
 
 

@@ -35,10 +35,10 @@ def postgres_comments(schema: str, table: Table) -> list[str]:
     """Return the statements that put the contract's descriptions into the catalog."""
     name = f"{quoted(schema)}.{quoted(table.name)}"
     columns = (
-        f"COMMENT ON COLUMN {name}.{quoted(column.name)} IS {_postgres_literal(column.description)}"
+        f"COMMENT ON COLUMN {name}.{quoted(column.name)} IS {postgres_literal(column.description)}"
         for column in table.columns
     )
-    return [f"COMMENT ON TABLE {name} IS {_postgres_literal(table.description)}", *columns]
+    return [f"COMMENT ON TABLE {name} IS {postgres_literal(table.description)}", *columns]
 
 
 def postgres_keys(schema: str, table: Table) -> list[str]:
@@ -78,13 +78,13 @@ def clickhouse_table(database: str, name: str, table: Table, comment: str) -> st
         table: Its columns and key.
         comment: Kept in the catalog; tells which run the rows are from.
     """
-    columns = [_clickhouse_column(column) for column in table.columns]
+    columns = [clickhouse_column(column) for column in table.columns]
     columns += [f"{VERSION} UInt64 CODEC(T64, ZSTD(1))", f"{DELETED} UInt8 DEFAULT 0 CODEC(ZSTD(1))"]
     columns += [_skip_index(table.column(column)) for column in table.indexes]
     return (
         f"CREATE OR REPLACE TABLE {clickhouse_quoted(database)}.{clickhouse_quoted(name)} ({', '.join(columns)}) "
         f"ENGINE = ReplacingMergeTree({VERSION}, {DELETED}) ORDER BY ({clickhouse_names(table.key)}) "
-        f"COMMENT {_clickhouse_literal(comment)}"
+        f"COMMENT {clickhouse_literal(comment)}"
     )
 
 
@@ -94,7 +94,7 @@ def clickhouse_view(database: str, source: str, table: Table) -> str:
     return (
         f"CREATE OR REPLACE VIEW {clickhouse_quoted(database)}.{clickhouse_quoted(table.name)} ({columns}) AS "
         f"SELECT {clickhouse_names(table.names)} FROM {clickhouse_quoted(database)}.{clickhouse_quoted(source)} FINAL "
-        f"COMMENT {_clickhouse_literal(table.description)}"
+        f"COMMENT {clickhouse_literal(table.description)}"
     )
 
 
@@ -103,13 +103,14 @@ def clickhouse_type(column: Column) -> str:
     return column.kind.clickhouse_type(nullable=column.nullable)
 
 
-def _clickhouse_column(column: Column) -> str:
+def clickhouse_column(column: Column) -> str:
+    """Return how a table's statement declares one column: its type, its comment, how it is compressed."""
     codec = f" CODEC({column.kind.codec})" if column.kind.codec else ""
     return f"{_clickhouse_described(column)}{codec}"
 
 
 def _clickhouse_described(column: Column) -> str:
-    comment = _clickhouse_literal(column.description)
+    comment = clickhouse_literal(column.description)
     return f"{clickhouse_quoted(column.name)} {clickhouse_type(column)} COMMENT {comment}"
 
 
@@ -129,7 +130,7 @@ def _index(column: Column, called: str) -> str:
 
 def clickhouse_comment(database: str, name: str, comment: str) -> str:
     """Return the statement that gives a table in ClickHouse another comment."""
-    return f"ALTER TABLE {quoted(database)}.{quoted(name)} MODIFY COMMENT {_clickhouse_literal(comment)}"
+    return f"ALTER TABLE {quoted(database)}.{quoted(name)} MODIFY COMMENT {clickhouse_literal(comment)}"
 
 
 def quoted_names(names: Iterable[str]) -> str:
@@ -142,10 +143,12 @@ def clickhouse_names(names: Iterable[str]) -> str:
     return ", ".join(clickhouse_quoted(name) for name in names)
 
 
-def _postgres_literal(text: str) -> str:
+def postgres_literal(text: str) -> str:
+    """Return a text as a literal of PostgreSQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def _clickhouse_literal(text: str) -> str:
+def clickhouse_literal(text: str) -> str:
+    """Return a text as a literal of ClickHouse."""
     # Unlike PostgreSQL, ClickHouse reads backslashes as escapes.
-    return _postgres_literal(text.replace("\\", "\\\\"))
+    return postgres_literal(text.replace("\\", "\\\\"))

@@ -11,6 +11,7 @@ import polars as pl
 
 from contracts import DEMO
 from contracts.schema.entity import EXTRA, ID, Column, Entity, Table, dotted
+from contracts.schema.history import HISTORY, versions_table
 from contracts.schema.kinds import ANY, ANY_ID, BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
 from contracts.schema.mart import Mart
 from contracts.schema.omitted import omitted
@@ -217,7 +218,9 @@ def _entity(entity: Entity) -> str:
     key = "" if entity.key == ID else f"{shared}\n\n"
     left_out = ", ".join(f"`{dotted(tuple(field.name for field in path))}`" for path in omitted(entity))
     told = f"Omitted, so neither read nor kept: {left_out}.\n\n" if left_out else ""
-    return f"### {entity.collection}\n\n{entity.description}\n\n{key}{told}" + "\n".join(tables)
+    names = _code(f"{HISTORY}.{versions_table(table).name}" for table in entity.tables)
+    kept = f"What was before is kept: {names} ([history](history.md)).\n\n" if entity.history else ""
+    return f"### {entity.collection}\n\n{entity.description}\n\n{key}{told}{kept}" + "\n".join(tables)
 
 
 def _table(table: Table, schema: str, entity: Entity) -> str:

@@ -8,6 +8,7 @@ from itertools import count
 import polars as pl
 
 from contracts.schema.field import ContractError, Field, Rule, first_twice
+from contracts.schema.history import check_history
 from contracts.schema.kinds import ANY_ID, INTEGER, JSON, KEY_TEXT, OBJECT_ID, Kind
 from contracts.schema.mistakes import check_tuples
 from contracts.schema.names import DELETED, VERSION, check_column, check_table, snake_case
@@ -184,6 +185,7 @@ class Entity:
         database: Name of the MongoDB database, if it is not the one that ``ETL_MONGO_DATABASE`` names.
         whole: Name of a column that holds each document whole, as JSON, ``_id`` included; then no fields are declared.
         misfits: What ``misfits`` is for each field that says nothing of it and may be null: ``refuse`` or ``extra``.
+        history: Whether what publishes change or remove is kept in ``history.<table>``, with the time it was shown.
     """
 
     collection: str
@@ -197,6 +199,7 @@ class Entity:
     database: str = ""
     whole: str = ""
     misfits: str = "refuse"
+    history: bool = False
     id_field: Field = field(init=False)
 
     def __post_init__(self) -> None:
@@ -233,6 +236,8 @@ class Entity:
             raise ContractError(
                 f"{self.collection}: two arrays become the table {twice!r}; call one of them otherwise by alias='...'"
             )
+        if self.history:
+            check_history(self.tables)
         if self.key not in self.root.names:
             raise ContractError(f"{self.collection}: the business key {self.key!r} is no field of it")
 

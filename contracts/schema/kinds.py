@@ -140,6 +140,10 @@ TIMESTAMP = Kind(
     "DateTime64(3, 'UTC')",
     "DoubleDelta, ZSTD(1)",
 )
+# A cluster time: seconds, and the ordinal within the second as microseconds.
+MOMENT = Kind(
+    "moment", {}, None, pl.Datetime("us", "UTC"), "timestamptz", "DateTime64(6, 'UTC')", "DoubleDelta, ZSTD(1)"
+)
 DATE = Kind("date", {}, None, pl.Date(), "date", "Date32", "DoubleDelta, ZSTD(1)")
 JSON = Kind("document", {"bsonType": "object"}, None, pl.String(), "jsonb", "String", "ZSTD(1)")
 # All types but null, which is lawful where a field is nullable, as everywhere.

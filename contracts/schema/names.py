@@ -39,7 +39,7 @@ _CLICKHOUSE = frozenset(
     }
 )
 _SAY_TABLE = "give it another name by table='...' in the contract, and its file that name too"
-_STAGING = re.compile(r"_partitions|_documents_[0-9a-f]{32}")  # what a staging area holds besides
+_STAGING = re.compile(r"_partitions|_(?:documents|changed|changing)_[0-9a-f]{32}")  # what a staging area holds besides
 
 
 def check_column(table: str, name: str) -> None:

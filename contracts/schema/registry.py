@@ -14,6 +14,7 @@ import contracts.marts
 from contracts import DEMO
 from contracts.schema import fields, kinds
 from contracts.schema.entity import ContractError, Entity
+from contracts.schema.history import check_histories_apart
 from contracts.schema.mart import Mart
 from contracts.schema.mistakes import sentence
 from contracts.schema.names import check_apart
@@ -43,6 +44,7 @@ def entities(folders: Iterable[Path] = ()) -> dict[str, Entity]:
         _claim(entity, owners)
         found[entity.collection] = entity
     check_apart((entity.collection, table.name) for entity in found.values() for table in entity.tables)
+    check_histories_apart(found.values())
     return found
 
 

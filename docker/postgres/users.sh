@@ -3,7 +3,7 @@
 # harm (healthy.sh calls it). Both databases belong to the superuser, so that neither the pipeline nor Airflow can drop
 # one; and neither sees the other's. Another user for another purpose belongs here, too.
 #
-# etl      makes its schemas (replica, marts, etl, and staging_* while it works) and owns, and so may drop, just those
+# etl      makes its schemas (replica, history, marts, etl, and staging_* while it works) and owns, and so may drop, just those
 # analyst  reads what is published, now and later, and nothing else: not the staging, not the books, no quarantine
 # airflow  has its own database
 psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --username="${POSTGRES_USER:-postgres}" --dbname=postgres \
@@ -24,8 +24,9 @@ GRANT CONNECT ON DATABASE etl TO analyst;
 \connect etl
 SET client_min_messages = warning;
 CREATE SCHEMA IF NOT EXISTS replica AUTHORIZATION etl;
+CREATE SCHEMA IF NOT EXISTS history AUTHORIZATION etl;
 CREATE SCHEMA IF NOT EXISTS marts AUTHORIZATION etl;
-GRANT USAGE ON SCHEMA replica, marts TO analyst;
+GRANT USAGE ON SCHEMA replica, history, marts TO analyst;
 -- A table is made in a schema of staging, where nobody else may look, and moved when it is published, with its rights.
 ALTER DEFAULT PRIVILEGES FOR ROLE etl GRANT SELECT ON TABLES TO analyst;
 

@@ -15,6 +15,7 @@ from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
 from pipeline.cli.drop import drop
 from pipeline.cli.engines import down, psql, up
+from pipeline.cli.history import app as history
 from pipeline.cli.output import failed, interrupted
 from pipeline.cli.prune import prune
 from pipeline.cli.quarantine import app as quarantine
@@ -36,6 +37,7 @@ for _panel, _commands in _PANELS.items():
         app.command(rich_help_panel=_panel)(_command)
 app.command(rich_help_panel="Embedded engines", context_settings={"ignore_unknown_options": True})(psql)
 app.add_typer(contract, name="contract", rich_help_panel="The job")
+app.add_typer(history, name="history", rich_help_panel="The job")
 app.add_typer(quarantine, name="quarantine", rich_help_panel="The job")
 
 

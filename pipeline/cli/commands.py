@@ -8,6 +8,7 @@ import typer
 from pipeline.cli import json_values as values
 from pipeline.cli import tables
 from pipeline.cli.drift import drift_table
+from pipeline.cli.history import history_parts, history_values
 from pipeline.cli.options import (
     AllowMissing,
     AllowShrink,
@@ -31,6 +32,7 @@ from pipeline.runtime.signals import came_by_interrupt
 
 if TYPE_CHECKING:
     from pipeline.connections import Connections
+    from pipeline.replication.history import HistoryProof
     from pipeline.replication.sample import Sample
     from pipeline.replication.sync import Synced
     from pipeline.replication.verify import Comparison, PartlyVerifiedError
@@ -192,6 +194,7 @@ def verify(
       etl verify --sample 1%           random ranges of _id: seconds, for a cron job
     """
     from pipeline.connections import TARGETS
+    from pipeline.replication.history import prove_history
     from pipeline.replication.repair import repair as mend
     from pipeline.replication.sample import Sample
     from pipeline.replication.verify import left_out
@@ -206,12 +209,14 @@ def verify(
             say(f"{sum(len(one.broken) for one in mended):,} documents were read again; verifying once more")
             found, error = _compared(connections, collections or (), target or TARGETS, progress, drawn)
         unproven = left_out(connections, collections or (), target or TARGETS, found)
-    shown = values.verified(found, drawn) | {"left_out": unproven}
+        kept = prove_history(connections, collections or (), target or TARGETS) if drawn is None else []
+    shown = values.verified(found, drawn) | {"left_out": unproven, "history": history_values(kept)}
+    shown["proven"] = shown["proven"] and all(one.proven for one in kept)
     if error:
         unproven = [name for name in unproven if name not in error.names]
         shown |= {"left_out": unproven, "proven": False, "error": str(error)}
-    show(shown, *tables.verification(found, drawn), as_json=as_json)
-    end_by(found, unproven, error)
+    show(shown, *tables.verification(found, drawn), *history_parts(kept), as_json=as_json)
+    end_by(found, unproven, error, [one for one in kept if not one.proven])
 
 
 def marts(
@@ -258,7 +263,10 @@ def _compared(
 
 
 def end_by(
-    found: Sequence["Comparison"], left_out: Sequence[str] = (), error: "PartlyVerifiedError | None" = None
+    found: Sequence["Comparison"],
+    left_out: Sequence[str] = (),
+    error: "PartlyVerifiedError | None" = None,
+    histories: Sequence["HistoryProof"] = (),
 ) -> None:
     """End with exit code 1 unless everything is proven, and nothing that is published was left out.
 
@@ -266,15 +274,18 @@ def end_by(
         found: What was compared.
         left_out: The published collections that were not.
         error: Why others could not be; by itself it means exit code 2.
+        histories: What was found of histories that are not as they must be.
     """
     if broken := [one for one in found if not one.proven]:
         pairs = ", ".join(f"{one.collection} in {one.target}" for one in broken)
         say_error(f"not proven: {pairs}; etl verify --repair or etl replicate mends it")
+    for one in histories:
+        say_error(f"the history of {one.collection} in {one.target} is not proven: {'; '.join(one.faults)}")
     if left_out:
         say_error(f"not proven: {', '.join(left_out)}, left out since MongoDB has no such collection any more")
     if error:
         say_error(str(error))
-    if broken or left_out:
+    if broken or left_out or histories:
         raise typer.Exit(VerificationError.exit_code)
     if error:
         raise typer.Exit(error.exit_code)

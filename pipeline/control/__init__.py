@@ -5,6 +5,7 @@ from pipeline.control.cluster_time import as_number, as_timestamp
 from pipeline.control.columns import columns_added, record_columns
 from pipeline.control.drift import CollectionDrift, drift, forget_drift, record_drift
 from pipeline.control.forgetting import forget_collection, recorded_collections, recorded_tables, runs_at_work
+from pipeline.control.history import Observation, end_observation, observations, observe, observed, record_former
 from pipeline.control.ledger import (
     Account,
     accounts,
@@ -67,6 +68,7 @@ __all__ = [
     "ChangePage",
     "CollectionDrift",
     "Held",
+    "Observation",
     "Pruned",
     "Publication",
     "Undeclared",
@@ -80,6 +82,7 @@ __all__ = [
     "columns_added",
     "cut_pages",
     "drift",
+    "end_observation",
     "ensure_schema",
     "fail_run",
     "forget_collection",
@@ -99,6 +102,9 @@ __all__ = [
     "mark_finished",
     "moment_of",
     "newly_refused",
+    "observations",
+    "observe",
+    "observed",
     "open_among",
     "open_run",
     "plan_of",
@@ -110,6 +116,7 @@ __all__ = [
     "record_changes",
     "record_columns",
     "record_drift",
+    "record_former",
     "record_held",
     "record_loaded",
     "record_partition",

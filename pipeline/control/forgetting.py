@@ -6,7 +6,7 @@ import orjson
 
 from pipeline.stores.postgres.session import Session
 
-_TABLES = ("etl.published", "etl.quarantine", "etl.drift", "etl.ledger", "etl.undeclared")
+_TABLES = ("etl.published", "etl.quarantine", "etl.drift", "etl.ledger", "etl.undeclared", "etl.history")
 
 
 def recorded_collections(postgres: Session) -> dict[str, set[str]]:

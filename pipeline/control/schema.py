@@ -82,7 +82,15 @@ _UNDECLARED = (
     "COMMENT ON TABLE etl.undeclared IS 'Collections that are copied without a contract, each document whole.'",
 )
 
-_NAMES = ["checkpoints", "undeclared", *re.findall(r"TABLE IF NOT EXISTS etl\.(\w+)", " ".join(_TABLES))]
+_HISTORY = (
+    "CREATE TABLE IF NOT EXISTS etl.history ("
+    "collection text NOT NULL, target text NOT NULL, observed_since bigint NOT NULL, observed_until bigint, "
+    "PRIMARY KEY (collection, target, observed_since))",
+    "COMMENT ON TABLE etl.history IS 'From which cluster time on, and until which, the former versions of a "
+    "collection are kept in each target; observed_until is null as long as they are.'",
+)
+
+_NAMES = ["checkpoints", "undeclared", "history", *re.findall(r"TABLE IF NOT EXISTS etl\.(\w+)", " ".join(_TABLES))]
 _COMMENT = "The books of the pipeline, version {}."
 
 
@@ -154,6 +162,11 @@ def _add_undeclared(postgres: Session) -> None:
     postgres.execute(*_UNDECLARED)
 
 
+def _add_history(postgres: Session) -> None:
+    """Make version 3: the books know which collections keep their former versions."""
+    postgres.execute(*_HISTORY)
+
+
 def _has(postgres: Session, table: str, column: str) -> bool:
     query = "SELECT count(*) FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname = $2::text"
     return bool(postgres.rows(query, table, column)[0][0])
@@ -161,4 +174,4 @@ def _has(postgres: Session, table: str, column: str) -> bool:
 
 # Each makes the next version of the one before it. What was released is never changed: a change is one more step, and
 # leaves alone what is there already, for all are taken again where a table was dropped.
-_MIGRATIONS: tuple[Callable[[Session], None], ...] = (_create, _add_undeclared)
+_MIGRATIONS: tuple[Callable[[Session], None], ...] = (_create, _add_undeclared, _add_history)

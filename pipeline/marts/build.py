@@ -14,8 +14,9 @@ import polars as pl
 from bson import Timestamp
 from polars.io.plugins import register_io_source
 
-from contracts.schema.entity import ID, ContractError, Table
+from contracts.schema.entity import ID, ContractError, Entity, Table
 from contracts.schema.frame import pandera_schema
+from contracts.schema.history import HISTORY, versions_of
 from contracts.schema.mart import Mart
 from contracts.schema.registry import marts
 from pipeline import control
@@ -234,13 +235,20 @@ def _there_are(known: Iterable[str]) -> str:
 
 def _sources_at_one_moment(connections: Connections, wanted: list[Mart]) -> tuple[str, Timestamp, dict[str, str]]:
     """Return the store to read from, the one moment that all sources of the marts show there, and by which runs."""
-    owners = {table.name: name for name, entity in connections.entities.items() for table in entity.tables}
-    needed = {owners[table] for mart in wanted for table in sources(mart.name) if table in owners}
+    owners = {table.name: name for name, entity in connections.entities.items() for table in _tables_of(entity)}
+    read = {table for mart in wanted for table in sources(mart.name)}
+    needed = {owners[table] for table in read if table in owners}
+    kept = {owners[table] for table in read & _versions(connections).keys()}
+    _check_observed(connections, kept)
     shown: dict[str, dict[str, Publication]] = {name: {} for name in TARGETS}
     for one in control.publications(connections.postgres):
         if one.name in needed and one.finished:
             shown[one.target][one.name] = one
-    complete = {target: found for target, found in shown.items() if found.keys() == needed}
+    complete = {
+        target: found
+        for target, found in shown.items()
+        if found.keys() == needed and control.observed(connections.postgres, target).keys() >= kept
+    }
     if not complete:
         raise UsageError(
             f"the marts need {', '.join(sorted(needed))}, which are not all replicated; run etl replicate "
@@ -252,14 +260,35 @@ def _sources_at_one_moment(connections: Connections, wanted: list[Mart]) -> tupl
     raise UsageError(f"{', '.join(sorted(needed))} show different moments; run etl sync to bring all to one")
 
 
+def _tables_of(entity: Entity) -> tuple[Table, ...]:
+    """Return what marts may read of a collection: its tables, and all their versions where these are kept."""
+    return (*versions_of(entity), *entity.tables)
+
+
+def _versions(connections: Connections) -> dict[str, Table]:
+    """Return the views of all versions, by name; a table of that name goes before."""
+    views = {view.name: view for entity in connections.entities.values() for view in versions_of(entity)}
+    tables = {table.name for entity in connections.entities.values() for table in entity.tables}
+    return {name: view for name, view in views.items() if name not in tables}
+
+
+def _check_observed(connections: Connections, names: Iterable[str]) -> None:
+    for name in sorted(names):
+        if not any(name in control.observed(connections.postgres, target) for target in TARGETS):
+            raise UsageError(
+                f"the marts need the history of {name}, which has not begun: run etl replicate {name}, or etl sync"
+            )
+
+
 def _spill(connections: Connections, run: MartRun, read: Mapping[str, Table], spill: Spill) -> None:
     """Copy the columns of the replica that the marts read to files, so that memory need not hold them."""
     (source,) = connections.targets([run.source])
+    versions = _versions(connections)
     for table in read.values():
         if table.name in run.marts:
             continue
         with spill.adding(table) as write:
-            for batch in source.read(REPLICA, table):
+            for batch in source.read(HISTORY if table.name in versions else REPLICA, table):
                 write(pl.DataFrame(pl.from_arrow(batch)).cast(table.frame_schema), 0)
     _check_same_run(connections, run)
 
@@ -274,7 +303,8 @@ def _check_same_run(connections: Connections, run: MartRun) -> None:
 
 def _tables_read(connections: Connections, wanted: list[Mart]) -> dict[str, Table]:
     """Return the tables that the marts read, with just the columns that they read, by name."""
-    known = {table.name: table for entity in connections.entities.values() for table in entity.tables}
+    known = _versions(connections)
+    known |= {table.name: table for entity in connections.entities.values() for table in entity.tables}
     known |= {mart.name: mart.table for mart in wanted}
     read: dict[str, set[str]] = defaultdict(set)
     for mart in wanted:

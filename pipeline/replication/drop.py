@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from contracts.schema.history import HISTORY
 from contracts.schema.names import snake_case
 from pipeline import control
 from pipeline.connections import Connections
@@ -72,10 +73,14 @@ def drop(connections: Connections, names: Sequence[str]) -> list[Dropped]:
             control.lock_publishing(postgres)
             _check_idle(connections, one.collection)
             tables = _tables(connections, one)
+            kept = _tables(connections, one, HISTORY)
+            for target in connections.targets({"postgres", *one.targets}):
+                target.drop_history(one.roots, kept)  # first of all: its views read what is dropped then
             postgres.drop(REPLICA, one.roots, tables)
             if ClickHouse.name in one.targets:
                 connections.clickhouse.drop(REPLICA, one.roots, tables)
-            control.forget_collection(postgres, one.collection, REPLICA, one.roots)
+            for schema in (HISTORY, REPLICA):
+                control.forget_collection(postgres, one.collection, schema, one.roots)
     return chosen
 
 
@@ -110,9 +115,9 @@ def _roots(connections: Connections, name: str, recorded: dict[str, set[str]]) -
     return tuple(sorted(roots - others))
 
 
-def _tables(connections: Connections, one: Dropped) -> list[str]:
-    """Return the names of all tables of a collection."""
-    known, entity = control.recorded_tables(connections.postgres, REPLICA), connections.entities.get(one.collection)
+def _tables(connections: Connections, one: Dropped, schema: str = REPLICA) -> list[str]:
+    """Return the names of all tables of a collection, or of those of which former versions were kept."""
+    known, entity = control.recorded_tables(connections.postgres, schema), connections.entities.get(one.collection)
     declared = [table.name for table in entity.tables] if entity else []
     return sorted({*declared, *one.roots, *(table for table, root in known.items() if root in one.roots)})
 

@@ -7,6 +7,7 @@ from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import Held, as_number
 from pipeline.errors import SnapshotError
+from pipeline.runs.observed import observe, observed
 from pipeline.runs.published import check_columns, tables_of, unfinished
 from pipeline.runs.recovery import follow
 from pipeline.stores.base import Staging
@@ -29,7 +30,8 @@ def create_staging(connections: Connections, staging: Staging, targets: Iterable
 
 
 def _with_ours(connections: Connections, staging: Staging, target: str) -> Staging:
-    return replace(staging, ours=control.columns_added(connections.postgres, target, staging.schema))
+    ours = control.columns_added(connections.postgres, target, staging.schema)
+    return replace(staging, ours=ours, observed=observed(connections, target))
 
 
 def prepare_publish(connections: Connections, staging: Staging, targets: Iterable[str]) -> None:
@@ -82,6 +84,7 @@ def publish(
             check_columns(connections, connections.entities[name], targets)
     growths = {target.name: target.growth(staging) for target in connections.targets(targets)}
     held = {(one.name, one.target): one.held for one in control.publications(postgres)}
+    observe(connections, staging, names, targets)
     if postgres.name in targets:
         postgres.publish(_with_ours(connections, staging, postgres.name))
     for target in targets:
@@ -121,7 +124,8 @@ def _check_not_earlier(
     for publication in control.publications(connections.postgres):
         # The moments of two servers are no earlier and later.
         was, now = publication.source, sources.get(publication.name)
-        if was and now and was.is_other(now):
+        is_observed = publication.name in connections.entities and connections.entities[publication.name].history
+        if was and now and was.is_other(now) and not is_observed:
             continue
         if publication.name in names and as_number(publication.cluster_time) > staging.version:
             raise SnapshotError(

@@ -8,6 +8,7 @@ from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication
 from pipeline.errors import BusyError, DataError, EtlError, ServerError
 from pipeline.runs import unrecorded
+from pipeline.runs.observed import observed
 from pipeline.runs.published import MARTS, REPLICA, known_tables, tables_of, unfinished
 from pipeline.stores.base import Staging
 
@@ -76,7 +77,14 @@ def follow(connections: Connections, publication: Publication) -> None:
         control.kind_of(postgres, publication.run_id) in _WHOLE,
     )
     clickhouse.publish(
-        Staging(publication.run_id, schema, tables, control.moment_of(postgres, publication.run_id), is_full),
+        Staging(
+            publication.run_id,
+            schema,
+            tables,
+            control.moment_of(postgres, publication.run_id),
+            is_full,
+            observed=observed(connections, clickhouse.name),
+        )
     )
     control.mark_finished(postgres, publication.run_id, publication.name, clickhouse.name)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import md5
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ class Staging:
             :meth:`Target.set_scope` named, and all other documents stay as they are published.
         ours: The columns that contracts have made of the published tables, by table, as far as the books know: what
             else they have is somebody else's.
+        observed: Since when the former versions of documents are kept, as a number, by root table; of those alone.
     """
 
     run_id: str
@@ -35,6 +37,7 @@ class Staging:
     version: int
     is_full: bool = True
     ours: Mapping[str, Collection[str]] = field(default_factory=dict)
+    observed: Mapping[str, int] = field(default_factory=dict)
 
     def owned(self, table: Table) -> Collection[str]:
         """Return which columns of a published table are ours; the contract's where the books don't know."""
@@ -52,8 +55,23 @@ class Staging:
 
     def documents(self, table: Table) -> str:
         """Return the name of the table of the documents that are spoken for in a table, which is its root's."""
+        return self._of_root("documents", table)
+
+    def changed(self, table: Table) -> str:
+        """Return the name of the table of the documents that a publish changes, where former versions are kept."""
+        return self._of_root("changed", table)
+
+    def changing(self, table: Table) -> str:
+        """Return what that table is called until it is complete, where it can't be made in a transaction."""
+        return self._of_root("changing", table)
+
+    def _of_root(self, what: str, table: Table) -> str:
         # Told by the root's name alone, which may be as long as PostgreSQL allows.
-        return f"_documents_{md5(table.root.encode(), usedforsecurity=False).hexdigest()}"
+        return f"_{what}_{md5(table.root.encode(), usedforsecurity=False).hexdigest()}"
+
+    def family(self, root: Table) -> tuple[Table, ...]:
+        """Return a root table and its child tables."""
+        return tuple(table for table in self.tables if table.root == root.name)
 
 
 @dataclass(frozen=True)
@@ -156,6 +174,24 @@ class Target(Protocol):
             tables: Names of all their tables, these among them, as far as they are known.
         """
 
+    def drop_history(self, roots: Collection[str], tables: Collection[str]) -> None:
+        """Drop the former versions of collections; what is gone already is passed over.
+
+        Args:
+            roots: Their root tables.
+            tables: All tables of which former versions were kept.
+        """
+
+    def remove_versions(self, root: str, tables: Sequence[str], before: datetime | None, ids: Sequence[str]) -> int:
+        """Remove former versions of a collection, for good, and return how many there were.
+
+        Args:
+            root: Its root table.
+            tables: All its tables of which former versions are kept.
+            before: Of all documents those that ended by this moment; None for all of some documents.
+            ids: The ``_id``s of these, as texts.
+        """
+
     def leftovers(self) -> list[str]:
         """Return the ids of the runs that have a staging area."""
 
@@ -174,8 +210,17 @@ class Target(Protocol):
     def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:
         """Look at published tables without reading rows; one that is gone, or whose view is, is left out."""
 
+    def is_published(self, schema: str, table: Table) -> bool:
+        """Tell whether there is a published table, by the catalog alone: no lock on it is kept."""
+
     def count(self, schema: str, table: Table) -> int:
         """Count the rows of a published table."""
+
+    def count_ids(self, schema: str, table: str, ids: Sequence[str]) -> int:
+        """Count the rows of a published table without a parent that have one of some ``_id``s, given as texts."""
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
 
     def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
         """Count the rows of a published table, no further than to a number; none where there is no such table."""

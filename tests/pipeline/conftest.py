@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -92,8 +92,9 @@ def cut_short(settings: Settings) -> Callable[..., int]:
     plain = settings.model_dump(include={"mongo_database", "contracts", "max_shrink"})
     given = {"settings": {**uris, **plain}}
 
-    def run(command: str, moment: str = "never", **arguments: Any) -> int:
-        wanted = {**given, "command": command, "moment": moment, "arguments": arguments}
+    def run(command: str, moment: str = "never", contracts: Sequence[str] = (), **arguments: Any) -> int:
+        wanted = {**given, "settings": given["settings"] | ({"contracts": contracts} if contracts else {})}
+        wanted |= {"command": command, "moment": moment, "arguments": arguments}
         before = _sessions(uris["postgres_uri"])
         process = context.Process(target=partial(runpy.run_path, init_globals={"GIVEN": wanted}), args=(CUT_SHORT,))
         process.start()

@@ -40,13 +40,13 @@ def die_before(owner: Any, name: str, number: int = 1) -> None:
     setattr(owner, name, counting)
 
 
-def die_at_statement(begins: str, number: int) -> None:
-    """Die instead of running ClickHouse's nth statement that begins so."""
+def die_at_statement(begins: str, number: int, holds: str = "") -> None:
+    """Die instead of running ClickHouse's nth statement that begins so, and holds a word."""
     execute, seen = ClickHouse.execute, []
 
     def counting(self: ClickHouse, *statements: str) -> None:
         for statement in statements:
-            seen.append(statement.startswith(begins))
+            seen.append(statement.startswith(begins) and holds in statement)
             if sum(seen) == number and seen[-1]:
                 die()
             execute(self, statement)
@@ -69,10 +69,16 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "prepared": lambda: die_after(ClickHouse, "prepare"),
     "before the commit": lambda: die_after(control, "record_publication"),
     "after the commit": lambda: die_before(ClickHouse, "publish"),
-    "half applied": lambda: die_at_statement("INSERT INTO", 4),
+    "half applied": lambda: die_at_statement('INSERT INTO "replica"', 4),
     "before the second rename": lambda: die_at_statement("RENAME", 2),
     "before the second exchange": lambda: die_at_statement("EXCHANGE", 2),
     "between an exchange and its view": lambda: die_at_statement("CREATE OR REPLACE VIEW", 2),
+    "before the changes are found": lambda: die_at_statement("CREATE OR REPLACE TABLE", 1, "_changing_"),
+    "half kept": lambda: die_at_statement("INSERT INTO history", 2),
+    "kept and not marked": lambda: die_at_statement("RENAME TABLE", 1, "_changed_"),
+    "before it is told since when": lambda: die_at_statement("INSERT INTO history", 1, "__since"),
+    "before the first exchange": lambda: die_at_statement("EXCHANGE", 1),
+    "before the views of the history": lambda: die_at_statement("CREATE DATABASE IF NOT EXISTS history", 2),
     "before the intent is finished": lambda: die_before(control, "mark_finished"),
     "before ClickHouse drops": lambda: die_before(ClickHouse, "drop"),
     "a view dropped and its table not": lambda: die_at_statement("DROP TABLE", 1),

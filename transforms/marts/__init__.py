@@ -1,7 +1,8 @@
 """HOW the marts are computed: one module per mart, with one pure function of the mart's name.
 
 The function's parameters are the names of the tables that it reads, each a lazy frame with the columns of that table's
-contract: replicated tables (``user_sessions``, ``support_tickets_messages``) or other marts. What it returns is lazy
+contract: replicated tables (``user_sessions``, ``support_tickets_messages``), the views of all versions of those that
+have a history (``support_tickets_versions``), or other marts. What it returns is lazy
 too, so that whoever collects it reads from the tables only the columns that it needs. A parameter after ``*`` that is
 called ``context`` is given the moment that the tables show, the reporting zone and the settings.
 """
@@ -15,6 +16,7 @@ from importlib.util import find_spec
 import polars as pl
 
 from contracts.schema.entity import ContractError, Entity
+from contracts.schema.history import versions_of
 from contracts.schema.mart import Mart
 from contracts.schema.registry import marts
 from transforms.marts._context import Context
@@ -65,7 +67,8 @@ def marts_of(entities: Iterable[Entity]) -> dict[str, Mart]:
     A mart follows its sources: without the contracts of all of them it is not there.
     """
     known, found = marts(), dict[str, Mart]()
-    tables = {table.name for entity in entities for table in entity.tables}
+    declared = tuple(entities)
+    tables = {table.name for entity in declared for table in (*entity.tables, *versions_of(entity))}
     for name in in_order(known):
         if name not in tables and tables.union(found).issuperset(sources(name)):
             found[name] = known[name]

@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -24,6 +25,7 @@ from contracts.schema.ddl import (
 from contracts.schema.ddl import clickhouse_names as quoted_names
 from contracts.schema.ddl import clickhouse_quoted as quoted
 from contracts.schema.entity import ID, Column, Table
+from contracts.schema.history import HISTORY
 from contracts.schema.kinds import NUMBER, UUID
 from contracts.schema.names import DATA
 from contracts.schema.names import MADE as PART
@@ -33,6 +35,7 @@ from pipeline.stores.base import Condition, LoadFrame, Sight, Staging
 from pipeline.stores.clickhouse.buffered_inserts import buffered_inserts
 from pipeline.stores.clickhouse.client import client, is_local
 from pipeline.stores.clickhouse.errors import translated
+from pipeline.stores.clickhouse.history import History, dropped, removed
 from pipeline.text.redaction import remember
 
 BLOCK_BYTES = 4 * 2**20  # of Arrow within one insert: all rows in one block took a tenth longer, and more memory
@@ -146,6 +149,16 @@ class ClickHouse:
 
         The views that people read keep their names and see the new rows at once.
         """
+        forgotten = self._forgotten(staging) if staging.is_full else {}
+        histories = {
+            root.name: History(self.execute, self.rows, staging, root, forgotten.get(root.name, ()))
+            for root in staging.roots
+            if root.name in staging.observed
+        }
+        for root in staging.roots:
+            # Where there is nothing yet, or this run's rows since a publish that was cut short, nothing ends by it.
+            if root.name in histories and self.run_of(staging.schema, root) not in (None, staging.run_id):
+                histories[root.name].keep()
         for table in staging.tables:
             data = data_name(table)
             staged = f"{quoted(staging.name)}.{quoted(table.name)}"
@@ -167,8 +180,10 @@ class ClickHouse:
             there = table.only(self._columns(staging.schema, data))
             self.execute(clickhouse_view(staging.schema, data, there))
             self._prove_exchanged(staging, table)
-        if staging.is_full:
-            self._drop_forgotten(staging)
+        for history in histories.values():
+            history.follow()
+        for view in (one for names in forgotten.values() for one in names):
+            self._drop(staging.schema, f"{view}{DATA}")
 
     def discard(self, run_id: str) -> None:
         """Drop the staging area of a run, if there is one."""
@@ -182,6 +197,19 @@ class ClickHouse:
         found |= {name for name in left if (self._comment(schema, name) or "").partition(" ")[2] in roots}
         for name in sorted(found):
             self._drop(schema, name)
+
+    def drop_history(self, roots: Collection[str], tables: Collection[str]) -> None:
+        """Drop the former versions of some roots, and the views on them; what is gone is passed over."""
+        if self.rows("SELECT 1 FROM system.databases WHERE name = {name:String}", name=HISTORY):
+            self.execute(*dropped(roots, tables))
+
+    def remove_versions(self, root: str, tables: Sequence[str], before: datetime | None, ids: Sequence[str]) -> int:
+        """Remove former versions of a collection, for good, and return how many there were."""
+        numbers = []
+        for _, count, removal in removed(root, tables, before, ids):
+            numbers.append(self._number(count))
+            self.execute(removal)
+        return numbers[0]
 
     def leftovers(self) -> list[str]:
         """Return the ids of the runs that have a staging area."""
@@ -212,9 +240,19 @@ class ClickHouse:
                 sights[table.name] = Sight("", None if data[1] is None else int(data[1]))
         return sights
 
+    def is_published(self, schema: str, table: Table) -> bool:
+        """Tell whether there is a published table, by the catalog alone."""
+        return self._comment(schema, data_name(table)) is not None
+
     def count(self, schema: str, table: Table) -> int:
         """Count the rows of a published table."""
         return self._number(f"SELECT count() FROM {quoted(schema)}.{quoted(table.name)}")
+
+    def count_ids(self, schema: str, table: str, ids: Sequence[str]) -> int:
+        """Count the rows of a published table without a parent that have one of some ``_id``s, given as texts."""
+        condition = f"toString({quoted(ID)}) IN {{ids:Array(String)}}"
+        query = f"SELECT count() FROM {quoted(schema)}.{quoted(table)} WHERE {condition}"
+        return int(self.rows(query, ids=list(ids))[0][0])
 
     def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
         """Count the rows of a published table, no further than to a number; none where there is no such table."""
@@ -369,13 +407,14 @@ class ClickHouse:
         )
         return dict(self.rows(query, database=database, table=table))
 
-    def _drop_forgotten(self, staging: Staging) -> None:
-        """Drop the tables of arrays that a contract no longer has: what they hold goes stale."""
-        roots = {table.name for table in staging.tables if table.parent is None}
+    def _forgotten(self, staging: Staging) -> dict[str, list[str]]:
+        """Return the tables of arrays that a contract no longer has, by their roots: what they hold goes stale."""
+        found = {table.name: list[str]() for table in staging.roots}
         current = {data_name(table) for table in staging.tables}
         for name, root in self._ours(staging.schema):
-            if name not in current and root in roots:
-                self._drop(staging.schema, name)
+            if name not in current and root in found:
+                found[root].append(name.removesuffix(DATA))
+        return found
 
     def _ours(self, database: str) -> Iterator[tuple[str, str]]:
         """Yield the tables behind views that we have published, each with the root table that it belongs to."""

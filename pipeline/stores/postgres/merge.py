@@ -1,6 +1,6 @@
 """A published table of PostgreSQL and the staging that it is to equal: what makes them equal, and what proves it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from contracts.schema.ddl import quoted, quoted_names
@@ -17,11 +17,13 @@ class Merge:
         staging: Where the new rows are.
         table: Which table.
         names: What the published table calls the contract's columns for now.
+        among: A query of the ``_id``s of all documents whose rows differ, where that was found out before.
     """
 
     staging: Staging
     table: Table
     names: Mapping[str, str]
+    among: str = ""
 
     @property
     def statements(self) -> tuple[str, str]:
@@ -30,10 +32,24 @@ class Merge:
         columns = quoted_names(self.names[name] for name in self.table.names)
         given = ", ".join(f"s.{quoted(name)}" for name in self.table.names)
         return (
-            f"DELETE FROM {self.target} t WHERE {self._is_extra}",
-            f"MERGE INTO {self.target} t USING {self.source} s ON {self._same_key} "
+            f"DELETE FROM {self.target} t WHERE {self._is_extra}{self._among('t')}",
+            f"MERGE INTO {self.target} t USING {self._sources} s ON {self._same_key} "
             f"WHEN MATCHED AND ({self._changed}) THEN UPDATE SET {assignments} "
             f"WHEN NOT MATCHED THEN INSERT ({columns}) VALUES ({given})",
+        )
+
+    def differing(self, gone: Iterable[str]) -> str:
+        """Return a query of the ``_id``s whose rows are not what they are to be; an ``_id`` may come twice.
+
+        Args:
+            gone: Columns that the published table loses by this publish: whoever has a value there loses it.
+        """
+        key, other = quoted(self.table.key[0]), " OR ".join(f"t.{quoted(name)} IS NOT NULL" for name in gone)
+        tests = (f"t.{key} IS NULL", f"s.{key} IS NULL", self._changed, other)
+        return (
+            f"SELECT coalesce(t.{key}, s.{key}) AS {quoted(ID)} FROM "
+            f"(SELECT * FROM {self.target} t WHERE true{self._spoken_for}) t FULL JOIN {self.source} s "
+            f"ON {self._same_key} WHERE {' OR '.join(filter(None, tests))}"
         )
 
     @property
@@ -70,6 +86,13 @@ class Merge:
     def source(self) -> str:
         """The name of the table in staging, quoted."""
         return f"{quoted(self.staging.name)}.{quoted(self.table.name)}"
+
+    @property
+    def _sources(self) -> str:
+        return f"(SELECT * FROM {self.source} s WHERE true{self._among('s')})" if self.among else self.source
+
+    def _among(self, alias: str) -> str:
+        return f" AND {alias}.{quoted(ID)} IN ({self.among})" if self.among else ""
 
     @property
     def _same_key(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from datetime import datetime
 from hashlib import md5
 from itertools import count
 
@@ -15,16 +16,19 @@ from contracts.schema.ddl import (
     postgres_foreign_key,
     postgres_key,
     postgres_keys,
+    postgres_literal,
     postgres_table,
     postgres_type,
     quoted,
 )
 from contracts.schema.entity import EXTRA, ID, Column, Table
+from contracts.schema.history import HISTORY
 from contracts.schema.kinds import BYTEWISE, UUID
 from pipeline.errors import DataError, EtlError
 from pipeline.stores.base import Condition, LoadFrame, Sight, Staging
 from pipeline.stores.postgres.errors import LockedError
 from pipeline.stores.postgres.evolution import MADE, Change, Found, change, made_name, type_name
+from pipeline.stores.postgres.history import History, dropped, removed
 from pipeline.stores.postgres.merge import Merge
 from pipeline.stores.postgres.renamed import released
 from pipeline.stores.postgres.session import JSONB_VERSION, Session
@@ -142,14 +146,23 @@ class Postgres(Session):
         ahead = [statement for one in changes.values() for statement in one.ahead]
         ahead += released(self.rows, staging, [table for table in staging.tables if table not in published])
         self._at_moments(ahead)
-        forgotten = self._forgotten(staging) if staging.is_full else []
+        forgotten = self._forgotten(staging) if staging.is_full else {}
+        histories = [
+            History(self, staging, root, merges, forgotten.get(root.name, ()))
+            for root in staging.roots
+            if root.name in staging.observed
+        ]
+        work = dict(merges)
+        for history in histories:
+            work = history.keep(work)
+        dropped = [f"{quoted(staging.schema)}.{quoted(child)}" for one in forgotten.values() for child in one]
         # Emptied now, or their rows would hold on to parents' rows; dropped last, for that locks readers out.
-        self.execute(*(f"DELETE FROM {child}" for child in forgotten))
+        self.execute(*(f"DELETE FROM {child}" for child in dropped))
         for table in staging.tables:
-            if table in published:
-                self.execute(*merges[table.name].statements)
-            else:
+            if table not in published:
                 self._move_in(staging, table)
+            elif table.name in work:
+                self.execute(*work[table.name].statements)
         meddling = triggers(self.rows, _quoted(staging))
         self._prove(merges.values(), meddling)
         if any(one.waits for one in meddling):
@@ -157,14 +170,15 @@ class Postgres(Session):
             self._prove(merges.values(), meddling)
         meanwhile = [statement for one in changes.values() for statement in one.meanwhile]
         left = [*meanwhile, *self._lacking_keys(staging)]
-        last = [*(f"DROP TABLE {child}" for child in forgotten), *(one for c in changes.values() for one in c.last)]
+        following = [history.last() for history in histories]  # first of all: their views read what is dropped here
+        last = [one for statements, _ in following for one in statements]
+        last += [*(f"DROP TABLE {child}" for child in dropped), *(one for c in changes.values() for one in c.last)]
         if left or last:
             # A table whose references wait for the end of the transaction can't be altered, so they are checked first.
             self.execute("SET CONSTRAINTS ALL IMMEDIATE", *left)
         if last:
-            self._lock_out_readers(
-                staging, [*(table.name for table in published if changes[table.name].last)], forgotten
-            )
+            names = [f"{quoted(staging.schema)}.{quoted(name)}" for name, one in changes.items() if one.last]
+            self._lock_out_readers([*names, *dropped, *(name for _, locked in following for name in locked)])
             self.execute(*last)
         self.execute(*(one for table in published for one in postgres_comments(staging.schema, table)))
 
@@ -196,6 +210,16 @@ class Postgres(Session):
         there = [name for name in sorted({*roots, *tables}) if self._kind(schema, name) in ("r", "p")]
         if there:  # in one statement, for they refer to each other
             self.execute(f"DROP TABLE {', '.join(f'{quoted(schema)}.{quoted(name)}' for name in there)}")
+
+    def drop_history(self, roots: Collection[str], tables: Collection[str]) -> None:
+        """Drop the former versions of some roots, within the caller's transaction; what is gone is passed over."""
+        if self.rows("SELECT to_regnamespace($1::text) IS NOT NULL", HISTORY)[0][0]:
+            self.execute(*dropped(roots, tables))
+
+    def remove_versions(self, root: str, tables: Sequence[str], before: datetime | None, ids: Sequence[str]) -> int:
+        """Remove former versions of a collection, within the caller's transaction, and return how many there were."""
+        versions, *_ = (self._number(one) for one in removed(root, tables, before, ids))
+        return versions
 
     def leftovers(self) -> list[str]:
         """Return the ids of the runs that have a staging area."""
@@ -230,9 +254,19 @@ class Postgres(Session):
         nothing = {list(marks)[place] for (place,) in (self.rows(empty) if marks else [])}
         return {names[name]: Sight(mark, 0 if name in nothing else None) for name, mark in marks.items()}
 
+    def is_published(self, schema: str, table: Table) -> bool:
+        """Tell whether there is a published table, by the catalog alone: no lock on it is kept."""
+        return self._exists(schema, table)
+
     def count(self, schema: str, table: Table) -> int:
         """Count the rows of a published table."""
         return self._number(f"SELECT count(*) FROM {quoted(schema)}.{quoted(table.name)}")
+
+    def count_ids(self, schema: str, table: str, ids: Sequence[str]) -> int:
+        """Count the rows of a published table without a parent that have one of some ``_id``s, given as texts."""
+        named = ", ".join(map(postgres_literal, ids)) or "NULL"
+        query = f"SELECT count(*) FROM {quoted(schema)}.{quoted(table)} WHERE {quoted(ID)}::text IN ({named})"
+        return self._number(query)
 
     def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
         """Count the rows of a published table, no further than to a number; none where there is no such table."""
@@ -336,29 +370,29 @@ class Postgres(Session):
         names = (f"{quoted(schema)}.{quoted(name)}" for name in (table.name, table.parent))
         return bool(self.rows(query, *names)[0][0])
 
-    def _forgotten(self, staging: Staging) -> list[str]:
+    def _forgotten(self, staging: Staging) -> dict[str, list[str]]:
         """Return the tables of arrays that a contract no longer has: they go stale, and hold on to parents' rows.
 
-        One that refers to another of them comes before it.
+        By the root tables' names; one that refers to another of them comes before it.
         """
         query = (
-            "SELECT conrelid::regclass::text, relname::text FROM pg_constraint JOIN pg_class c ON c.oid = conrelid "
+            "SELECT relname::text FROM pg_constraint JOIN pg_class c ON c.oid = conrelid "
             "WHERE contype = 'f' AND confrelid = to_regclass($1::text) AND relnamespace = $2::regnamespace "
             # A table that a user put here is not ours to drop; ours have the parent's key and such a column for a key.
             "AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname IN ('_position', '_key')) "
             "AND EXISTS (SELECT FROM pg_index own JOIN pg_index p ON own.indisprimary AND p.indisprimary WHERE "
             "own.indrelid = c.oid AND p.indrelid = confrelid AND own.indnkeyatts = p.indnkeyatts + 1)"
         )
-        current, found = {table.name for table in staging.tables}, list[str]()
-        parents = [table.name for table in staging.tables]
-        for parent in parents:  # to which those are added that are found on the way
-            for shown, child in self.rows(query, f"{quoted(staging.schema)}.{quoted(parent)}", quoted(staging.schema)):
+        current, found = {table.name for table in staging.tables}, dict[str, list[str]]()
+        parents = [(table.name, table.root) for table in staging.tables]
+        for parent, root in parents:  # to which those are added that are found on the way
+            for (child,) in self.rows(query, f"{quoted(staging.schema)}.{quoted(parent)}", quoted(staging.schema)):
                 # Books of an older version know of none.
                 is_ours = child in staging.ours or parent not in staging.ours
                 if child not in current and child.startswith(f"{parent}_") and is_ours:
-                    parents.append(child)
-                    found.append(shown)
-        return found[::-1]
+                    parents.append((child, root))
+                    found.setdefault(root, []).insert(0, child)
+        return found
 
     def _move_in(self, staging: Staging, table: Table) -> None:
         """Make a table of staging a published one."""
@@ -468,18 +502,19 @@ class Postgres(Session):
 
         _until_unlocked(attempt)
 
-    def _lock_out_readers(self, staging: Staging, tables: Sequence[str], others: Sequence[str]) -> None:
-        """Have some published tables for ourselves, within the caller's transaction, as soon as nobody reads them.
+    def _lock_out_readers(self, names: Sequence[str]) -> None:
+        """Have some tables and views for ourselves, within the caller's transaction, as soon as nobody reads them.
 
         Whoever comes to read while we wait for those who do queues up behind us, so we don't wait for long, but often.
         """
-        names = ", ".join([*(f"{quoted(staging.schema)}.{quoted(name)}" for name in tables), *others])
-        patience = self._lock_timeout
+        if not names:
+            return
+        patience, tables = self._lock_timeout, ", ".join(names)
         self.execute(f"SET LOCAL lock_timeout = '{_BLINK}'", "SAVEPOINT waiting")
 
         def attempt() -> None:
             try:
-                self.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE", f"SET LOCAL lock_timeout = {patience}")
+                self.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE", f"SET LOCAL lock_timeout = {patience}")
             except LockedError:
                 self.execute("ROLLBACK TO SAVEPOINT waiting")
                 raise

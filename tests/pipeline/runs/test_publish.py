@@ -171,7 +171,7 @@ def test_a_publish_that_failed_while_keys_were_built_is_done_again(
     lab.fill(**{name: 30})
     replicate.replicate(lab.connections, [name])
     keys = _keys(lab)
-    lab.change_postgres("DROP TABLE replica.product_price_history, replica.product_price_history_price_changes")
+    lab.change_postgres("DROP TABLE replica.product_price_history, replica.product_price_history_price_changes CASCADE")
     run = replicate.open_run(lab.connections, [name], ("postgres", "clickhouse"), single_process=False)
     for partition in replicate.plan(lab.connections, run):
         replicate.load(lab.connections, run, partition)
@@ -200,7 +200,7 @@ def test_a_run_killed_while_keys_are_built_is_harmless(
     lab.fill(**{name: 30})
     replicate.replicate(lab.connections, [name])
     keys = _keys(lab)
-    lab.change_postgres("DROP TABLE replica.product_price_history, replica.product_price_history_price_changes")
+    lab.change_postgres("DROP TABLE replica.product_price_history, replica.product_price_history_price_changes CASCADE")
     assert cut_short("replicate", moment, collections=[name]) == -9
     recover(lab.connections)
     assert lab.leftovers() == []
