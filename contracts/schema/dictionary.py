@@ -63,7 +63,8 @@ In ClickHouse the names below are views; each shows the newest version of the ro
 A field that says `misfits="extra"`, or whose contract does, loses no row to an odd value. A value of another type, and
 one that a store can't hold (below), goes whole into `_extra`; its column is null, of an array also its count. What
 should be an array of documents or a subdocument, and is not, goes aside as a whole; an item that is no document goes
-aside under its own pointer, and its row stays, with nulls. So a null with its pointer in `_extra` was something else,
+aside under its own pointer, and its row stays, with nulls. A number among texts that have no rules is shown as a text
+as well: `7`, with `7.0` aside. So a null with its pointer in `_extra` was something else,
 and `etl verify` proves what. Each run reports misfits by field and type, as drift.
 
 | to see | in PostgreSQL | in ClickHouse |

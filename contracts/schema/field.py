@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from contracts.schema.kinds import TEXTS, Kind
+from contracts.schema.kinds import TEXT, TEXTS, Kind
 
 
 class ContractError(ValueError):
@@ -71,6 +71,12 @@ class Field:
     def can_lack_misfits(self) -> bool:
         """Whether a value may be kept aside: whatever is null then may be null."""
         return self.nullable and not (self.repeated and any(not one.nullable for one in self.fields))
+
+    @property
+    def shows_numbers(self) -> bool:
+        """Whether a number that is aside is shown as a text, which breaks no rule of the field then."""
+        limits = (self.min_length, self.max_length, *self.vocabulary)
+        return self.misfits == "extra" and self.kind is TEXT and all(one is None for one in limits)
 
     def with_misfits(self, inherited: str) -> "Field":
         """Return the field with its misfits, and those of the fields within it, as said or else inherited."""

@@ -8,7 +8,7 @@ from operator import is_
 from types import NoneType
 from typing import Any
 
-from bson import DatetimeMS
+from bson import DatetimeMS, Int64
 
 from contracts.schema.entity import ID, Entity, Field
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
@@ -177,11 +177,17 @@ def _shape(document: Document, of: _Object) -> _Shape:
             tested.append(name)
         elif type(value) not in known.plain:
             field = known.field
-            if field.misfits == "extra" and field.kind in _QUICK and bson_type(value) not in _types(field.kind):
+            if field.misfits == "extra" and _is_foreign(value, field):
                 aside.append((name, MISFIT, bson_type(value)))
             else:
                 deeper.append(name)
     return _Shape(tuple(tested), tuple(deeper), tuple(aside), not of.required <= document.keys())
+
+
+def _is_foreign(value: Any, field: Field) -> bool:
+    """Tell whether a value's type alone says that it goes aside, and nothing is shown for it."""
+    kind = field.kind
+    return kind is not None and kind in _QUICK and not _is_shown(value, field) and bson_type(value) not in _types(kind)
 
 
 def _kept(value: Any, known: _Known, at: _Place, found: SetAside) -> Any:
@@ -234,7 +240,17 @@ def _misfit(value: Any, field: Field, at: _Place, found: SetAside, instead: Any)
     name = bson_type(value)
     is_declared_type = field.kind is not None and name in _types(field.kind)
     found.add(at, MISFIT, value, f"{name} that can't be held" if is_declared_type else name)
-    return instead
+    return _number_text(value) if _is_shown(value, field) else instead
+
+
+def _is_shown(value: Any, field: Field) -> bool:
+    """Tell whether a number that is aside is shown as a text as well."""
+    return field.shows_numbers and type(value) in (int, Int64, float)
+
+
+def _number_text(value: float) -> str:
+    """Return a number as people write it: 7.0 is 7."""
+    return str(int(value)) if isinstance(value, int) or (value.is_integer() and abs(value) < 1e16) else repr(value)
 
 
 def _is_held_by_stores(value: Any) -> bool:

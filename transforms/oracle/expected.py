@@ -210,7 +210,8 @@ def _without_misfits(document: Document, fields: tuple[Field, ...], at: str, asi
             is_array = field.repeated and not field.keyed
             is_misfit = field.misfits == "extra" and type(value) is not (list if is_array else dict)
         if is_misfit:
-            aside[pointer] = kept.pop(field.name)
+            aside[pointer] = kept[field.name]
+            kept[field.name] = _shown(value, field)
         elif field.keyed and type(value) is dict:
             kept[field.name] = {
                 key: _item_without_misfits(item, field, f"{pointer}/{_escaped(key)}", aside)
@@ -232,13 +233,21 @@ def _item_without_misfits(item: Any, field: Field, at: str, aside: Document) -> 
         if item is None or value.misfits != "extra" or _is_one(item, value.kind):
             return item
         aside[at] = item
-        return None
+        return _shown(item, value)
     if type(item) is dict:
         return _without_misfits(item, field.fields, at, aside)
     if field.misfits != "extra":
         return item
     aside[at] = item
     return {}
+
+
+def _shown(value: Any, field: Field) -> str | None:
+    """Return what a column shows of a value that is aside: nothing, but of a number among plain texts its text."""
+    if not (field.shows_numbers and type(value) in (int, bson.Int64, float)):
+        return None
+    plain = type(value) is not float or (isfinite(value) and value % 1 == 0 and -1e16 < value < 1e16)
+    return str(int(value)) if plain else repr(value)
 
 
 def _is_one(value: Any, kind: Kind) -> bool:
