@@ -42,7 +42,7 @@ BROKEN = [f"Broken{number}" for number in range(5)]
 
 def _lab(lab: Lab, *names: str) -> Any:
     """Return a lab of some collections that are published."""
-    entities = {name: replace(THINGS, collection=name) for name in names}
+    entities = {name: replace(THINGS, collection=name, table="") for name in names}
     for name in names:
         lab.collection(name).insert_many({"key": f"{n}", "amount": n, "items": [{"what": "x"}]} for n in range(20))
     made = type(lab)(replace(lab.connections, entities=entities), lab.settings)

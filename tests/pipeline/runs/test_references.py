@@ -36,8 +36,9 @@ EXACT: list[list[tuple[str, Any]]] = [
     [("$ref", "people"), ("$id", "p1"), ("$db", "other"), ("weight", 0.5)],
     [("$db", None), ("$ref", "people"), ("x/y", 1), ("$id", "p1")],
     [("$ref", "people"), ("$id", "p1"), ("more", [1, {"a": 2}])],
+    [("$ref", "people"), ("$id", "p1"), ("more", {"$ref": "people", "$id": "p1"})],
 ]
-REFUSED = [[("$ref", "people"), ("$id", "p1"), ("more", {"$ref": "people", "$id": "p1"})], [("$ref", "people")]]
+REFUSED = [[("$ref", "people")]]
 
 
 @pytest.fixture(scope="module")
