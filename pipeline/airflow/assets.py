@@ -1,5 +1,7 @@
 """The Assets: one per replicated collection and per mart, the same for whatever task updates it."""
 
+from urllib.parse import quote
+
 from airflow.sdk import Asset, AssetAlias
 
 # Which collections and marts a run publishes, only the run knows.
@@ -12,7 +14,7 @@ def replica(table: str) -> Asset:
     Args:
         table: Name of its table, such as ``support_tickets``; its child tables go with it.
     """
-    return Asset(name=table, uri=f"etl://replica/{table}")
+    return Asset(name=table, uri=f"etl://replica/{quote(table, safe='')}")
 
 
 def mart(name: str) -> Asset:

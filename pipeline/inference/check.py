@@ -102,11 +102,11 @@ def choose_declared(
         there = f"; there are {', '.join(sorted(entities))}" if entities else ""
         raise UsageError(f"there is no contract of {unknown[0]!r}{there}")
     chosen = list(dict.fromkeys(by_name[name] for name in named or sorted(entities)))
-    present = [one for one in chosen if one.collection in listed and not listed[one.collection].special]
+    present = [one for one in chosen if one.collection in listed and not listed[one.collection].uncopyable]
     missing = tuple(one.collection for one in chosen if one not in present)
     if missing and (named or not present):
         where = f"in the MongoDB database {mongo.database_of(missing[0])!r}"
-        why = listed[missing[0]].special if missing[0] in listed else ""
+        why = listed[missing[0]].uncopyable if missing[0] in listed else ""
         raise UsageError(f"{missing[0]} is {why or 'not'} {where}, so there is nothing to hold its contract against")
     return present, missing, tuple(name for name in sorted(listed) if name not in entities and not is_ours(name))
 

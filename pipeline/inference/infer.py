@@ -163,9 +163,9 @@ def _choose(
             f"there is no collection {unknown[0]!r} in the MongoDB database {database or mongo.database.name!r}{there}"
         )
     left_out = {
-        name: listed[name].special or "a contract declares it already"
+        name: listed[name].uncopyable or "a contract declares it already"
         for name in chosen
-        if listed[name].special or name in declared
+        if listed[name].uncopyable or name in declared
     }
     return [name for name in chosen if name not in left_out], left_out
 

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def find_uncopyable(connections: Connections, names: Iterable[str], *, named: bool) -> dict[str, UsageError]:
-    """Return why some collections can't be copied: views, time series and capped collections; the others can.
+    """Return why some collections can't be copied: capped ones, which can't be read at one moment; the others can.
 
     Args:
         connections: The open connections.
@@ -27,16 +27,37 @@ def find_uncopyable(connections: Connections, names: Iterable[str], *, named: bo
     listed, where = connections.mongo.listed(), connections.mongo.database_of
     found = {
         name: UsageError(
-            f"{name} is {listed[name].special} in the MongoDB database {where(name)!r}, whose changes can't be "
-            "followed, so it can't be copied"
+            f"{name} is {listed[name].special} in the MongoDB database {where(name)!r}: MongoDB can't read it at one "
+            "moment, nor tell what it overwrites, so it can't be copied"
         )
         for name in names
-        if name in listed and listed[name].special
+        if name in listed and listed[name].uncopyable
     }
     for error in found.values():
         if named:
             raise UsageError(f"{error}; nothing was done; name the other collections alone")
         log.warning("%s; it was left out", error)
+    return found
+
+
+def find_unfollowed(connections: Connections, names: Iterable[str], *, named: bool) -> list[str]:
+    """Return the collections whose changes can't be followed, though they can be copied: views and time series.
+
+    Args:
+        connections: The open connections.
+        names: Names of the collections.
+        named: Whether the user has named them; then one is an error, and not left out with a word.
+
+    Raises:
+        UsageError: A named one can't be followed.
+    """
+    listed = connections.mongo.listed()
+    found = [name for name in names if name in listed and listed[name].special and not listed[name].uncopyable]
+    for name in found:
+        told = f"{name} is {listed[name].special}, which has no change stream"
+        if named:
+            raise UsageError(f"{told}; nothing was done; etl replicate {name} copies it anew")
+        log.warning("%s; it stays as it is until the next etl replicate", told)
     return found
 
 

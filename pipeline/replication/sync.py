@@ -17,7 +17,7 @@ from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import ChangePage, Publication
 from pipeline.errors import EtlError
-from pipeline.replication.presence import find_uncopyable
+from pipeline.replication.presence import find_uncopyable, find_unfollowed
 from pipeline.replication.replicate import load, publish
 from pipeline.replication.sources import check_sources
 from pipeline.runs.lifecycle import started
@@ -115,7 +115,8 @@ def _synced(
     check_not_stuck(stuck, asked)
     groups = _groups(connections, asked, stuck)
     stuck |= find_uncopyable(connections, [name for since in groups.values() for name in since], named=bool(asked))
-    groups = _groups(connections, asked, stuck)
+    unfollowed = find_unfollowed(connections, [name for since in groups.values() for name in since], named=bool(asked))
+    groups = _groups(connections, asked, {*stuck, *unfollowed})
     check_not_restored(connections, {name for since in groups.values() for name in since})
     # Of such a collection nothing is changed; the others are followed first.
     gone = find_lost_tables(connections, {name for since in groups.values() for name in since})

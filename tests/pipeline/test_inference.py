@@ -112,10 +112,9 @@ def test_strangers_are_copied_and_proven_under_contracts_that_were_found(
 
 def test_what_is_no_plain_collection_is_named(lab: Lab, strangers: Path) -> None:
     database = lab.connections.mongo.database
-    names = ("A view", "Capped", "Empty", "Unreadable")
+    names = ("Capped", "Empty", "Unreadable")
     for name in names:
         database.drop_collection(name)
-    database.create_collection("A view", viewOn="Guests", pipeline=[])
     database.create_collection("Capped", capped=True, size=4096)
     database.create_collection("Empty")
     database["Unreadable"].insert_one(RawBSONDocument(_TWICE))
@@ -125,7 +124,6 @@ def test_what_is_no_plain_collection_is_named(lab: Lab, strangers: Path) -> None
     )
     assert found.contracts == ()
     assert found.left_out == {
-        "A view": "a view of Guests",
         "Capped": "a capped collection",
         "Empty": "it is empty, so there is nothing to infer from",
         "SearchQueries": "a contract declares it already",

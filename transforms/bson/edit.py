@@ -49,6 +49,14 @@ def edited(raw: bytes, edits: Mapping[bytes, Edit]) -> bytes:
     return make_document(*parts)
 
 
+def with_id_first(raw: bytes) -> bytes:
+    """Return a document with its ``_id`` in front, where MongoDB keeps it, but for what views and time series give."""
+    if raw[5:9] == b"_id\0":
+        return raw
+    elements = [raw[start:end] for start, _, end in _elements(raw)]
+    return make_document(*sorted(elements, key=lambda one: one[1:5] != b"_id\0"))
+
+
 def _inside(kind: int, value: bytes, edit: Edit) -> bytes:
     if edit.inside and kind == DOCUMENT and not edit.repeated:
         return edited(value, edit.inside)

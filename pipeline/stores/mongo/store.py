@@ -31,7 +31,8 @@ from pipeline.stores.selection import Ids, Range
 from pipeline.stores.source import Source
 from pipeline.text.redaction import remember
 from transforms.bson.documents import DECODING, split_documents
-from transforms.bson.identity import cut_id
+from transforms.bson.edit import with_id_first
+from transforms.bson.identity import cut_id, hash_id
 from transforms.ingest.omit import without_omitted
 
 Document = dict[str, Any]
@@ -43,6 +44,8 @@ _IDS_PER_QUERY = 1_000
 # Of a batch. A server sends up to 16 MB at once, but then the copies that the driver makes of it leave the processor's
 # cache, and their memory comes anew from the system each time: measured, three times the time.
 _BATCH_BYTES = 2**20
+_BATCH_ROWS = 1_000
+_IS_A_VIEW = 166  # CommandNotSupportedOnView
 _LENGTH = 4  # bytes before the first element of a document; one more stands after the last
 _PATIENCE = 5
 # The stores order texts by their bytes; a collection with a collation of its own would not, and must be sorted.
@@ -98,6 +101,11 @@ class Listed:
     uuid: str | None
     special: str | None = None
 
+    @property
+    def uncopyable(self) -> str | None:
+        """What it is, if it can't be read at one moment."""
+        return None if self.uuid else self.special
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -146,6 +154,7 @@ class Mongo:
             self.client = _client(uri, tz_aware=True, appname="etl", **waiting)
         self.database = self.client[database]
         self._elsewhere: dict[str, Namespace] = {}
+        self._special: set[str] = set()  # views and time series, as far as they were read
 
     def close(self) -> None:
         """Close the connections."""
@@ -221,21 +230,22 @@ class Mongo:
         """Count documents, by the server, at a cluster time."""
         stages: list[Document] = [{"$match": selection.match}, {"$count": "documents"}]
         with self._translated():
-            found = list(self._at(collection, cluster_time).aggregate(stages, hint={ID: 1}))
+            hint: dict[str, Any] = {} if self._is_special(collection) else {"hint": {ID: 1}}
+            found = list(self._at(collection, cluster_time).aggregate(stages, **hint))
         return int(found[0]["documents"]) if found else 0
 
     def ids(self, collection: str, cluster_time: Timestamp, selection: Range | Ids) -> Iterator[bytes]:
         """Yield the BSON of ``{"_id": ...}`` of each of some documents."""
         source = self._at(collection, cluster_time).with_options(codec_options=RAW)
         with self._translated():
-            for document in source.find(**selection.find({}), projection={ID: 1}):
+            for document in source.find(**self._find(collection, selection, {}), projection={ID: 1}):
                 yield bytes(document.raw)
 
     def read(self, entity: Entity, cluster_time: Timestamp, selection: Ids) -> Iterator[bytes]:
         """Yield the BSON of each of some documents, in the order of the index."""
         source = self._at(entity.collection, cluster_time).with_options(codec_options=RAW)
         with self._translated():
-            for document in source.find(**selection.find({}), projection=projection(entity)):
+            for document in source.find(**self._find(entity.collection, selection, {}), projection=projection(entity)):
                 yield self._kept(document.raw, entity)
 
     def exact(self, collection: str, cluster_time: Timestamp, ids: Ids) -> Ids:
@@ -253,6 +263,7 @@ class Mongo:
     def documents(self, entity: Entity, ids: Sequence[Any], cluster_time: Timestamp | None = None) -> Iterator[bytes]:
         """Yield the BSON of the documents that have these ``_id``s, at a cluster time or as they are now."""
         name = entity.collection
+        self._is_special(name)
         source = self._collection(name) if cluster_time is None else self._at(name, cluster_time)
         with self._translated():
             for start in range(0, len(ids), _IDS_PER_QUERY):
@@ -283,10 +294,10 @@ class Mongo:
             try:
                 found = list(self._collection(collection).aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]))
             except OperationFailure as error:
-                if error.code != NAMESPACE_NOT_FOUND:
+                if error.code not in (NAMESPACE_NOT_FOUND, _IS_A_VIEW):
                     raise
                 found = []
-            stats = found[0]["storageStats"] if found else {}
+            stats = found[0].get("storageStats", {}) if found else {}
             return Extent(int(stats.get("size", 0)), int(stats.get("count", 0)))
 
     def id_bounds(self, collection: str) -> tuple[Any, Any]:
@@ -325,7 +336,7 @@ class Mongo:
             partition_bytes: BSON bytes that a range should hold, about.
         """
         source = self._collection(collection)
-        if (wanted := -(-extent.size // partition_bytes)) < 2:
+        if (wanted := -(-extent.size // partition_bytes)) < 2 or not extent.documents:
             return [Range()]
         sampling: list[Document] = [
             {"$sample": {"size": wanted * _SAMPLES_PER_PARTITION}},
@@ -347,8 +358,9 @@ class Mongo:
         """Yield the BSON of each of some documents that the contract's gate refuses."""
         condition = {"$nor": [{"$jsonSchema": gate(entity)}]}
         source, rows = self._at(entity.collection, cluster_time), self._batch_rows(entity.collection)
-        query = selection.find(condition) | {"projection": projection(entity), "batch_size": rows}
         with self._translated():
+            query = self._find(entity.collection, selection, condition)
+            query |= {"projection": projection(entity), "batch_size": rows}
             for batch in source.find_raw_batches(**query):
                 yield from split_documents(self._kept(batch, entity))
 
@@ -361,7 +373,8 @@ class Mongo:
         with self._translated():
             # The server goes on to the next batch while we are at this one; older mongos can't.
             kind = CursorType.NON_TAILABLE if self.client.is_mongos else CursorType.EXHAUST
-            query = selection.find({"$jsonSchema": gate(entity)}) | {"projection": projection(entity)}
+            query = self._find(entity.collection, selection, {"$jsonSchema": gate(entity)})
+            query |= {"projection": projection(entity)}
             for batch in source.find_raw_batches(**query, batch_size=rows, cursor_type=kind):
                 yield self._kept(batch, entity)
 
@@ -374,8 +387,9 @@ class Mongo:
 
     def in_order(self, entity: Entity, cluster_time: Timestamp, selection: Range = _ALL) -> Iterator[bytes]:
         """Yield documents as the server sends them, in the order of ``_id``: many documents' BSON at a time."""
-        rows, sorting = self._batch_rows(entity.collection), {"sort": [(ID, 1)], "hint": [(ID, 1)], **_BYTEWISE}
+        rows, sorting = self._batch_rows(entity.collection), {"sort": [(ID, 1)], **_BYTEWISE}
         with self._translated():
+            sorting |= {} if self._is_special(entity.collection) else {"hint": [(ID, 1)]}
             for batch in self._at(entity.collection, cluster_time).find_raw_batches(
                 selection.match, projection(entity), batch_size=rows, **sorting
             ):
@@ -391,13 +405,15 @@ class Mongo:
             cluster_time: When it is read.
             places: How many documents come before each, in ascending order.
         """
-        source, is_collated = self._at(collection, cluster_time), self._is_collated(collection)
+        source, is_special = self._at(collection, cluster_time), self._is_special(collection)
+        hint = {} if is_special else {"hint": [(ID, 1)]}
+        is_collated = is_special or self._is_collated(collection)
         before, passed = None, 0
         for place in places:
             # Along the index the next place is counted from the last one; of another order all has to be sorted.
             start: dict[str, Any] = {"min": before, **_BYTEWISE} if before and not is_collated else _BYTEWISE
             skip = place - passed if "min" in start else place
-            query = {"sort": [(ID, 1)], "hint": [(ID, 1)], "skip": skip, "batch_size": 2, **start}
+            query = {"sort": [(ID, 1)], "skip": skip, "batch_size": 2, **hint, **start}
             with self._translated(), source.with_options(codec_options=RAW).find({}, {ID: 1}, **query) as found:
                 # One that can't be decoded is no bound; the next one is as good.
                 bound = next((cut for one in found if (cut := _bound(one))), None)
@@ -417,6 +433,11 @@ class Mongo:
         Raises:
             SnapshotError: The oplog no longer reaches back so far, or a collection was dropped or renamed.
         """
+        listed = self.listed()
+        for name in after:
+            if name in listed and listed[name].special:
+                what = f"{name} is {listed[name].special}, whose changes can't be followed"
+                raise SnapshotError(f"{what}, and that moment can't be read any more; run etl replicate {name}")
         found = [self._collection(name) for name in after]
         for database in dict.fromkeys(one.database for one in found):
             names = {one.name: name for one, name in zip(found, after, strict=True) if one.database == database}
@@ -455,10 +476,10 @@ class Mongo:
                 if concerned:
                     yield called[concerned[0]], event["documentKey"].raw[_LENGTH:-1]
 
-    @staticmethod
-    def _kept(batch: Any, entity: Entity) -> bytes:
-        """Return documents without what their contract omits, where MongoDB has no way to leave it out."""
-        return bytes(batch) if is_all_left_out(entity) else without_omitted(batch, entity)
+    def _kept(self, batch: Any, entity: Entity) -> bytes:
+        """Return documents without what their contract omits where MongoDB can't leave it out, the ``_id`` in front."""
+        kept = bytes(batch) if is_all_left_out(entity) else without_omitted(batch, entity)
+        return b"".join(map(with_id_first, split_documents(kept))) if entity.collection in self._special else kept
 
     def _gone(self, collection: str) -> str:
         """Say what to do about a collection that was dropped or renamed: a full copy refuses one that is not there."""
@@ -468,6 +489,21 @@ class Mongo:
             f"the collection {collection} was dropped or renamed; run etl replicate {collection} --allow-missing to "
             "copy it as empty, or bring it back"
         )
+
+    def _is_special(self, collection: str) -> bool:
+        """Tell whether it is a view or a time series collection: no index on ``_id`` can be named there."""
+        source = self._collection(collection)
+        named = source.database.list_collections(filter={"name": source.name})
+        is_special = any(one["type"] != "collection" for one in named)
+        (self._special.add if is_special else self._special.discard)(collection)
+        return is_special
+
+    def _find(self, collection: str, selection: Range | Ids, condition: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a find for some documents that meet a condition."""
+        found = selection.find(dict(condition))
+        if self._is_special(collection):
+            found.pop("hint", None)
+        return found
 
     def _is_collated(self, collection: str) -> bool:
         """Tell whether a collection orders texts in another way than by their bytes."""
@@ -486,6 +522,8 @@ class Mongo:
     def _batch_rows(self, collection: str) -> int:
         """Return how many documents make up a batch."""
         extent = self.extent(collection)
+        if not extent.documents:  # of a view or a time series nobody knows
+            return _BATCH_ROWS
         return max(1, _BATCH_BYTES * extent.documents // max(1, extent.size))
 
     def _translated(self) -> AbstractContextManager[None]:
@@ -523,12 +561,17 @@ def _bounds(uri: str, silence: float) -> dict[str, Any]:
 def _listed(one: Mapping[str, Any]) -> Listed:
     options = one.get("options", {})
     if one["type"] == "view":
-        return Listed(None, f"a view of {options['viewOn']}")
+        return Listed(_identity(options), f"a view of {options['viewOn']}")
     if one["type"] == "timeseries":
-        return Listed(None, "a time series collection")
+        return Listed(_identity(options), "a time series collection")
     if options.get("capped"):
         return Listed(None, "a capped collection")
     return Listed(str(bson.Binary(one["info"]["uuid"], 4).as_uuid()))
+
+
+def _identity(options: Mapping[str, Any]) -> str:
+    """Return what stands for the UUID of a view or a time series collection, which have none: how it was made."""
+    return hash_id(bson.encode(options)).hex()[:32]
 
 
 def _bound(document: RawBSONDocument) -> Document | None:
