@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 from bson import Int64
+from numpy.typing import NDArray
 
 from generators.chunk import Chunk, Columns, dates, rounded
-from generators.world import CURRENCIES, DAY, END, Integers, weighted
+from generators.world import CURRENCIES, DAY, DAYS, END, START, Integers, stream, weighted
 
 ROWS = 40_000
 Details = list[dict[str, Any]]
+OUTAGES, FAILING = 3, 0.2  # days on which much goes wrong, and the share of what turns into errors then
 SERVICES = ("gateway", "catalog", "checkout", "billing", "search")
 ERROR_CODES = (17, 500, 502, "E17", "TIMEOUT", None)  # not all services agree on the type
 REFERRERS = (None, None, "https://search.example/", "https://social.example/feed", "")
@@ -22,6 +24,7 @@ def draw(chunk: Chunk) -> Columns:
     happened = chunk.moments()
     users = chunk.world.users.draw(chunk.rng, chunk.size)
     types = weighted(chunk.rng, [weight for weight, _ in TYPES.values()], chunk.size)
+    types[_fails(chunk, happened)] = list(TYPES).index("error")
     details: Details = [{}] * chunk.size
     for place, (_, write) in enumerate(TYPES.values()):
         rows = np.flatnonzero(types == place)
@@ -34,6 +37,14 @@ def draw(chunk: Chunk) -> Columns:
         "event_type": [list(TYPES)[place] for place in types.tolist()],
         "details": details,
     }
+
+
+def _fails(chunk: Chunk, happened: Integers) -> NDArray[np.bool_]:
+    """Tell what turns into an error: some of what happens on days of an outage, which all chunks agree on."""
+    bad_days = stream(chunk.world.seed, "outages").choice(DAYS, OUTAGES, replace=False)
+    luck = stream(chunk.world.seed, chunk.entity.collection, "outages", chunk.first).random(chunk.size)
+    failing: NDArray[np.bool_] = np.isin((happened - START) // DAY, bad_days) & (luck < FAILING)
+    return failing
 
 
 def _records(**columns: list[Any]) -> Details:

@@ -5,7 +5,7 @@ import polars as pl
 from contracts.schema.fields import boolean, date, integer, number, rule
 from contracts.schema.mart import Mart, as_of
 
-ACTIVE_DAYS, HIT_DAYS, TOP = 28, 7, 10
+ACTIVE_DAYS = 28
 
 MART = Mart(
     name="recommendation_reach_daily",
@@ -47,7 +47,7 @@ MART = Mart(
         integer("list_count", "Lists with products that were written on the day.", minimum=0),
         integer(
             "hit_eligible_user_count",
-            "Their users with a session begun within 7 days (of 24 hours) after the list, if these are over at as_of.",
+            "Their users with a session begun in the 7 days after it, if these are over: see recommendation_facts.",
             minimum=0,
         ),
         integer(
@@ -85,6 +85,6 @@ MART = Mart(
         "A list is overwritten by the next: of past days only lists that are valid still are known, until versions are "
         "kept.",
         "No impressions and no clicks: what was seen is not known, nor what would have been bought anyway.",
-        "It is computed in one piece, which holds the lists and the sessions of the 7 days after each.",
+        "It is computed in one piece, which holds the lists and the products.",
     ),
 )

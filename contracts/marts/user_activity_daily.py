@@ -31,6 +31,16 @@ MART = Mart(
         integer("zero_result_search_count", "Those of them that found nothing.", minimum=0),
         integer("ticket_count", "Support tickets opened on the day.", minimum=0),
         integer("review_count", "Product reviews submitted on the day, whatever a moderator decided.", minimum=0),
+        integer(
+            "recency_days",
+            "Of the user, the same on all days: days from the last one with activity to that of as_of; negative if the "
+            "source is ahead of the clock.",
+        ),
+        integer(
+            "frequency_28d", "Likewise: days with activity among the 28 that end with as_of.", minimum=0, maximum=28
+        ),
+        integer("sessions_28d", "Likewise: sessions begun on these 28 days.", minimum=0),
+        integer("intensity_28d", "Likewise: actions in these sessions.", minimum=0),
         as_of(),
     ),
     rules=(

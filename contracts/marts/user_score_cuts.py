@@ -33,8 +33,5 @@ MART = Mart(
     ),
     question="From which value on is a user recent, frequent, engaged? (CRM)",
     definition="Percentile rank, not NTILE, which parts equal values at random.",
-    limits=(
-        "A user's score moves when others move: the values stand beside it.",
-        "It is computed in one piece, which holds three numbers of each user.",
-    ),
+    limits=("A user's score moves when others move: the values stand beside it.",),
 )

@@ -252,7 +252,7 @@ def _sources_at_one_moment(connections: Connections, wanted: list[Mart]) -> tupl
     if not complete:
         raise UsageError(
             f"the marts need {', '.join(sorted(needed))}, which are not all replicated; run etl replicate "
-            "(--allow-missing also copies as empty what MongoDB does not have)"
+            "(--allow-missing also copies as empty what MongoDB does not have), or name marts that need others"
         )
     for target, found in complete.items():
         if len(times := {one.cluster_time for one in found.values()}) == 1:

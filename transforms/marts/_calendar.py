@@ -68,7 +68,7 @@ def stays(
         after: The first date on which it stands no longer; null if it stands still.
         by: What makes a group.
     """
-    both = rows.select(*by, first.alias("first"), after.alias("after"))
+    both = rows.select(*by, first=first, after=after)
     both = both.filter(pl.col("after").is_null() | (pl.col("first") < pl.col("after")))
     return [
         both.drop_nulls(date).group_by(*by, pl.col(date).alias(name)).agg((pl.len().cast(pl.Int64) * step).alias(count))

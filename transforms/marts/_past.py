@@ -44,14 +44,16 @@ def decisions(reviews: pl.LazyFrame) -> pl.LazyFrame:
 def lists(recommendations: pl.LazyFrame) -> pl.LazyFrame:
     """Return the recommended lists with the times for which they were valid: of each user the present one alone.
 
+    Of documents that share a user it is the newest, of equally new ones the last by ``_id``.
+
     Args:
         recommendations: One row per user.
 
     Returns:
-        ``_id``, ``user_id``, ``recommended_products``, ``valid_from`` and ``valid_to`` (null: still valid).
+        ``user_id``, ``recommended_products``, ``valid_from`` and ``valid_to`` (null: still valid).
     """
-    return recommendations.select(
-        "_id",
+    newest = recommendations.sort("last_updated", "_id").unique("user_id", keep="last", maintain_order=True)
+    return newest.select(
         "user_id",
         "recommended_products",
         valid_from="last_updated",

@@ -6,7 +6,6 @@ from contracts.marts.user_activity import MART, SEGMENTS
 from transforms.marts._conform import conform
 from transforms.marts._context import Context
 from transforms.marts._exact import mean, mean_seconds, milliseconds, percent, seconds
-from transforms.marts._recent import recent
 
 # Of which axis of user_score_cuts each value is, and the score's name.
 SCORED = {
@@ -25,7 +24,7 @@ def user_activity(
         user_activity_daily: The mart of that name: one row per user and day.
         user_sessions: One row per session, for the durations in whole milliseconds and the devices.
         user_score_cuts: The mart of that name: the score of each value.
-        context: Has the day from which is counted back.
+        context: Has the moment.
 
     Returns:
         One row per user, as ``contracts.marts.user_activity`` describes it.
@@ -43,8 +42,7 @@ def user_activity(
             zero_result_search_pct=percent(pl.col("zero_result_search_count"), searches),
         )
     )
-    scored = _scored(users.join(recent(user_activity_daily, context), on="user_id"), user_score_cuts)
-    return conform(scored.with_columns(segment=_segment()), MART, context)
+    return conform(_scored(users, user_score_cuts).with_columns(segment=_segment()), MART, context)
 
 
 def _scored(users: pl.LazyFrame, cuts: pl.LazyFrame) -> pl.LazyFrame:
@@ -72,6 +70,7 @@ def _segment() -> pl.Expr:
 def _totals(days: pl.LazyFrame) -> pl.LazyFrame:
     return days.group_by("user_id").agg(
         pl.col("^.*_count$").sum(),
+        pl.col("^.*_28d$", "recency_days").first(),
         active_day_count=pl.len(),
         first_activity_at=pl.col("first_activity_at").min(),
         last_activity_at=pl.col("last_activity_at").max(),

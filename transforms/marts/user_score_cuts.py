@@ -5,7 +5,6 @@ import polars as pl
 from contracts.marts.user_score_cuts import MART, SCORES
 from transforms.marts._conform import conform
 from transforms.marts._context import Context
-from transforms.marts._recent import recent
 
 
 def user_score_cuts(user_activity_daily: pl.LazyFrame, *, context: Context) -> pl.LazyFrame:
@@ -18,7 +17,8 @@ def user_score_cuts(user_activity_daily: pl.LazyFrame, *, context: Context) -> p
     Returns:
         One row per thing that is scored and value, as ``contracts.marts.user_score_cuts`` describes it.
     """
-    values = recent(user_activity_daily, context).select(
+    # Of each user one row, the first: so nobody has to remember users, however many there are.
+    values = user_activity_daily.filter(pl.col("previous_active_on").is_null()).select(
         recency="recency_days", frequency="frequency_28d", engagement="intensity_28d"
     )
     axis, value, users = pl.col("axis"), pl.col("value"), pl.col("user_count")

@@ -4,8 +4,7 @@ WITH list AS (
         user_id,
         argMax((recommended_products, last_updated), (last_updated, _id)) AS about,
         about.1 AS products,
-        arraySlice(products, 1, 10) AS top,
-        about.2 AS since,
+            about.2 AS since,
         addDays(since, 7) AS until,
         toDate32(since, '{tz}') AS listed_on
     FROM replica.user_recommendations
@@ -44,30 +43,9 @@ recommended AS (
     INNER JOIN product ON one.product_id = product.product_id
     GROUP BY product_id
 ),
-came AS (
-    SELECT DISTINCT list.user_id AS user_id
-    FROM replica.user_sessions AS s INNER JOIN list ON s.user_id = list.user_id
-    WHERE until <= {as_of} AND notEmpty(products) AND s.start_time >= since AND s.start_time < until
-),
-hit AS (
-    SELECT DISTINCT list.user_id AS user_id
-    FROM replica.user_sessions_actions AS a
-    INNER JOIN replica.user_sessions AS s ON a._id = s._id
-    INNER JOIN list ON s.user_id = list.user_id
-    WHERE s.start_time < until AND (isNull(s.end_time) OR s.end_time > since)
-        AND a.at > since AND a.at < until AND has(top, a.target)
-    UNION DISTINCT
-    SELECT list.user_id AS user_id
-    FROM replica.moderation_queue AS r INNER JOIN list ON r.user_id = list.user_id
-    WHERE r.submitted_at > since AND r.submitted_at < until AND has(top, r.product_id)
-),
 used AS (
-    SELECT
-        listed_on,
-        countIf(notEmpty(products)) AS lists,
-        countIf(user_id IN (SELECT user_id FROM came)) AS eligible,
-        countIf(user_id IN (SELECT user_id FROM came) AND user_id IN (SELECT user_id FROM hit)) AS hits
-    FROM list GROUP BY listed_on
+    SELECT listed_on, countIf(product_count > 0) AS lists, countIf(is_eligible) AS eligible, countIf(is_hit) AS hits
+    FROM [[recommendation_facts]] GROUP BY listed_on
 ),
 (SELECT groupArray(priced_on) FROM product) AS all_priced,
 (SELECT groupArray(from_day) FROM recommended) AS all_recommended,

@@ -37,32 +37,13 @@ recommended AS (
     FROM list CROSS JOIN LATERAL unnest(recommended_products) AS product_id JOIN product USING (product_id)
     GROUP BY product_id
 ),
-used AS (
-    SELECT
-        user_id,
-        listed_on,
-        until <= {as_of} AND EXISTS (
-            SELECT 1 FROM replica.user_sessions s
-            WHERE s.user_id = list.user_id AND s.start_time >= since AND s.start_time < until
-        ) AS is_eligible,
-        EXISTS (
-            SELECT 1 FROM replica.user_sessions s JOIN replica.user_sessions_actions a USING (_id)
-            WHERE s.user_id = list.user_id AND s.start_time < until AND (s.end_time IS NULL OR s.end_time > since)
-                AND a.at > since AND a.at < until AND a.target = ANY (recommended_products[1:10])
-        ) OR EXISTS (
-            SELECT 1 FROM replica.moderation_queue r
-            WHERE r.user_id = list.user_id AND r.submitted_at > since AND r.submitted_at < until
-                AND r.product_id = ANY (recommended_products[1:10])
-        ) AS is_hit
-    FROM list WHERE cardinality(recommended_products) > 0
-),
 hits AS (
     SELECT
         listed_on AS reached_on,
-        count(*) AS lists,
+        count(*) FILTER (WHERE product_count > 0) AS lists,
         count(*) FILTER (WHERE is_eligible) AS eligible,
-        count(*) FILTER (WHERE is_eligible AND is_hit) AS hit
-    FROM used GROUP BY listed_on
+        count(*) FILTER (WHERE is_hit) AS hit
+    FROM [[recommendation_facts]] AS facts GROUP BY listed_on
 ),
 told AS (
     SELECT

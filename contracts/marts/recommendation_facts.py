@@ -1,0 +1,49 @@
+"""What came of each list of recommendations."""
+
+import polars as pl
+
+from contracts.schema.fields import boolean, date, identifier, integer, rule, timestamp
+from contracts.schema.mart import Mart, as_of
+
+HIT_DAYS, TOP = 7, 10
+
+MART = Mart(
+    name="recommendation_facts",
+    description="One list of recommendations to a user that is known; of documents that share a user, the newest.",
+    key=("user_id", "listed_at"),
+    fields=(
+        identifier("user_id", "The user."),
+        timestamp("listed_at", "When the list was written."),
+        date("listed_on", "The day of that."),
+        timestamp("valid_to", "When the next one was written; null if it is valid still.", nullable=True),
+        integer("product_count", "Products in it.", minimum=0),
+        boolean(
+            "is_eligible",
+            "Whether it has products, 7 days (of 24 hours) after it were over at as_of, and the user began a session "
+            "in them.",
+        ),
+        boolean(
+            "is_hit",
+            "Whether the user acted on, or reviewed, one of its first 10 products in these days, before the next list "
+            "was written; null unless it is eligible.",
+            nullable=True,
+        ),
+        as_of(),
+    ),
+    rules=(
+        rule(
+            "hit_if_eligible",
+            (pl.col("is_hit").is_not_null() == pl.col("is_eligible"))
+            & (~pl.col("is_eligible") | (pl.col("product_count") > 0)),
+            "A list hits or misses if and only if it is eligible, and has products then.",
+        ),
+    ),
+    indexes=("listed_on",),
+    by=pl.col("user_id"),
+    question="Did this user use what was recommended? (ML, merchandising)",
+    definition="Evidently's hit rate at 10, in the 7 days after the list: what was done before it is no hit.",
+    limits=(
+        "A list is overwritten by the next: one of each user is known, until versions are kept.",
+        "No impressions and no clicks: what was seen is not known, nor what would have been bought anyway.",
+    ),
+)

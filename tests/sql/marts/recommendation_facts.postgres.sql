@@ -1,0 +1,38 @@
+-- The mart recommendation_facts once more, from the copies alone: list by list.
+WITH list AS (
+    SELECT DISTINCT ON (user_id)
+        user_id,
+        recommended_products,
+        last_updated AS since,
+        last_updated + interval '168 hours' AS until,
+        (last_updated AT TIME ZONE '{tz}')::date AS listed_on
+    FROM replica.user_recommendations
+    ORDER BY user_id, last_updated DESC, _id COLLATE "C" DESC
+),
+used AS (
+    SELECT
+        *,
+        cardinality(recommended_products) > 0 AND until <= {as_of} AND EXISTS (
+            SELECT 1 FROM replica.user_sessions s
+            WHERE s.user_id = list.user_id AND s.start_time >= since AND s.start_time < until
+        ) AS is_eligible,
+        EXISTS (
+            SELECT 1 FROM replica.user_sessions s JOIN replica.user_sessions_actions a USING (_id)
+            WHERE s.user_id = list.user_id AND s.start_time < until AND (s.end_time IS NULL OR s.end_time > since)
+                AND a.at > since AND a.at < until AND a.target = ANY (recommended_products[1:10])
+        ) OR EXISTS (
+            SELECT 1 FROM replica.moderation_queue r
+            WHERE r.user_id = list.user_id AND r.submitted_at > since AND r.submitted_at < until
+                AND r.product_id = ANY (recommended_products[1:10])
+        ) AS is_hit
+    FROM list
+)
+SELECT
+    user_id,
+    since AS listed_at,
+    listed_on,
+    NULL::timestamptz AS valid_to,
+    cardinality(recommended_products)::bigint AS product_count,
+    is_eligible,
+    CASE WHEN is_eligible THEN is_hit END AS is_hit
+FROM used

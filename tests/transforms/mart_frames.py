@@ -1,0 +1,83 @@
+"""Marts of rows written by hand, and what must hold of any rows."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from contracts.schema.frame import pandera_schema
+from contracts.schema.registry import entities, marts
+from transforms.marts import Context, compute, in_order, sources
+from transforms.marts import settings as settings_of
+
+MARTS = sorted(marts())
+# Just what the marts read: a transform that needs more than this of a table would have the pipeline read more.
+READ = {
+    "user_sessions": [
+        "_id",
+        "user_id",
+        "start_time",
+        "end_time",
+        "pages_visited_count",
+        "actions_count",
+        "device_type",
+        "session_id",
+    ],
+    "user_sessions_actions": ["_id", "type", "at", "_position", "target"],
+    "search_queries": ["user_id", "timestamp", "results_count", "query_text", "_id", "query_id"],
+    "support_tickets": [
+        *("_id", "ticket_id", "user_id", "status", "issue_type", "messages_count", "created_at", "updated_at")
+    ],
+    "support_tickets_messages": ["_id", "sender", "sent_at", "_position"],
+    "moderation_queue": ["user_id", "submitted_at", "rating", "moderation_status", "flags_count", "product_id"],
+    "event_logs": ["timestamp", "event_type"],
+    "product_price_history": ["_id", "product_id", "currency"],
+    "product_price_history_price_changes": ["_id", "_position", "changed_at", "price"],
+    "user_recommendations": ["_id", "user_id", "recommended_products", "last_updated"],
+}
+TABLES = {table.name: table for entity in entities().values() for table in entity.tables}
+
+
+def at(text: str, **after: float) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(**after)
+
+
+def compute_from(
+    replica: dict[str, list[tuple[Any, ...]]],
+    as_of: str = "2024-06-01 12:00:00",
+    timezone: str = "UTC",
+    only: str = "",
+    **settings: Any,
+) -> dict[str, pl.DataFrame]:
+    """Compute all marts, or one of them, from rows with the columns of READ, the last of which may be left out.
+
+    What must hold whatever the rows are is checked.
+    """
+    context = Context(at(as_of), timezone, **settings)
+    schemas = {
+        name: {column: TABLES[name].frame_schema[column] for column in columns} for name, columns in READ.items()
+    }
+    tables = {name: _frame(replica.get(name, []), schemas[name]) for name in READ}
+    found: dict[str, pl.DataFrame] = {}
+    for name in [only] if only else in_order(MARTS):
+        lazy = compute(name)(*(tables[source] for source in sources(name)), **settings_of(name, context))
+        frame = lazy.collect()
+        assert lazy.collect(engine="streaming").equals(frame)
+        assert frame.schema == marts()[name].table.frame_schema
+        pandera_schema(marts()[name].table).validate(frame)
+        assert frame.equals(frame.sort(marts()[name].key))
+        assert frame.select(pl.struct(marts()[name].key).is_unique().all()).item()
+        assert (frame["as_of"] == context.as_of).all()
+        found[name], tables[name] = frame, frame.lazy()
+    return found
+
+
+def _frame(rows: list[tuple[Any, ...]], schema: dict[str, pl.DataType]) -> pl.LazyFrame:
+    """Return rows as a table; what is left out at their ends is made up."""
+    made_up = {pl.String(): "x", pl.Int64(): 0, pl.Datetime("ms", "UTC"): at("2024-01-01")}
+    filled = [
+        (*row, *(n if name == "_position" else made_up[dtype] for name, dtype in [*schema.items()][len(row) :]))
+        for n, row in enumerate(rows)
+    ]
+    numbered = [tuple(f"{n}" if value == "x" else value for value in row) for n, row in enumerate(filled)]
+    return pl.LazyFrame(numbered, schema, orient="row")

@@ -1,0 +1,80 @@
+"""What came of each list of recommendations."""
+
+from datetime import timedelta
+
+import polars as pl
+
+from contracts.marts.recommendation_facts import HIT_DAYS, MART, TOP
+from transforms.marts._calendar import local_date
+from transforms.marts._conform import conform
+from transforms.marts._context import Context
+from transforms.marts._past import lists
+
+LIST = ["user_id", "listed_at"]
+
+
+def recommendation_facts(
+    user_recommendations: pl.LazyFrame,
+    user_sessions: pl.LazyFrame,
+    user_sessions_actions: pl.LazyFrame,
+    moderation_queue: pl.LazyFrame,
+    *,
+    context: Context,
+) -> pl.LazyFrame:
+    """Tell of each list whether its user came afterwards, and acted on it.
+
+    Args:
+        user_recommendations: One row per user.
+        user_sessions: One row per session.
+        user_sessions_actions: One row per action; its target may be a product.
+        moderation_queue: One row per review.
+        context: Has the reporting zone and the moment.
+
+    Returns:
+        One row per list, as ``contracts.marts.recommendation_facts`` describes it.
+    """
+    week_over = pl.col("listed_at") + pl.lit(timedelta(days=HIT_DAYS))
+    known = (
+        lists(user_recommendations)
+        .rename({"valid_from": "listed_at"})
+        .with_columns(
+            product_count=pl.col("recommended_products").list.len().cast(pl.Int64),
+            top=pl.col("recommended_products").list.head(TOP),
+            week_over=week_over,
+            until=pl.min_horizontal(week_over, "valid_to"),
+        )
+    )
+    came, hit = _came(known, user_sessions), _hit(known, user_sessions, user_sessions_actions, moderation_queue)
+    is_due = (pl.col("product_count") > 0) & (pl.col("week_over") <= pl.lit(context.as_of))
+    facts = (
+        known.join(came, on=LIST, how="left")
+        .join(hit, on=LIST, how="left")
+        .with_columns(
+            listed_on=local_date(pl.col("listed_at"), context), is_eligible=is_due & pl.col("came").fill_null(False)
+        )
+        .with_columns(is_hit=pl.when("is_eligible").then(pl.col("hit").fill_null(False)))
+    )
+    return conform(facts, MART, context)
+
+
+def _came(known: pl.LazyFrame, sessions: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the lists whose users began a session in the days after."""
+    start = pl.col("start_time")
+    after = sessions.select("user_id", "start_time").join(known, on="user_id")
+    came = after.filter((start >= pl.col("listed_at")) & (start < pl.col("week_over")))
+    return came.select(*LIST, came=True).unique()
+
+
+def _hit(known: pl.LazyFrame, sessions: pl.LazyFrame, actions: pl.LazyFrame, reviews: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the lists of which a product was acted on, or reviewed, while they counted."""
+    listed_at, until = pl.col("listed_at"), pl.col("until")
+    overlaps = (pl.col("start_time") < until) & (pl.col("end_time") > listed_at).fill_null(True)
+    visits = sessions.select("_id", "user_id", "start_time", "end_time").join(
+        known.select(*LIST, "until", "top"), on="user_id"
+    )
+    acted = actions.select("_id", "at", product="target").join(visits.filter(overlaps), on="_id")
+    reviewed = reviews.select("user_id", at="submitted_at", product="product_id").join(
+        known.select(*LIST, "until", "top"), on="user_id"
+    )
+    is_hit = (pl.col("at") > listed_at) & (pl.col("at") < until) & pl.col("top").list.contains(pl.col("product"))
+    return pl.concat([one.filter(is_hit).select(*LIST, hit=True) for one in (acted, reviewed)]).unique()
