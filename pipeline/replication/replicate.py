@@ -46,7 +46,7 @@ from transforms.ingest.validate import format_ids
 PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
 _INFER = "etl contract infer writes contracts of what is there"
-_TAKE_WHOLE = "replicate --undeclared copies each document whole without one"
+_TAKE_WHOLE = "etl replicate --undeclared copies each document whole without one"
 _ADD_UNDECLARED = "or add --undeclared to copy each document whole"
 _NAMED = 20  # collections that no contract declares, in a message
 log = logging.getLogger(__name__)
