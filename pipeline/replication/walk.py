@@ -50,7 +50,8 @@ def parts(
     """
     mongo, name = connections.mongo, entity.collection
     # To count the documents would take longer than to compare some.
-    documents = mongo.count(name, moment, Range()) if sample is None else mongo.extent(name).documents
+    guessed = 0 if sample is None else mongo.extent(name).documents  # of a view or a time series it is not known
+    documents = guessed or mongo.count(name, moment, Range())
     wanted = documents if sample is None else sample.size(documents)
     if entity.id_kind is ANY_ID:
         return documents, wanted, _by_text(connections, entity, moment, sample, documents)
