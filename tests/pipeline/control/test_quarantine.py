@@ -141,7 +141,16 @@ def test_a_large_and_a_deep_document_are_loaded_or_refused_whole(lab: Lab) -> No
     for _ in range(DEEP - 4):
         deep = {"d": deep}
     large = "é" * 7_700_000  # 15.4 MB
-    fill(lab, EVENTS, [event(1, deep), event(2, {"text": large}), event(3, {"text": large, "nul": "\0"}), event(4, {})])
+    fill(
+        lab,
+        EVENTS,
+        [
+            event(1, deep),
+            event(2, {"text": large}),
+            event(3, {"text": large, "nul": "\0"}) | {"event_id": ""},
+            event(4, {}),
+        ],
+    )
     lab.collection(EVENTS).insert_one(event(5, {}) | {"undeclared": large})
     _, accounts = replicate(lab.connections, [EVENTS])
     assert {(one.loaded, one.quarantined) for one in accounts} == {(4, 1)}
@@ -248,7 +257,7 @@ def test_a_later_run_resolves_what_is_mended_and_the_history_stays_unless_the_do
 def test_a_run_of_another_collection_leaves_the_quarantine_alone(lab: Lab) -> None:
     fill(lab, REVIEWS, [review(1, rating=0)])
     replicate(lab.connections, [REVIEWS])
-    fill(lab, EVENTS, [event(1, {"a": -0.0})])
+    fill(lab, EVENTS, [event(1, "no document")])
     replicate(lab.connections, [EVENTS])
     assert len(lab.quarantine(REVIEWS)) == len(lab.quarantine(EVENTS)) == 1
 
@@ -321,7 +330,7 @@ def refused(lab: Lab) -> dict[str, bytes]:
     }
     raws = {name: one if isinstance(one, bytes) else bson.encode(one) for name, one in documents.items()}
     fill(lab, REVIEWS, list(raws.values()))
-    fill(lab, EVENTS, [event(1, {"a": -0.0})])
+    fill(lab, EVENTS, [event(1, "no document")])
     replicate(lab.connections, allow_missing=True)
     return raws
 
