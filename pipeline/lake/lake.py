@@ -10,6 +10,7 @@ import polars as pl
 from bson import Timestamp
 
 from contracts.schema.entity import Entity, Table
+from contracts.schema.history import HISTORY, former_table, versions_table
 from contracts.schema.mart import Mart
 from contracts.schema.registry import entities
 from pipeline.connections import TARGETS
@@ -55,7 +56,7 @@ class Lake:
 
     def __repr__(self) -> str:
         return (
-            f"Lake of {self._store}: replica, marts (tables as lazy frames), collection(name), "
+            f"Lake of {self._store}: replica, history, marts (tables as lazy frames), collection(name), "
             "books(), quarantine(), drift(), describe(name)"
         )
 
@@ -70,6 +71,17 @@ class Lake:
         """The copied collections: a table each, and one for each array of documents in them."""
         known = {table.name: table for entity in self._entities.values() for table in entity.tables}
         return Tables(REPLICA, known, partial(self._scan, REPLICA, "replicate"))
+
+    @property
+    def history(self) -> Tables:
+        """All versions of what was copied, where contracts say ``history=True``; the current one ends never."""
+        kept = [table for entity in self._entities.values() if entity.history for table in entity.tables]
+        former = {versions_table(table).name: former_table(table) for table in kept}
+
+        def scanned(versions: Table) -> pl.LazyFrame:
+            return self._scan(HISTORY, "replicate", versions, former[versions.name])
+
+        return Tables(HISTORY, {one.name: one for one in map(versions_table, kept)}, scanned)
 
     @property
     def marts(self) -> Tables:
@@ -155,9 +167,10 @@ class Lake:
             weakref.finalize(self, self._opened.close)
         return self._opened
 
-    def _scan(self, schema: str, command: str, table: Table) -> pl.LazyFrame:
+    def _scan(self, schema: str, command: str, table: Table, behind: Table | None = None) -> pl.LazyFrame:
+        """Return a published table; ``behind`` is the one that a view reads, and is there with it."""
         with self._servers.store(self._store) as store:
-            if not store.seen(schema, [table]):
+            if not store.seen(schema, [behind or table]):
                 raise UsageError(f"{schema}.{table.name} is not published in {self._store}; run etl {command}")
         return scan(partial(self._servers.store, self._store), schema, table)
 

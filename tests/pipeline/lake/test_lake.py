@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from bson import ObjectId
 
-from pipeline import Lake, UsageError, replicate
+from pipeline import Lake, UsageError, replicate, sync
 from pipeline.connections import TARGETS
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.postgres.store import Postgres
@@ -102,6 +102,22 @@ def test_a_moment_of_the_past_is_read(lake: Lake, filled: Lab) -> None:
     was, now = lake.collection("SupportTickets", at=moment), lake.collection("SupportTickets")
     filled.collection("SupportTickets").insert_one(document)
     assert [one.filter(_id=lawful).collect().height for one in (was, now)] == [1, 0]
+
+
+def test_versions_are_read_where_a_contract_keeps_them(filled: Lab) -> None:
+    changed = filled.collection("SupportTickets").find_one_and_update(
+        {"status": "open"}, {"$set": {"status": "closed"}}
+    )
+    sync(filled.connections, ["SupportTickets"])
+    for store in TARGETS:
+        with Lake(filled.settings, store=store) as lake:
+            versions = lake.history.support_tickets_versions.filter(_id=str(changed["_id"])).sort("_valid_from")
+            assert versions.select("status", pl.col("_valid_to").is_null().alias("now")).collect().rows() == [
+                ("open", False),
+                ("closed", True),
+            ]
+            assert not [name for name in lake.history if name.startswith("user_sessions")]
+            assert versions.select("_valid_to").collect_schema() == {"_valid_to": pl.Datetime("us", "UTC")}
 
 
 def test_the_books_are_frames(lake: Lake, filled: Lab) -> None:
