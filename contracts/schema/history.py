@@ -95,6 +95,6 @@ def check_histories_apart(entities: "Iterable[Entity]") -> None:
             if other := owners.get(name + ending):
                 raise ContractError(
                     f"{other.collection} makes a table {name + ending!r}, as the history of {entity.collection} calls "
-                    f"what it keeps of {name!r}; give one of them another name by table='...' in the contract, or leave "
-                    "the field out of it: it is kept in _extra"
+                    f"what it keeps of {name!r}; give one of them another name by table='...' in its contract, or "
+                    "leave the field out of it: it is kept in _extra"
                 )
