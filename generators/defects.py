@@ -87,10 +87,19 @@ def break_document(
     raise ValueError(f"{entity.collection}: no defect fits the document {document['_id']!r}")
 
 
+def _goes_aside(defect: Defect, spot: Spot) -> bool:
+    """Tell whether a defect is a misfit that its field keeps aside, so that nothing is refused."""
+    is_misfit = defect.seen_by == "gate" and defect.outcome == "quarantined"
+    return spot.field.misfits == "extra" and (is_misfit or defect.name in ("far_date", "nul_in_text"))
+
+
 @cache
 def fitting(entity: Entity) -> dict[Defect, list[Spot]]:
     """Return the defects that the documents of a contract can have, and where."""
-    places = {defect: [spot for spot in spots(entity) if defect.fits(spot)] for defect in DEFECTS.values()}
+    places = {
+        defect: [spot for spot in spots(entity) if defect.fits(spot) and not _goes_aside(defect, spot)]
+        for defect in DEFECTS.values()
+    }
     return {defect: found for defect, found in places.items() if found}
 
 

@@ -2,9 +2,11 @@
 
 import bson
 from bson import Decimal128, Int64
+from bson.raw_bson import RawBSONDocument
 
 from contracts.schema.entity import Entity
-from contracts.schema.fields import category, text
+from contracts.schema.fields import category, documents, integer, text, texts, timestamp
+from generators.breaches import breaches
 from transforms.bson.extended_json import from_json_text
 from transforms.ingest.slow_path import transform_slowly
 from transforms.oracle.compare import Findings, as_stored, compare
@@ -34,3 +36,20 @@ def test_a_number_among_texts_without_rules_is_shown_as_a_text_and_exact_aside()
     findings = Findings()
     compare(expected["things"], as_stored(root, entity.root), entity.root, findings)
     assert (unexpected, findings) == ([], Findings())
+
+
+def test_documents_that_break_a_contract_are_refused_also_where_misfits_go_aside() -> None:
+    fields = (
+        text("plain", "P.", nullable=True),
+        text("short", "S.", nullable=True, max_length=9),
+        timestamp("at", "A.", nullable=True),
+        integer("required", "R.", minimum=0),
+        documents("items", "I.", texts("tags", "T.", nullable=True), nullable=True),
+    )
+    entity = Entity("Things", "d", fields=fields, misfits="extra")
+    broken = list(breaches(entity))
+    for one in broken:
+        raw = bytes(one.document.raw) if isinstance(one.document, RawBSONDocument) else bson.encode(one.document)
+        assert bool(transform_slowly([raw], entity, gated=False).refused) is not one.mended, one.name
+    assert {one.name for one in broken} > {"fraction_in_integer at required", "things.short_max_length"}
+    assert "far_date at at" not in {one.name for one in broken}
