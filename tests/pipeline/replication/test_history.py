@@ -13,11 +13,15 @@ import polars as pl
 import pytest
 from bson import ObjectId
 
+import contracts.marts
+import transforms.marts
 from contracts.schema.entity import Entity, Table
 from contracts.schema.fields import documents, free_form, identifier, integer, number, text
 from contracts.schema.history import VALID_FROM, VALID_TO, former_table, valid_at, versions_table
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
+from pipeline.errors import UsageError
+from pipeline.marts.build import build
 from pipeline.replication import repair, replicate, sync, verify
 from pipeline.replication.history import prove_history
 from pipeline.runs.recovery import recover
@@ -429,3 +433,43 @@ def test_former_tables_can_be_told_from_current_ones() -> None:
         assert former.key == (*table.key, VALID_FROM)
         assert all(column.nullable for column in former.columns if column.name in set(table.names) - set(table.key))
         assert versions.column(VALID_TO).nullable and not former.column(VALID_TO).nullable
+
+
+MART = """
+from contracts.schema.fields import identifier, integer
+from contracts.schema.mart import Mart
+
+MART = Mart(
+    "thing_changes",
+    "How often each thing was changed.",
+    ("thing",),
+    (identifier("thing", "The thing."), integer("version_count", "How many versions.")),
+)
+"""
+COMPUTED = """
+import polars as pl
+
+
+def thing_changes(things_versions: pl.LazyFrame) -> pl.LazyFrame:
+    changes = things_versions.group_by(pl.col("_id").alias("thing"))
+    return changes.agg(pl.len().cast(pl.Int64).alias("version_count"))
+"""
+
+
+def test_a_mart_reads_all_versions(things: Things, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package, source in ((contracts.marts, MART), (transforms.marts, COMPUTED)):
+        (folder := tmp_path / package.__name__).mkdir()
+        (folder / "thing_changes.py").write_text(source)
+        monkeypatch.setattr(package, "__path__", [str(folder), *package.__path__])
+    things.by(_things(NAME, AMOUNT, ITEMS, MORE))
+    things.collection.insert_many([_document("one"), _document("two")])
+    things.copy()
+    assert transforms.marts.marts_of(things.connections.entities.values()).keys() == set()
+    things.by(THINGS)
+    with pytest.raises(UsageError, match="need the history of Things, which has not begun"):
+        build(things.connections)
+    things.collection.update_one({"name": "one"}, {"$set": {"name": "three"}})
+    things.follow()
+    build(things.connections)
+    for query in (things.lab.postgres, things.lab.clickhouse):
+        assert sorted(count for (count,) in query("SELECT version_count FROM marts.thing_changes")) == [1, 2]
