@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from contracts.schema.history import HISTORY
 from pipeline.doctor.common import clock, encryption, size, version
 from pipeline.doctor.finding import Finding, judged
 from pipeline.errors import EtlError
@@ -35,7 +36,7 @@ def examine_clickhouse(clickhouse: ClickHouse, uri: str) -> Iterator[Finding]:
 
 def _rights(clickhouse: ClickHouse, user: str) -> Finding:
     wanted = [f"CREATE DATABASE, DROP DATABASE ON {_STAGING}.*", f"{_ON_TABLES} ON {_STAGING}.*"]
-    for database in (REPLICA, MARTS):
+    for database in (REPLICA, MARTS, HISTORY):
         wanted += [f"CREATE DATABASE ON {database}.*", f"{_ON_TABLES} ON {database}.*"]
     try:
         lacking = [one for one in wanted if not int(clickhouse.rows(f"CHECK GRANT {one}")[0][0])]

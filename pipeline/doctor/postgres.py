@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from contracts.schema.history import HISTORY
 from pipeline.doctor.common import clock, encryption, version
 from pipeline.doctor.finding import Finding, judged
 from pipeline.runs.published import MARTS, REPLICA
@@ -46,10 +47,11 @@ def _owners(postgres: Session) -> Finding:
     """Judge whether schemas that are there already are ours: only a table's owner can change its columns."""
     others = postgres.rows(
         "SELECT quote_ident(nspname), quote_ident(current_user), quote_ident(rolname) FROM pg_namespace "
-        "JOIN pg_roles ON pg_roles.oid = nspowner WHERE nspname IN ('etl', $1::text, $2::text) "
+        "JOIN pg_roles ON pg_roles.oid = nspowner WHERE nspname IN ('etl', $1::text, $2::text, $3::text) "
         "AND NOT pg_has_role(current_user, nspowner, 'USAGE') ORDER BY 1",
         REPLICA,
         MARTS,
+        HISTORY,
     )
     if not others:
         return judged(ABOUT, "schemas", "those that are there are ours")
