@@ -10,7 +10,6 @@ from rich.text import Text
 from pipeline.cli import tables
 from pipeline.cli.drift import drift_table
 from pipeline.cli.output import moment
-from pipeline.control import CollectionDrift
 from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
@@ -68,6 +67,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def checked(found: "Check") -> Iterator[RenderableType]:
     """Show what would become of documents under their contracts."""
+    from pipeline.control import CollectionDrift  # heavy, and etl --help needs none of it
+
     rows = [
         (one.collection, one.documents, one.slow, Text(f"{one.refused:,}", style=_colour(one.refused)))
         for one in found.collections

@@ -93,7 +93,7 @@ class _Done:
             tables.books(self.run, self.accounts),
             *tables.verification(self.found),
             tables.marts(self.built),
-            *(tables.preview(one.name, self.top[one.name], one.rows) for one in self.built),
+            *(tables.preview(one.name, self.top[one.name], one.rows) for one in self.built if one.name in self.top),
         ]
 
 

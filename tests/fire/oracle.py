@@ -112,7 +112,7 @@ def _names(source: str) -> list[str]:
 
 
 def _value(document: dict[str, Any], item: Any, position: int, column: Column) -> Any:
-    if column.source == "place in the array":
+    if column.source.startswith("place in "):
         return position
     if column.source == "undeclared fields":
         known = {"fire_note"} & document.keys()
