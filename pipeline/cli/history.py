@@ -1,6 +1,5 @@
 """``etl history``: former versions of documents, counted, and removed for good."""
 
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +9,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pipeline.cli import tables
+from pipeline.cli.confirm import check_can_answer, confirm
 from pipeline.cli.options import AsJson, Collections, Wait
-from pipeline.cli.output import say, show
+from pipeline.cli.output import show
 from pipeline.cli.sessions import connected
 from pipeline.errors import UsageError
 from pipeline.text.printable import visible
@@ -81,7 +81,7 @@ def prune(
     from pipeline.replication.history import prune_history
 
     moment = _moment(before)
-    _ask("etl history prune", f"Remove all former versions that ended by {tables.shown(moment)} UTC?", yes, as_json)
+    _ask("history prune", f"Remove all former versions that ended by {tables.shown(moment)} UTC?", yes, as_json)
     with connected(wait=wait) as connections:
         removed = prune_history(connections, moment, collections or ())
     show({"before": moment, "removed": removed}, _removed(removed), as_json=as_json)
@@ -105,7 +105,7 @@ def forget(
     """
     from pipeline.replication.history import forget as remove
 
-    _ask("etl history forget", f"Remove all former versions of {len(ids):,} of {visible(collection)}?", yes, as_json)
+    _ask("history forget", f"Remove all former versions of {len(ids):,} of {visible(collection)}?", yes, as_json)
     with connected(wait=wait) as connections:
         removed = remove(connections, collection, ids)
     parts: list[RenderableType] = [_removed(removed)]
@@ -113,8 +113,8 @@ def forget(
         parts.append(
             Text(
                 f"{max(one.still_published for one in removed):,} are published still: what is shown of them now "
-                "becomes a former version when they are changed or deleted; delete them in MongoDB, run etl sync, "
-                "and this again"
+                "becomes a former version when they are changed or deleted; delete them in MongoDB, sync, "
+                "and do this again"
             )
         )
     show({"removed": removed}, *parts, as_json=as_json)
@@ -143,21 +143,12 @@ def _moment(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         said = f"{text!r} is no moment" if text else "there is no moment"
-        raise UsageError(f"{said}; --before takes one as ISO 8601, such as 2026-01-31 or 2026-01-31T10:00Z") from None
+        raise UsageError(f"{said}; one is given as ISO 8601, such as 2026-01-31 or 2026-01-31T10:00Z") from None
     return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
 
 
 def _ask(command: str, question: str, yes: bool, as_json: bool) -> None:
-    """Let the user say whether to go on.
-
-    Raises:
-        UsageError: Nobody is there to ask.
-        Exit: The answer is no.
-    """
-    if yes:
-        return
-    if as_json or not sys.stdin.isatty():
-        raise UsageError(f"{command} asks before it removes anything; where nobody can answer, add --yes")
-    if not typer.confirm(question, err=True):
-        say("nothing was removed")
-        raise typer.Exit(UsageError.exit_code)
+    """Let the user say whether to go on."""
+    if not yes:
+        check_can_answer(command, as_json=as_json)
+        confirm(question)

@@ -437,7 +437,7 @@ class Mongo:
         for name in after:
             if name in listed and listed[name].special:
                 what = f"{name} is {listed[name].special}, whose changes can't be followed"
-                raise SnapshotError(f"{what}, and that moment can't be read any more; run etl replicate {name}")
+                raise SnapshotError(f"{what}, and that moment can't be read any more: it has to be copied anew")
         found = [self._collection(name) for name in after]
         for database in dict.fromkeys(one.database for one in found):
             names = {one.name: name for one, name in zip(found, after, strict=True) if one.database == database}

@@ -474,6 +474,7 @@ SITUATIONS = (
 
 _DEBUG = "cli/test_cli.py::test_an_unexpected_error_is_one_sentence_unless_one_debugs"
 # What only another test can try, and which one that is.
+_UNFOLLOWED = "replication/test_special.py::test_sync_leaves_them_as_they_are_with_a_word"
 ELSEWHERE = {
     "{} (etl --debug shows where)": _DEBUG,
     "(unexpected; etl --debug shows where)": _DEBUG,
@@ -484,6 +485,11 @@ ELSEWHERE = {
     "{} status    # which moment": "cli/test_cli.py::test_up_status_down",
     "  {} down": "cli/test_cli.py::test_up_status_down",
     "stop it by etl down": "engines/test_embedded.py::test_homes_that_are_older_than_their_passwords_get_them",
+    "it stays as it is until the next etl replicate": _UNFOLLOWED,
+    "nothing was done; etl replicate {} copies it anew": _UNFOLLOWED,
+    "which has not begun: run etl replicate {}, or etl sync": (
+        "replication/test_history.py::test_a_mart_reads_all_versions"
+    ),
     # That a new folder works every test shows.
     "set ETL_HOME to a new folder and run etl replicate": "engines/test_embedded.py::test_a_foreign_cluster_is_named",
     # As in a situation above, but said by a task of Airflow.

@@ -92,7 +92,7 @@ def test_sync_leaves_them_as_they_are_with_a_word(special: Lab, caplog: pytest.L
     with pytest.raises(UsageError, match=r"a time series collection, which .*etl replicate Readings"):
         sync(special.connections, ["Readings"])
     assert special.postgres("SELECT count(*) FROM replica.big") == [(10,)]
-    replicate(special.connections, ["Big", "ByShop"])
+    replicate(special.connections, ["Big", "ByShop", "Readings"])
     assert special.clickhouse("SELECT count() FROM replica.big") == [(11,)]
     assert all(one.proven for one in verify(special.connections))
 

@@ -12,6 +12,7 @@ import pytest
 from bson import Decimal128, Int64, ObjectId
 from bson.raw_bson import RawBSONDocument
 
+from contracts import DEMO
 from pipeline import control
 from pipeline.connections import connect
 from pipeline.control import changes
@@ -239,7 +240,7 @@ def test_too_much_in_quarantine_publishes_nothing(copied: Any) -> None:
 def numbered(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("contracts")
     (folder / "numbered.py").write_text(textwrap.dedent(NUMBERED))
-    settings = lab.settings.model_copy(update={"contracts": (folder,)})
+    settings = lab.settings.model_copy(update={"contracts": (folder, DEMO)})
     with connect(settings) as connections:
         yield type(lab)(connections, settings)
 

@@ -234,7 +234,7 @@ def test_two_commands_do_not_finish_one_publish_twice(lab: Lab, copied: None, mo
     with lab.another() as other:
 
         def while_another_finishes(*statements: str) -> None:
-            if not threads and statements[0].startswith("EXCHANGE"):
+            if not threads and any(one.startswith("EXCHANGE") for one in statements):
                 threads.append(threading.Thread(target=recover, args=(other,)))
                 threads[0].start()
                 threads[0].join(timeout=0.5)
