@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import bson
+import orjson
 import polars as pl
 import pytest
 from bson import DatetimeMS, Decimal128, ObjectId
@@ -463,7 +464,12 @@ def test_the_careful_lane_keeps_undeclared_fields_by_their_pointer() -> None:
     assert found.refused == []
     assert found_in(found, [raw], entity) == Findings()
     (extra,) = found.frames["user_sessions"]["_extra"]
-    assert extra == '{"/device/a~1b":{"~":1},"/~0new":{"$numberDecimal":"1.0"},"/$odd":[1.0],"/actions/1/":null}'
+    assert orjson.loads(extra) == {
+        "/device/a~1b": {"~": 1},
+        "/~0new": {"$numberDecimal": "1.0"},
+        "/$odd": [1.0],
+        "/actions/1/": None,
+    }
 
 
 @pytest.mark.parametrize("value", [{"sender": "user", "text": "t", "sent_at": DatetimeMS(0)}, {}, "scalar", None, 1])
