@@ -57,6 +57,11 @@ LONGEST = (
     "cli/test_cli.py",
     "replication/test_sync.py",
     "runtime/test_memory.py",
+    "marts/test_marts.py",
+    "pipeline/test_inference.py",
+    "replication/test_history.py",
+    "replication/test_verify.py",
+    "tests/test_clickhouse_users.py",
 )
 
 

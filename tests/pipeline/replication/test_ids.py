@@ -126,7 +126,7 @@ class Order:
 
     postgres: str
     options: dict[str, Any]
-    names: tuple[str, ...] = ("Texts", "Numbers", "Mixed")
+    names: tuple[str, ...] = ("Texts", "Numbers")
 
 
 def _decimals(*numbers: object) -> list[Decimal128]:
@@ -193,7 +193,7 @@ ACCENTS = {"locale": "de", "strength": 2}
 SHIFTED = {"locale": "fr", "strength": 3, "alternate": "shifted", "numericOrdering": True}
 ORDERS: dict[str, Order] = {
     "bytes": Order("C", {}, tuple(KINDS)),
-    "libc, base letters": Order("libc", {"collation": {"locale": "en", "strength": 1}}),
+    "libc, base letters": Order("libc", {"collation": {"locale": "en", "strength": 1}}, ("Texts", "Numbers", "Mixed")),
     "icu, letters and accents": Order("icu", {"collation": ACCENTS}),
     "bytes, but no punctuation": Order("bytes", {"collation": SHIFTED}),
 }
