@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from contracts.schema.entity import Entity
 from contracts.schema.kinds import ANY_ID, INTEGER, KEY_TEXT, OBJECT_ID, TIMESTAMP
-from contracts.schema.registry import entities
+from contracts.schema.registry import by_name, entities
 from pipeline import control
 from pipeline.control import Undeclared
 from pipeline.errors import BusyError, UsageError
@@ -80,11 +80,11 @@ class Connections:
 
     def chosen(self, collections: Iterable[str] = ()) -> tuple[Entity, ...]:
         """Return the contracts of the named collections (or tables), all if none is named."""
-        by_name = {name: entity for entity in self.entities.values() for name in (entity.collection, entity.table)}
+        known = by_name(self.entities.values())
         names = list(collections) or sorted(self.entities)
-        if unknown := [name for name in names if name not in by_name]:
+        if unknown := [name for name in names if name not in known]:
             raise UsageError(f"there is no contract of {unknown[0]!r}; there are {', '.join(sorted(self.entities))}")
-        return tuple(dict.fromkeys(by_name[name] for name in names))
+        return tuple(dict.fromkeys(known[name] for name in names))
 
     def undeclared(self) -> tuple[str, ...]:
         """Return what MongoDB has that no contract declares: it is never read, only named."""

@@ -58,6 +58,11 @@ def files(folders: Iterable[Path] = ()) -> dict[str, Path]:
     return {entity.collection: path for entity, path in found if isinstance(entity, Entity)}
 
 
+def by_name(known: Iterable[Entity]) -> dict[str, Entity]:
+    """Return contracts by what people call them: the collection's name and the table's."""
+    return {name: entity for entity in known for name in (entity.collection, entity.table)}
+
+
 def marts() -> dict[str, Mart]:
     """Return every contract of a mart, by its name.
 

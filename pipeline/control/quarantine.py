@@ -9,6 +9,7 @@ import bsonjs
 import orjson
 
 from contracts.schema.entity import Entity
+from contracts.schema.registry import by_name
 from pipeline.control.schema import has_books
 from pipeline.errors import UsageError
 from pipeline.stores.postgres.session import Session
@@ -81,7 +82,7 @@ def chosen(postgres: Session, entities: Iterable[Entity], names: Iterable[str] =
     Raises:
         UsageError: There is no such collection.
     """
-    known = {name: entity.collection for entity in entities for name in (entity.collection, entity.table)}
+    known = {name: entity.collection for name, entity in by_name(entities).items()}
     if has_books(postgres):
         known |= {name: name for (name,) in postgres.rows("SELECT DISTINCT collection FROM etl.quarantine")}
     if unknown := [name for name in names if name not in known]:

@@ -10,6 +10,7 @@ from contracts.schema.entity import Entity
 from pipeline.control import Publication
 from pipeline.doctor.common import clock, duration, encryption, size, version
 from pipeline.doctor.finding import Finding, State, judged
+from pipeline.stores.mongo.errors import first_line
 from pipeline.stores.mongo.store import Mongo
 
 ABOUT = "MongoDB"
@@ -70,7 +71,7 @@ def _rights(mongo: Mongo, declared: Collection[str]) -> Finding:
         for collection in declared:
             mongo.database[collection].find_one({}, {"_id": 1})
     except OperationFailure as error:
-        return judged(ABOUT, "right to read", f"refused: {_first_line(error)}", fail=_GRANT.format(name))
+        return judged(ABOUT, "right to read", f"refused: {first_line(error)}", fail=_GRANT.format(name))
     return judged(ABOUT, "right to read", f"given on {name!r}")
 
 
@@ -80,7 +81,7 @@ def _following(mongo: Mongo) -> Finding:
             stream.try_next()
     except PyMongoError as error:
         return judged(
-            ABOUT, "right to follow", f"refused: {_first_line(error)}", fail=_GRANT.format(mongo.database.name)
+            ABOUT, "right to follow", f"refused: {first_line(error)}", fail=_GRANT.format(mongo.database.name)
         )
     return judged(ABOUT, "right to follow", "given: sync can read the change stream")
 
@@ -96,9 +97,12 @@ def _history(mongo: Mongo, declared: Collection[str], rate: float) -> Finding:
 def _oplog(mongo: Mongo, publications: Collection[Publication]) -> Finding:
     """Judge how far back changes can be followed, from what is published to now."""
     try:
-        first = mongo.client["local"]["oplog.rs"].find({}, {"ts": 1}).sort("$natural", 1).limit(1).next()["ts"]
-    except (PyMongoError, StopIteration) as error:
-        return judged(ABOUT, "oplog", f"can't be read ({_first_line(error)}); sync looks itself")
+        oldest = mongo.client["local"]["oplog.rs"].find_one({}, {"ts": 1}, sort=[("$natural", 1)])
+    except PyMongoError as error:
+        return judged(ABOUT, "oplog", f"can't be read ({first_line(error)}); sync looks itself")
+    if oldest is None:
+        return judged(ABOUT, "oplog", "empty")
+    first = oldest["ts"]
     shown = [one.cluster_time for one in publications if one.source is not None]
     says = f"reaches back {duration(time.time() - first.time)}"
     if shown and min(shown) < Timestamp(first.time, first.inc):
@@ -113,7 +117,3 @@ def _is_full(mongo: Mongo) -> bool:
     """Tell whether the oplog throws away its oldest entries: a young one is short without need."""
     stats = next(mongo.client["local"]["oplog.rs"].aggregate([{"$collStats": {"storageStats": {}}}]))["storageStats"]
     return bool(stats["size"] > 0.9 * stats["maxSize"])
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bson import Timestamp
 
 from contracts.schema.entity import Entity
+from contracts.schema.registry import by_name
 from pipeline.connections import is_ours
 from pipeline.errors import UsageError
 from pipeline.inference.trial import Reason, Trial, tries
@@ -96,12 +97,12 @@ def choose_declared(
     Raises:
         UsageError: A named collection has no contract, is not there or can't be copied; or none of all is there.
     """
-    by_name = {name: entity for entity in entities.values() for name in (entity.collection, entity.table)}
+    known = by_name(entities.values())
     listed, named = mongo.listed(), list(dict.fromkeys(collections))
-    if unknown := [name for name in named if name not in by_name]:
+    if unknown := [name for name in named if name not in known]:
         there = f"; there are {', '.join(sorted(entities))}" if entities else ""
         raise UsageError(f"there is no contract of {unknown[0]!r}{there}")
-    chosen = list(dict.fromkeys(by_name[name] for name in named or sorted(entities)))
+    chosen = list(dict.fromkeys(known[name] for name in named or sorted(entities)))
     present = [one for one in chosen if one.collection in listed and not listed[one.collection].uncopyable]
     missing = tuple(one.collection for one in chosen if one not in present)
     if missing and (named or not present):

@@ -1,6 +1,6 @@
 """A contract is tried: all documents of a collection go through what a copy does with them, up to the stores."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bson import Timestamp
@@ -85,14 +85,20 @@ def tries(mongo: Mongo, entity: Entity, cluster_time: Timestamp) -> Iterator[Tri
         cluster_time: The moment at which the documents are read.
     """
     trial = Trial()
-    for result, was_slow in _results(mongo, entity, cluster_time):
+    for result, was_slow in results(mongo, entity, cluster_time):
         trial.add(result, was_slow=was_slow)
         yield trial
     yield trial
 
 
-def _results(mongo: Mongo, entity: Entity, cluster_time: Timestamp) -> Iterable[tuple[BatchResult, bool]]:
-    """Yield what becomes of a collection's documents, and whether they took the slow path."""
+def results(mongo: Mongo, entity: Entity, cluster_time: Timestamp) -> Iterator[tuple[BatchResult, bool]]:
+    """Yield what becomes of a collection's documents, and whether they took the slow path; nothing is stored.
+
+    Args:
+        mongo: The source.
+        entity: The contract.
+        cluster_time: The moment at which the documents are read.
+    """
     for batch in mongo.admitted(entity, cluster_time, Range()):
         yield transform_decoded(decode_batch(batch, entity), entity), False
     for raws in in_chunks(mongo.refused(entity, cluster_time, Range()), TOGETHER_BYTES):

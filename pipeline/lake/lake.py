@@ -12,7 +12,7 @@ from bson import Timestamp
 from contracts.schema.entity import Entity, Table
 from contracts.schema.history import HISTORY, former_table, versions_table
 from contracts.schema.mart import Mart
-from contracts.schema.registry import entities
+from contracts.schema.registry import by_name, entities
 from pipeline.connections import TARGETS
 from pipeline.errors import UsageError
 from pipeline.lake import books
@@ -21,7 +21,6 @@ from pipeline.lake.servers import Servers
 from pipeline.lake.source import read_source
 from pipeline.lake.tables import Tables
 from pipeline.runs.published import MARTS, REPLICA
-from pipeline.runtime.memory import MemoryBudget
 from pipeline.settings import Settings
 from transforms.marts import marts_of
 
@@ -108,10 +107,10 @@ class Lake:
         known = {one.name: one for one in entity.tables}
         if table is not None and table not in known:
             raise UsageError(f"{entity.collection} makes no table {table!r}; it makes {', '.join(known)}")
-        mongo, memory = self._servers.mongo, MemoryBudget(int(self._settings.memory))
+        mongo = self._servers.mongo
         mongo.know(self._entities)
         moment = mongo.cluster_time() if at is None else _cluster_time(at)
-        return read_source(mongo, entity, known[table or entity.table], moment, memory)
+        return read_source(mongo, entity, known[table or entity.table], moment)
 
     def books(self) -> pl.DataFrame:
         """Return what each collection and mart shows in each store: run, moment, rows."""
@@ -147,10 +146,10 @@ class Lake:
         return books.described(known[name])
 
     def _entity(self, name: str) -> Entity:
-        for entity in self._entities.values():
-            if name in (entity.collection, entity.table):
-                return entity
-        raise UsageError(f"there is no contract of {name!r}; there are {', '.join(sorted(self._entities))}")
+        known = by_name(self._entities.values())
+        if name not in known:
+            raise UsageError(f"there is no contract of {name!r}; there are {', '.join(sorted(self._entities))}")
+        return known[name]
 
     @cached_property
     def _entities(self) -> dict[str, Entity]:

@@ -8,19 +8,13 @@ from bson import Timestamp
 from polars.io.plugins import register_io_source
 
 from contracts.schema.entity import Entity, Table
-from pipeline.runtime.memory import MemoryBudget
+from pipeline.inference.trial import results
 from pipeline.stores.mongo.store import Mongo
-from pipeline.stores.selection import Range
-from transforms.bson.documents import in_chunks, resize_batches
-from transforms.ingest.batch import BatchResult, decode_batch
-from transforms.ingest.slow_path import transform_decoded, transform_slowly
 
 log = logging.getLogger(__name__)
 
 
-def read_source(
-    mongo: Mongo, entity: Entity, table: Table, cluster_time: Timestamp, memory: MemoryBudget
-) -> pl.LazyFrame:
+def read_source(mongo: Mongo, entity: Entity, table: Table, cluster_time: Timestamp) -> pl.LazyFrame:
     """Return what a copy would load of a collection, as a lazy frame; it is read each time when that is collected.
 
     How many documents would be refused is logged.
@@ -30,14 +24,13 @@ def read_source(
         entity: The contract.
         table: Which of its tables.
         cluster_time: The moment that is read.
-        memory: What this process may take.
     """
 
     def rows(
         columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
         refused = read = 0
-        for result in _results(mongo, entity, cluster_time, memory):
+        for result, _ in results(mongo, entity, cluster_time):
             frame = result.frames[table.name]
             frame = frame if n_rows is None else frame.head(n_rows - read)  # of a limit and a filter it comes first
             refused, read = refused + len(result.refused), read + len(frame)
@@ -49,10 +42,3 @@ def read_source(
             log.warning("%s documents of %s would be refused; they are not among the rows", refused, entity.collection)
 
     return register_io_source(rows, schema=table.frame_schema, validate_schema=True)
-
-
-def _results(mongo: Mongo, entity: Entity, cluster_time: Timestamp, memory: MemoryBudget) -> Iterator[BatchResult]:
-    for batch in resize_batches(mongo.admitted(entity, cluster_time, Range()), memory.batch):
-        yield transform_decoded(decode_batch(batch, entity), entity)
-    for raws in in_chunks(mongo.refused(entity, cluster_time, Range()), memory.slow_batch):
-        yield transform_slowly(raws, entity)

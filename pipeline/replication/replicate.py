@@ -10,6 +10,7 @@ from functools import partial
 
 from contracts.schema.entity import Entity
 from contracts.schema.omitted import omitted
+from contracts.schema.registry import by_name
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Account
@@ -116,7 +117,7 @@ def _way_out(undeclared: Sequence[str]) -> str:
 
 def _check_declared(connections: Connections, names: Iterable[str]) -> None:
     """Refuse collections that are there and have no contract, with both ways out."""
-    known = {name for entity in connections.entities.values() for name in (entity.collection, entity.table)}
+    known = by_name(connections.entities.values())
     undeclared = connections.undeclared()
     if strangers := [name for name in names if name not in known and name in undeclared]:
         infer = f"etl contract infer {shlex.join(strangers)} writes one"

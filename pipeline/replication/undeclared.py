@@ -7,6 +7,7 @@ from bson import DatetimeMS, Int64, ObjectId
 
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
 from contracts.schema.kinds import ANY_ID, INTEGER, KEY_TEXT, OBJECT_ID, TIMESTAMP, Kind
+from contracts.schema.registry import by_name
 from pipeline import control
 from pipeline.connections import Connections, contract_of, is_ours
 from pipeline.control import Undeclared
@@ -35,7 +36,7 @@ def take_in(connections: Connections, names: Iterable[str] = ()) -> list[str]:
     """
     mongo, named = connections.mongo, list(names)
     listed = mongo.listed()
-    known = {name for entity in connections.entities.values() for name in (entity.collection, entity.table)}
+    known = by_name(connections.entities.values())
     wanted = [name for name in named or sorted(listed) if name not in known and not is_ours(name)]
     if gone := [name for name in wanted if name not in listed]:
         raise UsageError(f"there is no collection {gone[0]!r} in the MongoDB database {mongo.database.name!r}")
