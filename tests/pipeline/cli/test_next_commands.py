@@ -264,8 +264,8 @@ def _published_while_verified(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> 
 
 
 def _published_while_computed(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
-    meanwhile = _first(lambda: _copied_meanwhile(lab, "SupportTickets"), build._spill)
-    return _patched(patch, build, "_spill", meanwhile)
+    meanwhile = _first(lambda: _copied_meanwhile(lab, "SupportTickets"), build.spill_sources)
+    return _patched(patch, build, "spill_sources", meanwhile)
 
 
 @contextmanager

@@ -22,6 +22,8 @@ from pipeline import control
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, DataError, EtlError, SnapshotError, UsageError
 from pipeline.marts import build as marts
+from pipeline.marts import computing, reading, sources
+from pipeline.marts import run as run_module
 from pipeline.replication import replicate
 from pipeline.replication.repair import repair
 from pipeline.replication.sync import sync
@@ -30,6 +32,7 @@ from pipeline.runtime import memory
 from pipeline.runtime.memory import MemoryBudget
 from pipeline.stores.postgres.store import Postgres
 from tests.pipeline.lab import Lab
+from transforms.marts import compute
 
 SQL = Path(__file__).parents[2] / "sql" / "marts"
 MARTS = sorted(known_marts())
@@ -175,18 +178,24 @@ def in_pieces(connections: Connections) -> Connections:
     return replace(connections, memory=MemoryBudget(memory._LIBRARIES + 8_192))
 
 
+def _compute_by(patch: pytest.MonkeyPatch, function: Callable[[str], Any]) -> None:
+    """Let another function say how each mart is computed, be it from rows or, to see what it reads, from nothing."""
+    for module in (reading, computing):
+        patch.setattr(module, "compute", function)
+
+
 @contextmanager
 def computations() -> Iterator[Counter[str]]:
     """Count how often each mart is computed; from nothing it is once, to find out what it reads."""
     counted: Counter[str] = Counter()
-    honest = marts.compute
+    honest = compute
 
     def counting(name: str) -> Any:
         counted[name] += 1
         return honest(name)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(marts, "compute", counting)
+        _compute_by(patched, counting)
         yield counted
 
 
@@ -450,7 +459,7 @@ def test_a_mart_that_breaks_its_contract_publishes_nothing(
     shown = control.publications(lab.connections.postgres)
     lab.collection("SupportTickets").delete_many({"status": "open"})
     replicate.replicate(lab.connections, SOURCES)
-    wrong = marts.compute
+    wrong = compute
 
     def bent(name: str) -> Any:
         one = wrong(name)
@@ -459,7 +468,7 @@ def test_a_mart_that_breaks_its_contract_publishes_nothing(
         return lambda **tables: one(**tables).with_columns(message_count=pl.col("message_count") + 1)
 
     with monkeypatch.context() as patched:
-        patched.setattr(marts, "compute", bent)
+        _compute_by(patched, bent)
         with pytest.raises(
             DataError, match=r"ticket_resolution breaks its contract.*messages_add_up.*nothing was"
         ) as error:
@@ -488,14 +497,16 @@ def rows_before(lab: Lab, built: list[Any]) -> Iterator[None]:
 
 
 def _declared(monkeypatch: pytest.MonkeyPatch, name: str, by: pl.Expr) -> None:
-    monkeypatch.setattr(marts, "marts_of", lambda _: known_marts() | {name: replace(known_marts()[name], by=by)})
+    declared = known_marts() | {name: replace(known_marts()[name], by=by)}
+    for module in (run_module, sources):
+        monkeypatch.setattr(module, "marts_of", lambda _: declared)
 
 
 @pytest.mark.usefixtures("rows_before")
 def test_a_piece_that_breaks_the_contract_publishes_nothing(
     lab: Lab, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest, pieces = marts.compute, []
+    honest, pieces = compute, []
 
     def bent(name: str) -> Any:
         pieces.append(name)
@@ -503,7 +514,7 @@ def test_a_piece_that_breaks_the_contract_publishes_nothing(
             return honest(name)
         return lambda **tables: honest(name)(**tables).with_columns(message_count=pl.col("message_count") + 1)
 
-    monkeypatch.setattr(marts, "compute", bent)
+    _compute_by(monkeypatch, bent)
     with pytest.raises(DataError, match=r"ticket_resolution breaks its contract.*messages_add_up.*nothing was"):
         marts.build(in_pieces(lab.connections), ["ticket_resolution"])
     assert list(temporary.iterdir()) == []
@@ -522,7 +533,7 @@ def test_a_mart_that_can_not_be_computed_apart_as_declared_is_refused(
 @pytest.mark.usefixtures("rows_before")
 def test_keys_that_come_out_twice_are_found_by_the_stores_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     _declared(monkeypatch, "support_efficiency_daily", pl.col("_id").alias("issue_type"))
-    monkeypatch.setattr(marts, "_check_buckets", lambda *_: None)
+    monkeypatch.setattr(computing, "_check_buckets", lambda *_: None)
     with pytest.raises(BooksOpenError, match=r"support_efficiency_daily has .* rows, of which clickhouse holds"):
         marts.build(in_pieces(lab.connections), ["support_efficiency_daily"])
 

@@ -1,0 +1,79 @@
+"""Which columns of which tables marts are computed from, and their rows in files."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from contracts.schema.entity import ID, ContractError, Table
+from contracts.schema.history import HISTORY
+from contracts.schema.mart import Mart
+from pipeline.connections import Connections
+from pipeline.marts.run import MartRun
+from pipeline.marts.sources import check_same_run, versions
+from pipeline.marts.spill import Spill, has_columns
+from pipeline.runs.published import REPLICA
+from transforms.marts import Context, compute, settings, sources
+
+
+def tables_read(connections: Connections, wanted: list[Mart]) -> dict[str, Table]:
+    """Return the tables that the marts read, with just the columns that they read, by name."""
+    known = versions(connections)
+    known |= {table.name: table for entity in connections.entities.values() for table in entity.tables}
+    known |= {mart.name: mart.table for mart in wanted}
+    read: dict[str, set[str]] = defaultdict(set)
+    for mart in wanted:
+        tables = [known[name] for name in sources(mart.name)]
+        for table, columns in (*_columns_computed_from(mart, tables), *_columns_cut_by(mart, tables, known)):
+            read[table.name] |= columns
+    return {name: known[name].only(columns) for name, columns in read.items()}
+
+
+def _columns_computed_from(mart: Mart, tables: Iterable[Table]) -> list[tuple[Table, set[str]]]:
+    """Find out which columns a mart is computed from, by computing it from nothing and looking on."""
+    read: list[tuple[Table, set[str]]] = []
+
+    def nothing(table: Table) -> pl.LazyFrame:
+        def rows(columns: list[str] | None, *_rest: object) -> Iterator[pl.DataFrame]:
+            names = table.names if columns is None else columns
+            read.append((table, set(names)))
+            yield table.frame_schema.to_frame().select(names)
+
+        return register_io_source(rows, schema=table.frame_schema)
+
+    frames = {table.name: nothing(table) for table in tables}
+    compute(mart.name)(**frames, **settings(mart.name, Context())).collect()
+    return read
+
+
+def _columns_cut_by(
+    mart: Mart, tables: Iterable[Table], known: Mapping[str, Table]
+) -> Iterator[tuple[Table, set[str]]]:
+    """Yield the columns that tell which piece of a mart a row is for: its own or, for a child, its parent's."""
+    if mart.by is None:
+        return
+    columns = set(mart.by.meta.root_names())
+    for table in (table for table in tables if table.name not in mart.whole):
+        if has_columns(table.names, mart.by):
+            yield table, columns
+        elif has_columns(known[table.root].names, mart.by):
+            yield table, {ID}
+            yield known[table.root], {ID, *columns}
+        else:
+            raise ContractError(
+                f"{mart.name}: it is computed apart by {mart.by}, for which {table.name} has not the columns"
+            )
+
+
+def spill_sources(connections: Connections, run: MartRun, read: Mapping[str, Table], spill: Spill) -> None:
+    """Copy the columns of the replica that the marts read to files, so that memory need not hold them."""
+    (source,) = connections.targets([run.source])
+    past = versions(connections)
+    for table in read.values():
+        if table.name in run.marts:
+            continue
+        with spill.adding(table) as write:
+            for batch in source.read(HISTORY if table.name in past else REPLICA, table):
+                write(pl.DataFrame(pl.from_arrow(batch)).cast(table.frame_schema), 0)
+    check_same_run(connections, run)
