@@ -105,6 +105,10 @@ class Client:
             what |= {"dag_run_id": run_id, "task_ids": [*task_ids], "include_downstream": True}
         self._http.post(f"/api/v2/{path}", json=what).raise_for_status()
 
+    def pause(self, dag_id: str) -> None:
+        """Let a DAG start no more runs by itself."""
+        self._http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": True}).raise_for_status()
+
     def next_run(self, dag_id: str, *known: str) -> str:
         """Wait until a run that started by itself, and is none of the known ones, has succeeded, and return its id."""
         give_up = time.monotonic() + 60

@@ -130,6 +130,12 @@ def first(airflow: Any) -> dict[str, str]:
     return runs
 
 
+@pytest.fixture(scope="module")
+def without_marts(airflow: Any, first: dict[str, str]) -> None:
+    """Let no marts follow from here on: each time they are a task per mart, at which nobody looks."""
+    airflow.pause("marts")
+
+
 def _rows(settings: Settings) -> dict[str, list[Any]]:
     queries = {
         table: f"SELECT md5(string_agg(t::text, '|' ORDER BY t::text)), count(*) FROM {table} t"
@@ -186,7 +192,7 @@ def test_what_was_changed_is_followed_and_the_marts_follow(
 
 
 def test_a_load_that_is_killed_in_the_middle_is_retried_and_the_result_is_the_same(
-    airflow: Any, first: dict[str, str], settings: Settings
+    airflow: Any, first: dict[str, str], without_marts: None, settings: Settings
 ) -> None:
     before = _rows(settings)
     uri = settings.postgres_uri.get_secret_value()  # type: ignore[union-attr]
@@ -257,7 +263,7 @@ def _told(webhook: Any, event: str, run_id: str) -> dict[str, Any]:
 
 
 def test_runs_that_failed_and_a_run_that_runs_are_cleared(
-    airflow: Any, first: dict[str, str], settings: Settings, webhook: Any
+    airflow: Any, first: dict[str, str], without_marts: None, settings: Settings, webhook: Any
 ) -> None:
     uri = settings.postgres_uri.get_secret_value()  # type: ignore[union-attr]
     with closing(dbapi.connect(uri, autocommit=True)) as other, other.cursor() as cursor:
@@ -320,7 +326,7 @@ def test_lineage_tells_datasets_columns_and_rows(first: dict[str, str], home: Pa
 
 
 def test_what_is_cleared_after_the_publish_is_not_done_twice(
-    airflow: Any, first: dict[str, str], settings: Settings
+    airflow: Any, first: dict[str, str], without_marts: None, settings: Settings
 ) -> None:
     published = "SELECT xmin::text, * FROM etl.published WHERE collection ~ '^[A-Z]' ORDER BY 2, 3"
     with connect(settings) as connections:
@@ -346,7 +352,7 @@ def test_the_viewer_may_look_and_no_more(airflow: Any, first: dict[str, str], cl
 
 
 def test_a_copy_whose_scheduler_is_killed_is_taken_up_and_given_up_with_the_true_reason(
-    airflow: Any, first: dict[str, str], start: Callable[[], AbstractContextManager[Any]], home: Path
+    airflow: Any, without_marts: None, start: Callable[[], AbstractContextManager[Any]], home: Path
 ) -> None:
     """The last test: it ends the Airflow of all others."""
     with engines(Settings.load(home=home)) as settings:
