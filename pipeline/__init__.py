@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     )
     from pipeline.generate import Generated
     from pipeline.generate import generate as generate_documents
+    from pipeline.inference.infer import Inference
+    from pipeline.inference.infer import infer as infer_contracts
     from pipeline.lake.lake import Lake
     from pipeline.marts.build import BuiltMart
     from pipeline.marts.build import build as build_marts
@@ -62,6 +64,7 @@ __all__ = [
     "EngineError",
     "EtlError",
     "Generated",
+    "Inference",
     "Lake",
     "LostError",
     "Partition",
@@ -84,6 +87,7 @@ __all__ = [
     "embedded_engines",
     "follow",
     "generate_documents",
+    "infer_contracts",
     "load_partition",
     "open_run",
     "plan_run",
@@ -129,6 +133,8 @@ _DEFINED = {
     "VerificationError": "pipeline.errors:VerificationError",
     "Generated": "pipeline.generate:Generated",
     "generate_documents": "pipeline.generate:generate",
+    "Inference": "pipeline.inference.infer:Inference",
+    "infer_contracts": "pipeline.inference.infer:infer",
     "Lake": "pipeline.lake.lake:Lake",
     "BuiltMart": "pipeline.marts.build:BuiltMart",
     "build_marts": "pipeline.marts.build:build",

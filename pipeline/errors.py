@@ -37,6 +37,10 @@ class EtlError(Exception):
         """Return the sentence as one line: what it quotes may come from documents."""
         return visible(" ".join(super().__str__().split()))
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: the sentence, as the command line does."""
+        return [f"error: {self}"]
+
 
 class UsageError(EtlError):
     """A setting, an option or a name is wrong: nothing has been done."""

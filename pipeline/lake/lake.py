@@ -1,7 +1,7 @@
 """What is published, and what MongoDB has, for notebooks and programs: lazy frames, books and descriptions."""
 
 import weakref
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from types import TracebackType
 from typing import Self
@@ -19,10 +19,22 @@ from pipeline.lake import books
 from pipeline.lake.scan import scan
 from pipeline.lake.servers import Servers
 from pipeline.lake.source import read_source
-from pipeline.lake.tables import Tables
+from pipeline.lake.tables import Tables, html_table
 from pipeline.runs.published import MARTS, REPLICA
 from pipeline.settings import Settings
 from transforms.marts import marts_of
+
+_OFFERS = {
+    ".replica": "the copied collections, a lazy frame each: type a dot and press Tab",
+    ".history": "all versions of what was copied, where contracts keep them",
+    ".marts": "the marts",
+    ".collection(name, at=)": "what a copy would load, straight from MongoDB",
+    ".books()": "what each collection and mart shows in each store: run, moment, rows",
+    ".quarantine()": "the refused documents, with every reason",
+    ".drift()": "in what documents go beyond their contracts",
+    ".describe(name)": "the columns of a table, and what they mean",
+}
+_LAST = 2**32 - 1  # the last moment of a second
 
 
 class Lake:
@@ -54,10 +66,11 @@ class Lake:
         self.close()
 
     def __repr__(self) -> str:
-        return (
-            f"Lake of {self._store}: replica, history, marts (tables as lazy frames), collection(name), "
-            "books(), quarantine(), drift(), describe(name)"
-        )
+        lines = [f"  {name:<22}  {what}" for name, what in _OFFERS.items()]
+        return "\n".join([f"Lake, tables are read from {self._store}", *lines])
+
+    def _repr_html_(self) -> str:
+        return html_table(f"Lake, tables are read from {self._store}", _OFFERS)
 
     def close(self) -> None:
         """Close the connections, and stop the engines that were started for them; the next question opens it again."""
@@ -65,13 +78,13 @@ class Lake:
             self._opened.close()
         self._opened = None
 
-    @property
+    @cached_property
     def replica(self) -> Tables:
         """The copied collections: a table each, and one for each array of documents in them."""
         known = {table.name: table for entity in self._entities.values() for table in entity.tables}
         return Tables(REPLICA, known, partial(self._scan, REPLICA, "replicate"))
 
-    @property
+    @cached_property
     def history(self) -> Tables:
         """All versions of what was copied, where contracts say ``history=True``; the current one ends never."""
         kept = [table for entity in self._entities.values() if entity.history for table in entity.tables]
@@ -82,7 +95,7 @@ class Lake:
 
         return Tables(HISTORY, {one.name: one for one in map(versions_table, kept)}, scanned)
 
-    @property
+    @cached_property
     def marts(self) -> Tables:
         """The marts."""
         known = {mart.name: mart.table for mart in self._marts.values()}
@@ -95,12 +108,12 @@ class Lake:
 
         Args:
             name: Name of the collection or of its table.
-            at: The moment that is read, by default the newest; MongoDB remembers some minutes. A time without a zone
-                is UTC.
+            at: The moment that is read, by default the newest; MongoDB remembers some minutes. A time means all of its
+                second, and is UTC where it has no zone.
             table: Which of its tables, such as that of an array of documents; by default the root table.
 
         Raises:
-            UsageError: There is no contract of the collection, or it makes no such table.
+            UsageError: There is no contract of the collection, it makes no such table, or the moment is still to come.
             ServerError: MongoDB can't be reached or refuses.
         """
         entity = self._entity(name)
@@ -109,7 +122,8 @@ class Lake:
             raise UsageError(f"{entity.collection} makes no table {table!r}; it makes {', '.join(known)}")
         mongo = self._servers.mongo
         mongo.know(self._entities)
-        moment = mongo.cluster_time() if at is None else _cluster_time(at)
+        newest = mongo.cluster_time()
+        moment = newest if at is None else _cluster_time(at, newest)
         return read_source(mongo, entity, known[table or entity.table], moment)
 
     def books(self) -> pl.DataFrame:
@@ -140,7 +154,8 @@ class Lake:
         """
         known = {mart.name: mart.table for mart in self._marts.values()}
         for entity in self._entities.values():
-            known |= {entity.collection: entity.root} | {table.name: table for table in entity.tables}
+            kept = map(versions_table, entity.tables) if entity.history else ()
+            known |= {entity.collection: entity.root} | {table.name: table for table in (*entity.tables, *kept)}
         if name not in known:
             raise UsageError(f"there is no table {name!r}; there are {', '.join(sorted(known))}")
         return books.described(known[name])
@@ -174,5 +189,15 @@ class Lake:
         return scan(partial(self._servers.store, self._store), schema, table)
 
 
-def _cluster_time(at: datetime | Timestamp) -> Timestamp:
-    return at if isinstance(at, Timestamp) else Timestamp(at, 0)
+def _cluster_time(at: datetime | Timestamp, newest: Timestamp) -> Timestamp:
+    """Return the moment that a time means.
+
+    MongoDB's newest moment is that of its last write. What is asked for between it and now is the same.
+    """
+    if isinstance(at, Timestamp):
+        return at
+    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
+    if aware > datetime.now(UTC):
+        told = f"{aware.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        raise UsageError(f"{told} is still to come; without at= the newest moment is read")
+    return min(Timestamp(aware, _LAST), newest)

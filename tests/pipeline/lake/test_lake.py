@@ -6,10 +6,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from bson import ObjectId
+from bson import ObjectId, Timestamp
 
 from pipeline import Lake, UsageError, replicate, sync
 from pipeline.connections import TARGETS
+from pipeline.lake.lake import _cluster_time
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.postgres.store import Postgres
 from tests.pipeline.lab import Lab
@@ -104,6 +105,18 @@ def test_a_moment_of_the_past_is_read(lake: Lake, filled: Lab) -> None:
     assert [one.filter(_id=lawful).collect().height for one in (was, now)] == [1, 0]
 
 
+def test_a_time_means_all_of_its_second_and_may_be_after_the_last_write(lake: Lake, filled: Lab) -> None:
+    filled.connections.mongo.database["unrelated"].insert_one({})
+    newest = filled.connections.mongo.cluster_time()
+    second = newest.as_datetime()
+    assert _cluster_time(second, newest) == newest > Timestamp(second, 0)
+    assert _cluster_time(second.replace(tzinfo=None), newest) == newest
+    for at in (second, datetime.now(UTC)):
+        assert len(lake.collection("SupportTickets", at=at).head(1).collect()) == 1
+    with pytest.raises(UsageError, match="2120-01-01 00:00:00 UTC is still to come"):
+        lake.collection("SupportTickets", at=datetime(2120, 1, 1))
+
+
 def test_versions_are_read_where_a_contract_keeps_them(filled: Lab) -> None:
     changed = filled.collection("SupportTickets").find_one_and_update(
         {"status": "open"}, {"$set": {"status": "closed"}}
@@ -138,7 +151,9 @@ def test_people_find_their_way(lake: Lake) -> None:
     assert "support_tickets " in repr(lake.replica)
     assert "user_activity" in list(lake.marts)
     assert "describe(name)" in repr(lake)
-    assert not hasattr(lake.replica, "nothing")
+    assert not hasattr(lake.replica, "nothing") and "nothing" not in lake.replica
+    assert lake.replica.get("nothing") is None
+    assert "_valid_to" in lake.describe("support_tickets_versions")["column"]
     for ask, sentence in (
         (lambda: lake.replica["nothing"], "there is no table 'nothing' in replica; there are event_logs, "),
         (lambda: lake.replica.event_logs, f"replica.event_logs is not published in {lake._store}; run etl replicate"),
