@@ -15,13 +15,15 @@ from contracts.schema.registry import by_name, entities
 from pipeline import control
 from pipeline.control import Undeclared
 from pipeline.errors import BusyError, UsageError
-from pipeline.runtime.memory import MemoryBudget
+from pipeline.runtime.memory import MemoryBudget, tune_allocators
 from pipeline.runtime.retries import retry
+from pipeline.runtime.workers import Workers
 from pipeline.settings import Retention, Settings
 from pipeline.stores.base import Target
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.postgres.store import Postgres
+from pipeline.text.redaction import remember
 
 _OURS = re.compile(r"system\.|_etl_")  # collections of MongoDB itself, and the marks of etl generate
 TARGETS = ("postgres", "clickhouse")
@@ -39,6 +41,7 @@ class Connections:
         open_clickhouse: Opens the other target when it is first needed: not every command touches it.
         entities: Every contract, by the collection's name.
         memory: What this process may take, and how it is shared out.
+        workers: The processes that share what is large.
         retention: How long the books are kept.
         retry: Seconds for which it is waited in all, to try again what failed by something that passes.
         home: Folder of what commands keep on this machine.
@@ -57,6 +60,7 @@ class Connections:
     home: Path
     timezone: str
     support_sla: dict[str, float]
+    workers: Workers
 
     @property
     def clickhouse(self) -> ClickHouse:
@@ -139,7 +143,18 @@ def connect(settings: Settings) -> Iterator[Connections]:
             settings.home,
             settings.timezone,
             settings.support_sla,
+            Workers(settings.processes, open_worker, (settings.of_one_process,)),
         )
+
+
+@contextmanager
+def open_worker(settings: Settings) -> Iterator[Connections]:
+    """Open what one of several processes works with, its share of the memory included."""
+    for uri in (settings.mongo_uri, settings.postgres_uri, settings.clickhouse_uri):
+        remember(_secret(uri, "a URI"))
+    tune_allocators(settings.memory)
+    with connect(settings) as connections:
+        yield connections
 
 
 def contract_of(one: Undeclared) -> Entity:

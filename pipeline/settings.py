@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Self
 from zoneinfo import available_timezones
 
-from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BeforeValidator,
+    ByteSize,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contracts import DEMO
@@ -101,7 +109,9 @@ class Settings(BaseSettings):
         timezone: IANA name of the one time zone whose days and weeks the marts report, such as ``Europe/Berlin``.
         support_sla: Within what time a support ticket is to be answered; ``24h,billing=4h`` has a time of its own
             for a type of issue.
-        memory: Bytes that the process may take; servers are not counted.
+        memory: Bytes that a command may take, all its processes together; servers are not counted.
+        workers: How many processes share what is large; unless it is set half as many as there are cores, and no more
+            than the memory has room for, 256 MiB each.
         wait: Seconds for which a command waits for another one that publishes.
         silence: Seconds that a server may be silent before it is asked whether it is still at work.
         max_shrink: The share of what is published that a publish may remove or refuse; in ``ETL_MAX_SHRINK``
@@ -126,6 +136,7 @@ class Settings(BaseSettings):
     timezone: str = "UTC"
     support_sla: Annotated[dict[str, float], NoDecode, BeforeValidator(_promises)] = {"": 86_400.0}
     memory: ByteSize = ByteSize(2**30)
+    workers: Annotated[int | None, Field(ge=1, le=256)] = None
     wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 600.0
     silence: float = Field(60.0, gt=0, le=86_400)
     max_shrink: Annotated[float, BeforeValidator(_share)] = 0.5
@@ -154,6 +165,19 @@ class Settings(BaseSettings):
     def retention(self) -> Retention:
         """For how many days the books are kept."""
         return Retention(self.keep_details_days, self.keep_runs_days, self.keep_resolved_days)
+
+    @property
+    def processes(self) -> int:
+        """How many processes share what is large: those that were set, or what cores and memory allow."""
+        # One process and the servers beside it keep two cores busy.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.workers or max(1, min(cores // 2, self.memory // _LEAST_MEMORY - 1))
+
+    @property
+    def of_one_process(self) -> Self:
+        """The settings of one of several processes: its share of the memory, beside the process that leads them."""
+        memory = ByteSize((self.memory - _LEAST_MEMORY) // self.processes)
+        return self.model_copy(update={"memory": memory, "workers": 1})
 
     @field_validator("home", "contracts")
     @classmethod
@@ -197,6 +221,17 @@ class Settings(BaseSettings):
             raise ValueError(f"must be at least {_LEAST_MEMORY.human_readable()}")
         return value
 
+    @field_validator("workers")
+    @classmethod
+    def _enough_for_all(cls, value: int | None, info: ValidationInfo) -> int | None:
+        needed = ByteSize(_LEAST_MEMORY * ((value or 1) + 1))
+        if value and value > 1 and (memory := info.data.get("memory")) and memory < needed:
+            raise ValueError(
+                f"is {value}, for which ETL_MEMORY={memory.human_readable()} is too little: it must be at least "
+                f"{needed.human_readable()} for all of them together"
+            )
+        return value
+
 
 def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
     field = str(location[0])
@@ -204,6 +239,8 @@ def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
         return f"There is no setting {field}"
     if field == "memory" and kind.startswith("byte_size"):
         message = "must be a size like 512MiB or 1GiB"
+    if field == "workers" and kind != "value_error":
+        message = "must be a number of processes from 1 to 256"
     if field in ("wait", "retry"):
         message = "must be a time like 90s, 10min or 1h, up to a day"
     if field.endswith("_days"):

@@ -60,7 +60,9 @@ def settings(*, writing: bool = False) -> Settings:
             given[field] = uri_of(connection)
             if field == "mongo_uri" and connection.schema:
                 given["mongo_database"] = connection.schema
-    return Settings.load(**given)
+    found = Settings.load(**given)
+    # Airflow has several tasks of a run at work at a time already.
+    return found.model_copy(update={"workers": found.workers or 1})
 
 
 def uri_of(connection: AirflowConnection) -> str:

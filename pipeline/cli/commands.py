@@ -23,6 +23,7 @@ from pipeline.cli.options import (
     Targets,
     Undeclared,
     Wait,
+    WorkersOption,
 )
 from pipeline.cli.output import say, say_error, show
 from pipeline.cli.progress import collection_bars, mart_spinner, partition_bars
@@ -84,6 +85,7 @@ def replicate(
     new_source: NewSource = False,
     allow_missing: AllowMissing = False,
     undeclared: Undeclared = False,
+    workers: WorkersOption = None,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
@@ -103,7 +105,7 @@ def replicate(
     from pipeline.connections import TARGETS
     from pipeline.replication.replicate import replicate as copy
 
-    with connected(wait=wait) as connections, partition_bars() as progress:
+    with connected(wait=wait, workers=workers) as connections, partition_bars() as progress:
         run, accounts = copy(
             connections,
             collections or (),
@@ -135,6 +137,7 @@ def sync(
     every: Annotated[float, typer.Option(metavar="SECONDS", min=0.0, help="How long --follow rests in between.")] = 5.0,
     max_quarantined: MaxQuarantined = None,
     allow_shrink: AllowShrink = False,
+    workers: WorkersOption = None,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
@@ -151,7 +154,7 @@ def sync(
     from pipeline import control
     from pipeline.replication.sync import sync as take_over
 
-    with connected(wait=wait) as connections:
+    with connected(wait=wait, workers=workers) as connections:
         if follow:
             found, drift = _followed(connections, collections or (), every, max_quarantined, allow_shrink), []
             retries = 0  # each was a line
@@ -179,6 +182,7 @@ def verify(
         int | None,
         typer.Option(help="The same seed takes the same sample.", show_default="another one each time"),
     ] = None,
+    workers: WorkersOption = None,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
@@ -202,7 +206,7 @@ def verify(
     if seed is not None and sample is None:
         raise UsageError("--seed chooses a sample, so it goes with --sample")
     drawn = None if sample is None else Sample.drawn(sample, seed)
-    with connected(wait=wait) as connections, collection_bars("verify") as progress:
+    with connected(wait=wait, workers=workers) as connections, collection_bars("verify") as progress:
         found, error = _compared(connections, collections or (), target or TARGETS, progress, drawn)
         mended = mend(connections, found) if repair else []
         if mended:
@@ -225,6 +229,7 @@ def marts(
         typer.Argument(metavar="MART", help="Such as user_activity.", show_default="all"),
     ] = None,
     target: Targets = None,
+    workers: WorkersOption = None,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
@@ -238,7 +243,7 @@ def marts(
     from pipeline.connections import TARGETS
     from pipeline.marts.build import build
 
-    with connected(wait=wait) as connections, mart_spinner() as progress:
+    with connected(wait=wait, workers=workers) as connections, mart_spinner() as progress:
         built = build(connections, names or (), target or TARGETS, progress)
     show(values.marts(built), tables.marts(built), as_json=as_json)
 

@@ -31,6 +31,16 @@ Wait = Annotated[
         metavar="TIME", help="For how long another command is waited for, such as 90s or 5min.", show_default="10min"
     ),
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        help="Processes that share what is large; ETL_MEMORY is for all together.",
+        show_default="by cores and memory",
+    ),
+]
 NewSource = Annotated[
     bool, typer.Option("--new-source", help="Take over what was copied from another server or database.")
 ]

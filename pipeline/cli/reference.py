@@ -136,7 +136,7 @@ def _attributes(kind: type) -> dict[str, str]:
 
 def _default(name: str, value: object) -> str:
     if value is None:
-        return "an embedded engine"
+        return "by cores and memory" if name == "workers" else "an embedded engine"
     if isinstance(value, ByteSize):
         return f"`{value.human_readable().replace('.0', '')}`"
     if isinstance(value, float):

@@ -23,21 +23,24 @@ _FEWEST_FILES = 64  # with fewer the libraries end without a sentence, some of t
 
 
 @contextmanager
-def connected(*, embedded: bool = False, demo: bool = False, wait: str | None = None) -> Iterator["Connections"]:
+def connected(
+    *, embedded: bool = False, demo: bool = False, wait: str | None = None, workers: int | None = None
+) -> Iterator["Connections"]:
     """Open the connections to all three servers.
 
     Args:
         embedded: Use embedded engines only, whatever URIs the environment names.
         demo: Read the contracts of the demo, too, whatever folders the environment names.
         wait: For how long another command is waited for, such as ``90s``; None for what the environment says.
+        workers: How many processes share what is large; None for what the environment says.
     """
     _check_file_limit()
     from pipeline.connections import connect
     from pipeline.runtime.memory import tune_allocators
     from pipeline.settings import Settings
 
-    given = {} if wait is None else {"wait": wait}
-    settings = Settings.load(**given)
+    given = {"wait": wait, "workers": workers}
+    settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
     if demo and settings.contracts:
         settings = settings.model_copy(update={"contracts": tuple(dict.fromkeys((*settings.contracts, DEMO)))})
     with _served(settings, embedded=embedded) as settings:

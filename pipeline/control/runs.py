@@ -17,7 +17,7 @@ from pipeline.text.redaction import redacted
 
 _LOCK_OF_RUN = "hashtextextended($1::text, 0)"
 _HELD = (
-    "FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted AND pid = pg_backend_pid() "
+    "FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted AND pid = pg_backend_pid() "
     f"AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = {_LOCK_OF_RUN}"
 )
 
@@ -32,8 +32,8 @@ def open_run(
         kind: ``replicate``, ``sync``, ``marts``, ``replay`` or ``repair``.
         cluster_time: The moment that it reads.
         targets: Where it loads.
-        single_process: Whether the process that opens it does all of it; if that process dies, so does the run. It
-            holds the run's lock until :func:`release_run`.
+        single_process: Whether the process that opens it does all of it, or has others do it that end with it; if that
+            process dies, so does the run. It holds the run's lock until :func:`release_run`.
     """
     run_id = f"{datetime.now(UTC):%Y%m%dt%H%M%S}_{secrets.token_hex(3)}"
     postgres.execute(
@@ -43,12 +43,12 @@ def open_run(
         parameters=(run_id, kind, as_number(cluster_time), cluster_time.time, ",".join(targets), single_process),
     )
     if single_process:  # as in hold_run_lock; nobody can see the run before the lock is held
-        postgres.rows(f"SELECT pg_advisory_lock({_LOCK_OF_RUN})::text", run_id)
+        postgres.rows(f"SELECT pg_advisory_lock_shared({_LOCK_OF_RUN})::text", run_id)
     return run_id
 
 
 def rejoin_run(postgres: Session, run_id: str) -> None:
-    """Take the lock of a run again that went with a lost session, if this process does all of the run.
+    """Take the lock of a run again that went with a lost session, if the run ends with one process.
 
     Raises:
         EtlError: Another command has given the run up meanwhile.
@@ -59,7 +59,7 @@ def rejoin_run(postgres: Session, run_id: str) -> None:
         # Whoever clears away what dead runs left holds this one: from here on nobody does so.
         lock_publishing(postgres)
         if not _is_ours(postgres, run_id):
-            postgres.rows(f"SELECT pg_advisory_lock({_LOCK_OF_RUN})::text", run_id)
+            postgres.rows(f"SELECT pg_advisory_lock_shared({_LOCK_OF_RUN})::text", run_id)
 
 
 def _is_ours(postgres: Session, run_id: str) -> bool:
@@ -84,7 +84,7 @@ def targets_of(postgres: Session, run_id: str) -> list[str]:
 def release_run(postgres: Session, run_id: str) -> None:
     """Let go of a run that this process has opened and done all of; twice does no harm."""
     with suppress(EtlError), postgres.transaction():  # a server that is gone has let go of it already
-        postgres.rows(f"SELECT pg_advisory_unlock({_LOCK_OF_RUN}) {_HELD}", run_id)
+        postgres.rows(f"SELECT pg_advisory_unlock_shared({_LOCK_OF_RUN}) {_HELD}", run_id)
 
 
 @contextmanager

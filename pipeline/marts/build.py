@@ -6,8 +6,9 @@ so that another process or another machine can do one of them, and do it again.
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from typing import Any
 
 import polars as pl
 
@@ -18,6 +19,7 @@ from pipeline.errors import BooksOpenError
 from pipeline.marts.computing import computed
 from pipeline.marts.reading import spill_sources, tables_read
 from pipeline.marts.run import BuiltMart, MartRun, staging_of
+from pipeline.marts.sharing import groups
 from pipeline.marts.sources import sources_at_one_moment, with_their_marts
 from pipeline.marts.spill import spilling
 from pipeline.runs import lifecycle
@@ -28,6 +30,7 @@ from pipeline.runs.published import MARTS
 from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.runs.resume import retrying
 from pipeline.runtime.progress import Progress, tell_nobody
+from pipeline.runtime.workers import Call
 
 __all__ = ["BuiltMart", "MartRun", "build", "load", "open_run", "publish"]
 
@@ -53,7 +56,7 @@ def build(
     recover(connections, connections.named(targets))
     run = open_run(connections, names, targets)
     with running(connections, run.id, run.targets):
-        load(connections, run, run.marts, progress)
+        _load_all(connections, run, progress)
         return publish(connections, run)
 
 
@@ -88,6 +91,26 @@ def open_run(
     run = MartRun(run_id, moment, source, shows, tuple(mart.name for mart in wanted), chosen, *about)
     lifecycle.open_staging(connections, staging_of(connections, run), chosen)
     return run
+
+
+def _load_all(connections: Connections, run: MartRun, progress: Progress[str]) -> None:
+    """Compute all marts of a run, by several processes where there is enough to compute."""
+    if (number := connections.workers.number) > 1:
+        shares = groups(connections, run, number)
+        told = run.as_json()
+        calls = [Call(load_in_worker, (told, one.names), f"marts {', '.join(one.names)}", one.size) for one in shares]
+        if connections.workers.wanted(calls) > 1:
+            for _ in connections.workers.share(calls, lambda _, *said: progress(*said)):
+                pass
+            return
+    load(connections, run, run.marts, progress)
+
+
+def load_in_worker(
+    connections: Connections, progress: Callable[[str, int, int], None], run: dict[str, Any], names: list[str]
+) -> None:
+    """Compute some marts, as :func:`load` does, from plain JSON values."""
+    load(connections, MartRun.from_json(run), names, progress)
 
 
 @retrying

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from contracts.schema.entity import Entity
 from contracts.schema.omitted import omitted
@@ -32,6 +33,7 @@ from pipeline.runtime.memory import release_memory
 from pipeline.runtime.prefetch import prefetch
 from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.runtime.timings import Stopwatch
+from pipeline.runtime.workers import LEAST_BYTES, SHARES, Call
 from pipeline.stores.base import LoadFrame
 from pipeline.stores.selection import Ids, Range
 from pipeline.stores.source import Source
@@ -101,8 +103,7 @@ def replicate(
         undeclared=undeclared,
     )
     with running(connections, run.id, run.targets):
-        for partition in plan(connections, run):
-            load(connections, run, partition, progress)
+        load_all(connections, run, plan(connections, run), progress)
         return run, publish(connections, run, max_quarantined)
 
 
@@ -190,17 +191,43 @@ def plan(connections: Connections, run: Run) -> list[Partition]:
     size = sum(extent.size for extent in extents.values())
     if warning := outlives_history(connections, size):
         log.warning(redacted(warning))
-    partition_bytes = max(PARTITION_BYTES, size // PARTITIONS)
+    partition_bytes = max(_partition_bytes(size, connections.workers.number), size // PARTITIONS)
     partitions: list[Partition] = []
     for collection in run.uuids:
         extent = extents.get(collection)
         ranges = mongo.ranges(collection, extent, partition_bytes) if extent else [Range()]
         for place, selection in enumerate(ranges, start=1):
-            label = f"{collection} {place}/{len(ranges)}"
-            partitions.append(Partition(collection, len(partitions), selection, label))
+            label, part = f"{collection} {place}/{len(ranges)}", extent.size // len(ranges) if extent else 0
+            partitions.append(Partition(collection, len(partitions), selection, label, part))
     with connections.postgres.transaction():
         control.record_plan(connections.postgres, run.id, [one.as_json() for one in partitions], run.targets)
     return partitions
+
+
+def _partition_bytes(size: int, workers: int) -> int:
+    """Return how large a partition is to be: of several processes each is to have some, so that all end together."""
+    return PARTITION_BYTES if workers == 1 else min(PARTITION_BYTES, max(LEAST_BYTES, size // (workers * SHARES)))
+
+
+def load_all(
+    connections: Connections, run: Run, partitions: Sequence[Partition], progress: Progress[Partition]
+) -> None:
+    """Load partitions into the staging of all targets, by several processes where there is enough to load."""
+    calls = [Call(load_in_worker, (run.as_json(), one.as_json()), f"load {one.label}", one.size) for one in partitions]
+    if connections.workers.wanted(calls) == 1:
+        for partition in partitions:
+            load(connections, run, partition, progress)
+        return
+    for _ in connections.workers.share(calls, lambda place, total, done: progress(partitions[place], total, done)):
+        pass
+
+
+def load_in_worker(
+    connections: Connections, progress: Callable[[int, int], None], run: dict[str, Any], partition: dict[str, Any]
+) -> None:
+    """Load one partition, as :func:`load` does, from plain JSON values."""
+    told = Partition.from_json(partition)
+    load(connections, Run.from_json(run), told, lambda _, total, done: progress(total, done))
 
 
 @retrying

@@ -18,7 +18,7 @@ from pipeline.connections import Connections
 from pipeline.control import ChangePage, Publication
 from pipeline.errors import EtlError
 from pipeline.replication.presence import find_uncopyable, find_unfollowed
-from pipeline.replication.replicate import load, publish
+from pipeline.replication.replicate import load_all, publish
 from pipeline.replication.sources import check_sources
 from pipeline.runs.lifecycle import started
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
@@ -231,8 +231,7 @@ def _taken_over(
             pages = control.cut_pages(postgres, run_id)
         run = replace(wanted, id=run_id, uuids={page.collection: wanted.uuids[page.collection] for page in pages})
         partitions = _plan(connections, run, pages)
-        for partition in partitions:
-            load(connections, run, partition, progress)
+        load_all(connections, run, partitions, progress)
         accounts = {account.collection: account for account in publish(connections, run, limit)}
     numbers = Counter[str]()
     for page in pages:
@@ -256,7 +255,11 @@ def _plan(connections: Connections, run: Run, pages: Sequence[ChangePage]) -> li
         check_columns(connections, connections.entities[collection], run.targets)
     partitions = [
         Partition(
-            page.collection, number, Offsets(page.after, page.upto), f"{page.collection} {number + 1}/{len(pages)}"
+            page.collection,
+            number,
+            Offsets(page.after, page.upto),
+            f"{page.collection} {number + 1}/{len(pages)}",
+            _size(connections, page),
         )
         for number, page in enumerate(pages)
     ]
@@ -265,6 +268,14 @@ def _plan(connections: Connections, run: Run, pages: Sequence[ChangePage]) -> li
         control.record_plan(postgres, run.id, [one.as_json() for one in partitions], run.targets)
         create_staging(connections, staging_of(connections, run), run.targets)
     return partitions
+
+
+def _size(connections: Connections, page: ChangePage) -> int:
+    """Return how many bytes of BSON the documents of a page are, about; asked only where others may share the work."""
+    if connections.workers.number == 1:
+        return 0
+    extent = connections.mongo.extent(page.collection)
+    return page.ids * extent.size // max(1, extent.documents)
 
 
 def _distinct(changes: Iterable[tuple[str, bytes]]) -> Iterator[set[tuple[str, bytes]]]:

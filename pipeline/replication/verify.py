@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,11 @@ from contracts.schema.entity import ID, Entity, Table
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication
-from pipeline.errors import SnapshotError
+from pipeline.errors import EtlError, SnapshotError
 from pipeline.replication.presence import find_uncopyable
 from pipeline.replication.sample import Sample
 from pipeline.replication.sources import check_sources
-from pipeline.replication.walk import Part, parts
+from pipeline.replication.walk import Part, parts, tile, tiles
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
 from pipeline.runs.published import REPLICA, publications_of, published_in
 from pipeline.runs.recovery import recover
@@ -26,6 +26,7 @@ from pipeline.runs.resume import with_retries
 from pipeline.runtime.memory import release_memory
 from pipeline.runtime.prefetch import prefetch
 from pipeline.runtime.progress import Progress, tell_nobody
+from pipeline.runtime.workers import LEAST_BYTES, SHARES, Call
 from pipeline.stores.base import Target, within
 from pipeline.stores.selection import Range
 from transforms.bson.documents import make_document, split_documents
@@ -222,27 +223,116 @@ def _compared(
 ) -> list[Comparison]:
     """Compare a collection with what targets hold that show one moment of it."""
     moment, touched = _readable_moment(connections, entity, published[0].cluster_time)
-    hidden = set(expected_ids(map(make_document, touched), entity))
-    quarantine = control.quarantined(connections.postgres, entity.collection)
     documents, wanted, selected = parts(connections, entity, moment, sample)
-    targets = connections.targets(one.target for one in published)
+    shown = {one.target: one.run_id for one in published}
+    asked = _Asked(entity.collection, moment, shown, frozenset(touched), documents)
+    through = dict.fromkeys([0], 0)
+
+    def told(place: int, _: int, done: int) -> None:
+        through[place] = done
+        progress(entity.collection, wanted, sum(through.values()))
+
+    calls = [] if sample else _calls(connections, entity, asked)
+    if connections.workers.wanted(calls) == 1:
+        return _compare(connections, entity, asked, selected, partial(told, 0))
+    found = dict(connections.workers.share(calls, told))
+    return _together([found[place] for place in range(len(calls))])
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is compared of a collection.
+
+    Attributes:
+        collection: Its name.
+        moment: When it is read.
+        shown: The run that each target shows.
+        touched: ``_id``s of the documents that were changed after the published moment.
+        documents: How many documents the source has.
+    """
+
+    collection: str
+    moment: Timestamp
+    shown: dict[str, str]
+    touched: frozenset[bytes]
+    documents: int
+
+
+def _calls(connections: Connections, entity: Entity, asked: _Asked) -> list[Call]:
+    """Return how several processes share a comparison; nothing where this one does it."""
+    if (workers := connections.workers.number) == 1:
+        return []
+    extent = connections.mongo.extent(entity.collection)
+    size = asked.documents * extent.size // max(1, extent.documents)
+    number = min(workers * SHARES, size // LEAST_BYTES)
+    cut = tiles(connections, entity, asked.moment, asked.documents, number)
+    return [
+        Call(compare_in_worker, (asked, one), f"verify {entity.collection} {place}/{len(cut)}", size // len(cut))
+        for place, one in enumerate(cut, start=1)
+    ]
+
+
+def compare_in_worker(
+    connections: Connections, progress: Callable[[int, int], None], asked: _Asked, selection: Range
+) -> list[Comparison]:
+    """Compare one of the ranges of a collection that several processes share."""
+    entity = connections.entities[asked.collection]
+
+    def compare_once() -> list[Comparison]:
+        with connections.postgres.transaction():
+            part = tile(connections, entity, asked.moment, selection)
+            return _compare(connections, entity, asked, [part], progress)
+
+    return with_retries(connections, None, f"verify {asked.collection}", compare_once)
+
+
+def _compare(
+    connections: Connections,
+    entity: Entity,
+    asked: _Asked,
+    selected: Iterable[Part],
+    progress: Callable[[int, int], None],
+) -> list[Comparison]:
+    """Compare some parts of a collection, one after the other."""
+    hidden = set(expected_ids(map(make_document, asked.touched), entity))
+    quarantine = control.quarantined(connections.postgres, entity.collection)
+    targets = connections.targets(asked.shown)
     results = {
-        one.target: Comparison(entity.collection, one.target, moment, one.run_id, documents) for one in published
+        target: Comparison(entity.collection, target, asked.moment, run_id, asked.documents)
+        for target, run_id in asked.shown.items()
     }
     through, most = 0, connections.memory.compared
-    chunks = (chunk for part in selected for chunk in _chunks(part, entity, quarantine, touched))
+    chunks = (chunk for part in selected for chunk in _chunks(part, entity, quarantine, asked.touched))
     with gc_paused():
         for chunk in prefetch(chunks, lambda one: one.size > most):
             for target in targets:
                 _hold_against(target, entity, chunk, hidden, results[target.name])
             through += chunk.source
-            progress(entity.collection, wanted, through)
+            progress(asked.documents, through)
             if chunk.size > most:
                 del chunk
                 release_memory()
     for comparison in results.values():
-        comparison.changed_since = len(touched)
+        comparison.changed_since = len(asked.touched)
     return list(results.values())
+
+
+def _together(found: Sequence[Sequence[Comparison]]) -> list[Comparison]:
+    """Return what was found of a collection, of what was found of its ranges, in their order."""
+    together = [replace(one) for one in found[0]]
+    for part in found[1:]:
+        for one, further in zip(together, part, strict=True):
+            for name in ("source", "equal", "missing", "extra", "different", "quarantined"):
+                setattr(one, name, getattr(one, name) + getattr(further, name))
+            one.differences = [*one.differences, *further.differences][:SHOWN]
+            one.broken = [*one.broken, *further.broken][:BROKEN]
+    if not all(one.documents - one.changed_since <= one.source <= one.documents for one in together):
+        name, source = together[0].collection, together[0].source
+        raise EtlError(
+            f"{name} has {together[0].documents:,} documents, and its ranges {source:,} of them, so nothing can be "
+            f"said; run etl verify {name} --workers 1"
+        )
+    return together
 
 
 def _readable_moment(connections: Connections, entity: Entity, published: Timestamp) -> tuple[Timestamp, set[bytes]]:
@@ -259,13 +349,13 @@ def _readable_moment(connections: Connections, entity: Entity, published: Timest
     return now, {element for _, element in mongo.touched({entity.collection: published}, now)}
 
 
-def _untouched(raws: list[bytes], touched: set[bytes]) -> list[bytes]:
+def _untouched(raws: list[bytes], touched: Set[bytes]) -> list[bytes]:
     """Return the documents that don't begin with one of the ``_id``s."""
     lengths = {len(element) for element in touched}
     return [raw for raw in raws if not any(raw[4 : 4 + length] in touched for length in lengths)] if touched else raws
 
 
-def _chunks(part: Part, entity: Entity, quarantine: set[bytes], touched: set[bytes]) -> Iterator[_Chunk]:
+def _chunks(part: Part, entity: Entity, quarantine: set[bytes], touched: Set[bytes]) -> Iterator[_Chunk]:
     """Yield the source's documents in ranges of ``_id`` that leave no gap, not before the first and after the last.
 
     Within a part of the collection they begin after its first document.
@@ -281,10 +371,13 @@ def _chunks(part: Part, entity: Entity, quarantine: set[bytes], touched: set[byt
         after = chunk.upto
         yield chunk
         del chunk  # its memory is wanted for the next
-    if not part.is_last or not is_begun:  # without a beginning all rows of the stores would be left
+    if not is_begun:  # without a beginning all rows of the stores would be left
         return
     nothing, _ = expected_frames((), entity)
-    yield _Chunk(nothing, after, None, source=0, size=0, quarantined=0, unexpected=[], is_last=True)
+    if part.is_last:
+        yield _Chunk(nothing, after, None, source=0, size=0, quarantined=0, unexpected=[], is_last=True)
+    elif part.end not in (None, after):  # of the last documents the stores are to have none
+        yield _Chunk(nothing, after, part.end, source=0, size=0, quarantined=0, unexpected=[])
 
 
 def _begun(raws: list[bytes], entity: Entity) -> tuple[Any, list[bytes]]:

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
+import bson
 import polars as pl
 from bson import Timestamp
 
@@ -16,6 +19,7 @@ from pipeline.stores.selection import Ids, Range
 from transforms.bson.documents import resize_batches
 from transforms.bson.identity import cut_id, decode_id
 from transforms.oracle.canonical_id import canonical_id
+from transforms.oracle.expected import expected_ids
 
 _IDS = 20_000  # looked at together
 _TOGETHER = 1_000  # documents that are asked for by their _ids, at most
@@ -30,11 +34,13 @@ class Part:
         batches: Their BSON, many at a time.
         is_first: Whether there is none before them.
         is_last: Whether there is none behind them.
+        end: The ``_id`` of the last one as the stores would have it, where the next part begins after it.
     """
 
     batches: Iterable[bytes]
     is_first: bool = True
     is_last: bool = True
+    end: Any = None
 
 
 def parts(
@@ -57,6 +63,47 @@ def parts(
         return documents, wanted, _by_text(connections, entity, moment, sample, documents)
     ranges = [Range()] if sample is None else sample.ranges(mongo, name, moment, documents)
     return documents, wanted, (_of_range(connections, entity, moment, one) for one in ranges)
+
+
+def tiles(connections: Connections, entity: Entity, moment: Timestamp, documents: int, number: int) -> list[Range]:
+    """Cut a collection into ranges of about as many documents each, for several processes.
+
+    Args:
+        connections: The open connections.
+        entity: The collection's contract.
+        moment: When it is read.
+        documents: How many it has then.
+        number: How many ranges there are to be, at most.
+
+    Returns:
+        Ranges without a gap, for :func:`tile`; one only where the stores have another order than MongoDB.
+    """
+    if number < 2 or entity.id_kind is ANY_ID:
+        return [Range()]
+    places = [documents * one // number for one in range(1, number)]
+    found = connections.mongo.bounds(entity.collection, moment, dict.fromkeys(places))
+    # A part begins after its first document: the stores must be able to have it.
+    cuts = [cut for cut in found if cut is not None and len(expected_ids([bson.encode(cut)], entity))]
+    return [Range(lower, upper) for lower, upper in zip([None, *cuts], [*cuts, None], strict=True) if lower != upper]
+
+
+def tile(connections: Connections, entity: Entity, moment: Timestamp, selection: Range) -> Part:
+    """Return the part of one of the :func:`tiles`: what is compared ends with the document that the next begins after.
+
+    Args:
+        connections: The open connections.
+        entity: The collection's contract.
+        moment: When it is read.
+        selection: The range.
+    """
+    mongo, (lower, upper) = connections.mongo, (selection.lower, selection.upper)
+    found, end = [mongo.in_order(entity, moment, selection)], None
+    if upper is not None:
+        raw = bson.encode(upper)
+        found.append(mongo.read(entity, moment, Ids((raw[_HEAD:-1],))))
+        (end,) = expected_ids([raw], entity)
+    batches = prefetch(resize_batches(chain.from_iterable(found), connections.memory.compared))
+    return Part(batches, lower is None, upper is None, end)
 
 
 def _of_range(connections: Connections, entity: Entity, moment: Timestamp, selection: Range) -> Part:

@@ -112,12 +112,14 @@ class Partition(Portable):
         number: Its number in the run.
         selection: Which documents.
         label: What people call it, such as ``SupportTickets 3/8``.
+        size: Bytes of BSON, about; 0 where nobody has asked.
     """
 
     collection: str
     number: int
     selection: Annotated[Range | Offsets, BeforeValidator(_heard), PlainSerializer(_told)]
     label: str
+    size: int = 0
 
 
 def select_documents(connections: Connections, run: Run, partition: Partition) -> Range | Ids:

@@ -62,7 +62,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "after staging": lambda: die_after(replicate, "open_run"),
     "in the middle of a load": lambda: None,  # by the progress callback
     "changes noted": lambda: die_after(control, "cut_pages"),
-    "after a load": lambda: (die_after(replicate, "load"), die_after(sync, "load")),
+    "after a load": lambda: die_after(replicate, "load"),
     "after all loads": lambda: die_before(replicate, "publish"),
     "while keys are built": lambda: die_before(Postgres, "_build", 2),
     "before the references": lambda: die_before(Postgres, "_build", 3),

@@ -1,0 +1,66 @@
+"""How several processes share the marts of a run: in groups that read little twice and are about equally large."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from contracts.schema.entity import Table
+from pipeline.connections import Connections
+from pipeline.marts.reading import tables_read
+from pipeline.marts.run import MartRun
+from pipeline.marts.sources import with_their_marts
+from pipeline.runs.published import REPLICA
+from transforms.marts import sources
+
+_VALUE_BYTES = 16  # of a value, about, while a mart is computed
+
+
+@dataclass
+class Group:
+    """Marts that one process computes.
+
+    Attributes:
+        names: Their names.
+        has: Those that it computes and the tables that it reads, by what each costs.
+    """
+
+    names: list[str] = field(default_factory=list)
+    has: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it reads and computes from, about."""
+        return sum(self.has.values())
+
+
+def groups(connections: Connections, run: MartRun, number: int) -> list[Group]:
+    """Share the marts of a run out: each goes where least is to be done then.
+
+    Args:
+        connections: The open connections.
+        run: An open run.
+        number: How many groups there are to be, at most.
+    """
+    costs = {name: _costs(connections, run, name) for name in run.marts}
+    found = [Group() for _ in range(number)]
+    for name in sorted(run.marts, key=lambda name: -sum(costs[name].values())):
+        group = min(found, key=lambda one: sum((one.has | costs[name]).values()))
+        group.names.append(name)
+        group.has |= costs[name]
+    return [group for group in found if group.names]
+
+
+def _costs(connections: Connections, run: MartRun, name: str) -> dict[str, int]:
+    """Return what it costs to read the tables of a mart, and to compute it and the marts that it reads."""
+    wanted = with_their_marts(connections, [name])
+    read = {table: one for table, one in tables_read(connections, wanted).items() if table not in run.marts}
+    tables = _bytes(connections, run, read)
+    return tables | {mart.name: sum(tables.get(one, 0) for one in sources(mart.name)) for mart in wanted}
+
+
+def _bytes(connections: Connections, run: MartRun, read: Mapping[str, Table]) -> dict[str, int]:
+    """Return how large the columns of tables are that are read, by what the store tells without reading them."""
+    (source,) = connections.targets([run.source])
+    with connections.postgres.transaction():
+        seen = source.seen(REPLICA, list(read.values()))
+    rows = {name: (seen[name].most or 0) if name in seen else 0 for name in read}
+    return {name: rows[name] * len(table.columns) * _VALUE_BYTES for name, table in read.items()}

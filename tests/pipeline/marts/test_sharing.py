@@ -1,0 +1,31 @@
+"""Several processes compute the marts that one computes."""
+
+import pytest
+
+from pipeline.marts import build as marts
+from pipeline.marts.sharing import groups
+from pipeline.replication import replicate
+from pipeline.runtime import workers
+from tests.pipeline.lab import Lab
+from transforms.marts import marts_of
+
+NAMES = ["user_activity_daily", "user_activity", "ticket_resolution"]
+
+
+def test_two_processes_compute_the_marts_of_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.fill(**{entity.collection: 60 for entity in lab.connections.chosen()})
+    replicate.replicate(lab.connections, targets=["clickhouse"])
+    alone = marts.build(lab.connections, NAMES, ["clickhouse"])
+    known = marts_of(lab.connections.entities.values())
+    before = {one.name: lab.stored("clickhouse", known[one.name].table, "marts") for one in alone}
+    monkeypatch.setattr(workers, "SHARE_BYTES", 1)
+    told = dict[str, int]()
+    with lab.another(workers=2) as several:
+        run = marts.open_run(several, NAMES, ["clickhouse"])
+        shares = groups(several, run, 2)
+        together = marts.build(several, NAMES, ["clickhouse"], lambda name, rows, _: told.update({name: rows}))
+    assert sorted(name for one in shares for name in one.names) == sorted(one.name for one in alone)
+    assert len(shares) == 2
+    assert told == {one.name: one.rows for one in together} == {one.name: one.rows for one in alone}
+    for name, rows in before.items():
+        assert lab.stored("clickhouse", known[name].table, "marts").equals(rows)
