@@ -11,14 +11,17 @@ replica shows another moment meanwhile this run is given up; the publish that di
 from airflow.sdk import dag
 
 from pipeline.airflow import assets, catalog
-from pipeline.airflow.defaults import about, defaults, names
+from pipeline.airflow.defaults import OF_NO_SNAPSHOT, about, defaults, names
 from pipeline.airflow.groups.marts import marts_tasks
 
 
 @dag(
     schedule=[assets.replica(table) for table in catalog.tables_read()] or None,
     **about(__doc__, "marts"),
-    params={"marts": names(catalog.marts(), "Marts; none chosen means all.")},
+    params={
+        "marts": names(catalog.marts(), "Marts; none chosen means all."),
+        "without_snapshot": OF_NO_SNAPSHOT,
+    },
     **defaults(),
 )
 def marts() -> None:

@@ -18,6 +18,7 @@ from pipeline.airflow.defaults import (
     LIMIT,
     NEW_SOURCE,
     UNDECLARED,
+    WITHOUT_SNAPSHOT,
     about,
     choice,
     defaults,
@@ -36,6 +37,7 @@ from pipeline.airflow.limits import schedule
         "new_source": NEW_SOURCE,
         "allow_missing": ALLOW_MISSING,
         "undeclared": UNDECLARED,
+        "without_snapshot": WITHOUT_SNAPSHOT,
     },
     **defaults(),  # late after an hour, when MongoDB may have forgotten the run's moment
 )

@@ -8,6 +8,7 @@
     │   ├── LostError              it is gone, or can't be reached: it may be back soon
     │   └── EngineError            an embedded engine is missing, damaged or doesn't start
     ├── BusyError                  a server gave up on a statement, for what passes: a deadlock, too much to do
+    │   └── OvertakenError         a capped collection is overwritten faster than it is read
     ├── SnapshotError              the cluster time can't be read any more
     └── DataError                  exit 1: the data are not as promised
         ├── BooksOpenError         source != loaded + quarantined
@@ -56,6 +57,10 @@ class LostError(ServerError):
 
 class BusyError(EtlError):
     """A server gave up on a statement for a reason that passes: a deadlock, too many connections, no memory left."""
+
+
+class OvertakenError(BusyError):
+    """MongoDB overwrites a capped collection faster than it sends it."""
 
 
 class EngineError(ServerError):

@@ -91,6 +91,12 @@ UNDECLARED = Param(
     type="boolean",
     description="Also copy collections without a contract, each document whole, now and later on.",
 )
+WITHOUT_SNAPSHOT = Param(
+    False, type="boolean", description="Also copy capped collections, which can't be read at one moment."
+)
+OF_NO_SNAPSHOT = Param(
+    False, type="boolean", description="Also read what was copied without a snapshot, at no one moment."
+)
 
 
 def choice() -> dict[str, Param]:

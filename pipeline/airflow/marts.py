@@ -17,18 +17,19 @@ from transforms.marts import marts_of, sources
 log = logging.getLogger(__name__)
 
 
-def open_run(names: Iterable[str]) -> dict[str, Any]:
+def open_run(names: Iterable[str], *, without_snapshot: bool = False) -> dict[str, Any]:
     """Choose the moment that all sources of the marts show, and open a run.
 
     Args:
         names: The marts, to which those that they read are added; all if none is named.
+        without_snapshot: Whether marts may read what was copied at no one moment, such as capped collections.
 
     Returns:
         The run, ``marts`` among its values.
     """
     with connected() as connections:
         recover(connections)
-        run = use_case.open_run(connections, names, single_process=False)
+        run = use_case.open_run(connections, names, single_process=False, without_snapshot=without_snapshot)
     at = run.cluster_time.as_datetime().isoformat()
     log.info("run %s: %s marts from the replica in %s as of %s", run.id, len(run.marts), run.source, at)
     return run.as_json()

@@ -26,6 +26,7 @@ def open_run(
     allow_shrink: bool = False,
     allow_missing: bool = False,
     undeclared: bool = False,
+    without_snapshot: bool = False,
 ) -> dict[str, Any]:
     """Choose the moment and open a run.
 
@@ -36,6 +37,7 @@ def open_run(
         allow_shrink: Whether to take away more of what is published than the settings allow.
         allow_missing: Whether collections that are not there are copied as empty.
         undeclared: Whether collections without a contract are copied as well, each document whole, now and later on.
+        without_snapshot: Whether capped collections are copied as well, which can't be read at one moment.
 
     Returns:
         The run.
@@ -51,6 +53,7 @@ def open_run(
             allow_shrink=allow_shrink,
             allow_missing=allow_missing,
             undeclared=undeclared,
+            without_snapshot=without_snapshot,
         )
     log.info("run %s: %s collections as of %s", run.id, len(run.uuids), run.cluster_time.as_datetime().isoformat())
     return run.as_json()

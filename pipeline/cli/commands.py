@@ -17,12 +17,14 @@ from pipeline.cli.options import (
     Defects,
     MaxQuarantined,
     NewSource,
+    OfNoSnapshot,
     Replace,
     Scale,
     Seed,
     Targets,
     Undeclared,
     Wait,
+    WithoutSnapshot,
     WorkersOption,
 )
 from pipeline.cli.output import say, say_error, show
@@ -85,6 +87,7 @@ def replicate(
     new_source: NewSource = False,
     allow_missing: AllowMissing = False,
     undeclared: Undeclared = False,
+    without_snapshot: WithoutSnapshot = False,
     workers: WorkersOption = None,
     wait: Wait = None,
     as_json: AsJson = False,
@@ -116,6 +119,7 @@ def replicate(
             allow_shrink=allow_shrink,
             allow_missing=allow_missing,
             undeclared=undeclared,
+            without_snapshot=without_snapshot,
         )
         left_out = [one.collection for one in connections.chosen(collections or ()) if one.collection not in run.uuids]
         drift, strangers = control.drift(connections.postgres, run.id), connections.undeclared()
@@ -124,10 +128,16 @@ def replicate(
         "drift": drift,
         "undeclared_collections": strangers,
         "left_out": left_out,
+        "without_snapshot": list(run.unpinned),
         "receipt": receipt,
         "retries": retries,
     }
-    notes = (tables.receipt(receipt, retries), *tables.undeclared(strangers), *tables.refused(accounts))
+    notes = (
+        tables.receipt(receipt, retries),
+        *tables.unpinned(run),
+        *tables.undeclared(strangers),
+        *tables.refused(accounts),
+    )
     show(found, tables.books(run, accounts), *drift_table(drift), *notes, as_json=as_json)
 
 
@@ -229,6 +239,7 @@ def marts(
         typer.Argument(metavar="MART", help="Such as user_activity.", show_default="all"),
     ] = None,
     target: Targets = None,
+    without_snapshot: OfNoSnapshot = False,
     workers: WorkersOption = None,
     wait: Wait = None,
     as_json: AsJson = False,
@@ -244,7 +255,7 @@ def marts(
     from pipeline.marts.build import build
 
     with connected(wait=wait, workers=workers) as connections, mart_spinner() as progress:
-        built = build(connections, names or (), target or TARGETS, progress)
+        built = build(connections, names or (), target or TARGETS, progress, without_snapshot=without_snapshot)
     show(values.marts(built), tables.marts(built), as_json=as_json)
 
 

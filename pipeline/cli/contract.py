@@ -166,10 +166,10 @@ def _following(found: "Inference", folders: Sequence[Path]) -> str | None:
     names = [*found.kept, *(one.collection for one in found.contracts if not one.is_mostly_refused)]
     if not names:
         return None
-    ours = found.folder.resolve()
+    ours, accepting = found.folder.resolve(), " --without-snapshot" * any(not one.is_pinned for one in found.contracts)
     others = [one for one in folders if one == DEMO or (one.is_dir() and one.resolve() != ours)]
     paths = [*others, ours]
     joined = shlex.quote(":".join(map(str, paths)))
     if len(names) > _NAMED and not any(one.is_mostly_refused for one in found.contracts):
-        return f"export ETL_CONTRACTS={joined}; etl replicate"
-    return f"export ETL_CONTRACTS={joined}; etl replicate {shlex.join(names)}"
+        return f"export ETL_CONTRACTS={joined}; etl replicate{accepting}"
+    return f"export ETL_CONTRACTS={joined}; etl replicate {shlex.join(names)}{accepting}"

@@ -55,6 +55,13 @@ Undeclared = Annotated[
         "--undeclared", help="Also copy collections without a contract, each document whole, now and later on."
     ),
 ]
+WithoutSnapshot = Annotated[
+    bool, typer.Option("--without-snapshot", help="Also copy capped collections, which can't be read at one moment.")
+]
+OfNoSnapshot = Annotated[
+    bool,
+    typer.Option("--without-snapshot", help="Also read what was copied without a snapshot, at no one moment."),
+]
 Scale = Annotated[float, typer.Option(help="1 makes about 100,000 documents over the seven collections.")]
 Defects = Annotated[float, typer.Option(help="Share of documents (0 to 1) that break their contract.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same documents.")]

@@ -148,6 +148,19 @@ def undeclared(collections: Sequence[str]) -> list[Text]:
     return [Text(f"Not copied, since no contract declares them: {visible(', '.join(collections))}")]
 
 
+def unpinned(run: "Run") -> list[Text]:
+    """Say what is not promised of collections that were read at no one moment, if there are any."""
+    if not run.unpinned:
+        return []
+    return [
+        Text(
+            f"Read without a snapshot, after {shown(moment(run.cluster_time))} UTC: "
+            f"{visible(', '.join(run.unpinned))}. "
+            "Each document is as it was at some moment of the read; what was overwritten by then is not there."
+        )
+    ]
+
+
 def refused(accounts: Iterable["Account | Synced"]) -> list[Text]:
     """Say loudly that documents were refused, if any were."""
     numbers = {one.collection: one.quarantined for one in accounts}
@@ -226,9 +239,8 @@ def state(found: "Status") -> list[Table]:
     runs = [(one.kind, one.id, one.status, one.shows_at, one.finished_at, one.message or "") for one in found.runs]
     targets: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for one in found.published:
-        targets[one.name, moment(one.cluster_time), one.run_id].append(
-            one.target if one.finished else f"({one.target})"
-        )
+        shows = shown(moment(one.cluster_time)) + ("" if one.is_pinned else ", no snapshot")
+        targets[one.name, shows, one.run_id].append(one.target if one.finished else f"({one.target})")
     published = [(name, shows, run, ", ".join(names)) for (name, shows, run), names in targets.items()]
     parts = [
         table("Last runs", ("kind", "run", "status", "shows (UTC)", "ended (UTC)", "message"), runs, ["message"]),

@@ -29,6 +29,7 @@ from pipeline.control.publications import (
     record_held,
     record_publication,
     record_source,
+    record_unpinned,
 )
 from pipeline.control.refusals import (
     apply_refusals,
@@ -127,6 +128,7 @@ __all__ = [
     "record_source",
     "record_timings",
     "record_undeclared",
+    "record_unpinned",
     "recorded_collections",
     "recorded_tables",
     "refused_hashes",

@@ -37,6 +37,7 @@ class Publication:
         marked: Whether the target's own table tells its run, too; one of an older version may not.
         source: What it was copied from; None of marts, and of what a version has published that did not note it.
         held: What each of its tables held, by name; nothing where that has still to be counted.
+        is_pinned: Whether all of it was read at that moment; what can't be was read later, document by document.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Publication:
     marked: bool = False
     source: Source | None = None
     held: Mapping[str, Held] = field(default_factory=dict)
+    is_pinned: bool = True
 
 
 def record_publication(
@@ -84,6 +86,16 @@ def record_source(postgres: Session, name: str, targets: Iterable[str], source: 
             "UPDATE etl.published SET source = $3::text::jsonb WHERE collection = $1::text AND target = $2::text",
             parameters=(name, target, orjson.dumps(source.as_json()).decode()),
         )
+
+
+def record_unpinned(postgres: Session, unpinned: Mapping[str, bool], targets: Iterable[str]) -> None:
+    """Enter of published collections or marts whether they were read at no one moment."""
+    for target in targets:
+        for name, is_unpinned in unpinned.items():
+            postgres.execute(
+                "UPDATE etl.published SET unpinned = $3::bool WHERE collection = $1::text AND target = $2::text",
+                parameters=(name, target, is_unpinned),
+            )
 
 
 def record_held(postgres: Session, name: str, target: str, held: Mapping[str, Held]) -> None:
@@ -127,11 +139,14 @@ def publications(postgres: Session) -> list[Publication]:
     # Where only the books are looked at, they may be of a version that lacks these columns.
     query = (
         "SELECT collection, target, run_id, cluster_time, published_at IS NOT NULL, marked IS TRUE, "
-        "to_jsonb(published) ->> 'source', to_jsonb(published) ->> 'tables' FROM etl.published ORDER BY 1, 2 DESC"
+        "to_jsonb(published) ->> 'source', to_jsonb(published) ->> 'tables', "
+        "to_jsonb(published) ->> 'unpinned' FROM etl.published ORDER BY 1, 2 DESC"
     )
     return [
-        Publication(name, target, run, as_timestamp(at), done, marked, _source(source), _held(tables))
-        for name, target, run, at, done, marked, source, tables in postgres.rows(query)
+        Publication(
+            name, target, run, as_timestamp(at), done, marked, _source(source), _held(tables), unpinned != "true"
+        )
+        for name, target, run, at, done, marked, source, tables, unpinned in postgres.rows(query)
     ]
 
 

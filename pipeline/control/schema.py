@@ -167,6 +167,12 @@ def _add_history(postgres: Session) -> None:
     postgres.execute(*_HISTORY)
 
 
+def _add_reading(postgres: Session) -> None:
+    """Make version 4: the books know what was read at no one moment."""
+    if not _has(postgres, "etl.published", "unpinned"):
+        postgres.execute("ALTER TABLE etl.published ADD COLUMN unpinned boolean")
+
+
 def _has(postgres: Session, table: str, column: str) -> bool:
     query = "SELECT count(*) FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname = $2::text"
     return bool(postgres.rows(query, table, column)[0][0])
@@ -174,4 +180,4 @@ def _has(postgres: Session, table: str, column: str) -> bool:
 
 # Each makes the next version of the one before it. What was released is never changed: a change is one more step, and
 # leaves alone what is there already, for all are taken again where a table was dropped.
-_MIGRATIONS: tuple[Callable[[Session], None], ...] = (_create, _add_undeclared, _add_history)
+_MIGRATIONS: tuple[Callable[[Session], None], ...] = (_create, _add_undeclared, _add_history, _add_reading)

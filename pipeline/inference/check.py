@@ -75,7 +75,7 @@ def check(
         progress: Is told how many documents of a collection there are, and how many of them are through.
 
     Raises:
-        UsageError: A named collection has no contract, is not there or can't be copied.
+        UsageError: A named collection has no contract, is not there.
         SnapshotError: The moment can't be read any more.
     """
     chosen, missing, undeclared = choose_declared(mongo, entities, collections)
@@ -95,7 +95,7 @@ def choose_declared(
         collections: Names of collections or of their tables; all that have a contract if none is named.
 
     Raises:
-        UsageError: A named collection has no contract, is not there or can't be copied; or none of all is there.
+        UsageError: A named collection has no contract, is not there; or none of all is there.
     """
     known = by_name(entities.values())
     listed, named = mongo.listed(), list(dict.fromkeys(collections))
@@ -103,12 +103,11 @@ def choose_declared(
         there = f"; there are {', '.join(sorted(entities))}" if entities else ""
         raise UsageError(f"there is no contract of {unknown[0]!r}{there}")
     chosen = list(dict.fromkeys(known[name] for name in named or sorted(entities)))
-    present = [one for one in chosen if one.collection in listed and not listed[one.collection].uncopyable]
+    present = [one for one in chosen if one.collection in listed]
     missing = tuple(one.collection for one in chosen if one not in present)
     if missing and (named or not present):
         where = f"in the MongoDB database {mongo.database_of(missing[0])!r}"
-        why = listed[missing[0]].uncopyable if missing[0] in listed else ""
-        raise UsageError(f"{missing[0]} is {why or 'not'} {where}, so there is nothing to hold its contract against")
+        raise UsageError(f"{missing[0]} is not {where}, so there is nothing to hold its contract against")
     return present, missing, tuple(name for name in sorted(listed) if name not in entities and not is_ours(name))
 
 

@@ -75,7 +75,7 @@ def diff(
         progress: Is told how many documents of a collection there are, and how many of them are through.
 
     Raises:
-        UsageError: A named collection has no contract, is not there or can't be copied.
+        UsageError: A named collection has no contract, is not there.
         SnapshotError: The moment can't be read any more.
     """
     chosen, missing, undeclared = choose_declared(mongo, entities, collections)

@@ -48,6 +48,7 @@ class Inferred:
         slow: How many documents go beyond the contract, and so take the slow path.
         refused: How many documents would be refused.
         reasons: Why, the most frequent ones first.
+        is_pinned: Whether MongoDB can read it at one moment; a copy takes what it can't only if that is accepted.
     """
 
     collection: str
@@ -63,6 +64,7 @@ class Inferred:
     slow: int
     refused: int
     reasons: tuple[Reason, ...]
+    is_pinned: bool = True
 
     @property
     def is_mostly_refused(self) -> bool:
@@ -162,11 +164,7 @@ def _choose(
         raise UsageError(
             f"there is no collection {unknown[0]!r} in the MongoDB database {database or mongo.database.name!r}{there}"
         )
-    left_out = {
-        name: listed[name].uncopyable or "a contract declares it already"
-        for name in chosen
-        if listed[name].uncopyable or name in declared
-    }
+    left_out = {name: "a contract declares it already" for name in chosen if name in declared}
     return [name for name in chosen if name not in left_out], left_out
 
 
@@ -201,7 +199,8 @@ def _inferred(
     stem = stem or tables.take_stem(plain_name(name))
     fields = decide(survey.root, stem, tables, strict=strict)
     moment = f"{datetime.fromtimestamp(cluster_time.time, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return Contract(name, stem, snake_case(plain_name(name)) != stem, id_kind, survey, fields, moment, strict)
+    said, is_pinned = snake_case(plain_name(name)) != stem, mongo.is_pinned(name)
+    return Contract(name, stem, said, id_kind, survey, fields, moment, strict, is_pinned)
 
 
 def _write(path: Path, text: str) -> None:
@@ -215,7 +214,10 @@ def _write(path: Path, text: str) -> None:
 def _tried(
     mongo: Mongo, entity: Entity, contract: Contract, folder: Path, cluster_time: Timestamp, progress: Progress[str]
 ) -> Inferred:
-    """Send all documents of a collection through what a copy does with them, up to the stores."""
+    """Send all documents of a collection through what a copy does with them, up to the stores.
+
+    What is not accounted for is certainly not proven; but what can't be read at one moment is read twice at two.
+    """
     trial, read = Trial(), contract.survey.documents
     for trial in tries(mongo, entity, cluster_time):
         progress(entity.collection, 2 * read, read + trial.documents)
@@ -232,6 +234,7 @@ def _tried(
         len(contract.every) - len(declared),
         len(contract.to_decide),
         trial.slow,
-        trial.refused + abs(read - trial.documents),  # what is not accounted for is certainly not proven
+        trial.refused + (abs(read - trial.documents) if mongo.is_pinned(entity.collection) else 0),
         trial.reasons[:_REASONS],
+        mongo.is_pinned(entity.collection),
     )

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from bson import Timestamp
 
 from contracts.schema.entity import Entity
 from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.selection import Range
-from transforms.bson.documents import in_chunks
+from transforms.bson.documents import in_chunks, split_documents
 from transforms.bson.identity import identify
 from transforms.ingest.batch import BatchResult, Refused, decode_batch
 from transforms.ingest.drift import Drift, merge_drifts
@@ -99,6 +100,11 @@ def results(mongo: Mongo, entity: Entity, cluster_time: Timestamp) -> Iterator[t
         entity: The contract.
         cluster_time: The moment at which the documents are read.
     """
+    if not mongo.is_pinned(entity.collection):  # the gate would let pass others than it has refused
+        with mongo.spooled(entity.collection, cluster_time, entity) as read:
+            for raws in in_chunks(chain.from_iterable(map(split_documents, read.batches())), TOGETHER_BYTES):
+                yield transform_slowly(raws, entity, gated=False), True
+        return
     for batch in mongo.admitted(entity, cluster_time, Range()):
         yield transform_decoded(decode_batch(batch, entity), entity), False
     for raws in in_chunks(mongo.refused(entity, cluster_time, Range()), TOGETHER_BYTES):

@@ -26,7 +26,7 @@ from pipeline.runs import lifecycle
 from pipeline.runs import publish as publishing
 from pipeline.runs.lifecycle import holding_run_lock, running
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
-from pipeline.runs.published import MARTS
+from pipeline.runs.published import MARTS, unpinned_in
 from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.runs.resume import retrying
 from pipeline.runtime.progress import Progress, tell_nobody
@@ -40,6 +40,8 @@ def build(
     names: Iterable[str] = (),
     targets: Iterable[str] = TARGETS,
     progress: Progress[str] = tell_nobody,
+    *,
+    without_snapshot: bool = False,
 ) -> list[BuiltMart]:
     """Compute marts, and those that they read, and publish them together.
 
@@ -48,13 +50,14 @@ def build(
         names: The marts; all if none is named.
         targets: Names of the stores that they are written to.
         progress: Is told the rows of each mart that is loaded: all of them are through.
+        without_snapshot: Whether marts may read what was copied at no one moment, such as capped collections.
 
     Raises:
         UsageError: There is no such mart, or its sources are not replicated or show different moments.
         DataError: A mart breaks its contract; nothing was published.
     """
     recover(connections, connections.named(targets))
-    run = open_run(connections, names, targets)
+    run = open_run(connections, names, targets, without_snapshot=without_snapshot)
     with running(connections, run.id, run.targets):
         _load_all(connections, run, progress)
         return publish(connections, run)
@@ -66,6 +69,7 @@ def open_run(
     targets: Iterable[str] = TARGETS,
     *,
     single_process: bool = True,
+    without_snapshot: bool = False,
 ) -> MartRun:
     """Choose the moment that all sources of the marts show, and create the staging areas.
 
@@ -74,13 +78,14 @@ def open_run(
         names: The marts, to which those that they read are added; all if none is named.
         targets: Names of the stores that they are written to.
         single_process: Whether this process does all of the run; if it dies, so does the run.
+        without_snapshot: Whether marts may read what was copied at no one moment, such as capped collections.
 
     Raises:
         UsageError: There is no such mart, or its sources are not replicated or show different moments.
         DataError: A source was emptied, or its table is gone.
     """
     wanted = with_their_marts(connections, names)
-    source, moment, shows = sources_at_one_moment(connections, wanted)
+    source, moment, shows = sources_at_one_moment(connections, wanted, without_snapshot=without_snapshot)
     check_nothing_lost(find_lost_tables(connections, shows, [source]))
     postgres, chosen = connections.postgres, connections.named(targets)
     with postgres.transaction():
@@ -164,7 +169,8 @@ def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
         control.lock_publishing(postgres)
         if not control.is_published(postgres, run.id):
             _prove(connections, run)
-            publishing.publish(connections, staging, run.marts, run.targets)
+            unpinned = run.marts if unpinned_in(connections) & run.shows.keys() else ()
+            publishing.publish(connections, staging, run.marts, run.targets, unpinned=unpinned)
     check_not_stuck(recover(connections, run.targets), run.marts)
     rows = {account.collection: account.source for account in control.accounts(postgres, run.id)}
     seconds = control.seconds(postgres, run.id)

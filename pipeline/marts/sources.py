@@ -43,8 +43,13 @@ def _there_are(known: Iterable[str]) -> str:
     return f"; there are {', '.join(sorted(known))}" if known else ""
 
 
-def sources_at_one_moment(connections: Connections, wanted: list[Mart]) -> tuple[str, Timestamp, dict[str, str]]:
-    """Return the store to read from, the one moment that all sources of the marts show there, and by which runs."""
+def sources_at_one_moment(
+    connections: Connections, wanted: list[Mart], *, without_snapshot: bool = False
+) -> tuple[str, Timestamp, dict[str, str]]:
+    """Return the store to read from, the one moment that all sources of the marts show there, and by which runs.
+
+    What was read at no one moment shows none; it is read only where that is accepted.
+    """
     owners = {table.name: name for name, entity in connections.entities.items() for table in _tables_of(entity)}
     read = {table for mart in wanted for table in sources(mart.name)}
     needed = {owners[table] for table in read if table in owners}
@@ -65,7 +70,14 @@ def sources_at_one_moment(connections: Connections, wanted: list[Mart]) -> tuple
             "(--allow-missing also copies as empty what MongoDB does not have), or name marts that need others"
         )
     for target, found in complete.items():
-        if len(times := {one.cluster_time for one in found.values()}) == 1:
+        unpinned = sorted(name for name, one in found.items() if not one.is_pinned)
+        if unpinned and not without_snapshot:
+            raise UsageError(
+                f"{', '.join(unpinned)} was read without a snapshot, so it shows no one moment with the others; "
+                "etl marts --without-snapshot computes from it all the same, or name marts that need others"
+            )
+        times = {one.cluster_time for one in found.values() if one.is_pinned}
+        if len(times := times or {max(one.cluster_time for one in found.values())}) == 1:
             return target, times.pop(), {name: one.run_id for name, one in found.items()}
     raise UsageError(f"{', '.join(sorted(needed))} show different moments; run etl sync to bring all to one")
 

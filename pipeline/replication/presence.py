@@ -1,7 +1,7 @@
-"""What is not there: collections that MongoDB lacks, or that are no plain ones and so can't be copied."""
+"""What is not there: collections that MongoDB lacks, or that are no plain ones and so can't be copied or followed."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from pipeline import control
 from pipeline.connections import Connections
@@ -10,38 +10,43 @@ from pipeline.errors import UsageError
 from pipeline.runs.published import REPLICA
 from pipeline.stores.source import Source
 
+_UNPINNED = (
+    ", which MongoDB can't read at one moment; etl replicate {} --without-snapshot copies it all the same, each "
+    "document as it is at some moment of the read"
+)
 log = logging.getLogger(__name__)
 
 
-def find_uncopyable(connections: Connections, names: Iterable[str], *, named: bool) -> dict[str, UsageError]:
-    """Return why some collections can't be copied: capped ones, which can't be read at one moment; the others can.
+def find_unpinned(
+    connections: Connections, names: Iterable[str], *, named: bool, accepted: Container[str] = ()
+) -> dict[str, UsageError | None]:
+    """Return which collections MongoDB can't read at one moment, such as capped ones, and why they are left alone.
 
     Args:
         connections: The open connections.
         names: Names of the collections.
-        named: Whether the user has named them; then one that can't be copied is an error, and not a warning.
+        named: Whether the user has named them; then one that is left alone is an error, and not a warning.
+        accepted: Those of which it is accepted that they are read without a snapshot: these are not left alone.
 
     Raises:
-        UsageError: A named collection can't be copied.
+        UsageError: A named collection can't be read at one moment, and that is not accepted.
     """
     listed, where = connections.mongo.listed(), connections.mongo.database_of
-    found = {
-        name: UsageError(
-            f"{name} is {listed[name].special} in the MongoDB database {where(name)!r}: MongoDB can't read it at one "
-            "moment, nor tell what it overwrites, so it can't be copied"
-        )
-        for name in names
-        if name in listed and listed[name].uncopyable
-    }
-    for error in found.values():
+    found: dict[str, UsageError | None] = {}
+    for name in names:
+        if name not in listed or listed[name].is_pinned:
+            continue
+        told = f"{name} is {listed[name].special} in the MongoDB database {where(name)!r}"
+        found[name] = None if name in accepted else UsageError(f"{told}{_UNPINNED.format(name)}")
+    for error in filter(None, found.values()):
         if named:
-            raise UsageError(f"{error}; nothing was done; name the other collections alone")
+            raise UsageError(f"{error}; nothing was done")
         log.warning("%s; it was left out", error)
     return found
 
 
 def find_unfollowed(connections: Connections, names: Iterable[str], *, named: bool) -> list[str]:
-    """Return the collections whose changes can't be followed, though they can be copied: views and time series.
+    """Return the collections that sync does not follow, though they are copied: views, time series, capped ones.
 
     Args:
         connections: The open connections.
@@ -52,12 +57,14 @@ def find_unfollowed(connections: Connections, names: Iterable[str], *, named: bo
         UsageError: A named one can't be followed.
     """
     listed = connections.mongo.listed()
-    found = [name for name in names if name in listed and listed[name].special and not listed[name].uncopyable]
+    found = [name for name in names if name in listed and listed[name].special]
     for name in found:
-        told = f"{name} is {listed[name].special}, which has no change stream"
+        is_pinned = listed[name].is_pinned
+        why = "which has no change stream" if is_pinned else "whose documents can't be read at one moment"
+        told, again = f"{name} is {listed[name].special}, {why}", "" if is_pinned else " --without-snapshot"
         if named:
-            raise UsageError(f"{told}; nothing was done; etl replicate {name} copies it anew")
-        log.warning("%s; it stays as it is until the next etl replicate", told)
+            raise UsageError(f"{told}; nothing was done; etl replicate {name}{again} copies it anew")
+        log.warning("%s; it stays as it is until the next etl replicate%s", told, again)
     return found
 
 

@@ -4,9 +4,10 @@ import logging
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from contracts.schema.entity import Entity
@@ -15,10 +16,10 @@ from contracts.schema.registry import by_name
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Account
-from pipeline.errors import EtlError, SnapshotError, UsageError
+from pipeline.errors import DataError, EtlError, SnapshotError, UsageError
 from pipeline.replication.deletions import find_deleted
 from pipeline.replication.duplicates import record_duplicates
-from pipeline.replication.presence import choose_copied, find_uncopyable
+from pipeline.replication.presence import choose_copied, find_unpinned
 from pipeline.replication.snapshot_window import outlives_history
 from pipeline.replication.sources import check_same_source, read_sources
 from pipeline.replication.undeclared import take_in
@@ -35,10 +36,12 @@ from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.runtime.timings import Stopwatch
 from pipeline.runtime.workers import LEAST_BYTES, SHARES, Call
 from pipeline.stores.base import LoadFrame
+from pipeline.stores.mongo.spool import Spool
 from pipeline.stores.selection import Ids, Range
 from pipeline.stores.source import Source
 from pipeline.text.redaction import redacted
-from transforms.bson.documents import in_chunks, make_document, resize_batches
+from transforms.bson.documents import in_chunks, make_document, resize_batches, split_documents
+from transforms.bson.identity import identify
 from transforms.ingest.batch import BatchResult, DecodedBatch, decode_batch
 from transforms.ingest.drift import Drift, find_omitted, merge_drifts
 from transforms.ingest.ids import to_stored_ids
@@ -66,6 +69,7 @@ def replicate(
     allow_shrink: bool = False,
     allow_missing: bool = False,
     undeclared: bool = False,
+    without_snapshot: bool = False,
 ) -> tuple[Run, list[Account]]:
     """Copy collections into the targets, all at one moment, and publish them together.
 
@@ -79,6 +83,7 @@ def replicate(
         allow_shrink: Whether to take away more of what is published than the settings allow.
         allow_missing: Whether collections that are not there are copied as empty.
         undeclared: Whether collections without a contract are copied as well, each document whole, now and later on.
+        without_snapshot: Whether capped collections are copied as well, which can't be read at one moment.
 
     Returns:
         The run and its closed books.
@@ -101,6 +106,7 @@ def replicate(
         allow_shrink=allow_shrink,
         allow_missing=allow_missing,
         undeclared=undeclared,
+        without_snapshot=without_snapshot,
     )
     with running(connections, run.id, run.targets):
         load_all(connections, run, plan(connections, run), progress)
@@ -135,6 +141,7 @@ def open_run(
     allow_shrink: bool = False,
     allow_missing: bool = False,
     undeclared: bool = False,
+    without_snapshot: bool = False,
 ) -> Run:
     """Choose the moment, remember which collections there are, and create the staging areas.
 
@@ -147,6 +154,7 @@ def open_run(
         allow_shrink: Whether to take away more of what is published than the settings allow.
         allow_missing: Whether collections that are not there are copied as empty.
         undeclared: Whether collections without a contract are copied as well, each document whole, now and later on.
+        without_snapshot: Whether capped collections are copied as well, which can't be read at one moment.
 
     Raises:
         UsageError: There is no such collection, or it can't be copied, or it was copied from elsewhere.
@@ -155,13 +163,15 @@ def open_run(
     if undeclared:
         control.ensure_schema(connections.postgres)
         with connections.postgres.transaction():
-            take_in(connections, named)
+            take_in(connections, named, without_snapshot=without_snapshot)
     else:
         _check_declared(connections, named)
     entities, names = connections.chosen(named), connections.named(targets)
-    left_out = find_uncopyable(connections, (entity.collection for entity in entities), named=bool(named))
+    every = [entity.collection for entity in entities]
+    unpinned = find_unpinned(connections, every, named=bool(named), accepted=every if without_snapshot else ())
+    left_out = [name for name, error in unpinned.items() if error]
     # In this order: what is dropped after the list was made is noticed in the end, even if before the moment.
-    found = read_sources(connections, (entity.collection for entity in entities if entity.collection not in left_out))
+    found = read_sources(connections, (name for name in every if name not in left_out))
     cluster_time = with_retries(connections, None, "to ask for the moment", connections.mongo.cluster_time)
     if not any(one.uuid for one in found.values()) and not (named and allow_missing):
         declared = ", ".join(entity.collection for entity in entities)
@@ -175,7 +185,15 @@ def open_run(
         copied = choose_copied(connections, found, names, named=bool(named), allow_missing=allow_missing)
         run_id = control.open_run(connections.postgres, "replicate", cluster_time, names, single_process=single_process)
     uuids = {name: found[name].uuid for name in copied}
-    run = Run(run_id, cluster_time, uuids, names, new_source=new_source, allow_shrink=allow_shrink)
+    run = Run(
+        run_id,
+        cluster_time,
+        uuids,
+        names,
+        new_source=new_source,
+        allow_shrink=allow_shrink,
+        unpinned=tuple(name for name in copied if name in unpinned),
+    )
     lifecycle.open_staging(connections, staging_of(connections, run), names)
     return run
 
@@ -195,7 +213,8 @@ def plan(connections: Connections, run: Run) -> list[Partition]:
     partitions: list[Partition] = []
     for collection in run.uuids:
         extent = extents.get(collection)
-        ranges = mongo.ranges(collection, extent, partition_bytes) if extent else [Range()]
+        is_cut = extent and collection not in run.unpinned
+        ranges = mongo.ranges(collection, extent, partition_bytes) if extent and is_cut else [Range()]
         for place, selection in enumerate(ranges, start=1):
             label, part = f"{collection} {place}/{len(ranges)}", extent.size // len(ranges) if extent else 0
             partitions.append(Partition(collection, len(partitions), selection, label, part))
@@ -243,12 +262,13 @@ def load(
         return
     _check_collections(run, read_sources(connections, [partition.collection]))
     watch = Stopwatch()
-    entity = connections.entities[partition.collection]
-    with watch.at("mongo"):
-        selection = select_documents(connections, run, partition)
-        source = connections.mongo.count(partition.collection, run.cluster_time, selection)
-    progress(partition, source, 0)
-    with connections.postgres.transaction(), ExitStack() as stack:
+    entity, selection = connections.entities[partition.collection], select_documents(connections, run, partition)
+    with (
+        _reading(connections, run, entity, selection, watch) as (source, found),
+        connections.postgres.transaction(),
+        ExitStack() as stack,
+    ):
+        progress(partition, source, 0)
         control.lock_partition(connections.postgres, run.id, partition.number)
         if control.is_loaded(connections.postgres, run.id, partition.number):
             return  # by somebody who was at it when we came
@@ -263,7 +283,7 @@ def load(
             for target in targets:
                 target.set_scope(staging, entity.root, ids)
         tally, is_heavy = _Tally(), _is_heavy(connections)
-        results = prefetch(_transformed(connections, run, entity, selection, source, watch), is_heavy)
+        results = prefetch(found, is_heavy)
         for one in _loaded(results, entity, loaders, watch):
             control.record_refusals(connections.postgres, run.id, partition.collection, partition.number, one.refused)
             tally.add(one)
@@ -310,11 +330,11 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
         # MongoDB counts while PostgreSQL builds keys; of a large collection both take their time.
         with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:
             counting = pool.submit(count_source, connections, run)
-            with watch.at("keys"):
+            with watch.at("keys"), _explaining_repeated_ids(connections, run):
                 publishing.prepare_publish(connections, staging, run.targets)
             with watch.at("prove"):
                 gone = find_deleted(connections, run)
-    with postgres.transaction():
+    with _explaining_repeated_ids(connections, run), postgres.transaction():
         control.lock_publishing(postgres)
         if not control.is_published(postgres, run.id):
             with watch.at("prove"):
@@ -328,13 +348,31 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
                 _forget_omitted(connections, run)
                 for collection, hashes in gone.items():
                     control.forget_documents(postgres, collection, hashes)
-                publishing.publish(connections, staging, run.uuids, run.targets, sources=now)
+                publishing.publish(connections, staging, run.uuids, run.targets, sources=now, unpinned=run.unpinned)
             control.record_timings(postgres, run.id, watch.seconds)
     check_not_stuck(recover(connections, run.targets), run.uuids)
     if run.is_full:
         record_duplicates(connections, run)
         _prune(connections)
     return control.accounts(postgres, run.id)
+
+
+@contextmanager
+def _explaining_repeated_ids(connections: Connections, run: Run) -> Iterator[None]:
+    """Say what is wrong where it is that a view or a time series collection has an ``_id`` more than once."""
+    try:
+        yield
+    except EtlError as error:
+        listed = connections.mongo.listed()
+        for name in run.uuids if run.is_full else ():
+            special = listed[name].special if name in listed else None
+            if special and (found := connections.mongo.repeated_ids(name, run.cluster_time)):
+                number, one = found
+                raise DataError(
+                    f"{name} is {special} in which {number:,} _ids stand more than once, such as {identify(one)[1]}: "
+                    "they are no keys for the stores; nothing was published; give each document an _id of its own"
+                ) from error
+        raise
 
 
 def _forget_omitted(connections: Connections, run: Run) -> None:
@@ -381,6 +419,23 @@ class _Tally:
         self.drift = merge_drifts([*self.drift, *one.drift])
 
 
+@contextmanager
+def _reading(
+    connections: Connections, run: Run, entity: Entity, selection: Range | Ids, watch: Stopwatch
+) -> Iterator[tuple[int, Iterator[BatchResult]]]:
+    """Yield how many documents a partition has, as MongoDB counts or as they came, and what transforms them."""
+    mongo, name = connections.mongo, entity.collection
+    if name not in run.unpinned:
+        with watch.at("mongo"):
+            source = mongo.count(name, run.cluster_time, selection)
+        yield source, _transformed(connections, run, entity, selection, source, watch)
+        return
+    with watch.at("mongo"):
+        read = mongo.spooled(name, run.cluster_time, entity)
+    with read:
+        yield read.documents, _transformed_slowly(connections, entity, read, watch)
+
+
 def _transformed(
     connections: Connections, run: Run, entity: Entity, selection: Range | Ids, source: int, watch: Stopwatch
 ) -> Iterator[BatchResult]:
@@ -403,6 +458,18 @@ def _transformed(
                 one = transform_slowly(raws, entity)
             yield one
             del one
+
+
+def _transformed_slowly(
+    connections: Connections, entity: Entity, spool: Spool, watch: Stopwatch
+) -> Iterator[BatchResult]:
+    """Yield documents that were read, transformed one by one: MongoDB's gate would see others by now."""
+    raws = chain.from_iterable(map(split_documents, spool.batches()))
+    for some in in_chunks(raws, connections.memory.slow_batch):
+        with watch.at("careful"):
+            one = transform_slowly(some, entity, gated=False)
+        yield one
+        del one
 
 
 def _decoded(

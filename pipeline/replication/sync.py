@@ -17,13 +17,13 @@ from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import ChangePage, Publication
 from pipeline.errors import EtlError
-from pipeline.replication.presence import find_uncopyable, find_unfollowed
+from pipeline.replication.presence import find_unfollowed, find_unpinned
 from pipeline.replication.replicate import load_all, publish
 from pipeline.replication.sources import check_sources
 from pipeline.runs.lifecycle import started
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
 from pipeline.runs.publish import create_staging
-from pipeline.runs.published import check_columns, check_not_restored, publications_of, published_in
+from pipeline.runs.published import check_columns, check_not_restored, publications_of, published_in, unpinned_in
 from pipeline.runs.reconcile import parse_limit
 from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.runs.resume import with_retries
@@ -91,8 +91,8 @@ def sync(
         BooksOpenError: A changed document is neither loaded nor quarantined; nothing was published.
         QuarantineLimitError: More documents were refused than tolerated; nothing was published.
         DataError: A table, its view or its rows are gone from a store, or ClickHouse was restored without PostgreSQL.
-        EtlError: ClickHouse could not follow an earlier publish of a collection, or MongoDB has a view, a time series
-            or a capped collection by its name by now; all others were followed.
+        EtlError: ClickHouse could not follow an earlier publish of a collection, or MongoDB has a capped collection by
+            its name by now; all others were followed.
     """
     found, stuck = _synced(connections, collections, progress, max_quarantined, allow_shrink=allow_shrink)
     check_not_stuck(stuck, stuck)
@@ -114,8 +114,10 @@ def _synced(
     stuck = recover(connections, published_in(connections, asked or connections.entities))
     check_not_stuck(stuck, asked)
     groups = _groups(connections, asked, stuck)
-    stuck |= find_uncopyable(connections, [name for since in groups.values() for name in since], named=bool(asked))
-    unfollowed = find_unfollowed(connections, [name for since in groups.values() for name in since], named=bool(asked))
+    every = [name for since in groups.values() for name in since]
+    unpinned = find_unpinned(connections, every, named=bool(asked), accepted=unpinned_in(connections))
+    stuck |= {name: error for name, error in unpinned.items() if error}
+    unfollowed = find_unfollowed(connections, [name for name in every if name not in stuck], named=bool(asked))
     groups = _groups(connections, asked, {*stuck, *unfollowed})
     check_not_restored(connections, {name for since in groups.values() for name in since})
     # Of such a collection nothing is changed; the others are followed first.

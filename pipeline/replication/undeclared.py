@@ -1,6 +1,5 @@
 """Collections that no contract declares, copied all the same: ``_id``, and each document whole as JSON."""
 
-import logging
 from collections.abc import Iterable, Sequence
 
 from bson import DatetimeMS, Int64, ObjectId
@@ -12,14 +11,13 @@ from pipeline import control
 from pipeline.connections import Connections, contract_of, is_ours
 from pipeline.control import Undeclared
 from pipeline.errors import UsageError
+from pipeline.replication.presence import find_unpinned
 from pipeline.stores.mongo.store import Mongo
 from transforms.inference.names import Tables
 from transforms.marts import marts_of
 
-log = logging.getLogger(__name__)
 
-
-def take_in(connections: Connections, names: Iterable[str] = ()) -> list[str]:
+def take_in(connections: Connections, names: Iterable[str] = (), *, without_snapshot: bool = False) -> list[str]:
     """Let collections be copied that no contract declares, by this command and by all later ones.
 
     What kind of key each gets is decided here, for good: ``_id``s of other types that come later are quarantined.
@@ -27,12 +25,13 @@ def take_in(connections: Connections, names: Iterable[str] = ()) -> list[str]:
     Args:
         connections: The open connections; the collections are added to its contracts.
         names: The collections; all that are in MongoDB if none is named. Those that have a contract are passed over.
+        without_snapshot: Whether capped ones are among them, which can't be read at one moment.
 
     Returns:
         Which ones were taken in.
 
     Raises:
-        UsageError: A named collection is not there.
+        UsageError: A named collection is not there, or can't be read at one moment.
     """
     mongo, named = connections.mongo, list(names)
     listed = mongo.listed()
@@ -40,13 +39,11 @@ def take_in(connections: Connections, names: Iterable[str] = ()) -> list[str]:
     wanted = [name for name in named or sorted(listed) if name not in known and not is_ours(name)]
     if gone := [name for name in wanted if name not in listed]:
         raise UsageError(f"there is no collection {gone[0]!r} in the MongoDB database {mongo.database.name!r}")
-    found = _described(connections, [name for name in wanted if not listed[name].special])
+    unpinned = find_unpinned(connections, wanted, named=bool(named), accepted=wanted if without_snapshot else ())
+    found = _described(connections, [name for name in wanted if not unpinned.get(name)])
     for one in found:
         control.record_undeclared(connections.postgres, one)
         connections.entities[one.collection] = contract_of(one)
-    for name in wanted:
-        if listed[name].special:
-            log.warning("%s is %s, so it was left out", name, listed[name].special)
     return [one.collection for one in found]
 
 

@@ -15,12 +15,12 @@ from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication
 from pipeline.errors import EtlError, SnapshotError
-from pipeline.replication.presence import find_uncopyable
+from pipeline.replication.presence import find_unpinned
 from pipeline.replication.sample import Sample
 from pipeline.replication.sources import check_sources
 from pipeline.replication.walk import Part, parts, tile, tiles
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
-from pipeline.runs.published import REPLICA, publications_of, published_in
+from pipeline.runs.published import REPLICA, publications_of, published_in, unpinned_in
 from pipeline.runs.recovery import recover
 from pipeline.runs.resume import with_retries
 from pipeline.runtime.memory import release_memory
@@ -143,8 +143,8 @@ def verify(
 
     Raises:
         DataError: A table or its view is gone from a store.
-        UsageError: Nothing of it is published, or it was copied from another server or database, or is by now a view, a
-            time series or a capped collection; where none is named those are left out.
+        UsageError: Nothing of it is published, or it was copied from another server or database, or can't be read at
+            one moment by now; where none is named such ones are left out.
         PartlyVerifiedError: Of a collection neither the moment nor the changes since can be read any more, or it was
             published anew each time that it was compared.
     """
@@ -153,8 +153,8 @@ def verify(
     recover(connections, published_in(connections, chosen) & set(targets))
     with connections.postgres.transaction():
         names = list(publications_of(connections, asked, targets))
-    left_out = find_uncopyable(connections, names, named=bool(asked))
-    names = [name for name in names if name not in left_out]
+    left_out = find_unpinned(connections, names, named=bool(asked), accepted=unpinned_in(connections))
+    names = [name for name in names if not left_out.get(name)]
     check_sources(connections, names, targets)
     check_nothing_lost(find_lost_tables(connections, names, targets, rows=False))
     found, failures = list[Comparison](), dict[str, SnapshotError]()
@@ -222,17 +222,20 @@ def _compared(
     sample: Sample | None,
 ) -> list[Comparison]:
     """Compare a collection with what targets hold that show one moment of it."""
-    moment, touched = _readable_moment(connections, entity, published[0].cluster_time)
+    is_pinned = all(one.is_pinned for one in published) and connections.mongo.is_pinned(entity.collection)
+    since = published[0].cluster_time
+    moment, touched = _readable_moment(connections, entity, since, is_pinned=is_pinned)
     documents, wanted, selected = parts(connections, entity, moment, sample)
     shown = {one.target: one.run_id for one in published}
-    asked = _Asked(entity.collection, moment, shown, frozenset(touched), documents)
+    begun = None if is_pinned else since
+    asked = _Asked(entity.collection, moment, shown, frozenset(touched), documents, begun)
     through = dict.fromkeys([0], 0)
 
     def told(place: int, _: int, done: int) -> None:
         through[place] = done
         progress(entity.collection, wanted, sum(through.values()))
 
-    calls = [] if sample else _calls(connections, entity, asked)
+    calls = [] if sample or not is_pinned else _calls(connections, entity, asked)
     if connections.workers.wanted(calls) == 1:
         return _compare(connections, entity, asked, selected, partial(told, 0))
     found = dict(connections.workers.share(calls, told))
@@ -249,6 +252,7 @@ class _Asked:
         shown: The run that each target shows.
         touched: ``_id``s of the documents that were changed after the published moment.
         documents: How many documents the source has.
+        since: The published moment, if MongoDB can't be read at any; None if it can.
     """
 
     collection: str
@@ -256,6 +260,7 @@ class _Asked:
     shown: dict[str, str]
     touched: frozenset[bytes]
     documents: int
+    since: Timestamp | None
 
 
 def _calls(connections: Connections, entity: Entity, asked: _Asked) -> list[Call]:
@@ -294,7 +299,7 @@ def _compare(
     progress: Callable[[int, int], None],
 ) -> list[Comparison]:
     """Compare some parts of a collection, one after the other."""
-    hidden = set(expected_ids(map(make_document, asked.touched), entity))
+    changes = _Changes(connections, entity, asked.since, set(asked.touched))
     quarantine = control.quarantined(connections.postgres, entity.collection)
     targets = connections.targets(asked.shown)
     results = {
@@ -305,15 +310,16 @@ def _compare(
     chunks = (chunk for part in selected for chunk in _chunks(part, entity, quarantine, asked.touched))
     with gc_paused():
         for chunk in prefetch(chunks, lambda one: one.size > most):
+            chunk = changes.hide(chunk)
             for target in targets:
-                _hold_against(target, entity, chunk, hidden, results[target.name])
+                _hold_against(target, entity, chunk, changes.hidden, results[target.name])
             through += chunk.source
             progress(asked.documents, through)
             if chunk.size > most:
                 del chunk
                 release_memory()
     for comparison in results.values():
-        comparison.changed_since = len(asked.touched)
+        comparison.changed_since = len(changes.touched)
     return list(results.values())
 
 
@@ -335,9 +341,48 @@ def _together(found: Sequence[Sequence[Comparison]]) -> list[Comparison]:
     return together
 
 
-def _readable_moment(connections: Connections, entity: Entity, published: Timestamp) -> tuple[Timestamp, set[bytes]]:
-    """Return the moment to compare at, and the ``_id``s that were changed between the published one and it."""
+class _Changes:
+    """Which documents were changed since the published moment: they are not compared.
+
+    Args:
+        connections: The open connections.
+        entity: The collection's contract.
+        since: The published moment, if MongoDB can't be read at any: then they become more while it is read.
+        touched: The ``_id``s that were changed before, as BSON elements.
+    """
+
+    def __init__(self, connections: Connections, entity: Entity, since: Timestamp | None, touched: set[bytes]) -> None:
+        self._mongo, self._entity, self._since = connections.mongo, entity, since
+        self.touched = touched
+        self.hidden = set(expected_ids(map(make_document, touched), entity))
+
+    def hide(self, chunk: _Chunk) -> _Chunk:
+        """Return documents that were read without those that had been changed by then."""
+        if self._since is None:
+            return chunk
+        now, name = self._mongo.cluster_time(), self._entity.collection
+        new = {element for _, element in self._mongo.touched({name: self._since}, now)}
+        self._since = now
+        self.touched |= new
+        self.hidden |= set(expected_ids(map(make_document, new), self._entity))
+        told = {identify(make_document(one))[1] for one in self.touched} if chunk.unexpected else set()
+        frames = {table: _without(frame, self.hidden) for table, frame in chunk.frames.items()}
+        unexpected = [one for one in chunk.unexpected if one not in told]
+        gone = len(chunk.frames[self._entity.table]) - len(frames[self._entity.table])
+        gone += len(chunk.unexpected) - len(unexpected)
+        return replace(chunk, frames=frames, unexpected=unexpected, source=chunk.source - gone)
+
+
+def _readable_moment(
+    connections: Connections, entity: Entity, published: Timestamp, *, is_pinned: bool
+) -> tuple[Timestamp, set[bytes]]:
+    """Return the moment to compare at, and the ``_id``s that were changed between the published one and it.
+
+    What can't be read at one moment is read as it is by now, and what was changed is told as it is read.
+    """
     mongo = connections.mongo
+    if not is_pinned:
+        return mongo.cluster_time(), set()
     try:
         # What was dropped reads as empty, without an error; the change stream tells whether it ever was.
         if entity.collection in mongo.uuids():

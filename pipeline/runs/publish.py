@@ -1,6 +1,6 @@
 """From staging to what people read: the steps that replicated tables and marts share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
 from pipeline import control
@@ -54,6 +54,7 @@ def publish(
     *,
     amends: bool = False,
     sources: Mapping[str, Source] | None = None,
+    unpinned: Container[str] = (),
 ) -> None:
     """Publish a run's staging, within the caller's transaction on PostgreSQL.
 
@@ -67,6 +68,7 @@ def publish(
         targets: Names of the stores.
         amends: Whether part of what is shown is put right, whose moment stays; :func:`check_same_run` comes first.
         sources: What the collections were copied from, if from elsewhere than what the books tell.
+        unpinned: Those of them that were read at no one moment.
 
     Raises:
         SnapshotError: A later moment is published already.
@@ -90,6 +92,8 @@ def publish(
     for target in targets:
         control.record_columns(postgres, target, staging.schema, staging.tables)
     control.record_publication(postgres, staging.run_id, names, targets, moment_stays=amends)
+    if not amends:
+        control.record_unpinned(postgres, {name: name in unpinned for name in names}, targets)
     for name, source in sources.items():
         control.record_source(postgres, name, targets, source)
     for store in connections.targets(targets):

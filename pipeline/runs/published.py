@@ -57,6 +57,12 @@ def publications_of(
     return {name: publications for name, publications in found.items() if publications}
 
 
+def unpinned_in(connections: Connections) -> set[str]:
+    """Return the published collections that were read at no one moment."""
+    with connections.postgres.transaction():
+        return {one.name for one in control.publications(connections.postgres) if not one.is_pinned}
+
+
 def unfinished(connections: Connections) -> list[Publication]:
     """Return what was committed and not yet followed by ClickHouse."""
     return [publication for publication in control.publications(connections.postgres) if not publication.finished]

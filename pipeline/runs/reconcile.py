@@ -24,9 +24,11 @@ _LIMIT = re.compile(r"\d+|\d+(\.\d+)?%")
 def count_source(connections: Connections, run: Run) -> dict[str, int]:
     """Return how many documents MongoDB counts in each collection of a run, whole, at the run's moment.
 
-    Of a run that copies no whole collections there is nothing to return.
+    Of a run that copies no whole collections there is nothing to return, nor of what was read at no one moment: that
+    goes on changing, so what was read was counted as it came.
     """
-    return {name: connections.mongo.count(name, run.cluster_time, Range()) for name in run.uuids if run.is_full}
+    counted = [name for name in run.uuids if run.is_full and name not in run.unpinned]
+    return {name: connections.mongo.count(name, run.cluster_time, Range()) for name in counted}
 
 
 def check_books(connections: Connections, run: Run, source: Mapping[str, int], limit: str | None = None) -> None:

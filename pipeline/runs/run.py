@@ -65,6 +65,7 @@ class Run(Portable):
         is_full: Whether it copies all documents of its collections, or only those that were changed.
         new_source: Whether it may take over what was copied from another server or database.
         allow_shrink: Whether it may take away more of what is published than the settings allow.
+        unpinned: The collections that are not read at its moment but later, without a snapshot.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Run(Portable):
     is_full: bool = True
     new_source: bool = False
     allow_shrink: bool = False
+    unpinned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def test_what_is_no_plain_collection_is_named(lab: Lab, strangers: Path) -> None
     )
     assert found.contracts == ()
     assert found.left_out == {
-        "Capped": "a capped collection",
+        "Capped": "it is empty, so there is nothing to infer from",
         "Empty": "it is empty, so there is nothing to infer from",
         "SearchQueries": "a contract declares it already",
         "Unreadable": "none of its documents can be decoded without loss",

@@ -34,6 +34,7 @@ class Contract:
         fields: What follows.
         moment: When the documents were read, for people.
         strict: Whether what every document has is required.
+        is_pinned: Whether the documents could be read at one moment.
     """
 
     collection: str
@@ -44,6 +45,7 @@ class Contract:
     fields: tuple[Proposal, ...]
     moment: str
     strict: bool
+    is_pinned: bool = True
 
     @property
     def every(self) -> list[Proposal]:
@@ -115,6 +117,8 @@ def _header(contract: Contract) -> str:
         "What every document has is required." if contract.strict else "Only _id is required.",
         "What is left undeclared is kept in _extra, by its JSON Pointer.",
     ]
+    if not contract.is_pinned:
+        parts.append("MongoDB can't read it at one moment; etl replicate takes it with --without-snapshot.")
     if survey.unreadable:
         parts.append(f"{survey.unreadable:,} documents can't be decoded without loss, so they told nothing.")
     if survey.root.unread:

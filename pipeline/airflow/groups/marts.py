@@ -20,7 +20,8 @@ def open_run(params: dict[str, Any], given: dict[str, Any] | None) -> dict[str, 
     """Choose the one moment that the replica shows and open a run."""
     from pipeline.airflow.marts import open_run
 
-    return open_run(given_or(params, given)["marts"])
+    chosen = given_or(params, given)
+    return open_run(chosen["marts"], without_snapshot=chosen["without_snapshot"])
 
 
 @task(trigger_rule=AFTER_SKIPPED)
@@ -57,20 +58,25 @@ def marts_tasks(given: Mapping[str, Any] | None = None) -> None:
 
 
 def marts_group(
-    group_id: str = "marts", *, marts: Sequence[str] = (), default_args: Mapping[str, Any] | None = None
+    group_id: str = "marts",
+    *,
+    marts: Sequence[str] = (),
+    without_snapshot: bool = False,
+    default_args: Mapping[str, Any] | None = None,
 ) -> TaskGroup:
     """Compute marts from what is replicated and publish them together; as part of a DAG of yours.
 
     Args:
         group_id: Name of the group, which goes before the names of its tasks.
         marts: Names of marts, to which those that they read are added; all if none is named.
+        without_snapshot: Whether marts may read what was copied at no one moment, such as capped collections.
         default_args: What goes before our own options of all its tasks, such as ``retries``.
 
     Returns:
         The group.
     """
     with group(group_id, "Compute the marts and publish them together.", default_args) as made:
-        marts_tasks({"marts": list(marts)})
+        marts_tasks({"marts": list(marts), "without_snapshot": without_snapshot})
     return made
 
 

@@ -17,7 +17,8 @@ def snapshot(params: dict[str, Any], given: dict[str, Any] | None) -> dict[str, 
     from pipeline.airflow.replicate import open_run
 
     chosen = given_or(params, given)
-    flags = {name: chosen[name] for name in ("allow_shrink", "new_source", "allow_missing", "undeclared")}
+    names = ("allow_shrink", "new_source", "allow_missing", "undeclared", "without_snapshot")
+    flags = {name: chosen[name] for name in names}
     return open_run(chosen["collections"], chosen["targets"], **flags)
 
 
@@ -92,6 +93,7 @@ def replicate_group(
     new_source: bool = False,
     allow_missing: bool = False,
     undeclared: bool = False,
+    without_snapshot: bool = False,
     default_args: Mapping[str, Any] | None = None,
 ) -> TaskGroup:
     """Copy collections into the stores, all at one moment, prove it and publish it; as part of a DAG of yours.
@@ -105,6 +107,7 @@ def replicate_group(
         new_source: Whether to take over what was copied from another server or database.
         allow_missing: Whether collections that are not there are copied as empty.
         undeclared: Whether collections without a contract are copied as well, each document whole, now and later on.
+        without_snapshot: Whether capped collections are copied as well, which can't be read at one moment.
         default_args: What goes before our own options of all its tasks, such as ``retries``.
 
     Returns:
@@ -118,6 +121,7 @@ def replicate_group(
         "new_source": new_source,
         "allow_missing": allow_missing,
         "undeclared": undeclared,
+        "without_snapshot": without_snapshot,
     }
     with group(group_id, "Copy MongoDB at one moment, prove it and publish it.", default_args) as made:
         replicate_tasks(given)

@@ -13,7 +13,7 @@ from pymongo.monitoring import (
     ServerHeartbeatSucceededEvent,
 )
 
-from pipeline.errors import EtlError, LostError, ServerError, SnapshotError
+from pipeline.errors import EtlError, LostError, OvertakenError, ServerError, SnapshotError
 from pipeline.runtime.waits import sentence
 from pipeline.stores.unreachable import shortened, why_unreachable
 
@@ -24,6 +24,7 @@ _SNAPSHOT_GONE = {NAMESPACE_NOT_FOUND, 239, 246}  # and SnapshotTooOld, Snapshot
 _STEPPED_DOWN = {6, 7, 43, 89, 91, 175, 189, 237, 262, 9001, 10107, 11600, 11601, 11602, 13435, 13436}
 _MOMENT = re.compile(r"(?:Read|Snapshot) timestamp (?:is )?Timestamp\((\d+),")  # what could not be read
 _OPLOG_GONE = {286}  # ChangeStreamHistoryLost
+_OVERTAKEN = {136}  # CappedPositionLost
 _SNAPSHOT_IMPOSSIBLE = {20, 123, 206, 211}
 _AUTHENTICATION_FAILED = 18
 _WAITED = re.compile(r"socketTimeoutMS: ([\d.]+)")  # what the driver says of a timeout
@@ -82,10 +83,13 @@ def translated(shown: str, began: Callable[[], datetime | None] = lambda: None) 
             ) from error
         if error.code == _AUTHENTICATION_FAILED:
             raise ServerError(f"MongoDB at {shown} refused the user or password") from error
-        if "capped" in str(error):
-            raise ServerError(
-                f"MongoDB at {shown} can't read a capped collection at one moment in time; name the collections to copy"
+        if error.code in _OVERTAKEN:
+            raise OvertakenError(
+                f"MongoDB at {shown} overwrites a capped collection faster than it sends it; run it again while less "
+                "is written, or give the collection more room"
             ) from error
+        if "capped" in str(error):
+            raise ServerError(f"MongoDB at {shown} can't read at one moment what is in a capped collection") from error
         if error.code in _SNAPSHOT_GONE:
             raise SnapshotError(_why_gone(error, began())) from error
         if error.code in _STEPPED_DOWN:

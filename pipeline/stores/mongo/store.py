@@ -18,21 +18,23 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_fixed
 
 from contracts.schema.entity import ID, Entity
 from contracts.schema.mongo import gate
 from contracts.schema.namespace import Namespace
 from contracts.schema.omitted import Path, is_all_left_out, omitted, projection, without
-from pipeline.errors import LostError, ServerError, SnapshotError
+from pipeline.errors import LostError, OvertakenError, ServerError, SnapshotError
 from pipeline.runtime.waits import SILENCE_S
 from pipeline.stores.mongo.errors import HEARTBEATS, NAMESPACE_NOT_FOUND, UNAUTHORIZED, first_line, translated
+from pipeline.stores.mongo.listing import Listed, listed
+from pipeline.stores.mongo.spool import Spool, spool
 from pipeline.stores.selection import Ids, Range
 from pipeline.stores.source import Source
 from pipeline.text.redaction import remember
 from transforms.bson.documents import DECODING, split_documents
 from transforms.bson.edit import with_id_first
-from transforms.bson.identity import cut_id, hash_id
+from transforms.bson.identity import cut_id
 from transforms.ingest.omit import without_omitted
 
 Document = dict[str, Any]
@@ -53,6 +55,7 @@ _BYTEWISE: dict[str, Any] = {"collation": {"locale": "simple"}, "allow_disk_use"
 _ALL = Range()
 _HISTORY_S = 300  # MongoDB's default
 _SECONDS_TO_ELECT = 15.0  # an election takes 10 to 12 s by default
+_OVERTAKEN = 5  # times that a read is begun which MongoDB's overwriting has overtaken
 _AWAIT_MS = 100  # for which the server waits for changes where there are none
 
 
@@ -89,25 +92,6 @@ class History:
 
 
 @dataclass(frozen=True)
-class Listed:
-    """What MongoDB has by a name.
-
-    Attributes:
-        uuid: Its identity, which changes when it is dropped and made again; None of what can't be copied.
-        special: What it is, if it is no plain collection: its changes can't be followed. A view and a time series
-            collection have no change stream, and what a capped collection overwrites is in none.
-    """
-
-    uuid: str | None
-    special: str | None = None
-
-    @property
-    def uncopyable(self) -> str | None:
-        """What it is, if it can't be read at one moment."""
-        return None if self.uuid else self.special
-
-
-@dataclass(frozen=True)
 class Extent:
     """How much a collection holds, as MongoDB's statistics say.
 
@@ -133,6 +117,19 @@ class SnapshotReadConcern(ReadConcern):
         return {"level": "snapshot", "atClusterTime": self._cluster_time}
 
 
+class AfterReadConcern(ReadConcern):
+    """Read concern ``majority``, for what can't be read at one moment: not as it was before a given cluster time."""
+
+    def __init__(self, cluster_time: Timestamp) -> None:
+        super().__init__("majority")
+        self._cluster_time = cluster_time
+
+    @property
+    def document(self) -> Document:
+        """The read concern as the server takes it."""
+        return {"level": "majority", "afterClusterTime": self._cluster_time}
+
+
 class _NoPrimaryYetError(LostError):
     """The server has just started, or another one is about to be elected."""
 
@@ -155,6 +152,7 @@ class Mongo:
         self.database = self.client[database]
         self._elsewhere: dict[str, Namespace] = {}
         self._special: set[str] = set()  # views and time series, as far as they were read
+        self._unpinned: set[str] | None = None  # what can't be read at one moment, as listed last
 
     def close(self) -> None:
         """Close the connections."""
@@ -185,20 +183,21 @@ class Mongo:
             return Timestamp(answer["operationTime"].time, answer["operationTime"].inc)
 
     def uuids(self) -> dict[str, str]:
-        """Return the identity of every collection that can be copied."""
-        return {name: one.uuid for name, one in self.listed().items() if one.uuid}
+        """Return the identity of everything that the database has by a name."""
+        return {name: one.uuid for name, one in self.listed().items()}
 
     def listed(self) -> dict[str, Listed]:
         """Return everything that the database has by a name, views and special collections as well."""
         with self._translated():
-            there = {one["name"]: _listed(one) for one in self.database.list_collections()}
+            there = listed(self.database.list_collections())
             for database in {one.database for one in self._elsewhere.values()}:
-                others = {one["name"]: _listed(one) for one in self.client[database].list_collections()}
+                others = listed(self.client[database].list_collections())
                 for called, one in self._elsewhere.items():
                     if one.database == database and one.name in others:
                         there[called] = others[one.name]
                         if database == self.database.name:
                             there.pop(one.name, None)
+            self._unpinned = {name for name, one in there.items() if not one.is_pinned}
             return there
 
     def know(self, collections: Iterable[str]) -> None:
@@ -305,7 +304,7 @@ class Mongo:
         source = self._collection(collection).with_options(codec_options=DECODING)
         with self._translated():
             first, last = (next(source.find({}, {ID: 1}).sort(ID, way).limit(1), {ID: None}) for way in (1, -1))
-        return first[ID], last[ID]
+        return first.get(ID), last.get(ID)  # a view's documents may have none
 
     def has_ids(self, collection: str, *types: str) -> bool:
         """Tell whether a collection has an ``_id`` of some types of BSON now."""
@@ -313,6 +312,22 @@ class Mongo:
             return (
                 self._collection(collection).find_one({ID: {"$type": list(types)}}, {ID: 1}, hint={ID: 1}) is not None
             )
+
+    def repeated_ids(self, collection: str, cluster_time: Timestamp) -> tuple[int, bytes] | None:
+        """Return how many ``_id``s stand more than once, as only views and time series have them, and one of them.
+
+        Returns:
+            Their number, and the BSON of ``{"_id": ...}`` of one; None if each stands once.
+        """
+        each: Document = {"$group": {ID: f"${ID}", "documents": {"$sum": 1}}}
+        repeated: list[Document] = [each, {"$match": {"documents": {"$gt": 1}}}]
+        all_of_them: Document = {"$group": {ID: None, "number": {"$sum": 1}, "one": {"$min": f"${ID}"}}}
+        shown: Document = {"$project": {ID: "$one", "number": 1}}
+        source = self._at(collection, cluster_time).with_options(codec_options=RAW)
+        with self._translated():
+            for found in source.aggregate([*repeated, all_of_them, shown], allowDiskUse=True):
+                return int(found["number"]), cut_id(bytes(found.raw))
+        return None
 
     def history(self) -> History:
         """Return for how long MongoDB remembers its past; its default is assumed if it does not tell this user."""
@@ -371,19 +386,49 @@ class Mongo:
         """
         source, rows = self._at(entity.collection, cluster_time), self._batch_rows(entity.collection)
         with self._translated():
-            # The server goes on to the next batch while we are at this one; older mongos can't.
-            kind = CursorType.NON_TAILABLE if self.client.is_mongos else CursorType.EXHAUST
             query = self._find(entity.collection, selection, {"$jsonSchema": gate(entity)})
             query |= {"projection": projection(entity)}
-            for batch in source.find_raw_batches(**query, batch_size=rows, cursor_type=kind):
+            for batch in source.find_raw_batches(**query, batch_size=rows, cursor_type=self._cursor_type()):
                 yield self._kept(batch, entity)
+
+    def is_pinned(self, collection: str) -> bool:
+        """Tell whether MongoDB can read a collection at one moment."""
+        if self._unpinned is None:
+            self.listed()
+        return collection not in (self._unpinned or ())
+
+    @retry(retry=retry_if_exception_type(OvertakenError), stop=stop_after_attempt(_OVERTAKEN), reraise=True)
+    def spooled(self, collection: str, cluster_time: Timestamp, entity: Entity | None = None) -> Spool:
+        """Read a collection once, as it is after a cluster time, in the order in which its documents were added.
+
+        Each document that is there all the while is read once, as it is at some moment of it; of those that come or
+        go meanwhile no document is read twice.
+
+        Args:
+            collection: Name of the collection.
+            cluster_time: Nothing is read as it was before.
+            entity: Its contract, if what that omits is to be left out.
+
+        Raises:
+            OvertakenError: MongoDB overwrites documents faster than it sends them.
+        """
+        source, kind = self._at(collection, cluster_time), self._cursor_type()
+        with self._translated():
+            self._is_special(collection)  # what is kept of a document looks there
+            left_out = projection(entity) if entity else None
+            found = source.find_raw_batches({}, left_out, cursor_type=kind)  # of 16 MB: to be ahead of what overwrites
+            kept: Iterator[Any] = (self._kept(batch, entity) if entity else batch for batch in found)
+            return spool(kept, collection)
 
     def in_any_order(self, collection: str, cluster_time: Timestamp) -> Iterator[bytes]:
         """Yield all documents as the server sends them: many documents' BSON at a time."""
+        if not self.is_pinned(collection):
+            with self.spooled(collection, cluster_time) as read:
+                yield from read.batches()
+            return
         source, rows = self._at(collection, cluster_time), self._batch_rows(collection)
         with self._translated():
-            kind = CursorType.NON_TAILABLE if self.client.is_mongos else CursorType.EXHAUST
-            yield from source.find_raw_batches({}, batch_size=rows, cursor_type=kind)
+            yield from source.find_raw_batches({}, batch_size=rows, cursor_type=self._cursor_type())
 
     def in_order(self, entity: Entity, cluster_time: Timestamp, selection: Range = _ALL) -> Iterator[bytes]:
         """Yield documents as the server sends them, in the order of ``_id``: many documents' BSON at a time."""
@@ -433,15 +478,22 @@ class Mongo:
         Raises:
             SnapshotError: The oplog no longer reaches back so far, or a collection was dropped or renamed.
         """
-        listed = self.listed()
+        there = self.listed()
         for name in after:
-            if name in listed and listed[name].special:
-                what = f"{name} is {listed[name].special}, whose changes can't be followed"
+            if name in there and there[name].special and not self.has_changes(name):
+                what = f"{name} is {there[name].special}, whose changes can't be followed"
                 raise SnapshotError(f"{what}, and that moment can't be read any more: it has to be copied anew")
         found = [self._collection(name) for name in after]
         for database in dict.fromkeys(one.database for one in found):
             names = {one.name: name for one, name in zip(found, after, strict=True) if one.database == database}
             yield from self._touched(database, {plain: after[name] for plain, name in names.items()}, names, upto)
+
+    def has_changes(self, collection: str) -> bool:
+        """Tell whether a change stream tells what changes: of no view and no time series; what goes is deleted there.
+
+        Of a capped collection it tells as well which documents were overwritten.
+        """
+        return not self._is_special(collection)
 
     def _touched(
         self, database: Database[Document], after: Mapping[str, Timestamp], called: Mapping[str, str], upto: Timestamp
@@ -526,6 +578,10 @@ class Mongo:
             return _BATCH_ROWS
         return max(1, _BATCH_BYTES * extent.documents // max(1, extent.size))
 
+    def _cursor_type(self) -> Any:
+        """Return the kind of cursor whose server goes on to the next batch while we are at this one; mongos can't."""
+        return CursorType.NON_TAILABLE if self.client.is_mongos else CursorType.EXHAUST
+
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self._shown, self._began)
 
@@ -537,7 +593,8 @@ class Mongo:
         return None
 
     def _at(self, collection: str, cluster_time: Timestamp) -> Collection[Document]:
-        return self._collection(collection).with_options(read_concern=SnapshotReadConcern(cluster_time))
+        concern = SnapshotReadConcern if self.is_pinned(collection) else AfterReadConcern
+        return self._collection(collection).with_options(read_concern=concern(cluster_time))
 
     def _collection(self, called: str) -> Collection[Document]:
         one = self._elsewhere.get(called)
@@ -556,22 +613,6 @@ def _bounds(uri: str, silence: float) -> dict[str, Any]:
     if "timeoutms" in named:  # which stands for all of them
         return {}
     return {name: value for name, value in bounds.items() if name.lower() not in named}
-
-
-def _listed(one: Mapping[str, Any]) -> Listed:
-    options = one.get("options", {})
-    if one["type"] == "view":
-        return Listed(_identity(options), f"a view of {options['viewOn']}")
-    if one["type"] == "timeseries":
-        return Listed(_identity(options), "a time series collection")
-    if options.get("capped"):
-        return Listed(None, "a capped collection")
-    return Listed(str(bson.Binary(one["info"]["uuid"], 4).as_uuid()))
-
-
-def _identity(options: Mapping[str, Any]) -> str:
-    """Return what stands for the UUID of a view or a time series collection, which have none: how it was made."""
-    return hash_id(bson.encode(options)).hex()[:32]
 
 
 def _bound(document: RawBSONDocument) -> Document | None:

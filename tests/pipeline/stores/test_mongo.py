@@ -212,7 +212,7 @@ def test_a_clustered_collection_is_read_as_well(connections: Any, monkeypatch: p
 
 
 def test_a_capped_collection_is_told(connections: Any) -> None:
-    """What it overwrites is in no change stream, and most versions can't read it at a cluster time."""
+    """MongoDB can't read it at a cluster time."""
     database = connections.mongo.database
     database["SearchQueries"].drop()
     database.create_collection("SearchQueries", capped=True, size=10**6)
