@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from contracts.schema.entity import Entity
 from contracts.schema.kinds import ANY_ID, INTEGER, KEY_TEXT, OBJECT_ID, TIMESTAMP
-from contracts.schema.registry import by_name, entities
+from contracts.schema.mart import Mart
+from contracts.schema.registry import by_name, entities, marts
 from pipeline import control
 from pipeline.control import Undeclared
 from pipeline.errors import BusyError, UsageError
@@ -24,6 +25,7 @@ from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.postgres.store import Postgres
 from pipeline.text.redaction import remember
+from transforms.marts import marts_of
 
 _OURS = re.compile(r"system\.|_etl_")  # collections of MongoDB itself, and the marks of etl generate
 TARGETS = ("postgres", "clickhouse")
@@ -40,6 +42,7 @@ class Connections:
         postgres: A target, and the keeper of the books.
         open_clickhouse: Opens the other target when it is first needed: not every command touches it.
         entities: Every contract, by the collection's name.
+        known_marts: Every contract of a mart, by its name; :attr:`marts` are those whose sources are declared.
         memory: What this process may take, and how it is shared out.
         workers: The processes that share what is large.
         retention: How long the books are kept.
@@ -53,6 +56,7 @@ class Connections:
     postgres: Postgres
     open_clickhouse: Callable[[], ClickHouse]
     entities: dict[str, Entity]
+    known_marts: dict[str, Mart]
     memory: MemoryBudget
     max_shrink: float
     retention: Retention
@@ -70,6 +74,11 @@ class Connections:
             ServerError: It can't be reached or refuses.
         """
         return self.open_clickhouse()
+
+    @property
+    def marts(self) -> dict[str, Mart]:
+        """The marts that can be computed from what the contracts declare, by name, each after those it reads."""
+        return marts_of(self.entities.values(), self.known_marts)
 
     def named(self, names: Iterable[str] = TARGETS) -> tuple[str, ...]:
         """Return names of targets in order, PostgreSQL first: its commit decides what ClickHouse then follows."""
@@ -136,6 +145,7 @@ def connect(settings: Settings) -> Iterator[Connections]:
             postgres,
             open_clickhouse,
             known,
+            marts(settings.marts),
             memory,
             settings.max_shrink,
             settings.retention,

@@ -106,6 +106,8 @@ class Settings(BaseSettings):
         clickhouse_uri: ``https://...``, or ``http://...`` without TLS.
         contracts: Folders of a user's own contracts (in ``ETL_CONTRACTS`` joined by ``:``), instead of the seven of
             the demo; the word ``demo`` among them stands for those.
+        marts: Folders of a user's own marts (in ``ETL_MARTS`` joined by ``:``), beside those of the demo: each is a
+            pair of files, ``NAME.contract.py`` and ``NAME.py``.
         timezone: IANA name of the one time zone whose days and weeks the marts report, such as ``Europe/Berlin``.
         support_sla: Within what time a support ticket is to be answered; ``24h,billing=4h`` has a time of its own
             for a type of issue.
@@ -133,6 +135,7 @@ class Settings(BaseSettings):
     postgres_uri: SecretStr | None = None
     clickhouse_uri: SecretStr | None = None
     contracts: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_paths)] = ()
+    marts: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_paths)] = ()
     timezone: str = "UTC"
     support_sla: Annotated[dict[str, float], NoDecode, BeforeValidator(_promises)] = {"": 86_400.0}
     memory: ByteSize = ByteSize(2**30)
@@ -179,7 +182,7 @@ class Settings(BaseSettings):
         memory = ByteSize((self.memory - _LEAST_MEMORY) // self.processes)
         return self.model_copy(update={"memory": memory, "workers": 1})
 
-    @field_validator("home", "contracts")
+    @field_validator("home", "contracts", "marts")
     @classmethod
     def _expand(cls, value: Path | tuple[Path, ...]) -> Path | tuple[Path, ...]:
         return value.expanduser() if isinstance(value, Path) else tuple(path.expanduser() for path in value)

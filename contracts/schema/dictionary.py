@@ -1,6 +1,6 @@
 """The data dictionary: what every column of the stores means and where it comes from, in Markdown for people.
 
-``python -m contracts.schema.dictionary [FOLDER]...`` prints it; folders are those of further contracts.
+``python -m contracts.schema.dictionary [FOLDER]...`` prints it; folders are those of contracts and marts of your own.
 """
 
 import sys
@@ -181,13 +181,15 @@ def dictionary(folders: Iterable[Path] = ()) -> str:
     """Return the data dictionary of all contracts as Markdown.
 
     Args:
-        folders: Folders of contracts instead of the ones of this package, for which the word ``demo`` stands.
+        folders: Folders of contracts and of marts instead of the ones of this package, for which the word ``demo``
+            stands.
 
     Raises:
         ContractError: A contract can't be derived.
     """
     folders = tuple(folders) or (DEMO,)
-    collections, tables = entities(folders), marts() if DEMO in folders else {}
+    collections, own = entities(folders), marts(folder for folder in folders if folder != DEMO)
+    tables = {name: mart for name, mart in own.items() if mart.home or DEMO in folders}
     links = [f"* [{name}](#{name.lower()}): {entity.description}" for name, entity in collections.items()]
     links += [f"* [marts.{name}](#marts{name}): {mart.description}" for name, mart in tables.items()]
     parts = [

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import polars as pl
 
@@ -29,6 +30,7 @@ class Mart:
         question: The question that it answers, and whose it is.
         definition: Where the definitions come from.
         limits: What it can't tell, a sentence each.
+        home: Folder of its pair of files, if it is a user's own; the registry enters it.
         key: The columns that identify a row; also ClickHouse's order key.
         fields: The columns in order; scalars only.
         rules: Conditions over several columns.
@@ -54,6 +56,7 @@ class Mart:
     question: str = ""
     definition: str = ""
     limits: tuple[str, ...] = ()
+    home: Path | None = None
 
     def __post_init__(self) -> None:
         """Derive the table at once, so that a contract that can't be derived fails at import."""

@@ -1,25 +1,18 @@
 """The registry is the file system: a module that defines ``ENTITY`` is a contract."""
 
-import importlib.util
-import re
-import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from importlib import import_module
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import contracts
 import contracts.marts
-from contracts import DEMO
-from contracts.schema import fields, kinds
+from contracts import DEMO, PAIR
 from contracts.schema.entity import ContractError, Entity
 from contracts.schema.history import check_histories_apart
+from contracts.schema.loading import check_folders, contracts_in, load, package_modules
 from contracts.schema.mart import Mart
-from contracts.schema.mistakes import sentence
 from contracts.schema.names import check_apart
-
-_DEFINES = re.compile(rb"^(ENTITY|MART)\b", re.MULTILINE)
 
 
 def entities(folders: Iterable[Path] = ()) -> dict[str, Entity]:
@@ -63,20 +56,40 @@ def by_name(known: Iterable[Entity]) -> dict[str, Entity]:
     return {name: entity for entity in known for name in (entity.collection, entity.table)}
 
 
-def marts() -> dict[str, Mart]:
-    """Return every contract of a mart, by its name.
+def marts(folders: Iterable[Path] = ()) -> dict[str, Mart]:
+    """Return every contract of a mart, by its name: those of this package, and of a user's own.
+
+    Args:
+        folders: Folders of pairs of files, ``NAME.contract.py`` and ``NAME.py``; a mart of theirs takes the place of
+            the one of this package that has its name.
 
     Raises:
-        ContractError: A module is not named as its mart, or can't be derived or imported.
+        ContractError: A file is not named as its mart, or can't be derived or imported, or two are of one name.
     """
     found: dict[str, Mart] = {}
-    for path, module in _package_modules(contracts.marts):
+    for path, module in package_modules(contracts.marts):
         mart = getattr(module, "MART", None)
         if mart is None:
             continue
         _check_stem(path, mart.name, mart.name)
         found[mart.name] = mart
+    found |= _own_marts(folders)
     check_apart((f"the mart {name}", name) for name in found)
+    return found
+
+
+def _own_marts(folders: Iterable[Path]) -> dict[str, Mart]:
+    found: dict[str, Mart] = {}
+    for folder in check_folders(folders, "marts"):
+        for path in contracts_in(folder, f"[!.]*{PAIR}"):
+            mart = getattr(load(path), "MART", None)
+            if not isinstance(mart, Mart):
+                raise ContractError(f"{path}: it defines no MART = Mart(...)")
+            if path.name != mart.name + PAIR:
+                raise ContractError(f"{mart.name}: its contract must be named {mart.name}{PAIR}, not {path.name}")
+            if mart.name in found:
+                raise ContractError(f"two marts are called {mart.name}: in {found[mart.name].home} and in {folder}")
+            found[mart.name] = replace(mart, home=folder)
     return found
 
 
@@ -110,52 +123,6 @@ def _claim(entity: Entity, owners: dict[str, str]) -> None:
 
 def _modules(folders: tuple[Path, ...]) -> Iterator[tuple[Path, ModuleType]]:
     if DEMO in folders:
-        yield from _package_modules(contracts)
-    yield from _folder_modules(folder for folder in folders if folder != DEMO)
-
-
-def _package_modules(package: ModuleType) -> Iterator[tuple[Path, ModuleType]]:
-    for path in _contracts_in(Path(package.__path__[0])):
-        if path.stem.isidentifier():
-            with _telling(path):
-                module = import_module(f"{package.__name__}.{path.stem}")
-            yield path, module
-        else:
-            yield path, _load(path)
-
-
-def _folder_modules(folders: Iterable[Path]) -> Iterator[tuple[Path, ModuleType]]:
-    for folder in folders:
-        if not folder.is_dir():
-            raise ContractError(f"the folder of contracts {str(folder)!r} does not exist")
-        for path in _contracts_in(folder):
-            yield path, _load(path)
-
-
-def _contracts_in(folder: Path) -> Iterator[Path]:
-    """Yield the modules of a folder; what begins with an underscore is private, unless it defines a contract."""
-    for path in sorted(folder.glob("[!.]*.py")):
-        if not path.name.startswith("_") or _DEFINES.search(path.read_bytes()):
-            yield path
-
-
-def _load(path: Path) -> ModuleType:
-    # A name of its own, so that a user's module never shadows one that is installed.
-    name = f"etl_contracts.{path.stem.replace('.', '%')}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    with _telling(path):
-        spec.loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Load a contract inside; whatever is wrong in it is told with its file and line."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        words = {**vars(fields), **vars(kinds), "Entity": Entity, "Mart": Mart}
-        raise ContractError(sentence(error, path, words)) from error
+        yield from package_modules(contracts)
+    for folder in check_folders((folder for folder in folders if folder != DEMO), "contracts"):
+        yield from ((path, load(path)) for path in contracts_in(folder))

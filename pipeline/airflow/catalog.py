@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-from contracts import DEMO
+from contracts import DEMO, PAIR
 
 
 def collections() -> list[str]:
@@ -37,9 +37,26 @@ def tables_read() -> list[str]:
 
 def _contracts() -> list[Path]:
     """Return the files of contracts, as ``contracts.schema.registry`` finds them."""
-    folders = [one for one in os.environ.get("ETL_CONTRACTS", "").split(os.pathsep) if one] or [str(DEMO)]
-    places = [_folder("contracts") if one == str(DEMO) else Path(one).expanduser() for one in folders]
+    folders = _folders("ETL_CONTRACTS") or [DEMO]
+    places = [_folder("contracts") if one == DEMO else one.expanduser() for one in folders]
     return [file for place in places for file in place.glob("*.py")]
+
+
+def _transforms() -> dict[str, Path]:
+    """Return the file that computes each mart; a user's own pair of files goes before the package's."""
+    package = (_folder("contracts") / "marts").glob("*.py")
+    named = {name: _folder("transforms") / "marts" / f"{name}.py" for file in package if (name := _mart(file))}
+    own = (file for folder in _folders("ETL_MARTS") for file in folder.expanduser().glob(f"*{PAIR}"))
+    return named | {name: file.with_name(f"{name}.py") for file in own if (name := _mart(file))}
+
+
+def _folders(variable: str) -> list[Path]:
+    """Return the folders that a variable of the environment names; tasks read the settings as a whole."""
+    return [Path(one) for one in os.environ.get(variable, "").split(os.pathsep) if one]
+
+
+def _mart(file: Path) -> str | None:
+    return _name(file, "MART", "name")
 
 
 def _stems() -> set[str]:
@@ -54,8 +71,8 @@ def _owner(table: str, stems: Iterable[str]) -> str:
 
 def _sources() -> dict[str, list[str]]:
     """Return what each mart reads, of those whose sources are all there."""
-    stems, files = _stems(), (_folder("contracts") / "marts").glob("*.py")
-    left = {name: _parameters(name) for file in files if (name := _name(file, "MART", "name")) is not None}
+    stems = _stems()
+    left = {name: _parameters(name, file) for name, file in _transforms().items() if name not in stems}
     while missing := [
         mart for mart, read in left.items() if not all(one in left or _owner(one, stems) for one in read)
     ]:
@@ -80,9 +97,9 @@ def _name(file: Path, variable: str, option: str) -> str | None:
     return None
 
 
-def _parameters(mart: str) -> list[str]:
+def _parameters(mart: str, file: Path) -> list[str]:
     """Return the tables that a mart reads."""
-    for one in _statements(_folder("transforms") / "marts" / f"{mart}.py"):
+    for one in _statements(file):
         if isinstance(one, ast.FunctionDef) and one.name == mart:
             return [parameter.arg for parameter in one.args.args]
     return []

@@ -12,7 +12,7 @@ from pipeline.marts import build as use_case
 from pipeline.marts.build import BuiltMart, MartRun
 from pipeline.runs.published import MARTS, REPLICA
 from pipeline.runs.recovery import recover
-from transforms.marts import marts_of, sources
+from transforms.marts import sources
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ def publish(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _tell_lineage(connections: Connections, run: MartRun, built: Iterable[BuiltMart]) -> None:
     tables = {table.name: table for entity in connections.entities.values() for table in entity.tables}
-    known = marts_of(connections.entities.values())
-    names = sorted({source for name in run.marts for source in sources(name) if source in tables})
+    known = connections.marts
+    names = sorted({source for name in run.marts for source in sources(known[name]) if source in tables})
     read = [lineage.Dataset(run.source, REPLICA, tables[name]) for name in names]
     lineage.tell(
         read, [lineage.Dataset(to, MARTS, known[one.name].table, one.rows) for one in built for to in run.targets]

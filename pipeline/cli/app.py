@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.commands import generate, marts, replicate, sync, verify
+from pipeline.cli.commands import generate, replicate, sync, verify
 from pipeline.cli.contract import app as contract
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
 from pipeline.cli.drop import drop
 from pipeline.cli.engines import down, psql, up
 from pipeline.cli.history import app as history
+from pipeline.cli.marts import app as marts
 from pipeline.cli.output import failed, interrupted
 from pipeline.cli.prune import prune
 from pipeline.cli.quarantine import app as quarantine
@@ -25,7 +26,7 @@ from pipeline.runtime.signals import came_by_interrupt
 INTERRUPTED, TERMINATED = 130, 143  # what shells expect of a command that Ctrl-C or SIGTERM ended
 _PANELS = {
     "Begin here": (demo, doctor),
-    "The job": (generate, replicate, sync, verify, marts, status, drop, prune),
+    "The job": (generate, replicate, sync, verify, status, drop, prune),
     "Embedded engines": (up, down),
 }
 
@@ -37,6 +38,7 @@ for _panel, _commands in _PANELS.items():
         app.command(rich_help_panel=_panel)(_command)
 app.command(rich_help_panel="Embedded engines", context_settings={"ignore_unknown_options": True})(psql)
 app.add_typer(contract, name="contract", rich_help_panel="The job")
+app.add_typer(marts, name="marts", rich_help_panel="The job")
 app.add_typer(history, name="history", rich_help_panel="The job")
 app.add_typer(quarantine, name="quarantine", rich_help_panel="The job")
 

@@ -30,7 +30,7 @@ from pipeline.cli.options import (
 from pipeline.cli.output import say, say_error, show
 from pipeline.cli.progress import collection_bars, mart_spinner, partition_bars
 from pipeline.cli.sessions import connected, source
-from pipeline.errors import UsageError, VerificationError
+from pipeline.errors import DataError, UsageError, VerificationError
 from pipeline.runtime.signals import came_by_interrupt
 
 if TYPE_CHECKING:
@@ -246,17 +246,28 @@ def marts(
 ) -> None:
     """Compute the marts from the replicated tables and write them to the stores.
 
+    Marts that they read are built with them. All show one moment, that of their
+    sources. Of your own, those that can't be built are named, and the exit code is 1.
+
     Examples:
       etl marts
       etl marts user_activity ticket_resolution
       etl marts --target postgres
     """
     from pipeline.connections import TARGETS
+    from pipeline.marts.available import left_out
     from pipeline.marts.build import build
+    from pipeline.marts.sources import empty_sources
 
     with connected(wait=wait, workers=workers) as connections, mart_spinner() as progress:
         built = build(connections, names or (), target or TARGETS, progress, without_snapshot=without_snapshot)
-    show(values.marts(built), tables.marts(built), as_json=as_json)
+        lacking = {} if names else left_out(connections)
+        empty = empty_sources(connections, [one.name for one in built])
+    shown = values.marts(built) | {"left_out": lacking, "empty_sources": empty}
+    show(shown, tables.marts(built), *tables.empty_sources(empty), as_json=as_json)
+    if lacking:
+        say_error("not built: " + "; ".join(f"{name}: {says}" for name, says in lacking.items()))
+        raise typer.Exit(DataError.exit_code)
 
 
 def _compared(

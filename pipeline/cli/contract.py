@@ -68,7 +68,8 @@ def infer(
     from pipeline.inference.infer import infer as find
     from pipeline.settings import Settings
 
-    folders = Settings.load().contracts
+    settings = Settings.load()
+    folders = settings.contracts
     with mongo_alone() as mongo, collection_bars("infer") as progress:
         folder = output or Path(f"contracts-of-{database or mongo.database.name}")
         found = find(
@@ -77,6 +78,7 @@ def infer(
             collections or (),
             database=database,
             declared_in=folders,
+            marts_in=settings.marts,
             replace=replace,
             strict=strict,
             progress=progress,

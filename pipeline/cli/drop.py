@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 
 def drop(
-    collections: Annotated[list[str], typer.Argument(metavar="COLLECTION", help="Such as Orders or orders.")],
+    collections: Annotated[list[str], typer.Argument(metavar="COLLECTION|MART", help="Such as Orders or orders.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove collections from both stores: tables, history, quarantine, and what the books tell of them.
+    """Remove collections and marts from both stores: tables, history, quarantine, and what the books tell of them.
 
-    MongoDB is not touched, and their contracts may be gone. Something of yours that
-    is built on a table in PostgreSQL, such as a view, keeps it from being removed.
+    MongoDB is not touched, and their contracts may be gone; a mart whose contract is
+    there is built again by the next etl marts. Something of yours that is built on a
+    table in PostgreSQL, such as a view, keeps it from being removed.
 
     Examples:
       etl drop Orders

@@ -143,7 +143,9 @@ def _default(name: str, value: object) -> str:
         return f"`{value:.0%}`" if name == "max_shrink" else f"{value:g} s"
     if isinstance(value, dict):
         return ", ".join(f"{key}={span:g} s".removeprefix("=") for key, span in value.items())
-    return "those of the demo" if value == () else f"`{value}`"
+    if value == ():
+        return "those of the demo" if name == "contracts" else "none"
+    return f"`{value}`"
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

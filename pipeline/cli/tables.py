@@ -226,6 +226,14 @@ def marts(built: Sequence["BuiltMart"]) -> Table:
     return table(f"Marts{at}", ("mart", "rows", "seconds"), [(one.name, one.rows, one.seconds) for one in built])
 
 
+def empty_sources(collections: Mapping[str, Sequence[str]]) -> list[Text]:
+    """Say of which empty collections marts have nothing to tell, if of any."""
+    return [
+        Text(visible(f"{name} is empty, so these have no rows of it: {', '.join(marts)}"))
+        for name, marts in collections.items()
+    ]
+
+
 def preview(name: str, rows: Sequence[dict[str, Any]], total: int) -> Table:
     """Show the first rows of a mart, and as many of its columns as a hundred characters hold."""
     columns = _fitting(rows)

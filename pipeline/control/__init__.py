@@ -4,7 +4,13 @@ from pipeline.control.changes import ChangePage, changed_ids, cut_pages, record_
 from pipeline.control.cluster_time import as_number, as_timestamp
 from pipeline.control.columns import columns_added, record_columns
 from pipeline.control.drift import CollectionDrift, drift, forget_drift, record_drift
-from pipeline.control.forgetting import forget_collection, recorded_collections, recorded_tables, runs_at_work
+from pipeline.control.forgetting import (
+    forget_collection,
+    recorded_collections,
+    recorded_marts,
+    recorded_tables,
+    runs_at_work,
+)
 from pipeline.control.history import Observation, end_observation, observations, observe, observed, record_former
 from pipeline.control.ledger import (
     Account,
@@ -130,6 +136,7 @@ __all__ = [
     "record_undeclared",
     "record_unpinned",
     "recorded_collections",
+    "recorded_marts",
     "recorded_tables",
     "refused_hashes",
     "rejoin_run",

@@ -21,6 +21,12 @@ def recorded_collections(postgres: Session) -> dict[str, set[str]]:
     return found
 
 
+def recorded_marts(postgres: Session) -> set[str]:
+    """Return the marts that are published."""
+    query = "SELECT collection FROM etl.published JOIN etl.runs USING (run_id) WHERE kind = 'marts'"
+    return {name for (name,) in postgres.rows(query)}
+
+
 def recorded_tables(postgres: Session, schema: str) -> dict[str, str]:
     """Return the tables of which the books know the columns, each with the root table that it belongs to."""
     query = "SELECT DISTINCT table_name, root FROM etl.columns WHERE schema_name = $1::text"

@@ -12,7 +12,7 @@ from contracts import DEMO
 from contracts.schema.entity import ID, Entity
 from contracts.schema.names import snake_case
 from contracts.schema.namespace import plain_name
-from contracts.schema.registry import entities
+from contracts.schema.registry import entities, marts
 from pipeline.connections import is_ours
 from pipeline.errors import UsageError
 from pipeline.inference.trial import Reason, Trial, tries
@@ -98,6 +98,7 @@ def infer(
     *,
     database: str | None = None,
     declared_in: Sequence[Path] = (),
+    marts_in: Sequence[Path] = (),
     replace: bool = False,
     strict: bool = False,
     progress: Progress[str] = tell_nobody,
@@ -110,6 +111,7 @@ def infer(
         collections: Names of the collections; all if none is named.
         database: Where they are, if not in the source's own database; the contracts then say so.
         declared_in: Folders of further contracts; those of the demo are among them only if ``DEMO`` is.
+        marts_in: Folders of marts of the user's own, whose names no table takes.
         replace: Whether contracts are replaced that are in the folder already.
         strict: Whether what every document has is required, and not ``_id`` alone.
         progress: Is told how many documents of a collection there will be, each read twice, and how many are through.
@@ -128,7 +130,7 @@ def infer(
     kept = tuple(name for name in names if name in here and not replace)
     stems = {name: entity.table for name, entity in here.items()}
     taken = set(_names(one for name, one in here.items() if name in kept or name not in names))
-    taken |= {*marts_of(here.values())}
+    taken |= {*marts_of(here.values(), marts(marts_in))}
     left_out |= {name: "another contract makes a table of that name" for name in names if name in taken - {*kept}}
     names = [name for name in names if name not in left_out]
     tables = Tables(taken.union(stems.values(), names))

@@ -12,7 +12,7 @@ from bson import Timestamp
 from contracts.schema.entity import Entity, Table
 from contracts.schema.history import HISTORY, former_table, versions_table
 from contracts.schema.mart import Mart
-from contracts.schema.registry import by_name, entities
+from contracts.schema.registry import by_name, entities, marts
 from pipeline.connections import TARGETS
 from pipeline.errors import UsageError
 from pipeline.lake import books
@@ -172,7 +172,7 @@ class Lake:
 
     @cached_property
     def _marts(self) -> dict[str, Mart]:
-        return marts_of(self._entities.values())
+        return marts_of(self._entities.values(), marts(self._settings.marts))
 
     @property
     def _servers(self) -> Servers:

@@ -9,9 +9,10 @@ from contracts.schema.entity import Table
 from contracts.schema.frame import pandera_schema
 from contracts.schema.mart import Mart
 from pipeline.errors import DataError
+from pipeline.marts.available import why_failed
 from pipeline.marts.spill import Spill, bucket_of
 from pipeline.runtime.memory import release_memory
-from transforms.marts import Context, compute, settings, sources
+from transforms.marts import Context, compute, sources
 
 
 def computed(mart: Mart, context: Context, spill: Spill, kept: Table | None) -> Iterator[pl.DataFrame]:
@@ -26,7 +27,7 @@ def computed(mart: Mart, context: Context, spill: Spill, kept: Table | None) -> 
     Yields:
         Its rows.
     """
-    buckets, tables = spill.cut([name for name in sources(mart.name) if name not in mart.whole], mart.by)
+    buckets, tables = spill.cut([name for name in sources(mart) if name not in mart.whole], mart.by)
     whole = {name: frame for name in mart.whole for frame in spill.cut([name], None)[1].values()}
     with spill.adding(kept, _by_of_rows(mart), buckets) if kept else nullcontext() as keep:
         for bucket in range(buckets):
@@ -45,7 +46,10 @@ def _computed_from(mart: Mart, context: Context, tables: Mapping[str, pl.LazyFra
     """Compute what one bucket of each table gives, and hold it against the contract."""
     from pandera.errors import SchemaErrors  # heavy, as in contracts.schema.frame
 
-    frame = compute(mart.name)(**tables, **settings(mart.name, context)).collect(engine="streaming")
+    try:
+        frame = compute(mart, tables, context).collect(engine="streaming")
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{why_failed(mart, error)}; nothing was published") from error
     try:
         pandera_schema(mart.table).validate(frame, lazy=True)
     except SchemaErrors as error:

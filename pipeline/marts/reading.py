@@ -14,17 +14,21 @@ from pipeline.marts.run import MartRun
 from pipeline.marts.sources import check_same_run, versions
 from pipeline.marts.spill import Spill, has_columns
 from pipeline.runs.published import REPLICA
-from transforms.marts import Context, compute, settings, sources
+from transforms.marts import Context, compute, sources
 
 
 def tables_read(connections: Connections, wanted: list[Mart]) -> dict[str, Table]:
     """Return the tables that the marts read, with just the columns that they read, by name."""
     known = versions(connections)
     known |= {table.name: table for entity in connections.entities.values() for table in entity.tables}
-    known |= {mart.name: mart.table for mart in wanted}
+    return read_of(wanted, known | {mart.name: mart.table for mart in wanted})
+
+
+def read_of(wanted: Iterable[Mart], known: Mapping[str, Table]) -> dict[str, Table]:
+    """Return the tables that marts read, with just the columns that they read, of those that are known by name."""
     read: dict[str, set[str]] = defaultdict(set)
     for mart in wanted:
-        tables = [known[name] for name in sources(mart.name)]
+        tables = [known[name] for name in sources(mart)]
         for table, columns in (*_columns_computed_from(mart, tables), *_columns_cut_by(mart, tables, known)):
             read[table.name] |= columns
     return {name: known[name].only(columns) for name, columns in read.items()}
@@ -43,7 +47,7 @@ def _columns_computed_from(mart: Mart, tables: Iterable[Table]) -> list[tuple[Ta
         return register_io_source(rows, schema=table.frame_schema)
 
     frames = {table.name: nothing(table) for table in tables}
-    compute(mart.name)(**frames, **settings(mart.name, Context())).collect()
+    compute(mart, frames, Context()).collect()
     return read
 
 

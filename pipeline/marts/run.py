@@ -9,7 +9,7 @@ from pipeline.control import as_number
 from pipeline.runs.published import MARTS
 from pipeline.runs.run import ClusterTime, Portable
 from pipeline.stores.base import Staging
-from transforms.marts import Context, marts_of
+from transforms.marts import Context
 
 
 @dataclass(frozen=True)
@@ -61,5 +61,5 @@ class BuiltMart:
 
 def staging_of(connections: Connections, run: MartRun) -> Staging:
     """Return the staging area of a run."""
-    known = marts_of(connections.entities.values())
+    known = connections.marts
     return Staging(run.id, MARTS, tuple(known[name].table for name in run.marts), as_number(run.cluster_time))

@@ -54,7 +54,7 @@ def _costs(connections: Connections, run: MartRun, name: str) -> dict[str, int]:
     wanted = with_their_marts(connections, [name])
     read = {table: one for table, one in tables_read(connections, wanted).items() if table not in run.marts}
     tables = _bytes(connections, run, read)
-    return tables | {mart.name: sum(tables.get(one, 0) for one in sources(mart.name)) for mart in wanted}
+    return tables | {mart.name: sum(tables.get(one, 0) for one in sources(mart)) for mart in wanted}
 
 
 def _bytes(connections: Connections, run: MartRun, read: Mapping[str, Table]) -> dict[str, int]:

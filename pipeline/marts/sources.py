@@ -1,46 +1,56 @@
 """Which marts are meant, what they read, and the one moment at which it is read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from bson import Timestamp
 
-from contracts.schema.entity import Entity, Table
+from contracts.schema.entity import Table
 from contracts.schema.history import versions_of
 from contracts.schema.mart import Mart
-from contracts.schema.registry import marts
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication
 from pipeline.errors import SnapshotError, UsageError
+from pipeline.marts.available import reasons, tables_of
 from pipeline.marts.run import MartRun
-from transforms.marts import in_order, marts_of, sources
+from transforms.marts import in_order, sources
 
 _DEMO_ADDS = "the word demo in ETL_CONTRACTS adds the contracts of the demo"
 
 
 def with_their_marts(connections: Connections, names: Iterable[str]) -> list[Mart]:
-    """Return the named marts and the marts that they read, each after those."""
-    known = marts_of(connections.entities.values())
-    wanted: dict[str, None] = {}
-    queue = list(names) or list(known)
+    """Return the named marts and the marts that they read, each after those; all that can be computed if none is named.
+
+    Raises:
+        UsageError: There is no such mart, or it can't be computed, or none can.
+    """
+    lacking = reasons(connections.entities.values(), connections.known_marts)
+    known = {name: mart for name, mart in connections.known_marts.items() if name not in lacking}
+    asked = list(names) or list(known)
+    if unknown := [name for name in asked if name not in known]:
+        raise UsageError(_why_not(unknown[0], connections.known_marts, lacking, known))
+    if not asked:
+        raise UsageError(f"there are no marts: no contract declares what they read ({_DEMO_ADDS})")
+    return _with_sources(asked, known)
+
+
+def _with_sources(names: Iterable[str], known: Mapping[str, Mart]) -> list[Mart]:
+    """Return marts and those that they read, each after those."""
+    wanted: dict[str, Mart] = {}
+    queue = list(names)
     while queue:
         name = queue.pop()
-        if name not in known:
-            raise UsageError(f"there is no mart {name!r}{_why_not(name)}{_there_are(known)}")
-        wanted[name] = None
-        queue += [source for source in sources(name) if source in known and source not in wanted]
-    if not wanted:
-        raise UsageError(f"there are no marts: no contract declares what they read ({_DEMO_ADDS})")
-    return [known[name] for name in in_order(wanted)]
+        wanted[name] = known[name]
+        queue += [source for source in sources(known[name]) if source in known and source not in wanted]
+    return [*in_order(wanted.values())]
 
 
-def _why_not(name: str) -> str:
-    """Say why a mart is not there that is a module of this package: it follows what it reads."""
-    return f" of these contracts: they do not declare all that it reads ({_DEMO_ADDS})" if name in marts() else ""
-
-
-def _there_are(known: Iterable[str]) -> str:
-    return f"; there are {', '.join(sorted(known))}" if known else ""
+def _why_not(name: str, marts: Mapping[str, Mart], lacking: Mapping[str, str], known: Iterable[str]) -> str:
+    there = f"; there are {', '.join(sorted(known))}" if known else ""
+    if name not in lacking:
+        return f"there is no mart {name!r}{there}"
+    hint = f" ({_DEMO_ADDS})" if marts[name].home is None else ""
+    return f"the mart {name!r} can't be computed: {lacking[name]}{hint}{there}"
 
 
 def sources_at_one_moment(
@@ -49,42 +59,96 @@ def sources_at_one_moment(
     """Return the store to read from, the one moment that all sources of the marts show there, and by which runs.
 
     What was read at no one moment shows none; it is read only where that is accepted.
+
+    Raises:
+        UsageError: A source is not replicated, or they show different moments; with the marts that can be built.
     """
-    owners = {table.name: name for name, entity in connections.entities.items() for table in _tables_of(entity)}
-    read = {table for mart in wanted for table in sources(mart.name)}
-    needed = {owners[table] for table in read if table in owners}
-    kept = {owners[table] for table in read & versions(connections).keys()}
-    _check_observed(connections, kept)
+    needed, shown = collections_of(connections, wanted), _shown(connections, wanted)
+    for target, found in shown.items():
+        if found.keys() == needed and (moment := _moment_of(found.values())) is not None:
+            if not without_snapshot:
+                _check_pinned(found)
+            return target, moment, {name: one.run_id for name, one in found.items()}
+    _check_observed(connections, _kept(connections, wanted))
+    if missing := min((needed - found.keys() for found in shown.values()), key=len):
+        raise UsageError(
+            f"the marts need {', '.join(sorted(missing))}, which are not replicated; run etl replicate "
+            f"(--allow-missing also copies as empty what MongoDB does not have){_others(connections, wanted)}"
+        )
+    names = ", ".join(sorted(needed))
+    raise UsageError(f"{names} show different moments; run etl sync to bring all to one{_others(connections, wanted)}")
+
+
+def _moment_of(found: Iterable[Publication]) -> Timestamp | None:
+    """Return the one moment that some publications show; None if they show several."""
+    shown = list(found)
+    times = {one.cluster_time for one in shown if one.is_pinned} or {max(one.cluster_time for one in shown)}
+    return times.pop() if len(times) == 1 else None
+
+
+def _check_pinned(found: Mapping[str, Publication]) -> None:
+    if unpinned := sorted(name for name, one in found.items() if not one.is_pinned):
+        raise UsageError(
+            f"{', '.join(unpinned)} was read without a snapshot, so it shows no one moment with the others; "
+            "etl marts --without-snapshot computes from it all the same, or name marts that need others"
+        )
+
+
+def _shown(connections: Connections, wanted: Iterable[Mart]) -> dict[str, dict[str, Publication]]:
+    """Return what the sources of some marts show in each store, as far as it has all that is read of them."""
+    wanted = list(wanted)
+    needed, kept = collections_of(connections, wanted), _kept(connections, wanted)
     shown: dict[str, dict[str, Publication]] = {name: {} for name in TARGETS}
     for one in control.publications(connections.postgres):
         if one.name in needed and one.finished:
             shown[one.target][one.name] = one
-    complete = {
-        target: found
-        for target, found in shown.items()
-        if found.keys() == needed and control.observed(connections.postgres, target).keys() >= kept
+    for target, found in shown.items():
+        for name in kept - control.observed(connections.postgres, target).keys():
+            found.pop(name, None)
+    return shown
+
+
+def _others(connections: Connections, wanted: Sequence[Mart]) -> str:
+    """Tell which of the marts can be built though all together can't, if any can."""
+    known = {mart.name: mart for mart in wanted}
+    able = [name for name in known if len(known) > 1 and _is_ready(connections, _with_sources([name], known))]
+    return f"; these can be built by name: {', '.join(able)}" if able else ""
+
+
+def _is_ready(connections: Connections, wanted: list[Mart]) -> bool:
+    needed = collections_of(connections, wanted)
+    return any(
+        found.keys() == needed and _moment_of(found.values()) is not None
+        for found in _shown(connections, wanted).values()
+    )
+
+
+def empty_sources(connections: Connections, names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the collections without a document that published marts read, each with these marts."""
+    held = {
+        one.name: one.held[connections.entities[one.name].table].rows
+        for one in control.publications(connections.postgres)
+        if one.name in connections.entities and connections.entities[one.name].table in one.held
     }
-    if not complete:
-        raise UsageError(
-            f"the marts need {', '.join(sorted(needed))}, which are not all replicated; run etl replicate "
-            "(--allow-missing also copies as empty what MongoDB does not have), or name marts that need others"
-        )
-    for target, found in complete.items():
-        unpinned = sorted(name for name, one in found.items() if not one.is_pinned)
-        if unpinned and not without_snapshot:
-            raise UsageError(
-                f"{', '.join(unpinned)} was read without a snapshot, so it shows no one moment with the others; "
-                "etl marts --without-snapshot computes from it all the same, or name marts that need others"
-            )
-        times = {one.cluster_time for one in found.values() if one.is_pinned}
-        if len(times := times or {max(one.cluster_time for one in found.values())}) == 1:
-            return target, times.pop(), {name: one.run_id for name, one in found.items()}
-    raise UsageError(f"{', '.join(sorted(needed))} show different moments; run etl sync to bring all to one")
+    found: dict[str, list[str]] = {}
+    for name in names:
+        for collection in sorted(collections_of(connections, [connections.known_marts[name]])):
+            if held.get(collection) == 0:
+                found.setdefault(collection, []).append(name)
+    return found
 
 
-def _tables_of(entity: Entity) -> tuple[Table, ...]:
-    """Return what marts may read of a collection: its tables, and all their versions where these are kept."""
-    return (*versions_of(entity), *entity.tables)
+def collections_of(connections: Connections, wanted: Iterable[Mart]) -> set[str]:
+    """Return the collections that marts read."""
+    owners = {table.name: name for name, entity in connections.entities.items() for table in tables_of(entity)}
+    return {owners[table] for mart in wanted for table in sources(mart) if table in owners}
+
+
+def _kept(connections: Connections, wanted: Iterable[Mart]) -> set[str]:
+    """Return the collections of which marts read all versions."""
+    views = versions(connections)
+    owners = {table.name: name for name, entity in connections.entities.items() for table in versions_of(entity)}
+    return {owners[table] for mart in wanted for table in sources(mart) if table in views}
 
 
 def versions(connections: Connections) -> dict[str, Table]:

@@ -1,4 +1,4 @@
-"""Published collections are removed again: from both stores and from the books; MongoDB is not touched."""
+"""Published collections and marts are removed again: from both stores and from the books; MongoDB is not touched."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,21 +8,22 @@ from contracts.schema.names import snake_case
 from pipeline import control
 from pipeline.connections import Connections
 from pipeline.errors import BusyError, UsageError
-from pipeline.runs.published import REPLICA
+from pipeline.runs.published import MARTS, REPLICA
 from pipeline.runs.recovery import recover
 from pipeline.stores.clickhouse.store import ClickHouse
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """What is published of a collection, and goes.
+    """What is published of a collection or mart, and goes.
 
     Attributes:
         collection: Its name.
         targets: The stores that show it.
-        rows: How many documents these show, as far as that is known without counting.
+        rows: How many documents, or rows of a mart, these show, as far as that is known without counting.
         quarantined: How many of its documents are in quarantine.
         roots: The tables of its documents; those of their arrays go with them.
+        schema: Where these are.
     """
 
     collection: str
@@ -30,14 +31,15 @@ class Dropped:
     rows: int
     quarantined: int
     roots: tuple[str, ...]
+    schema: str = REPLICA
 
 
 def find_dropped(connections: Connections, names: Sequence[str]) -> list[Dropped]:
-    """Return what dropping some collections would remove, and change nothing.
+    """Return what dropping some collections and marts would remove, and change nothing.
 
     Args:
         connections: The open connections.
-        names: Names of collections or of their tables; their contracts may be gone.
+        names: Names of collections or of their tables, or of marts; their contracts may be gone.
 
     Raises:
         UsageError: Nothing of one is published or in quarantine.
@@ -48,14 +50,14 @@ def find_dropped(connections: Connections, names: Sequence[str]) -> list[Dropped
 
 
 def drop(connections: Connections, names: Sequence[str]) -> list[Dropped]:
-    """Remove collections from both stores and from the books, each all at once.
+    """Remove collections and marts from both stores and from the books, each all at once.
 
     In ClickHouse the tables go one by one, before the books are closed over them: whatever kills this, doing it again
     ends it.
 
     Args:
         connections: The open connections.
-        names: Names of collections or of their tables; their contracts may be gone.
+        names: Names of collections or of their tables, or of marts; their contracts may be gone.
 
     Returns:
         What was removed.
@@ -72,25 +74,31 @@ def drop(connections: Connections, names: Sequence[str]) -> list[Dropped]:
         with postgres.transaction():
             control.lock_publishing(postgres)
             _check_idle(connections, one.collection)
-            tables = _tables(connections, one)
-            kept = _tables(connections, one, HISTORY)
-            for target in connections.targets({"postgres", *one.targets}):
-                target.drop_history(one.roots, kept)  # first of all: its views read what is dropped then
-            postgres.drop(REPLICA, one.roots, tables)
+            if one.schema == REPLICA:
+                _drop_history(connections, one)  # first of all: its views read what is dropped then
+            tables = _tables(connections, one, one.schema)
+            postgres.drop(one.schema, one.roots, tables)
             if ClickHouse.name in one.targets:
-                connections.clickhouse.drop(REPLICA, one.roots, tables)
-            for schema in (HISTORY, REPLICA):
-                control.forget_collection(postgres, one.collection, schema, one.roots)
+                connections.clickhouse.drop(one.schema, one.roots, tables)
+            control.forget_collection(postgres, one.collection, one.schema, one.roots)
     return chosen
 
 
+def _drop_history(connections: Connections, one: Dropped) -> None:
+    kept = _tables(connections, one, HISTORY)
+    for target in connections.targets({"postgres", *one.targets}):
+        target.drop_history(one.roots, kept)
+    control.forget_collection(connections.postgres, one.collection, HISTORY, one.roots)
+
+
 def _recorded(connections: Connections, names: Iterable[str]) -> list[str]:
-    """Return the collections that names stand for."""
+    """Return the collections and marts that names stand for."""
     recorded = control.recorded_collections(connections.postgres)
+    marts = control.recorded_marts(connections.postgres)
     tables = {root: name for name in recorded for root in _roots(connections, name, recorded)}
-    by_name = tables | {name: name for name in recorded}
+    by_name = {name: name for name in marts} | tables | {name: name for name in recorded}
     if unknown := [name for name in names if name not in by_name]:
-        there = f"; there are {', '.join(sorted(recorded))}" if recorded else ""
+        there = f"; there are {', '.join(sorted({*recorded, *marts}))}" if recorded else ""
         raise UsageError(f"nothing is published of {unknown[0]!r}, and nothing of it is in quarantine{there}")
     return list(dict.fromkeys(by_name[name] for name in names))
 
@@ -98,10 +106,10 @@ def _recorded(connections: Connections, names: Iterable[str]) -> list[str]:
 def _found(connections: Connections, name: str) -> Dropped:
     recorded = control.recorded_collections(connections.postgres)
     shown = [one for one in control.publications(connections.postgres) if one.name == name]
-    roots = _roots(connections, name, recorded)
+    schema, roots = (REPLICA, _roots(connections, name, recorded)) if name in recorded else (MARTS, (name,))
     rows = max((one.held[root].rows for one in shown for root in roots if root in one.held), default=0)
     quarantined = len(control.quarantined(connections.postgres, name))
-    return Dropped(name, tuple(one.target for one in shown), rows, quarantined, roots)
+    return Dropped(name, tuple(one.target for one in shown), rows, quarantined, roots, schema)
 
 
 def _roots(connections: Connections, name: str, recorded: dict[str, set[str]]) -> tuple[str, ...]:
@@ -115,7 +123,7 @@ def _roots(connections: Connections, name: str, recorded: dict[str, set[str]]) -
     return tuple(sorted(roots - others))
 
 
-def _tables(connections: Connections, one: Dropped, schema: str = REPLICA) -> list[str]:
+def _tables(connections: Connections, one: Dropped, schema: str) -> list[str]:
     """Return the names of all tables of a collection, or of those of which former versions were kept."""
     known, entity = control.recorded_tables(connections.postgres, schema), connections.entities.get(one.collection)
     declared = [table.name for table in entity.tables] if entity else []

@@ -14,7 +14,6 @@ from pipeline.errors import UsageError
 from pipeline.replication.presence import find_unpinned
 from pipeline.stores.mongo.store import Mongo
 from transforms.inference.names import Tables
-from transforms.marts import marts_of
 
 
 def take_in(connections: Connections, names: Iterable[str] = (), *, without_snapshot: bool = False) -> list[str]:
@@ -51,7 +50,7 @@ def _described(connections: Connections, names: Sequence[str]) -> list[Undeclare
     """Return how collections are to be copied: the names of their tables, and the kinds of their keys."""
     known = connections.entities.values()
     taken = {name for one in known for name in (one.collection, *(table.name for table in one.tables))}
-    tables = Tables(taken.union(marts_of(known), names))
+    tables = Tables(taken.union(connections.marts, names))
     return [Undeclared(name, tables.take_stem(name), _kind(connections.mongo, name).name) for name in names]
 
 

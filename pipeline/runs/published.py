@@ -8,7 +8,6 @@ from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication
 from pipeline.errors import DataError, SnapshotError, UsageError
 from pipeline.stores.clickhouse.store import ClickHouse
-from transforms.marts import marts_of
 
 REPLICA, MARTS = "replica", "marts"
 
@@ -22,7 +21,7 @@ def tables_of(connections: Connections, names: Iterable[str]) -> tuple[Table, ..
 def known_tables(connections: Connections) -> dict[str, tuple[Table, ...]]:
     """Return the tables of every collection and mart that has a contract, by its name."""
     known = {collection: entity.tables for collection, entity in connections.entities.items()}
-    return known | {name: (mart.table,) for name, mart in marts_of(connections.entities.values()).items()}
+    return known | {name: (mart.table,) for name, mart in connections.marts.items()}
 
 
 def published_in(connections: Connections, names: Iterable[str]) -> set[str]:

@@ -75,7 +75,7 @@ def test_each_mart_is_a_task_of_its_name_after_those_that_it_reads(dags: dict[st
     dag = dags["marts"]
     (group,) = [one for name, one in dag.task_group_dict.items() if name]
     assert group.group_id == "load"
-    read = {name: {one for one in sources(name) if one in marts()} for name in marts()}
+    read = {name: {one for one in sources(mart) if one in marts()} for name, mart in marts().items()}
     assert any(read.values())
     before = {
         name: {one.removeprefix("load.") for one in dag.get_task(f"load.{name}").upstream_task_ids} for name in read
@@ -134,7 +134,7 @@ def test_marts_follow_the_tables_that_they_read(dags: dict[str, Any]) -> None:
     from airflow.sdk import AssetAll
 
     owners = {table.name: entity.table for entity in entities().values() for table in entity.tables}
-    read = {owners[source] for mart in marts() for source in sources(mart) if source in owners}
+    read = {owners[source] for mart in marts().values() for source in sources(mart) if source in owners}
     condition = dags["marts"].timetable.asset_condition
     assert isinstance(condition, AssetAll)
     assert {(asset.name, asset.uri) for asset in condition.objects} == {

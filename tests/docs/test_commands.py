@@ -9,17 +9,19 @@ import pytest
 from typer.main import get_command
 
 from contracts.schema.entity import Entity
+from contracts.schema.registry import entities, marts
 from pipeline.cli.app import app
+from pipeline.marts.check import check
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("README*.md"), ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
-COMMAND = re.compile(
-    r"\betl ([a-z]+(?: (?:list|show|export|replay|infer|check|diff|words)\b)?)((?: [A-Z]\w*| [\d.]+%?| --[\w-]+)*)"
-)
+FURTHER = "build|list|show|export|replay|infer|check|diff|words|dbt|dictionary"
+COMMAND = re.compile(rf"\betl ([a-z]+(?: (?:{FURTHER})\b)?)((?: [A-Z]\w*| [\d.]+%?| --[\w-]+)*)")
 
 
 def _commands(command: Any, name: str = "") -> Iterator[tuple[str, set[str]]]:
-    yield name, {option for one in command.params for option in one.opts}
+    meant = command.commands[command.meant].params if hasattr(command, "meant") else ()  # where none is named
+    yield name, {option for one in (*command.params, *meant) for option in one.opts}
     for word, further in getattr(command, "commands", {}).items():
         yield from _commands(further, f"{name} {word}".strip())
 
@@ -37,13 +39,25 @@ def test_commands_options_and_targets_are_there(page: Path) -> None:
     assert set(re.findall(r"(?:`|^\$ )make ([a-z-]+)", text, re.MULTILINE)) <= targets
 
 
+def _code(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/own-collections.md"])
 def test_the_example_of_a_contract_is_one(page: str) -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
     found: dict[str, Any] = {}
-    exec(code, found)
+    exec(_code(page)[0], found)
     assert isinstance(found["ENTITY"], Entity)
     assert [table.name for table in found["ENTITY"].tables] == ["orders", "orders_lines"]
+
+
+def test_the_example_of_a_mart_is_one(tmp_path: Path) -> None:
+    names = ("orders.py", "sales_daily.contract.py", "sales_daily.py")
+    for name, text in zip(names, _code("README.md"), strict=True):
+        (tmp_path / name).write_text(text)
+    (found,) = check(entities([tmp_path]), marts([tmp_path]))
+    assert found.rows
+    assert not found.mistakes
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -8,7 +8,6 @@ import polars as pl
 from contracts.schema.frame import pandera_schema
 from contracts.schema.registry import entities, marts
 from transforms.marts import Context, compute, in_order, sources
-from transforms.marts import settings as settings_of
 
 MARTS = sorted(marts())
 # Just what the marts read: a transform that needs more than this of a table would have the pipeline read more.
@@ -59,8 +58,9 @@ def compute_from(
     }
     tables = {name: _frame(replica.get(name, []), schemas[name]) for name in READ}
     found: dict[str, pl.DataFrame] = {}
-    for name in [only] if only else in_order(MARTS):
-        lazy = compute(name)(*(tables[source] for source in sources(name)), **settings_of(name, context))
+    for name in [only] if only else (mart.name for mart in in_order(marts().values())):
+        mart = marts()[name]
+        lazy = compute(mart, {source: tables[source] for source in sources(mart)}, context)
         frame = lazy.collect()
         assert lazy.collect(engine="streaming").equals(frame)
         assert frame.schema == marts()[name].table.frame_schema

@@ -1,5 +1,6 @@
 """The marts on frames written by hand, every edge in one of them; the stores' SQL is compared elsewhere."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from contracts.schema.entity import TEXT_KEY_CHARACTERS, ContractError
 from contracts.schema.registry import marts
 from tests.transforms.mart_frames import READ, at, compute_from
-from transforms.marts import compute, in_order, sources
+from transforms.marts import function_of, in_order, sources
 
 MARTS = sorted(marts())
 
@@ -34,18 +35,19 @@ def test_nothing_gives_an_empty_mart(name: str) -> None:
 
 @pytest.mark.parametrize("name", MARTS)
 def test_reads_tables_or_marts_only(name: str) -> None:
-    assert set(sources(name)) <= {*READ, *MARTS} - {name}
+    assert set(sources(marts()[name])) <= {*READ, *MARTS} - {name}
 
 
 def test_marts_follow_what_they_read() -> None:
-    assert in_order(["user_activity", "user_activity_daily"]) == ("user_activity_daily", "user_activity")
-    assert in_order(["user_activity"]) == ("user_activity",)
-    assert sorted(in_order(MARTS)) == MARTS
+    some = [marts()[name] for name in ("user_activity", "user_activity_daily")]
+    assert in_order(some) == (*reversed(some),)
+    assert in_order(some[:1]) == (some[0],)
+    assert sorted(mart.name for mart in in_order(marts().values())) == MARTS
 
 
 def test_a_mart_without_transform_is_named() -> None:
     with pytest.raises(ContractError, match=r"needs a function 'sales' in transforms/marts/sales\.py"):
-        compute("sales")
+        function_of(replace(marts()["user_activity"], name="sales"))
 
 
 # ------------------------------------------------------------------------------------------------ users

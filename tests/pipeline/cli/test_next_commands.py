@@ -351,7 +351,7 @@ SITUATIONS = (
         again=True,
     ),
     Situation(
-        "which are not all replicated; run etl replicate",
+        "which are not replicated; run etl replicate",
         ("marts", "user_activity"),
         "etl replicate",
         more=("--allow-missing",),

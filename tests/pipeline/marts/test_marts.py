@@ -16,14 +16,14 @@ import pytest
 from bson import Decimal128, ObjectId
 
 from contracts.schema.entity import ContractError
+from contracts.schema.mart import Mart
 from contracts.schema.registry import entities as known_entities
 from contracts.schema.registry import marts as known_marts
 from pipeline import control
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, DataError, EtlError, SnapshotError, UsageError
 from pipeline.marts import build as marts
-from pipeline.marts import computing, reading, sources
-from pipeline.marts import run as run_module
+from pipeline.marts import computing, reading
 from pipeline.replication import replicate
 from pipeline.replication.repair import repair
 from pipeline.replication.sync import sync
@@ -178,7 +178,7 @@ def in_pieces(connections: Connections) -> Connections:
     return replace(connections, memory=MemoryBudget(memory._LIBRARIES + 8_192))
 
 
-def _compute_by(patch: pytest.MonkeyPatch, function: Callable[[str], Any]) -> None:
+def _compute_by(patch: pytest.MonkeyPatch, function: Callable[..., pl.LazyFrame]) -> None:
     """Let another function say how each mart is computed, be it from rows or, to see what it reads, from nothing."""
     for module in (reading, computing):
         patch.setattr(module, "compute", function)
@@ -190,9 +190,9 @@ def computations() -> Iterator[Counter[str]]:
     counted: Counter[str] = Counter()
     honest = compute
 
-    def counting(name: str) -> Any:
-        counted[name] += 1
-        return honest(name)
+    def counting(mart: Mart, *given: Any) -> pl.LazyFrame:
+        counted[mart.name] += 1
+        return honest(mart, *given)
 
     with pytest.MonkeyPatch.context() as patched:
         _compute_by(patched, counting)
@@ -381,7 +381,7 @@ def test_what_is_missing_is_named(lab_of_tickets: Any) -> None:
     with pytest.raises(UsageError, match=r"no mart 'nothing'; there are .*user_activity"):
         marts.build(lab.connections, ["nothing"])
     lab.change_postgres("DELETE FROM etl.published WHERE collection = 'SupportTickets'")
-    with pytest.raises(UsageError, match=r"SupportTickets.* not all replicated; run etl replicate"):
+    with pytest.raises(UsageError, match=r"SupportTickets.* not replicated; run etl replicate"):
         marts.build(lab.connections, ["ticket_resolution"])
 
 
@@ -393,7 +393,7 @@ def test_a_replica_that_clickhouse_has_not_reached_is_not_read(
     replicate.replicate(lab.connections, ["SupportTickets"], ["clickhouse"])
     monkeypatch.setattr(marts, "recover", lambda *_: {})
     lab.change_postgres("UPDATE etl.published SET published_at = NULL WHERE collection = 'SupportTickets'")
-    with pytest.raises(UsageError, match=r"SupportTickets.* not all replicated"):
+    with pytest.raises(UsageError, match=r"SupportTickets.* not replicated"):
         marts.build(lab.connections, ["ticket_resolution"])
 
 
@@ -461,11 +461,10 @@ def test_a_mart_that_breaks_its_contract_publishes_nothing(
     replicate.replicate(lab.connections, SOURCES)
     wrong = compute
 
-    def bent(name: str) -> Any:
-        one = wrong(name)
-        if name != "ticket_resolution":
-            return one
-        return lambda **tables: one(**tables).with_columns(message_count=pl.col("message_count") + 1)
+    def bent(mart: Mart, *given: Any) -> pl.LazyFrame:
+        if mart.name != "ticket_resolution":
+            return wrong(mart, *given)
+        return wrong(mart, *given).with_columns(message_count=pl.col("message_count") + 1)
 
     with monkeypatch.context() as patched:
         _compute_by(patched, bent)
@@ -496,10 +495,9 @@ def rows_before(lab: Lab, built: list[Any]) -> Iterator[None]:
     assert lab.leftovers() == []
 
 
-def _declared(monkeypatch: pytest.MonkeyPatch, name: str, by: pl.Expr) -> None:
-    declared = known_marts() | {name: replace(known_marts()[name], by=by)}
-    for module in (run_module, sources):
-        monkeypatch.setattr(module, "marts_of", lambda _: declared)
+def _declared(connections: Connections, name: str, by: pl.Expr) -> Connections:
+    """Return connections by which a mart is said to be computed apart by something else."""
+    return replace(connections, known_marts=known_marts() | {name: replace(known_marts()[name], by=by)})
 
 
 @pytest.mark.usefixtures("rows_before")
@@ -508,11 +506,11 @@ def test_a_piece_that_breaks_the_contract_publishes_nothing(
 ) -> None:
     honest, pieces = compute, []
 
-    def bent(name: str) -> Any:
-        pieces.append(name)
+    def bent(mart: Mart, *given: Any) -> pl.LazyFrame:
+        pieces.append(mart.name)
         if pieces.count("ticket_resolution") < 5:
-            return honest(name)
-        return lambda **tables: honest(name)(**tables).with_columns(message_count=pl.col("message_count") + 1)
+            return honest(mart, *given)
+        return honest(mart, *given).with_columns(message_count=pl.col("message_count") + 1)
 
     _compute_by(monkeypatch, bent)
     with pytest.raises(DataError, match=r"ticket_resolution breaks its contract.*messages_add_up.*nothing was"):
@@ -522,27 +520,25 @@ def test_a_piece_that_breaks_the_contract_publishes_nothing(
 
 @pytest.mark.usefixtures("rows_before")
 @pytest.mark.parametrize("targets", [TARGETS, ["postgres"]])
-def test_a_mart_that_can_not_be_computed_apart_as_declared_is_refused(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, targets: list[str]
-) -> None:
-    _declared(monkeypatch, "support_efficiency_daily", pl.col("_id").alias("issue_type"))
+def test_a_mart_that_can_not_be_computed_apart_as_declared_is_refused(lab: Lab, targets: list[str]) -> None:
+    connections = _declared(lab.connections, "support_efficiency_daily", pl.col("_id").alias("issue_type"))
     with pytest.raises(DataError, match=r"support_efficiency_daily can't be computed apart by .*_id.*nothing was"):
-        marts.build(in_pieces(lab.connections), ["support_efficiency_daily"], targets)
+        marts.build(in_pieces(connections), ["support_efficiency_daily"], targets)
 
 
 @pytest.mark.usefixtures("rows_before")
 def test_keys_that_come_out_twice_are_found_by_the_stores_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    _declared(monkeypatch, "support_efficiency_daily", pl.col("_id").alias("issue_type"))
+    connections = _declared(lab.connections, "support_efficiency_daily", pl.col("_id").alias("issue_type"))
     monkeypatch.setattr(computing, "_check_buckets", lambda *_: None)
     with pytest.raises(BooksOpenError, match=r"support_efficiency_daily has .* rows, of which clickhouse holds"):
-        marts.build(in_pieces(lab.connections), ["support_efficiency_daily"])
+        marts.build(in_pieces(connections), ["support_efficiency_daily"])
 
 
 @pytest.mark.usefixtures("rows_before")
-def test_a_table_that_can_not_be_cut_is_named(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    _declared(monkeypatch, "user_activity_daily", pl.col("session_id").alias("user_id"))
+def test_a_table_that_can_not_be_cut_is_named(lab: Lab) -> None:
+    connections = _declared(lab.connections, "user_activity_daily", pl.col("session_id").alias("user_id"))
     with pytest.raises(ContractError, match=r"user_activity_daily: .*session_id.* search_queries"):
-        marts.build(lab.connections, ["user_activity_daily"])
+        marts.build(connections, ["user_activity_daily"])
 
 
 @pytest.mark.usefixtures("rows_before")

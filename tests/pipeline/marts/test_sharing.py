@@ -7,7 +7,6 @@ from pipeline.marts.sharing import groups
 from pipeline.replication import replicate
 from pipeline.runtime import workers
 from tests.pipeline.lab import Lab
-from transforms.marts import marts_of
 
 NAMES = ["user_activity_daily", "user_activity", "ticket_resolution"]
 
@@ -16,7 +15,7 @@ def test_two_processes_compute_the_marts_of_one(lab: Lab, monkeypatch: pytest.Mo
     lab.fill(**{entity.collection: 60 for entity in lab.connections.chosen()})
     replicate.replicate(lab.connections, targets=["clickhouse"])
     alone = marts.build(lab.connections, NAMES, ["clickhouse"])
-    known = marts_of(lab.connections.entities.values())
+    known = lab.connections.marts
     before = {one.name: lab.stored("clickhouse", known[one.name].table, "marts") for one in alone}
     monkeypatch.setattr(workers, "SHARE_BYTES", 1)
     told = dict[str, int]()

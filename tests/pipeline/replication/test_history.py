@@ -13,11 +13,10 @@ import polars as pl
 import pytest
 from bson import ObjectId
 
-import contracts.marts
-import transforms.marts
 from contracts.schema.entity import Entity, Table
 from contracts.schema.fields import documents, free_form, identifier, integer, number, text
 from contracts.schema.history import VALID_FROM, VALID_TO, former_table, valid_at, versions_table
+from contracts.schema.registry import marts
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import UsageError
@@ -456,15 +455,14 @@ def thing_changes(things_versions: pl.LazyFrame) -> pl.LazyFrame:
 """
 
 
-def test_a_mart_reads_all_versions(things: Things, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for package, source in ((contracts.marts, MART), (transforms.marts, COMPUTED)):
-        (folder := tmp_path / package.__name__).mkdir()
-        (folder / "thing_changes.py").write_text(source)
-        monkeypatch.setattr(package, "__path__", [str(folder), *package.__path__])
+def test_a_mart_reads_all_versions(things: Things, tmp_path: Path) -> None:
+    (tmp_path / "thing_changes.contract.py").write_text(MART)
+    (tmp_path / "thing_changes.py").write_text(COMPUTED)
+    things.connections = replace(things.connections, known_marts=marts([tmp_path]))
     things.by(_things(NAME, AMOUNT, ITEMS, MORE))
     things.collection.insert_many([_document("one"), _document("two")])
     things.copy()
-    assert transforms.marts.marts_of(things.connections.entities.values()).keys() == set()
+    assert things.connections.marts == {}
     things.by(THINGS)
     with pytest.raises(UsageError, match="need the history of Things, which has not begun"):
         build(things.connections)
