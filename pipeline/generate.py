@@ -20,6 +20,7 @@ from generators import DEFECTS, World, rows_at
 from generators import generate as documents_of
 from pipeline.errors import UsageError
 from pipeline.runtime.progress import Progress, tell_nobody
+from pipeline.runtime.timings import ACTIVITY
 from pipeline.stores.mongo.errors import translated
 from transforms.gc_pause import gc_paused
 
@@ -156,7 +157,8 @@ def _fill(
     with gc_paused(), _writer(collection) as write:
         for batch in documents_of(entity, rows, world=world, defects=defects):
             counted += batch.defects
-            written += write(batch.documents)
+            with ACTIVITY.at(entity.collection, "mongo"):
+                written += write(batch.documents)
             progress(entity.collection, rows, written)
     progress(entity.collection, rows, rows)
     return GeneratedCollection(entity.collection, rows, dict(sorted(counted.items())), time.perf_counter() - began)

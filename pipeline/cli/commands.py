@@ -8,6 +8,7 @@ import typer
 from pipeline.cli import json_values as values
 from pipeline.cli import tables
 from pipeline.cli.drift import drift_table
+from pipeline.cli.follow import followed
 from pipeline.cli.history import history_parts, history_values
 from pipeline.cli.options import (
     AllowMissing,
@@ -28,16 +29,14 @@ from pipeline.cli.options import (
     WorkersOption,
 )
 from pipeline.cli.output import say, say_error, show
-from pipeline.cli.progress import collection_bars, mart_spinner, partition_bars
+from pipeline.cli.progress import collection_bars, partition_bars
 from pipeline.cli.sessions import connected, source
 from pipeline.errors import DataError, UsageError, VerificationError
-from pipeline.runtime.signals import came_by_interrupt
 
 if TYPE_CHECKING:
     from pipeline.connections import Connections
     from pipeline.replication.history import HistoryProof
     from pipeline.replication.sample import Sample
-    from pipeline.replication.sync import Synced
     from pipeline.replication.verify import Comparison, PartlyVerifiedError
     from pipeline.runtime.progress import Progress
 
@@ -166,10 +165,10 @@ def sync(
 
     with connected(wait=wait, workers=workers) as connections:
         if follow:
-            found, drift = _followed(connections, collections or (), every, max_quarantined, allow_shrink), []
+            found, drift = followed(connections, collections or (), every, max_quarantined, allow_shrink), []
             retries = 0  # each was a line
         else:
-            with partition_bars("sync") as progress:
+            with partition_bars("sync", equal=False) as progress:
                 found = take_over(connections, collections or (), progress, max_quarantined, allow_shrink=allow_shrink)
             runs = sorted({one.run_id for one in found if one.run_id})
             retries = sum(control.retries(connections.postgres, run_id) for run_id in runs)
@@ -259,7 +258,7 @@ def marts(
     from pipeline.marts.build import build
     from pipeline.marts.sources import empty_sources
 
-    with connected(wait=wait, workers=workers) as connections, mart_spinner() as progress:
+    with connected(wait=wait, workers=workers) as connections, collection_bars("marts", "rows") as progress:
         built = build(connections, names or (), target or TARGETS, progress, without_snapshot=without_snapshot)
         lacking = {} if names else left_out(connections)
         empty = empty_sources(connections, [one.name for one in built])
@@ -316,30 +315,6 @@ def end_by(
         raise typer.Exit(VerificationError.exit_code)
     if error:
         raise typer.Exit(error.exit_code)
-
-
-def _followed(
-    connections: "Connections",
-    collections: Sequence[str],
-    every: float,
-    max_quarantined: str | None,
-    allow_shrink: bool,
-) -> list["Synced"]:
-    """Follow the changes until Ctrl-C, tell each that comes, and return what they were in all."""
-    from pipeline.replication.sync import follow, summed
-
-    total: list[Synced] = []
-    say("following the changes; Ctrl-C ends it")
-    try:
-        for found in follow(connections, collections, every, max_quarantined, allow_shrink=allow_shrink):
-            total = summed(total, found)
-            for one in found:
-                if one.changed:
-                    say(tables.change(one))
-    except BaseException as error:
-        if not came_by_interrupt(error):
-            raise
-    return total
 
 
 def _numbers(rows: Iterable[str]) -> dict[str, int]:

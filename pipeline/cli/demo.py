@@ -18,7 +18,7 @@ from pipeline.cli import tables
 from pipeline.cli.commands import end_by
 from pipeline.cli.options import AsJson, Defects, Replace, Scale, Seed
 from pipeline.cli.output import say, show
-from pipeline.cli.progress import collection_bars, mart_spinner, partition_bars
+from pipeline.cli.progress import collection_bars, partition_bars
 from pipeline.cli.sessions import connected
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _job(connections: "Connections", scale: float, defects: float, seed: int, re
     with collection_bars("verify") as comparisons:
         found = verify(connections, progress=comparisons)
     say("4/4 marts: computed from the replica, written to both stores")
-    with mart_spinner() as spinner:
+    with collection_bars("marts", "rows") as spinner:
         built = build(connections, progress=spinner)
     return _Done(made, run, accounts, found, built, _top(connections, built))
 

@@ -17,10 +17,13 @@ from pipeline.text.redaction import redacted
 
 WIDTH_OF_A_PIPE = 100
 told = False  # that the command was interrupted
+shared: Console | None = None  # of stderr, while something is drawn there again and again: what is said goes above it
 
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console that fits the terminal, or 100 columns where there is none."""
+    if stderr and shared is not None:
+        return shared
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, width=None if stream.isatty() else WIDTH_OF_A_PIPE, highlight=False, soft_wrap=False)
 

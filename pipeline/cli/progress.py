@@ -1,88 +1,191 @@
-"""Progress bars on stderr; none where stderr is no terminal."""
+"""How far a long command is, on stderr while it works; nothing where stderr is no terminal."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rich.progress import (
-    BarColumn,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.progress import Progress as Bars
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
+from pipeline.cli.live import living
 from pipeline.cli.output import console
+from pipeline.runtime.timings import ACTIVITY
 from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
     from pipeline.runs.run import Partition
     from pipeline.runtime.progress import Progress
 
+_WINDOW_S = 10.0  # of which the rate, the time left and what is waited for are told
+_FEWEST_S = 0.2  # what took less has no rate
+_BAR, _LONGEST_NAME, _GAP = 10, 34, 2
+_WIDTHS = {"": _BAR, "counted": 11, "a second": 9, "time": 12, "waits for": 10}
+_WITHOUT_BAR, _WITHOUT_RATE = 76, 66  # columns of a terminal that is too narrow for it
+_SERVERS = {"mongo": "MongoDB", "postgres": "PostgreSQL", "clickhouse": "ClickHouse"}
+_SERVERS |= {"keys": "PostgreSQL", "prove": "MongoDB", "publish": "the stores"}  # after the last document
+_OURSELVES = "etl itself"
+Tell = Callable[[str, int, int, str], None]
 
-class _Documents(ProgressColumn):
-    """How many documents are done, and how many that is in a second."""
 
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        pace = f"{speed:>10,.0f}/s" if speed else ""
-        return Text(f"{task.fields['done']:>12,}{pace:>14}", style="progress.percentage")
+@dataclass
+class _Row:
+    """One piece of work: a collection or a mart, or what comes before and after them."""
+
+    label: str
+    total: int | None = None
+    done: int = 0
+    began: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+    past: deque[tuple[float, int, Mapping[tuple[str, str], float]]] = field(default_factory=deque)
+
+    def tell(self, total: int, done: int, label: str) -> None:
+        self.total, self.done, self.label = total, done, label
+        self.ended = time.monotonic() if done >= total else None
+
+    def look(self, what: str) -> None:
+        """Remember how far it is now, and forget what was long ago."""
+        now = time.monotonic()
+        while len(self.past) > 1 and self.past[1][0] < now - _WINDOW_S:
+            self.past.popleft()
+        self.past.append((now, self.done, ACTIVITY.seconds(what)))
+
+    @property
+    def rate(self) -> float | None:
+        """Documents a second: of late, and in all when it is over."""
+        if self.ended is not None:
+            took = self.ended - self.began
+            return self.done / took if took > _FEWEST_S else None
+        (since, before, _), (now, done, _) = self.past[0], self.past[-1]
+        return (done - before) / (now - since) if now - since > _FEWEST_S and done > before else None
+
+    @property
+    def time(self) -> str:
+        """How long it will take, or has taken."""
+        if self.ended is not None:
+            return _clock(self.ended - self.began)
+        rate = self.rate
+        return f"{_clock((self.total - self.done) / rate)} left" if rate and self.total else ""
+
+    @property
+    def waits_for(self) -> str:
+        """What it is bound by: of the lane that was idle least, what took most of its time."""
+        if self.ended is not None or len(self.past) < 2:
+            return ""
+        (since, _, before), (now, _, seconds) = self.past[0], self.past[-1]
+        lanes: dict[str, dict[str, float]] = defaultdict(dict)
+        for (lane, stage), sofar in seconds.items():
+            lanes[lane][stage] = sofar - before.get((lane, stage), 0.0)
+        stages = max(lanes.values(), key=lambda one: sum(one.values()), default={})
+        ours = max(0.0, now - since - sum(stages.values()))  # of what nothing is measured is our own
+        servers: dict[str, float] = defaultdict(float)
+        for stage, took in stages.items():
+            servers[_SERVERS.get(stage, _OURSELVES)] += took
+        servers[_OURSELVES] += ours
+        return max(servers, key=lambda one: servers[one])
+
+
+class _Rows:
+    """The pieces of work of a command, drawn anew each time."""
+
+    def __init__(self, doing: str, counted: str) -> None:
+        self._doing, self._counted = doing, counted
+        self._rows, self._lock = dict[str, _Row](), threading.Lock()
+
+    def tell(self, name: str, total: int, done: int, label: str) -> None:
+        """Take in how far a piece of work is."""
+        with self._lock:
+            self._rows.setdefault(name, _Row(label)).tell(total, done, label)
+
+    def __rich_console__(self, to: Console, options: ConsoleOptions) -> RenderResult:
+        with self._lock:
+            busy = ACTIVITY.under_way()
+            rows = {**self._rows, **{one: self._rows.setdefault(one, _Row(one)) for one in busy}}
+            for name, row in rows.items():
+                row.look(name)
+        shown = [row for row in rows.values() if row.total is not None or row.label in busy]
+        yield self._table(shown, options.max_width, max(1, to.height - 3))
+
+    def _table(self, rows: list[_Row], width: int, most: int) -> Table:
+        hidden = sorted(rows, key=lambda one: (one.ended is None, one.ended or 0.0))[: max(0, len(rows) - most)]
+        rows = [row for row in rows if row not in hidden]
+        made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim", expand=False)
+        first = f"{self._doing}, {len(hidden)} more" if hidden else self._doing
+        too_wide = {"": _WITHOUT_BAR, "a second": _WITHOUT_RATE}
+        columns = [one for one in _WIDTHS if width >= too_wide.get(one, 0)]
+        room = width - sum(_WIDTHS[one] + _GAP for one in columns)
+        made.add_column(Text(first), no_wrap=True, overflow="ellipsis", max_width=max(5, min(room, _LONGEST_NAME)))
+        for one in columns:
+            justify: JustifyMethod = "left" if one == "waits for" else "right"
+            made.add_column(self._counted if one == "counted" else one, justify=justify, no_wrap=True)
+        for row in rows:
+            cells: dict[str, RenderableType] = {
+                "": ProgressBar(row.total, row.done, width=_BAR, pulse=row.total is None),
+                "counted": f"{row.done:,}" if row.total else "",
+                "a second": f"{row.rate:,.0f}" if row.rate else "",
+                "time": row.time,
+                "waits for": row.waits_for,
+            }
+            made.add_row(Text(visible(row.label)), *(cells[one] for one in columns))
+        return made
 
 
 @contextmanager
-def bars(doing: str) -> Iterator[Callable[[str, int, int, str], None]]:
+def _rows(doing: str, counted: str = "documents") -> Iterator[Tell]:
     """Yield a function that shows how far something is: its name, what there is, what is done of it, and a label."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        _Documents(),
-        TimeElapsedColumn(),
-    )
-    to = console(stderr=True)
-    tasks: dict[str, TaskID] = {}
-    with Bars(TextColumn(doing), *columns, console=to, disable=not to.is_terminal) as progress:
+    drawn = _Rows(doing, counted)
+    with living(drawn):
+        yield drawn.tell if console(stderr=True).is_terminal else _tell_nobody
 
-        def tell(name: str, total: int, done: int, label: str) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=None, done=0)
-            progress.update(tasks[name], completed=done, total=total, done=done, description=visible(label))
 
-        yield tell
+def _tell_nobody(name: str, total: int, done: int, label: str) -> None:
+    """Take no notice."""
 
 
 @contextmanager
-def collection_bars(doing: str) -> Iterator["Progress[str]"]:
-    """Yield what ``generate`` and ``verify`` tell how far each collection is."""
-    with bars(doing) as tell:
+def collection_bars(doing: str, counted: str = "documents") -> Iterator["Progress[str]"]:
+    """Yield what tells how far each collection is, or each mart."""
+    with _rows(doing, counted) as tell:
         yield lambda name, total, done: tell(name, total, done, name)
 
 
 @contextmanager
-def mart_spinner() -> Iterator["Progress[str]"]:
-    """Yield what ``marts`` tells which mart is loaded, with its rows."""
-    with console(stderr=True).status("marts") as spinner:
-        yield lambda name, rows, _: spinner.update(Text(f"marts: {visible(name)}, {rows:,} rows"))
-
-
-@contextmanager
-def partition_bars(doing: str = "replicate") -> Iterator["Progress[Partition]"]:
+def partition_bars(doing: str = "replicate", *, equal: bool = True) -> Iterator["Progress[Partition]"]:
     """Yield what ``replicate`` and ``sync`` tell how far each partition is.
 
-    A collection has one bar, however many partitions it is cut into; the bar's end comes nearer as they are counted.
+    A collection has one row, however many partitions it is cut into.
+
+    Args:
+        doing: The command.
+        equal: Whether the partitions of a collection are about equally large, and numbered: those that were counted
+            tell then how many documents there will be.
     """
     sources: dict[str, dict[int, int]] = defaultdict(dict)
     loaded: dict[str, dict[int, int]] = defaultdict(dict)
-    with bars(doing) as tell:
+    with _rows(doing) as tell:
 
         def partition_is(partition: "Partition", total: int, done: int) -> None:
             name, number = partition.collection, partition.number
             sources[name][number], loaded[name][number] = total, done
-            tell(name, sum(sources[name].values()), sum(loaded[name].values()), partition.label.removesuffix(" 1/1"))
+            several, counted = _partitions(partition.label) if equal else 1, sources[name]
+            expected = sum(counted.values()) * max(several, len(counted)) // len(counted)
+            tell(name, expected, sum(loaded[name].values()), partition.label.removesuffix(" 1/1"))
 
         yield partition_is
+
+
+def _partitions(label: str) -> int:
+    """Return how many partitions there are by the label of one, such as ``UserSessions 3/8``."""
+    number = label.rpartition("/")[2]
+    return int(number) if number.isdecimal() else 1
+
+
+def _clock(seconds: float) -> str:
+    hours, rest = divmod(int(seconds + 0.5), 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -259,6 +259,27 @@ def state(found: "Status") -> list[Table]:
     if found.quarantined:
         parts.append(table("Quarantine", ("collection", "documents"), list(found.quarantined.items())))
     return parts
+
+
+def standing(found: "Status", now: datetime) -> list[Table]:
+    """Show what of the books changes while somebody looks on: the last runs, and how old is what each table shows."""
+    runs = [
+        (one.kind, one.status, one.started_at, _span((one.finished_at or now) - one.started_at), one.message or "")
+        for one in found.runs
+    ]
+    shown: dict[str, list[datetime]] = defaultdict(list)
+    for one in found.published:
+        shown[one.name].append(moment(one.cluster_time))
+    refused = found.quarantined or {}
+    published = [(name, min(at), _span(now - min(at)), refused.get(name)) for name, at in shown.items()]
+    return [
+        table("Last runs", ("kind", "status", "began (UTC)", "took", "message"), runs, ["message"]),
+        table("Published", ("collection or mart", "shows (UTC)", "age", "in quarantine"), published),
+    ]
+
+
+def _span(span: timedelta) -> str:
+    return str(timedelta(seconds=max(0, round(span.total_seconds()))))
 
 
 def _fitting(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -17,6 +17,7 @@ from pipeline.connections import is_ours
 from pipeline.errors import UsageError
 from pipeline.inference.trial import Reason, Trial, tries
 from pipeline.runtime.progress import Progress, tell_nobody
+from pipeline.runtime.timings import ACTIVITY
 from pipeline.stores.mongo.store import Extent, Mongo
 from transforms.gc_pause import gc_paused
 from transforms.inference.decide import decide, decide_id
@@ -190,7 +191,7 @@ def _inferred(
 ) -> Contract | str:
     """Return a collection's contract, or why it can have none."""
     survey = Survey()
-    for batch in mongo.in_any_order(name, cluster_time):
+    for batch in ACTIVITY.timed(name, "mongo", mongo.in_any_order(name, cluster_time)):
         survey.observe(batch)
         progress(name, 2 * max(extent.documents, survey.documents), survey.documents)
     if not survey.documents:

@@ -7,6 +7,7 @@ from itertools import chain
 from bson import Timestamp
 
 from contracts.schema.entity import Entity
+from pipeline.runtime.timings import ACTIVITY
 from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.selection import Range
 from transforms.bson.documents import in_chunks, split_documents
@@ -105,7 +106,8 @@ def results(mongo: Mongo, entity: Entity, cluster_time: Timestamp) -> Iterator[t
             for raws in in_chunks(chain.from_iterable(map(split_documents, read.batches())), TOGETHER_BYTES):
                 yield transform_slowly(raws, entity, gated=False), True
         return
-    for batch in mongo.admitted(entity, cluster_time, Range()):
+    for batch in ACTIVITY.timed(entity.collection, "mongo", mongo.admitted(entity, cluster_time, Range())):
         yield transform_decoded(decode_batch(batch, entity), entity), False
-    for raws in in_chunks(mongo.refused(entity, cluster_time, Range()), TOGETHER_BYTES):
+    refused = in_chunks(mongo.refused(entity, cluster_time, Range()), TOGETHER_BYTES)
+    for raws in ACTIVITY.timed(entity.collection, "mongo", refused):
         yield transform_slowly(raws, entity), True

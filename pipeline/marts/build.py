@@ -30,6 +30,7 @@ from pipeline.runs.published import MARTS, unpinned_in
 from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.runs.resume import retrying
 from pipeline.runtime.progress import Progress, tell_nobody
+from pipeline.runtime.timings import ACTIVITY, PUBLISH
 from pipeline.runtime.workers import Call
 
 __all__ = ["BuiltMart", "MartRun", "build", "load", "open_run", "publish"]
@@ -143,7 +144,8 @@ def load(connections: Connections, run: MartRun, names: Iterable[str], progress:
     wanted, started = with_their_marts(connections, left), time.monotonic()
     with spilling(connections.memory.bucket) as spill:
         read = tables_read(connections, wanted)
-        spill_sources(connections, run, read, spill)
+        with ACTIVITY.at("read the replica", run.source):
+            spill_sources(connections, run, read, spill)
         for mart in wanted:
             pieces = computed(mart, run.context, spill, read.get(mart.name))
             if mart.name in left:
@@ -164,13 +166,15 @@ def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
     """
     postgres, staging = connections.postgres, staging_of(connections, run)
     if not control.is_published(postgres, run.id):
-        publishing.prepare_publish(connections, staging, run.targets)
+        with ACTIVITY.at(PUBLISH, "keys"):
+            publishing.prepare_publish(connections, staging, run.targets)
     with postgres.transaction():
         control.lock_publishing(postgres)
         if not control.is_published(postgres, run.id):
-            _prove(connections, run)
-            unpinned = run.marts if unpinned_in(connections) & run.shows.keys() else ()
-            publishing.publish(connections, staging, run.marts, run.targets, unpinned=unpinned)
+            with ACTIVITY.at(PUBLISH, "publish"):
+                _prove(connections, run)
+                unpinned = run.marts if unpinned_in(connections) & run.shows.keys() else ()
+                publishing.publish(connections, staging, run.marts, run.targets, unpinned=unpinned)
     check_not_stuck(recover(connections, run.targets), run.marts)
     rows = {account.collection: account.source for account in control.accounts(postgres, run.id)}
     seconds = control.seconds(postgres, run.id)
@@ -188,14 +192,14 @@ def _load(
     rows = 0
     with connections.postgres.transaction():
         with ExitStack() as stack:
-            places = (
-                target.loading(staging_of(connections, run), number, (mart.table,))
+            loads = {
+                target.name: stack.enter_context(target.loading(staging_of(connections, run), number, (mart.table,)))
                 for target in connections.targets(run.targets)
-            )
-            loads = [stack.enter_context(place) for place in places]
-            for frame in pieces:
-                for load_frame in loads:
-                    load_frame(mart.table, frame)
+            }
+            for frame in ACTIVITY.timed(mart.name, "compute", pieces, "mart"):
+                for target, load_frame in loads.items():
+                    with ACTIVITY.at(mart.name, target, "mart"):
+                        load_frame(mart.table, frame)
                 rows += len(frame)
                 del frame  # or it would be in memory while the next one is computed
         took = time.monotonic() - started

@@ -33,7 +33,7 @@ from pipeline.runs.run import Partition, Run, select_documents, staging_of
 from pipeline.runtime.memory import release_memory
 from pipeline.runtime.prefetch import prefetch
 from pipeline.runtime.progress import Progress, tell_nobody
-from pipeline.runtime.timings import Stopwatch
+from pipeline.runtime.timings import PUBLISH, Stopwatch
 from pipeline.runtime.workers import LEAST_BYTES, SHARES, Call
 from pipeline.stores.base import LoadFrame
 from pipeline.stores.mongo.spool import Spool
@@ -261,7 +261,7 @@ def load(
     if control.is_loaded(connections.postgres, run.id, partition.number):
         return
     _check_collections(run, read_sources(connections, [partition.collection]))
-    watch = Stopwatch()
+    watch = Stopwatch(partition.collection)
     entity, selection = connections.entities[partition.collection], select_documents(connections, run, partition)
     with (
         _reading(connections, run, entity, selection, watch) as (source, found),
@@ -325,7 +325,7 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
         ShrinkError: More of what is published would be gone than the settings allow.
         SnapshotError: A collection was dropped or renamed during the run, so that part of it read as empty.
     """
-    postgres, staging, watch = connections.postgres, staging_of(connections, run), Stopwatch()
+    postgres, staging, watch = connections.postgres, staging_of(connections, run), Stopwatch(PUBLISH)
     if not control.is_published(postgres, run.id):
         # MongoDB counts while PostgreSQL builds keys; of a large collection both take their time.
         with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:

@@ -26,6 +26,7 @@ from pipeline.runs.resume import with_retries
 from pipeline.runtime.memory import release_memory
 from pipeline.runtime.prefetch import prefetch
 from pipeline.runtime.progress import Progress, tell_nobody
+from pipeline.runtime.timings import ACTIVITY
 from pipeline.runtime.workers import LEAST_BYTES, SHARES, Call
 from pipeline.stores.base import Target, within
 from pipeline.stores.selection import Range
@@ -406,7 +407,7 @@ def _chunks(part: Part, entity: Entity, quarantine: set[bytes], touched: Set[byt
     Within a part of the collection they begin after its first document.
     """
     after, is_begun = None, part.is_first
-    for raws in _cut(part.batches):
+    for raws in _cut(ACTIVITY.timed(entity.collection, "mongo", part.batches)):
         if not is_begun:
             after, raws = _begun(raws, entity)
             is_begun = after is not None
@@ -456,7 +457,9 @@ def _hold_against(target: Target, entity: Entity, chunk: _Chunk, hidden: set[Any
     findings = Findings()
     if chunk.is_last or chunk.after != chunk.upto:  # else no id lies in the range
         for table in entity.tables:
-            found = _without(as_stored(_read(target, table, chunk), table), hidden)
+            with ACTIVITY.at(entity.collection, target.name, "compare"):
+                rows = _read(target, table, chunk)
+            found = _without(as_stored(rows, table), hidden)
             compare(chunk.frames[table.name], found, table, findings)
     known = set(chunk.frames[entity.root.name][ID]) if findings.ids else set()
     unequal = findings.ids & known

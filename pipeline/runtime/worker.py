@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from pipeline.errors import EtlError
 from pipeline.runtime.environment import tune_environment
+from pipeline.runtime.timings import ACTIVITY
 
 
 def main(pipe: Connection) -> NoReturn:
@@ -82,7 +83,7 @@ def _next(heard: "queue.SimpleQueue[bytes]") -> Any:
 
 
 def _progress(said: _Said) -> Callable[..., None]:
-    return lambda *told: said.tell("progress", *told)
+    return lambda *told: said.tell("progress", ACTIVITY.taken(), *told)
 
 
 def _portable(error: BaseException) -> BaseException:

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from pipeline.errors import EtlError
+from pipeline.runtime.timings import ACTIVITY
 
 SHARE_BYTES = 64 * 2**20  # of BSON: to start a process takes about as long as to copy or to compare that much
 SHARES = 4  # calls for each process, about, so that all end at about the same time
@@ -92,7 +93,8 @@ class Workers:
                     worker, place = busy[pipe]
                     kind, *said = worker.hear()
                     if kind == "progress":
-                        progress(place, *said)
+                        ACTIVITY.add(said[0])
+                        progress(place, *said[1:])
                     elif kind == "done":
                         del busy[pipe]
                         idle.append(worker)
