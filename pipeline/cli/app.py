@@ -12,6 +12,7 @@ import typer
 from pipeline.cli.commands import generate, replicate, sync, verify
 from pipeline.cli.contract import app as contract
 from pipeline.cli.demo import demo
+from pipeline.cli.docs import app as docs
 from pipeline.cli.doctor import doctor
 from pipeline.cli.drop import drop
 from pipeline.cli.engines import down, psql, up
@@ -39,6 +40,7 @@ for _panel, _commands in _PANELS.items():
 app.command(rich_help_panel="Embedded engines", context_settings={"ignore_unknown_options": True})(psql)
 app.add_typer(contract, name="contract", rich_help_panel="The job")
 app.add_typer(marts, name="marts", rich_help_panel="The job")
+app.add_typer(docs, name="docs", rich_help_panel="The job")
 app.add_typer(history, name="history", rich_help_panel="The job")
 app.add_typer(quarantine, name="quarantine", rich_help_panel="The job")
 
