@@ -13,8 +13,8 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from pipeline.cli import demo_tables, tables
 from pipeline.cli import json_values as values
-from pipeline.cli import tables
 from pipeline.cli.commands import end_by
 from pipeline.cli.options import AsJson, Defects, Replace, Scale, Seed
 from pipeline.cli.output import say, show
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pipeline.replication.verify import Comparison
     from pipeline.runs.run import Run
 
-_SHOWN = ("active_users_daily", "funnel_daily", "ticket_resolution", "user_activity")
+_COMMAND = 15  # characters of a command, where what it does stands beside it
+_SHOWN = ("active_users_daily", "ticket_resolution", "user_activity")
 
 
 def demo(
@@ -88,12 +89,13 @@ class _Done:
 
     def tables(self) -> list[RenderableType]:
         """Return all of it for people."""
+        shown = [one for one in self.built if one.name in self.top]
         return [
-            tables.generated(self.made),
-            tables.books(self.run, self.accounts),
-            *tables.verification(self.found),
-            tables.marts(self.built),
-            *(tables.preview(one.name, self.top[one.name], one.rows) for one in self.built if one.name in self.top),
+            demo_tables.copied(self.run, self.accounts, self.found),
+            *tables.differences(self.found),
+            *tables.refused(self.accounts),
+            demo_tables.computed(self.built),
+            *(demo_tables.preview(one.name, self.top[one.name], one.rows) for one in shown),
         ]
 
 
@@ -106,16 +108,16 @@ def _job(connections: "Connections", scale: float, defects: float, seed: int, re
 
     database, entities = connections.mongo.database, connections.entities
     say("1/4 generate: made-up documents go into MongoDB, some of them broken on purpose")
-    with collection_bars("generate") as bars:
+    with collection_bars("generate", stays=False) as bars:
         made = generate(database, entities, scale=scale, seed=seed, defects=defects, replace=replace, progress=bars)
     say("2/4 replicate: all collections, as they are at one moment, into PostgreSQL and ClickHouse")
-    with partition_bars() as partitions:
+    with partition_bars(stays=False) as partitions:
         run, accounts = replicate(connections, progress=partitions, max_quarantined="100%", allow_shrink=True)
     say("3/4 verify: every value in both stores against the documents in MongoDB")
-    with collection_bars("verify") as comparisons:
+    with collection_bars("verify", stays=False) as comparisons:
         found = verify(connections, progress=comparisons)
     say("4/4 marts: computed from the replica, written to both stores")
-    with collection_bars("marts", "rows") as spinner:
+    with collection_bars("marts", "rows", stays=False) as spinner:
         built = build(connections, progress=spinner)
     return _Done(made, run, accounts, found, built, _top(connections, built))
 
@@ -132,18 +134,23 @@ def _top(connections: "Connections", built: list["BuiltMart"]) -> dict[str, list
 def _what_next(home: Path, seconds: float) -> Text:
     """Tell where everything is, and what may be tried next."""
     etl = _program()
+    tried = {
+        f"{etl} up": "let the engines run on, and print their URIs",
+        f"{etl} psql -c 'TABLE marts.user_activity LIMIT 5'": "",
+        f"{etl} quarantine": "what was refused, and by which rule",
+        f"{etl} down": "",
+    }
     lines = [
-        f"Done in {seconds:.1f} s. The tables are in replica and marts, schemas of PostgreSQL and databases of",
-        "ClickHouse; the books are in PostgreSQL's schema etl. Embedded engines keep their data under",
-        f"{home} and have stopped again.",
+        f"Done in {seconds:.1f} s. The tables are in replica and marts, in both stores.",
+        "The engines keep their data in the folder below, and have stopped again:",
+        f"  {home}",
         "",
-        "Look at it:",
-        f"  {etl} up        # lets them run on, and prints their URIs",
-        f"  {etl} psql -c 'TABLE marts.user_activity LIMIT 5'",
-        f"  {etl} status    # which moment each table shows, and what is in quarantine",
-        f"  {etl} down",
-        "With servers of your own:",
-        f"  ETL_MONGO_URI=mongodb://... ETL_POSTGRES_URI=postgresql://... {etl} replicate",
+        "Look around:",
+        *(f"  {command:<{_COMMAND + len(etl)}}  {what}".rstrip() for command, what in tried.items()),
+        "",
+        "Your own MongoDB, which is only read:",
+        "  export ETL_MONGO_URI='mongodb://...' ETL_MONGO_DATABASE=shop",
+        f"  {etl} contract infer",
     ]
     return Text("\n".join(lines), no_wrap=True, overflow="ignore")
 

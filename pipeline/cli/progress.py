@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 _WINDOW_S = 10.0  # of which the rate, the time left and what is waited for are told
 _FEWEST_S = 0.2  # what took less has no rate
-_BAR, _LONGEST_NAME, _GAP = 10, 34, 2
-_WIDTHS = {"": _BAR, "counted": 11, "a second": 9, "time": 12, "waits for": 10}
-_WITHOUT_BAR, _WITHOUT_RATE = 76, 66  # columns of a terminal that is too narrow for it
+_BAR, _GAP = 8, 2
+_WITHOUT_RATE = 66  # columns of a terminal that is too narrow for it
 _SERVERS = {"mongo": "MongoDB", "postgres": "PostgreSQL", "clickhouse": "ClickHouse"}
 _SERVERS |= {"keys": "PostgreSQL", "prove": "MongoDB", "publish": "the stores"}  # after the last document
 _OURSELVES = "etl itself"
@@ -114,32 +113,32 @@ class _Rows:
     def _table(self, rows: list[_Row], width: int, most: int) -> Table:
         hidden = sorted(rows, key=lambda one: (one.ended is None, one.ended or 0.0))[: max(0, len(rows) - most)]
         rows = [row for row in rows if row not in hidden]
+        columns = {
+            self._counted: [f"{row.done:,}" if row.total else "" for row in rows],
+            "a second": [f"{row.rate:,.0f}" if row.rate else "" for row in rows],
+            "time": [row.time for row in rows],
+            "waits for": [row.waits_for for row in rows],
+        }
+        if width < _WITHOUT_RATE:
+            del columns["a second"]
+        bars = [ProgressBar(row.total, row.done, width=_BAR, pulse=row.total is None) for row in rows]
+        taken = sum(_GAP + max(map(len, (name, *cells))) for name, cells in columns.items())
         made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim", expand=False)
         first = f"{self._doing}, {len(hidden)} more" if hidden else self._doing
-        too_wide = {"": _WITHOUT_BAR, "a second": _WITHOUT_RATE}
-        columns = [one for one in _WIDTHS if width >= too_wide.get(one, 0)]
-        room = width - sum(_WIDTHS[one] + _GAP for one in columns)
-        made.add_column(Text(first), no_wrap=True, overflow="ellipsis", max_width=max(5, min(room, _LONGEST_NAME)))
-        for one in columns:
-            justify: JustifyMethod = "left" if one == "waits for" else "right"
-            made.add_column(self._counted if one == "counted" else one, justify=justify, no_wrap=True)
-        for row in rows:
-            cells: dict[str, RenderableType] = {
-                "": ProgressBar(row.total, row.done, width=_BAR, pulse=row.total is None),
-                "counted": f"{row.done:,}" if row.total else "",
-                "a second": f"{row.rate:,.0f}" if row.rate else "",
-                "time": row.time,
-                "waits for": row.waits_for,
-            }
-            made.add_row(Text(visible(row.label)), *(cells[one] for one in columns))
+        made.add_column(first, no_wrap=True, overflow="ellipsis", max_width=max(5, width - taken - _BAR - _GAP))
+        made.add_column("", width=_BAR)
+        for name in columns:
+            made.add_column(name, justify="left" if name == "waits for" else "right", no_wrap=True)
+        for row, bar, *cells in zip(rows, bars, *columns.values(), strict=True):
+            made.add_row(Text(visible(row.label)), bar, *cells)
         return made
 
 
 @contextmanager
-def _rows(doing: str, counted: str = "documents") -> Iterator[Tell]:
+def _rows(doing: str, counted: str = "documents", *, stays: bool = True) -> Iterator[Tell]:
     """Yield a function that shows how far something is: its name, what there is, what is done of it, and a label."""
     drawn = _Rows(doing, counted)
-    with living(drawn):
+    with living(drawn, stays=stays):
         yield drawn.tell if console(stderr=True).is_terminal else _tell_nobody
 
 
@@ -148,14 +147,16 @@ def _tell_nobody(name: str, total: int, done: int, label: str) -> None:
 
 
 @contextmanager
-def collection_bars(doing: str, counted: str = "documents") -> Iterator["Progress[str]"]:
-    """Yield what tells how far each collection is, or each mart."""
-    with _rows(doing, counted) as tell:
+def collection_bars(doing: str, counted: str = "documents", *, stays: bool = True) -> Iterator["Progress[str]"]:
+    """Yield what tells how far each collection is, or each mart; at the end it stays on the terminal, or goes."""
+    with _rows(doing, counted, stays=stays) as tell:
         yield lambda name, total, done: tell(name, total, done, name)
 
 
 @contextmanager
-def partition_bars(doing: str = "replicate", *, equal: bool = True) -> Iterator["Progress[Partition]"]:
+def partition_bars(
+    doing: str = "replicate", *, equal: bool = True, stays: bool = True
+) -> Iterator["Progress[Partition]"]:
     """Yield what ``replicate`` and ``sync`` tell how far each partition is.
 
     A collection has one row, however many partitions it is cut into.
@@ -164,10 +165,11 @@ def partition_bars(doing: str = "replicate", *, equal: bool = True) -> Iterator[
         doing: The command.
         equal: Whether the partitions of a collection are about equally large, and numbered: those that were counted
             tell then how many documents there will be.
+        stays: Whether it is left on the terminal at the end.
     """
     sources: dict[str, dict[int, int]] = defaultdict(dict)
     loaded: dict[str, dict[int, int]] = defaultdict(dict)
-    with _rows(doing) as tell:
+    with _rows(doing, stays=stays) as tell:
 
         def partition_is(partition: "Partition", total: int, done: int) -> None:
             name, number = partition.collection, partition.number

@@ -10,7 +10,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.output import WIDTH_OF_A_PIPE, moment
+from pipeline.cli.output import moment
 from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
@@ -171,7 +171,12 @@ def refused(accounts: Iterable["Account | Synced"]) -> list[Text]:
 
 def verification(found: Sequence["Comparison"], sample: "Sample | None" = None) -> list[Table]:
     """Show what ``verify`` found, and the first differences if there are any."""
-    return [_comparisons(found, sample), *([_differences(found)] if any(one.differences for one in found) else [])]
+    return [_comparisons(found, sample), *differences(found)]
+
+
+def differences(found: Sequence["Comparison"]) -> list[Table]:
+    """Show the first differences that ``verify`` found, if there are any."""
+    return [_differences(found)] if any(one.differences for one in found) else []
 
 
 def _comparisons(found: Sequence["Comparison"], sample: "Sample | None") -> Table:
@@ -234,9 +239,9 @@ def empty_sources(collections: Mapping[str, Sequence[str]]) -> list[Text]:
     ]
 
 
-def preview(name: str, rows: Sequence[dict[str, Any]], total: int) -> Table:
-    """Show the first rows of a mart, and as many of its columns as a hundred characters hold."""
-    columns = _fitting(rows)
+def preview(name: str, rows: Sequence[dict[str, Any]], total: int, width: int) -> Table:
+    """Show the first rows of a mart, and as many of its columns as so many characters hold."""
+    columns = _fitting(rows, width)
     several = len(rows[0]) if rows else 0
     title = f"marts.{name}: {len(rows)} of {total:,} rows, {len(columns)} of {several} columns"
     return table(title, map(_folded, map(visible, columns)), [[row[column] for column in columns] for row in rows])
@@ -282,9 +287,9 @@ def _span(span: timedelta) -> str:
     return str(timedelta(seconds=max(0, round(span.total_seconds()))))
 
 
-def _fitting(rows: Sequence[dict[str, Any]]) -> list[str]:
+def _fitting(rows: Sequence[dict[str, Any]], left: int) -> list[str]:
     """Choose columns from the left; moments and document ids take much room and say little."""
-    chosen, left = [], WIDTH_OF_A_PIPE
+    chosen = []
     for column in rows[0] if rows else ():
         values = [row[column] for row in rows]
         width = _GAP + max(map(len, [*_folded(column).split("\n"), *map(shown, values)]))

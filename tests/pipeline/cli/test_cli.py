@@ -472,7 +472,7 @@ def test_the_demo_twice_and_what_it_promises_to_be_there(home: Path) -> None:
     first = _run(home, "demo", "--scale", "0.02", "--defects", "0.05", "--embedded", ETL_MONGO_URI=elsewhere)
     assert first.code == 0, first.err
     assert [line[:4] for line in first.err.splitlines()] == ["1/4 ", "2/4 ", "3/4 ", "4/4 "]
-    for title in ("Generated: ", "Books of run ", "Verification", "Marts, as of ", "marts.user_activity: 5 of "):
+    for title in ("Copied as of ", "documents are in quarantine", " marts, ", "marts.user_activity: 3 of "):
         assert title in first.out
     assert "psql" in first.out and "etl up" in first.out and str(home) in first.out
     assert "OPEN" not in first.out and " NO " not in first.out

@@ -1,0 +1,50 @@
+"""The outcome of ``etl demo``: few tables, no wider than the terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.cli import tables
+from pipeline.cli.output import WIDTH_OF_A_PIPE, console, moment
+
+if TYPE_CHECKING:
+    from pipeline.control import Account
+    from pipeline.marts.build import BuiltMart
+    from pipeline.replication.verify import Comparison
+    from pipeline.runs.run import Run
+
+_ROWS = 3
+_TITLES = {"postgres": "PostgreSQL", "clickhouse": "ClickHouse"}
+
+
+def copied(run: "Run", accounts: Sequence["Account"], found: Sequence["Comparison"]) -> Table:
+    """Show what became of each collection's documents, and whether every value of them is proven in each store."""
+    proven = {(one.collection, one.target): one.proven for one in found}
+    rows = [
+        (
+            one.collection,
+            one.source,
+            one.loaded,
+            one.quarantined,
+            *(tables.verdict(proven.get((one.collection, target), False), "yes", "NO") for target in _TITLES),
+        )
+        for one in accounts
+        if one.target == accounts[0].target  # the books are closed, so it is the same in both
+    ]
+    shows = tables.shown(moment(run.cluster_time))
+    equal = [f"equal in\n{one}" for one in _TITLES.values()]
+    headings = ("collection", "documents", "= loaded", "+ quaran-\ntined", *equal)
+    return tables.table(f"Copied as of {shows} UTC, and every value compared", headings, rows)
+
+
+def computed(built: Sequence["BuiltMart"]) -> Text:
+    """Name the marts."""
+    rows = sum(one.rows for one in built)
+    return Text.assemble((f"{len(built)} marts, {rows:,} rows: ", "bold"), ", ".join(one.name for one in built), "\n")
+
+
+def preview(name: str, rows: Sequence[dict[str, Any]], total: int) -> Table:
+    """Show the first rows of a mart."""
+    return tables.preview(name, rows[:_ROWS], total, min(WIDTH_OF_A_PIPE, console().width))
