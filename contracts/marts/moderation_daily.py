@@ -26,7 +26,17 @@ MART = Mart(
             "reject_pct", "rejected_count of decided_count; null if that is 0.", nullable=True, minimum=0, maximum=100
         ),
         timestamp("oldest_pending_at", "When the oldest pending one was submitted; null if none is.", nullable=True),
-        integer("observed_decision_count", "Decisions that a copy saw, of which there are times.", minimum=0),
+        integer(
+            "overturned_count",
+            "Reviews of which copies showed one decision and later another; null if no copies of any are kept.",
+            nullable=True,
+            minimum=0,
+        ),
+        integer(
+            "observed_decision_count",
+            "Decided reviews that copies showed before and after the decision: those have a time.",
+            minimum=0,
+        ),
         number(
             "p50_decision_s",
             "Half of the observed decisions took no longer, from the submission; null if none was observed.",
@@ -34,6 +44,7 @@ MART = Mart(
             minimum=0,
         ),
         number("p95_decision_s", "19 of 20 took no longer, likewise.", nullable=True, minimum=0),
+        timestamp("observed_since", "Since when copies of reviews are kept; null if none are.", nullable=True),
         boolean("is_complete", "Whether the day was over at as_of."),
         as_of(),
     ),
@@ -63,7 +74,8 @@ MART = Mart(
         "forbid to hold low ones back. Median and tail of the time to a decision."
     ),
     limits=(
-        "A review doesn't tell when it was decided: times are null until versions of reviews are kept.",
+        "A review doesn't tell when it was decided: a time is that of the first copy that showed a decision, so it "
+        "is late by up to the time between two copies; of what was decided when it was first copied it is null.",
         "Moderators, appeals and what was seen before a rejection are not in the source.",
     ),
 )

@@ -9,13 +9,20 @@ HIT_DAYS, TOP = 7, 10
 
 MART = Mart(
     name="recommendation_facts",
-    description="One list of recommendations to a user that is known; of documents that share a user, the newest.",
+    description=(
+        "One list of recommendations to a user that a copy showed; of those that were written at one moment, the one "
+        "that was shown last."
+    ),
     key=("user_id", "listed_at"),
     fields=(
         identifier("user_id", "The user."),
         timestamp("listed_at", "When the list was written."),
         date("listed_on", "The day of that."),
-        timestamp("valid_to", "When the next one was written; null if it is valid still.", nullable=True),
+        timestamp(
+            "valid_to",
+            "When the next known one was written, or a copy showed that it was gone; null if it is valid still.",
+            nullable=True,
+        ),
         integer("product_count", "Products in it.", minimum=0),
         boolean(
             "is_eligible",
@@ -40,10 +47,12 @@ MART = Mart(
     ),
     indexes=("listed_on",),
     by=pl.col("user_id"),
+    optional=("user_recommendations_versions",),
     question="Did this user use what was recommended? (ML, merchandising)",
     definition="Evidently's hit rate at 10, in the 7 days after the list: what was done before it is no hit.",
     limits=(
-        "A list is overwritten by the next: one of each user is known, until versions are kept.",
+        "A list is overwritten by the next: lists are known that a copy showed, so one that was written and "
+        "overwritten between two copies is not; where no copies are kept, the present one alone.",
         "No impressions and no clicks: what was seen is not known, nor what would have been bought anyway.",
     ),
 )

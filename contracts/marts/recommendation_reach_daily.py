@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from contracts.schema.fields import boolean, date, integer, number, rule
+from contracts.schema.fields import boolean, date, integer, number, rule, timestamp
 from contracts.schema.mart import Mart, as_of
 
 ACTIVE_DAYS = 28
@@ -24,7 +24,8 @@ MART = Mart(
         ),
         integer(
             "unknown_user_count",
-            "Those of them whose list was written later: whether and what they had at the day's end is overwritten.",
+            "Those of them whose first known list was written later, on days before copies of lists were kept: "
+            "whether and what they had at the day's end is overwritten.",
             minimum=0,
         ),
         number(
@@ -36,7 +37,7 @@ MART = Mart(
         ),
         integer("known_product_count", "Products with a price on or before the day.", minimum=0),
         integer("recommended_product_count", "Those of them in a list known to be valid at its end.", minimum=0),
-        integer("unknown_list_count", "Lists, of any user, that were written later.", minimum=0),
+        integer("unknown_list_count", "Users, active or not, of whom likewise nothing is known.", minimum=0),
         number(
             "catalogue_coverage_pct",
             "recommended_product_count of known_product_count; null if that is 0, or if unknown_list_count is not.",
@@ -63,6 +64,7 @@ MART = Mart(
             minimum=0,
             maximum=100,
         ),
+        timestamp("observed_since", "Since when copies of lists are kept; null if none are.", nullable=True),
         boolean("is_complete", "Whether the day was over at as_of."),
         as_of(),
     ),
@@ -79,11 +81,12 @@ MART = Mart(
             "Who hits is eligible, and who is eligible has a list.",
         ),
     ),
+    optional=("user_recommendations_versions",),
     question="Do recommendations reach people, and get used? (ML, merchandising)",
     definition="Evidently's hit rate at 10 and catalogue coverage; reach is availability, not exposure.",
     limits=(
-        "A list is overwritten by the next: of past days only lists that are valid still are known, until versions are "
-        "kept.",
+        "A list is overwritten by the next: of days before observed_since only lists are known that were valid still "
+        "when they were first copied, and of later days those that a copy showed.",
         "No impressions and no clicks: what was seen is not known, nor what would have been bought anyway.",
         "It is computed in one piece, which holds the lists and the products.",
     ),

@@ -2,9 +2,9 @@
 
 import polars as pl
 
-from contracts.marts.ticket_resolution import BASES
+from contracts.marts.ticket_changes import BASES
 from contracts.schema.entity import TEXT_KEY_CHARACTERS
-from contracts.schema.fields import boolean, category, date, integer, number, rule
+from contracts.schema.fields import boolean, category, date, integer, number, rule, timestamp
 from contracts.schema.mart import Mart, as_of
 
 # Counted one by one; a status that is not among them counts as other, so that the states always add up.
@@ -25,7 +25,8 @@ MART = Mart(
     name="support_efficiency_daily",
     description=(
         "One day of the support about one type of issue, from its first ticket to the day that is running, and later "
-        "days that the data bear: the tickets opened on the day as they stand at as_of, and what was solved and open. "
+        "days that the data bear: the tickets opened on the day as they stand at as_of, and what came into the backlog "
+        "and left it on the day. "
         "Quantiles interpolate linearly between neighbours, as percentile_cont of SQL does."
     ),
     key=("created_on", "issue_type"),
@@ -36,19 +37,26 @@ MART = Mart(
             f"What the tickets are about; its first {TEXT_KEY_CHARACTERS} characters.",
             max_length=TEXT_KEY_CHARACTERS,
         ),
-        integer("ticket_count", "Tickets opened on the day.", minimum=0),
-        integer("created_count", "The same, for the balance with the backlog.", minimum=0),
-        integer("solved_count", "Tickets, of any day, that were resolved on the day: by their resolved_at.", minimum=0),
+        integer("ticket_count", "Tickets opened on the day that are there at as_of.", minimum=0),
+        integer("gone_count", "Tickets opened on the day that a copy showed, and that were deleted since.", minimum=0),
+        integer("created_count", "Both together: what the day brought into the backlog.", minimum=0),
+        integer("solved_count", "Tickets, of any day, that were solved on the day: see ticket_changes.", minimum=0),
         integer(
             "reopened_count",
-            "Tickets opened again on the day; null: not known, see ticket_resolution.",
+            "Tickets, of any day, that were solved before and open again on the day; null if it is not observed.",
+            nullable=True,
+            minimum=0,
+        ),
+        integer(
+            "deleted_count",
+            "Tickets, of any day, that were open and deleted on the day; null if it is not observed.",
             nullable=True,
             minimum=0,
         ),
         integer(
             "backlog_count",
             "Tickets open at the day's end, at as_of if the day is running: the day's before + created + reopened - "
-            "solved.",
+            "solved - deleted.",
             minimum=0,
         ),
         *(
@@ -57,10 +65,12 @@ MART = Mart(
         ),
         category(
             "backlog_basis",
-            "How solved and backlog are known: observed, or proxy, by the tickets' present status and last change.",
+            "observed, from the day on which the keeping of copies began; before, proxy: what was solved is known by "
+            "the first copy of tickets, or by their present state where no copies are kept.",
             *BASES,
             closed=True,
         ),
+        timestamp("observed_since", "Since when copies of tickets are kept; null if none are.", nullable=True),
         *(
             field
             for hours in REPLIED_H
@@ -137,9 +147,15 @@ MART = Mart(
         ),
         rule(
             "replied_and_unreplied_add_up",
-            (pl.col("ticket_count") == pl.col("created_count"))
-            & (pl.col("created_count") == pl.col("answered_count") + pl.col("unanswered_count")),
-            "Every ticket is answered or not.",
+            (pl.col("created_count") == pl.col("ticket_count") + pl.col("gone_count"))
+            & (pl.col("ticket_count") == pl.col("answered_count") + pl.col("unanswered_count")),
+            "Every ticket that was created is answered, or not, or gone.",
+        ),
+        rule(
+            "observed_or_not",
+            (pl.col("reopened_count").is_not_null() == (pl.col("backlog_basis") == "observed"))
+            & (pl.col("deleted_count").is_not_null() == (pl.col("backlog_basis") == "observed")),
+            "What was reopened and deleted is known if and only if the day is observed.",
         ),
         rule(
             "ages_add_up",
@@ -183,8 +199,12 @@ MART = Mart(
         "waits still counts; an unanswered ticket that is past its target is a breach, not missing."
     ),
     limits=(
-        "While resolutions are proxies, solved and backlog of past days move when a resolved ticket is edited.",
-        "What was deleted in MongoDB is in no day's counts.",
-        "reopened_count is null, and 0 in the balance, until versions of tickets are kept.",
+        "created, solved, reopened, deleted and backlog of an observed day that is over stay as they are, unless a "
+        "ticket is entered later than its created_at; all else is of tickets that are there at as_of. Of other days, "
+        "solved and backlog are what the first copies tell.",
+        "Where no copies are kept, they move when a resolved ticket is edited, and what was deleted is in no count.",
+        "reopened_count and deleted_count are 0 in the balance where they are null.",
+        "A change is known to within the time between two copies; ticket_changes tells by what it is dated.",
+        "A ticket whose issue_type was changed is counted by the one it has now, on all days.",
     ),
 )

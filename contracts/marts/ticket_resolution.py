@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from contracts.marts.ticket_changes import BASES
 from contracts.schema.entity import Field
 from contracts.schema.fields import boolean, category, identifier, integer, number, rule, timestamp
 from contracts.schema.kinds import OBJECT_ID
@@ -9,7 +10,6 @@ from contracts.schema.mart import Mart, as_of
 
 # The states in which a ticket's last change was its resolution; any other, known or new, leaves it unresolved.
 RESOLVED_STATUSES = ("resolved", "closed")
-BASES = ("observed", "proxy")
 
 MART = Mart(
     name="ticket_resolution",
@@ -28,7 +28,10 @@ MART = Mart(
             nullable=True,
         ),
         timestamp(
-            "resolved_at", "When a ticket whose status is resolved or closed became so; null of others.", nullable=True
+            "resolved_at",
+            "When a ticket whose status is resolved or closed became so, the last time if it was reopened; null of "
+            "others.",
+            nullable=True,
         ),
         number("first_response_s", "Seconds from opening to first response.", nullable=True, minimum=0),
         number("resolution_s", "Seconds from opening to resolution.", nullable=True, minimum=0),
@@ -42,17 +45,24 @@ MART = Mart(
         ),
         category(
             "resolution_basis",
-            "How resolved_at is known; null if it is null. observed: a copy saw the status change. proxy: it is the "
-            "ticket's last change, which any later edit moves.",
+            "How resolved_at is known; null if it is null. observed: copies showed the ticket before and after; its "
+            "own last change if it lies between the two, else the moment of the copy. proxy: it is the ticket's last "
+            "change as it was first copied, or as it is where no copies are kept.",
             *BASES,
             nullable=True,
             closed=True,
         ),
         integer(
             "reopen_count",
-            "How often it was resolved and then open again; null where no copy watched it all its life.",
+            "How often copies showed it as resolved and then open again, since observed_since; null if that is null.",
             nullable=True,
             minimum=0,
+        ),
+        timestamp(
+            "observed_since",
+            "Since when copies of the ticket are kept: of what was before, reopen_count knows nothing; null if none "
+            "is.",
+            nullable=True,
         ),
         timestamp(
             "waiting_since",
@@ -84,6 +94,11 @@ MART = Mart(
             "Time, seconds and basis of the resolution are there if and only if it is resolved, else its age is.",
         ),
         rule(
+            "reopened_if_observed",
+            pl.col("reopen_count").is_null() == pl.col("observed_since").is_null(),
+            "Reopenings are known if and only if copies are kept.",
+        ),
+        rule(
             "resolved_wait_for_nothing",
             pl.col("waiting_since").is_null() | ~pl.col("is_resolved"),
             "Nobody waits for an answer to a resolved ticket.",
@@ -107,7 +122,9 @@ MART = Mart(
         "agent's message at or after the opening."
     ),
     limits=(
-        "MongoDB keeps no history of the status: a resolution by proxy is too late by any later edit.",
+        "A status is known by the copies that showed it: what happened between two of them was not seen, and where the "
+        "ticket's own last change does not tell, an observed time is late by up to the time between two copies.",
+        "A resolution by proxy is too late by any edit after it and before the first copy.",
         "Who answered, handoffs, priority, channel and satisfaction are not in the source.",
         "Calendar time only: there are no business hours.",
     ),

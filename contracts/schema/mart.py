@@ -43,6 +43,8 @@ class Mart:
             pieces; were it to, the primary key in PostgreSQL and the count of keys in ClickHouse would forbid the
             publish. That no row depends on what lies in another piece, only its author can know.
         whole: Sources that each piece reads whole: small ones, such as what all users together have to tell of each.
+        optional: Sources that are views of all versions, and without which it can be computed as well: where no former
+            versions are kept, they are empty.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Mart:
     indexes: tuple[str, ...] = ()
     by: pl.Expr | None = None
     whole: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     question: str = ""
     definition: str = ""
     limits: tuple[str, ...] = ()
@@ -62,6 +65,7 @@ class Mart:
         """Derive the table at once, so that a contract that can't be derived fails at import."""
         check_tuples(self.name, key=(self.key, str), fields=(self.fields, Field), rules=(self.rules, Rule))
         check_tuples(self.name, indexes=(self.indexes, str), whole=(self.whole, str), limits=(self.limits, str))
+        check_tuples(self.name, optional=(self.optional, str))
         _ = self.table
         if self.by is not None and self.by.meta.output_name() not in self.table.names:
             raise ContractError(f"{self.name}: it is computed apart by {self.by}, which is none of its columns")

@@ -7,7 +7,7 @@ import polars as pl
 
 import transforms.marts
 from contracts.schema.entity import ContractError, Entity, Table
-from contracts.schema.history import versions_of
+from contracts.schema.history import versions_table
 from contracts.schema.mart import Mart
 from contracts.schema.mistakes import sentence
 from pipeline.connections import Connections
@@ -18,8 +18,8 @@ _SAID = 300  # characters of what a library says
 
 
 def tables_of(entity: Entity) -> tuple[Table, ...]:
-    """Return what marts may read of a collection: its tables, and all their versions where these are kept."""
-    return (*versions_of(entity), *entity.tables)
+    """Return what marts may read of a collection: its tables, and all their versions (none where none are kept)."""
+    return (*map(versions_table, entity.tables), *entity.tables)
 
 
 def reasons(entities: Iterable[Entity], known: Mapping[str, Mart]) -> dict[str, str]:

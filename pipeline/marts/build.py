@@ -20,7 +20,7 @@ from pipeline.marts.computing import computed
 from pipeline.marts.reading import spill_sources, tables_read
 from pipeline.marts.run import BuiltMart, MartRun, staging_of
 from pipeline.marts.sharing import groups
-from pipeline.marts.sources import sources_at_one_moment, with_their_marts
+from pipeline.marts.sources import observed_since, sources_at_one_moment, with_their_marts
 from pipeline.marts.spill import spilling
 from pipeline.runs import lifecycle
 from pipeline.runs import publish as publishing
@@ -93,7 +93,7 @@ def open_run(
         run_id = control.open_run(postgres, MARTS, moment, chosen, single_process=single_process)
         plan = [{"collection": mart.name, "number": number} for number, mart in enumerate(wanted)]
         control.record_plan(postgres, run_id, plan, chosen)
-    about = (connections.timezone, connections.support_sla)
+    about = (connections.timezone, connections.support_sla, observed_since(connections, wanted, source))
     run = MartRun(run_id, moment, source, shows, tuple(mart.name for mart in wanted), chosen, *about)
     lifecycle.open_staging(connections, staging_of(connections, run), chosen)
     return run

@@ -7,7 +7,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from contracts.schema.entity import ID, ContractError, Table
-from contracts.schema.history import HISTORY
+from contracts.schema.history import HISTORY, versions_of
 from contracts.schema.mart import Mart
 from pipeline.connections import Connections
 from pipeline.marts.run import MartRun
@@ -39,9 +39,11 @@ def _columns_computed_from(mart: Mart, tables: Iterable[Table]) -> list[tuple[Ta
     read: list[tuple[Table, set[str]]] = []
 
     def nothing(table: Table) -> pl.LazyFrame:
-        def rows(columns: list[str] | None, *_rest: object) -> Iterator[pl.DataFrame]:
+        def rows(columns: list[str] | None, predicate: pl.Expr | None, *_rest: object) -> Iterator[pl.DataFrame]:
             names = table.names if columns is None else columns
-            read.append((table, set(names)))
+            # What rows are chosen by alone is not among the columns: choosing is left to the source.
+            chosen_by = () if predicate is None else predicate.meta.root_names()
+            read.append((table, {*names, *chosen_by}))
             yield table.frame_schema.to_frame().select(names)
 
         return register_io_source(rows, schema=table.frame_schema)
@@ -73,11 +75,14 @@ def _columns_cut_by(
 def spill_sources(connections: Connections, run: MartRun, read: Mapping[str, Table], spill: Spill) -> None:
     """Copy the columns of the replica that the marts read to files, so that memory need not hold them."""
     (source,) = connections.targets([run.source])
-    past = versions(connections)
+    past, entities = versions(connections), connections.entities.values()
+    kept = {view.name for one in entities if one.table in run.observed_since for view in versions_of(one)}
     for table in read.values():
         if table.name in run.marts:
             continue
         with spill.adding(table) as write:
+            if table.name in past and table.name not in kept:
+                continue
             for batch in source.read(HISTORY if table.name in past else REPLICA, table):
                 write(pl.DataFrame(pl.from_arrow(batch)).cast(table.frame_schema), 0)
     check_same_run(connections, run)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from bson import Timestamp
 
+from contracts.schema.history import valid_at
 from pipeline.connections import Connections
 from pipeline.control import as_number
 from pipeline.runs.published import MARTS
@@ -25,6 +26,8 @@ class MartRun(Portable):
         targets: Names of the stores that they are written to.
         timezone: The zone whose days they report.
         support_sla: Seconds within which a ticket is to be answered, by type of issue.
+        observed_since: The moments, as numbers, since which the store keeps former versions of what the marts read the
+            versions of, by table.
     """
 
     id: str
@@ -35,11 +38,13 @@ class MartRun(Portable):
     targets: tuple[str, ...]
     timezone: str = "UTC"
     support_sla: dict[str, float] = field(default_factory=lambda: dict(Context().support_sla))
+    observed_since: dict[str, int] = field(default_factory=dict)
 
     @property
     def context(self) -> Context:
         """What the marts are computed by, whichever process does it."""
-        return Context(self.cluster_time.as_datetime(), self.timezone, self.support_sla)
+        since = {table: valid_at(number) for table, number in self.observed_since.items()}
+        return Context(self.cluster_time.as_datetime(), self.timezone, self.support_sla, since)
 
 
 @dataclass(frozen=True)

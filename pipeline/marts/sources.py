@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from bson import Timestamp
 
 from contracts.schema.entity import Table
-from contracts.schema.history import versions_of
+from contracts.schema.history import versions_table
 from contracts.schema.mart import Mart
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication
 from pipeline.errors import SnapshotError, UsageError
-from pipeline.marts.available import reasons, tables_of
+from pipeline.marts.available import reasons
 from pipeline.marts.run import MartRun
 from transforms.marts import in_order, sources
 
@@ -140,20 +140,36 @@ def empty_sources(connections: Connections, names: Iterable[str]) -> dict[str, l
 
 def collections_of(connections: Connections, wanted: Iterable[Mart]) -> set[str]:
     """Return the collections that marts read."""
-    owners = {table.name: name for name, entity in connections.entities.items() for table in tables_of(entity)}
+    owners = _owners(connections)
     return {owners[table] for mart in wanted for table in sources(mart) if table in owners}
 
 
 def _kept(connections: Connections, wanted: Iterable[Mart]) -> set[str]:
-    """Return the collections of which marts read all versions."""
-    views = versions(connections)
-    owners = {table.name: name for name, entity in connections.entities.items() for table in versions_of(entity)}
-    return {owners[table] for mart in wanted for table in sources(mart) if table in views}
+    """Return the collections of which marts need all versions."""
+    owners, views = _owners(connections), versions(connections)
+    needed = {table for mart in wanted for table in sources(mart) if table not in mart.optional}
+    return {owners[table] for table in needed & views.keys()}
+
+
+def observed_since(connections: Connections, wanted: Iterable[Mart], target: str) -> dict[str, int]:
+    """Return since when a store keeps the versions that marts read, of those it keeps, by the root table."""
+    owners, read = _owners(connections), {table for mart in wanted for table in sources(mart)}
+    asked = {owners[table] for table in read & versions(connections).keys()}
+    since = control.observed(connections.postgres, target)
+    entities = [connections.entities[name] for name in sorted(asked & since.keys())]
+    return {entity.table: since[entity.collection] for entity in entities if entity.history}
+
+
+def _owners(connections: Connections) -> dict[str, str]:
+    """Return the collection of each table that marts may read: the tables, and the views of all their versions."""
+    entities = connections.entities.items()
+    views = {versions_table(table).name: name for name, entity in entities for table in entity.tables}
+    return views | {table.name: name for name, entity in entities for table in entity.tables}
 
 
 def versions(connections: Connections) -> dict[str, Table]:
-    """Return the views of all versions, by name; a table of that name goes before."""
-    views = {view.name: view for entity in connections.entities.values() for view in versions_of(entity)}
+    """Return the views of all versions, kept or not, by name; a table of that name goes before."""
+    views = {view.name: view for entity in connections.entities.values() for view in map(versions_table, entity.tables)}
     tables = {table.name for entity in connections.entities.values() for table in entity.tables}
     return {name: view for name, view in views.items() if name not in tables}
 

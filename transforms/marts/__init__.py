@@ -2,7 +2,8 @@
 
 The function's parameters are the names of the tables that it reads, each a lazy frame with the columns of that table's
 contract: replicated tables (``user_sessions``, ``support_tickets_messages``), the views of all versions of those that
-have a history (``support_tickets_versions``), or other marts. What it returns is lazy
+have a history (``support_tickets_versions``; empty where none is kept, if the mart's contract calls it optional), or
+other marts. What it returns is lazy
 too, so that whoever collects it reads from the tables only the columns that it needs. A parameter after ``*`` that is
 called ``context`` is given the moment that the tables show, the reporting zone and the settings.
 """
@@ -134,7 +135,7 @@ def unmet(entities: Iterable[Entity], known: Mapping[str, Mart]) -> dict[str, st
 def _reasons(mart: Mart, tables: set[str], known: Mapping[str, Mart], lacking: Mapping[str, str]) -> Iterator[str]:
     if mart.name in tables:
         yield f"a collection has a table of the name {mart.name}"
-    if missing := [name for name in sources(mart) if name not in tables and name not in known]:
+    if missing := [name for name in sources(mart) if name not in (*tables, *known, *mart.optional)]:
         yield f"it reads {', '.join(missing)}, which no contract declares"
     if further := [name for name in sources(mart) if name in lacking and name not in tables]:
         yield f"it reads {', '.join(further)}, and {lacking[further[0]].replace('it reads', 'that reads')}"

@@ -15,6 +15,7 @@ LIST = ["user_id", "listed_at"]
 
 def recommendation_facts(
     user_recommendations: pl.LazyFrame,
+    user_recommendations_versions: pl.LazyFrame,
     user_sessions: pl.LazyFrame,
     user_sessions_actions: pl.LazyFrame,
     moderation_queue: pl.LazyFrame,
@@ -25,6 +26,7 @@ def recommendation_facts(
 
     Args:
         user_recommendations: One row per user.
+        user_recommendations_versions: One row per version of a user's document.
         user_sessions: One row per session.
         user_sessions_actions: One row per action; its target may be a product.
         moderation_queue: One row per review.
@@ -35,7 +37,7 @@ def recommendation_facts(
     """
     week_over = pl.col("listed_at") + pl.lit(timedelta(days=HIT_DAYS))
     known = (
-        lists(user_recommendations)
+        lists(user_recommendations, user_recommendations_versions)
         .rename({"valid_from": "listed_at"})
         .with_columns(
             product_count=pl.col("recommended_products").list.len().cast(pl.Int64),

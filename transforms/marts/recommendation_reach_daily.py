@@ -1,5 +1,7 @@
 """Whether recommendations reach people, and get used, by day."""
 
+from datetime import date
+
 import polars as pl
 
 from contracts.marts.recommendation_reach_daily import ACTIVE_DAYS, MART
@@ -11,12 +13,13 @@ from transforms.marts._exact import percent
 from transforms.marts._past import lists
 
 ON, PRODUCT = "reached_on", "product_id"
-NEVER = pl.lit(None, pl.Date())
+NEVER, END_OF_TIME = pl.lit(None, pl.Date()), pl.lit(date.max)
 
 
 def recommendation_reach_daily(
     recommendation_facts: pl.LazyFrame,
     user_recommendations: pl.LazyFrame,
+    user_recommendations_versions: pl.LazyFrame,
     user_activity_daily: pl.LazyFrame,
     product_price_history: pl.LazyFrame,
     product_price_history_price_changes: pl.LazyFrame,
@@ -28,31 +31,48 @@ def recommendation_reach_daily(
     Args:
         recommendation_facts: The mart of that name: one row per list.
         user_recommendations: One row per user, for the products of the lists.
+        user_recommendations_versions: One row per version of a user's document, likewise.
         user_activity_daily: The mart of that name: one row per user and day.
         product_price_history: One row per product.
         product_price_history_price_changes: One row per price.
-        context: Has the reporting zone and the moment.
+        context: Has the reporting zone, the moment, and since when versions are kept.
 
     Returns:
         One row per day, as ``contracts.marts.recommendation_reach_daily`` describes it.
     """
-    known = recommendation_facts.with_columns(has_products=pl.col("product_count") > 0)
-    listed_on = pl.col("listed_on")
+    known = _known(recommendation_facts, context)
+    firsts, known_on = known.filter("is_first"), pl.col("known_on")
     products = _products(product_price_history, product_price_history_price_changes, context)
     changes = [
         *_reach(user_activity_daily, known),
-        *_coverage(user_recommendations, products, context),
-        *stays(known, "known_list_count", ON, listed_on, NEVER),
+        *_coverage(lists(user_recommendations, user_recommendations_versions), products, context),
+        *stays(firsts, "known_list_count", ON, known_on, NEVER),
     ]
+    since = context.observed_since.get("user_recommendations")
     days = (
-        standing(changes, spine(known.select(listed_on.alias(ON)), ON, context), ON)
+        standing(changes, spine(known.select(pl.col("listed_on").alias(ON)), ON, context), ON)
         .join(_written(known), on=ON, how="left")
-        .join(known.select(all_list_count=pl.len().cast(pl.Int64)), how="cross")
+        .join(firsts.select(all_list_count=pl.len().cast(pl.Int64)), how="cross")
         .with_columns(pl.col("^.*_count$").fill_null(0))
         .with_columns(unknown_list_count=pl.col("all_list_count") - pl.col("known_list_count"))
-        .with_columns(is_complete=is_over(pl.col(ON), context), **_ratios())
+        .with_columns(
+            observed_since=pl.lit(since, pl.Datetime("us", "UTC")),
+            is_complete=is_over(pl.col(ON), context),
+            **_ratios(),
+        )
     )
     return conform(days, MART, context)
+
+
+def _known(facts: pl.LazyFrame, context: Context) -> pl.LazyFrame:
+    """Return the lists with the days at whose ends they were valid, and since when it is known what the user has."""
+    observed_on = pl.lit(context.observed_on("user_recommendations"), pl.Date())
+    return facts.sort("user_id", "listed_at").with_columns(
+        has_products=pl.col("product_count") > 0,
+        ended_on=local_date(pl.col("valid_to"), context),
+        is_first=pl.col("listed_at").shift().over("user_id").is_null(),
+        known_on=pl.min_horizontal("listed_on", observed_on),
+    )
 
 
 def _written(known: pl.LazyFrame) -> pl.LazyFrame:
@@ -70,20 +90,22 @@ def _written(known: pl.LazyFrame) -> pl.LazyFrame:
 def _reach(days: pl.LazyFrame, known: pl.LazyFrame) -> list[pl.LazyFrame]:
     """Return how the numbers of active users change, of those with a list, and of those whose list is not known."""
     first, after = in_window(ACTIVE_DAYS)
+    about = ("listed_on", "ended_on", "known_on", "has_products", "is_first")
     spans = (
         days.select("user_id", first=first, after=after)
-        .join(known.select("user_id", "listed_on", "has_products"), on="user_id", how="left", maintain_order="left")
+        .join(known.select("user_id", *about), on="user_id", how="left", maintain_order="left")
         # Users are forgotten here: what is left are combinations of dates, however many users there are.
-        .group_by("first", "after", "listed_on", "has_products")
+        .group_by("first", "after", *about)
         .agg(users=pl.len().cast(pl.Int64))
     )
-    listed_on, has_products = pl.col("listed_on"), pl.col("has_products")
-    since = pl.when(has_products).then(pl.max_horizontal("first", listed_on))
-    before = pl.when(listed_on.is_not_null()).then(pl.min_horizontal("after", listed_on)).otherwise("first")
+    is_once, first, after = pl.col("is_first").fill_null(True), pl.col("first"), pl.col("after")
+    since = pl.when("has_products").then(pl.max_horizontal(first, "listed_on"))
+    until = pl.min_horizontal(after, "ended_on")
+    before = pl.min_horizontal(after, "known_on")
     counted = {
-        "active_user_count": (pl.col("first"), pl.col("after")),
-        "listed_user_count": (since, pl.col("after")),
-        "unknown_user_count": (pl.col("first"), before),
+        "active_user_count": (pl.when(is_once).then(first), after),
+        "listed_user_count": (since, until),
+        "unknown_user_count": (pl.when("is_first").then(first), before),
     }
     # All of them in one table, so that the days are read once.
     stretches = [
@@ -111,21 +133,35 @@ def _products(products: pl.LazyFrame, changes: pl.LazyFrame, context: Context) -
     return joined.group_by(PRODUCT).agg(priced_on=local_date(pl.col("changed_at").min(), context))
 
 
-def _coverage(recommendations: pl.LazyFrame, products: pl.LazyFrame, context: Context) -> list[pl.LazyFrame]:
+def _coverage(valid: pl.LazyFrame, products: pl.LazyFrame, context: Context) -> list[pl.LazyFrame]:
     """Return how the numbers of known and of recommended products change."""
     recommended = (
-        lists(recommendations)
-        .select(pl.col("recommended_products").alias(PRODUCT), listed_on=local_date(pl.col("valid_from"), context))
+        valid.select(
+            pl.col("recommended_products").alias(PRODUCT),
+            first=local_date(pl.col("valid_from"), context),
+            after=local_date(pl.col("valid_to"), context).fill_null(END_OF_TIME),
+        )
         .explode(PRODUCT)
-        .group_by(PRODUCT)
-        .agg(pl.col("listed_on").min())
+        .filter(pl.col("first") < pl.col("after"))
+        .unique()
         .join(products, on=PRODUCT)
+        .with_columns(first=pl.max_horizontal("first", "priced_on"))
     )
-    since = pl.max_horizontal("listed_on", "priced_on")
     return [
         *stays(products, "known_product_count", ON, pl.col("priced_on"), NEVER),
-        *stays(recommended, "recommended_product_count", ON, since, NEVER),
+        *stays(_merged(recommended), "recommended_product_count", ON, pl.col("first"), pl.col("after")),
     ]
+
+
+def _merged(spans: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the spans of each product with those that overlap or touch as one: several lists may recommend it."""
+    ended = pl.col("after").cum_max().shift().over(PRODUCT)
+    return (
+        spans.sort(PRODUCT, "first")
+        .with_columns(span=(pl.col("first") > ended).fill_null(True).cum_sum())
+        .group_by(PRODUCT, "span")
+        .agg(pl.col("first").min(), pl.col("after").max())
+    )
 
 
 def _ratios() -> dict[str, pl.Expr]:

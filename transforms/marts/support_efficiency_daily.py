@@ -5,46 +5,52 @@ from datetime import timedelta
 import polars as pl
 
 from contracts.marts.support_efficiency_daily import AGES, MART, REPLIED_H, STATUSES
+from contracts.marts.ticket_changes import CHANGES
 from contracts.schema.entity import TEXT_KEY_CHARACTERS
 from transforms.marts._calendar import is_over, local_date, plus, spine, standing, stays
 from transforms.marts._conform import conform
 from transforms.marts._context import Context
 from transforms.marts._exact import mean, mean_seconds, milliseconds, percent
-from transforms.marts._past import BASIS
+from transforms.marts._past import OBSERVED, PROXY
 
 # Whose times are summed up: name of the seconds in ticket_resolution without _s, and the moment they end at.
 TIMED = {"first_response": "first_response_at", "resolution": "resolved_at"}
 ON, ISSUE = "created_on", "issue_type"
 
 
-def support_efficiency_daily(ticket_resolution: pl.LazyFrame, *, context: Context) -> pl.LazyFrame:
+def support_efficiency_daily(
+    ticket_resolution: pl.LazyFrame, ticket_changes: pl.LazyFrame, *, context: Context
+) -> pl.LazyFrame:
     """Sum up the tickets of each day and type of issue, and tell what was open at its end.
 
     Args:
         ticket_resolution: The mart of that name: one row per ticket.
-        context: Has the reporting zone, the moment up to which ages count, and the promised times.
+        ticket_changes: The mart of that name: one row per time at which a ticket came into the backlog or left it.
+        context: Has the reporting zone, since when versions are kept, the moment up to which ages count, and the
+            promised times.
 
     Returns:
         One row per day and type of issue, as ``contracts.marts.support_efficiency_daily`` describes it.
     """
-    tickets = ticket_resolution.with_columns(
-        # Part of the key, but of any length in the source: PostgreSQL indexes no more than this of it.
-        pl.col("issue_type").str.head(TEXT_KEY_CHARACTERS),
-        created_on=local_date(pl.col("created_at"), context),
-        solved_on=local_date(pl.col("resolved_at"), context),
-    ).with_columns(sla_target_s=_target(context))
-    opened, solved = _opened(tickets, context), _solved(tickets)
-    both = pl.concat([opened.select(ISSUE, ON), solved.select(ISSUE, ON)])
-    rows = spine(both, ON, context, by=[ISSUE])
+    # Part of the key, but of any length in the source: PostgreSQL indexes no more than this of it.
+    issue = pl.col(ISSUE).str.head(TEXT_KEY_CHARACTERS)
+    tickets = ticket_resolution.with_columns(issue, created_on=local_date(pl.col("created_at"), context))
+    changes = ticket_changes.with_columns(issue)
+    opened, turned = _opened(tickets.with_columns(sla_target_s=_target(context)), context), _turned(changes)
+    rows = spine(turned.select(ISSUE, ON), ON, context, by=[ISSUE])
+    since = context.observed_since.get("support_tickets")
+    is_observed = pl.lit(False) if since is None else pl.col(ON) >= pl.lit(context.observed_on("support_tickets"))
     days = (
-        _backlog(tickets, rows)
+        _backlog(changes, rows)
         .join(opened, on=[ISSUE, ON], how="left")
-        .join(solved, on=[ISSUE, ON], how="left")
-        .with_columns(sla_target_s=_target(context), backlog_basis=pl.lit(BASIS))
+        .join(turned, on=[ISSUE, ON], how="left")
+        .with_columns(sla_target_s=_target(context), observed_since=pl.lit(since, pl.Datetime("us", "UTC")))
         .with_columns(pl.col("^(.*_count|.*_ms)$").fill_null(0))
         .with_columns(
-            reopened_count=pl.lit(None, pl.Int64),
+            pl.when(is_observed).then(pl.col("reopened_count", "deleted_count")),
+            gone_count=pl.col("created_count") - pl.col("ticket_count"),
             backlog_count=pl.sum_horizontal(f"backlog_{name}_count" for name, *_ in AGES),
+            backlog_basis=pl.when(is_observed).then(pl.lit(OBSERVED)).otherwise(pl.lit(PROXY)),
             is_complete=is_over(pl.col(ON), context),
             **_ratios(),
         )
@@ -63,20 +69,23 @@ def _opened(tickets: pl.LazyFrame, context: Context) -> pl.LazyFrame:
     return tickets.group_by(ISSUE, ON).agg(*_counts(), *_replies(context), *_times())
 
 
-def _solved(tickets: pl.LazyFrame) -> pl.LazyFrame:
-    """Count the tickets by the day of their resolution."""
-    solved = tickets.filter(pl.col("solved_on").is_not_null())
-    return solved.group_by(ISSUE, pl.col("solved_on").alias(ON)).agg(solved_count=pl.len().cast(pl.Int64))
+def _turned(changes: pl.LazyFrame) -> pl.LazyFrame:
+    """Count what came into the backlog and left it by the day of that."""
+    return changes.group_by(ISSUE, pl.col("changed_on").alias(ON)).agg(
+        (pl.col("change") == change).cast(pl.Int64).sum().alias(f"{change}_count") for change in CHANGES
+    )
 
 
-def _backlog(tickets: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Count what is open at each day's end by its age: a ticket is of one age from one day to another, or its end."""
-    changes = []
+def _backlog(changes: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Count what is open at each day's end by its age: it stands from its coming to its leaving, at one age a day."""
+    stayed = changes.sort("_id", "number").with_columns(left_on=pl.col("changed_on").shift(-1).over("_id"))
+    came = stayed.filter(pl.col("change").is_in(["created", "reopened"]))
+    counted = []
     for name, low, high in AGES:
-        first, solved_on = plus(pl.col(ON), low), pl.col("solved_on")
-        after = pl.min_horizontal(solved_on, plus(pl.col(ON), high)) if high else solved_on
-        changes += stays(tickets, f"backlog_{name}_count", ON, first, after, by=[ISSUE])
-    return standing(changes, rows, ON, by=[ISSUE])
+        first = pl.max_horizontal("changed_on", plus(pl.col("opened_on"), low))
+        after = pl.min_horizontal("left_on", plus(pl.col("opened_on"), high)) if high else pl.col("left_on")
+        counted += stays(came, f"backlog_{name}_count", ON, first, after, by=[ISSUE])
+    return standing(counted, rows, ON, by=[ISSUE])
 
 
 def _counts() -> list[pl.Expr]:
@@ -91,7 +100,6 @@ def _counts() -> list[pl.Expr]:
     }
     return [
         pl.len().cast(pl.Int64).alias("ticket_count"),
-        pl.len().cast(pl.Int64).alias("created_count"),
         *(condition.cast(pl.Int64).sum().alias(name) for name, condition in counted.items()),
         pl.col("message_count", "agent_message_count").sum(),
     ]

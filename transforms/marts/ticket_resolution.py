@@ -6,17 +6,21 @@ from contracts.marts.ticket_resolution import MART, RESOLVED_STATUSES
 from transforms.marts._conform import conform
 from transforms.marts._context import Context
 from transforms.marts._exact import milliseconds, seconds
-from transforms.marts._past import resolutions
 
 
 def ticket_resolution(
-    support_tickets: pl.LazyFrame, support_tickets_messages: pl.LazyFrame, *, context: Context
+    support_tickets: pl.LazyFrame,
+    support_tickets_messages: pl.LazyFrame,
+    ticket_changes: pl.LazyFrame,
+    *,
+    context: Context,
 ) -> pl.LazyFrame:
     """Tell for each ticket when it was first answered and when it was resolved.
 
     Args:
         support_tickets: One row per ticket.
         support_tickets_messages: One row per message, in any order.
+        ticket_changes: The mart of that name: one row per time at which a ticket was created, solved or reopened.
         context: Has the moment up to which ages count.
 
     Returns:
@@ -27,12 +31,14 @@ def ticket_resolution(
     tickets = (
         # By _id: two tickets may share their business key, and each has messages of its own.
         support_tickets.join(_conversations(support_tickets, support_tickets_messages), on="_id", how="left")
-        .join(resolutions(support_tickets, RESOLVED_STATUSES), on="_id", how="left")
+        .join(_past(ticket_changes), on="_id", how="left")
         .with_columns(
             pl.col("user_message_count", "agent_message_count").fill_null(0),
             message_count="messages_count",
             is_answered=first_response_at.is_not_null(),
             is_resolved=is_resolved,
+            resolved_at=pl.when(is_resolved).then("resolved_at"),
+            resolution_basis=pl.when(is_resolved).then("resolution_basis"),
             waiting_since=pl.when(~is_resolved).then(_waiting_since()),
         )
         .with_columns(
@@ -43,6 +49,19 @@ def ticket_resolution(
         )
     )
     return conform(tickets, MART, context)
+
+
+def _past(changes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return when each ticket was solved last, how that is known, and how often it was reopened, if that is known."""
+    last_solved = pl.when(pl.col("change") == "solved").then("number").max()
+    is_last_solved = pl.col("number") == last_solved
+    reopened = (pl.col("change") == "reopened").cast(pl.Int64).sum()
+    return changes.group_by("_id").agg(
+        pl.col("observed_since").min(),
+        resolved_at=pl.col("changed_at").filter(is_last_solved).first(),
+        resolution_basis=pl.col("basis").filter(is_last_solved).first(),
+        reopen_count=pl.when(pl.col("observed_since").min().is_not_null()).then(reopened),
+    )
 
 
 def _waiting_since() -> pl.Expr:

@@ -16,6 +16,7 @@ import pytest
 from bson import Decimal128, ObjectId
 
 from contracts.schema.entity import ContractError
+from contracts.schema.history import valid_at
 from contracts.schema.mart import Mart
 from contracts.schema.registry import entities as known_entities
 from contracts.schema.registry import marts as known_marts
@@ -25,6 +26,7 @@ from pipeline.errors import BooksOpenError, DataError, EtlError, SnapshotError, 
 from pipeline.marts import build as marts
 from pipeline.marts import computing, reading
 from pipeline.replication import replicate
+from pipeline.replication.history import prune_history
 from pipeline.replication.repair import repair
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
@@ -167,6 +169,27 @@ def _world(seed: int, size: int) -> dict[str, list[dict[str, Any]]]:
     return {name: [make(number) for number in range(sizes.get(name, size))] for name, make in makers.items()}
 
 
+def _go_on(lab: Lab, draw: random.Random) -> None:
+    """Change and delete some of what versions are kept of, with times that the documents tell right or not."""
+    for name, field in {"SupportTickets": "status", "ModerationQueue": "moderation_status"}.items():
+        for one in lab.collection(name).find():
+            told = {field: draw.choice(["open", "closed", "resolved"] if field == "status" else STATUSES)}
+            if field == "status" and (after := [at for at in (NOW, datetime.now(UTC)) if at > one["created_at"]]):
+                told |= {"updated_at": draw.choice([one["updated_at"], *after])}
+            if draw.random() < 0.5:
+                lab.collection(name).update_one({"_id": one["_id"]}, {"$set": told})
+            elif draw.random() < 0.1:
+                lab.collection(name).delete_one({"_id": one["_id"]})
+    for one in lab.collection("UserRecommendations").find():
+        products = draw.sample(PRODUCTS, draw.choice([0, 1, 4]))
+        written = one["last_updated"] + timedelta(hours=draw.choice([0, 1, 24, 200]))
+        if draw.random() < 0.6 and written.year < 2299:
+            lists = {"recommended_products": products, "last_updated": written}
+            lab.collection("UserRecommendations").update_one({"_id": one["_id"]}, {"$set": lists})
+        elif draw.random() < 0.2:
+            lab.collection("UserRecommendations").delete_one({"_id": one["_id"]})
+
+
 def _copied_and_built(lab: Lab, **settings: Any) -> list[marts.BuiltMart]:
     _, accounts = replicate.replicate(lab.connections, SOURCES)
     assert {one.quarantined for one in accounts} == {0}
@@ -210,6 +233,10 @@ def compared(request: pytest.FixtureRequest, lab: Lab) -> str:
         for name, some in _world(1, 400).items():
             lab.collection(name).drop()
             lab.collection(name).insert_many(some)
+        replicate.replicate(lab.connections, SOURCES)
+        for seed in range(2):
+            _go_on(lab, random.Random(seed))
+            sync(lab.connections)
     with computations() as counted:
         _copied_and_built(lab, support_sla=SLA)
     assert counted == dict.fromkeys(MARTS, 2)
@@ -261,7 +288,20 @@ def _settings(lab: Lab, oracle: str, timezone: str) -> dict[str, str]:
         "tz": timezone,
         "sla": f"{SLA['']:.0f}",
         "sla_billing": f"{SLA['billing']:.0f}",
+        **_observed(lab, oracle, timezone),
     }
+
+
+def _observed(lab: Lab, oracle: str, timezone: str) -> dict[str, str]:
+    """Return since when the versions are kept that marts are computed from, as a moment and as a day."""
+    found = dict[str, str]()
+    for collection, number in control.observed(lab.connections.postgres, "postgres").items():
+        table, since = lab.connections.entities[collection].table, valid_at(number)
+        text = f"{since:%Y-%m-%d %H:%M:%S.%f}"
+        moment = f"timestamptz '{text}Z'" if oracle == "postgres" else f"toDateTime64('{text}', 6, 'UTC')"
+        day = since.astimezone(ZoneInfo(timezone)).date().isoformat()
+        found |= {f"{table}_since": moment, f"{table}_on": day}
+    return found
 
 
 @pytest.mark.parametrize("name", MARTS)
@@ -557,6 +597,7 @@ def test_nothing_gives_empty_marts(lab_of_tickets: Any) -> None:
     for name in SOURCES:
         lab.collection(name).delete_many({})
     replicate.replicate(lab.connections, SOURCES)
+    prune_history(lab.connections, datetime.now(UTC) + timedelta(days=1))  # what is gone has a past
     assert {one.rows for one in marts.build(lab.connections)} == {0}
     for name in MARTS:
         for ask in (lab.postgres, lab.clickhouse):

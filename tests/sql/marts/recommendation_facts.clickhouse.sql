@@ -1,30 +1,43 @@
 -- The mart recommendation_facts once more, from the copies alone: list by list.
-WITH list AS (
+WITH shown AS (
     SELECT
-        user_id,
-        argMax((recommended_products, last_updated), (last_updated, _id)) AS about,
+        assumeNotNull(user_id) AS user,
+        assumeNotNull(last_updated) AS since,
+        argMax((recommended_products, _valid_to), (_valid_from, _id)) AS about
+    FROM history.user_recommendations_versions
+    GROUP BY user, since
+),
+list AS (
+    SELECT
+        user AS user_id,
+        since,
         about.1 AS products,
+        leadInFrame(toNullable(since)) OVER (
+            PARTITION BY user ORDER BY since ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+        ) AS next_at,
+        fromUnixTimestamp64Milli(intDiv(toUnixTimestamp64Micro(about.2), 1000), 'UTC') AS gone_at,
+        coalesce(next_at, if(gone_at < since, since, gone_at)) AS ends_at,
         arraySlice(products, 1, 10) AS top,
-        about.2 AS since,
-        addDays(since, 7) AS until,
-        toDate32(since, '{tz}') AS listed_on
-    FROM replica.user_recommendations
-    GROUP BY user_id
+        addDays(since, 7) AS week_over,
+        if(ends_at < week_over, ends_at, week_over) AS until,
+        toDate32(since, '{tz}') AS listed_on,
+        toDate32(ends_at, '{tz}') AS ended_on
+    FROM shown
 ),
 came AS (
-    SELECT DISTINCT list.user_id AS user_id
+    SELECT DISTINCT list.user_id AS user_id, list.since AS since
     FROM replica.user_sessions AS s INNER JOIN list ON s.user_id = list.user_id
-    WHERE until <= {as_of} AND notEmpty(products) AND s.start_time >= since AND s.start_time < until
+    WHERE week_over <= {as_of} AND notEmpty(products) AND s.start_time >= since AND s.start_time < week_over
 ),
 hit AS (
-    SELECT DISTINCT list.user_id AS user_id
+    SELECT DISTINCT list.user_id AS user_id, list.since AS since
     FROM replica.user_sessions_actions AS a
     INNER JOIN replica.user_sessions AS s ON a._id = s._id
     INNER JOIN list ON s.user_id = list.user_id
     WHERE s.start_time < until AND (isNull(s.end_time) OR s.end_time > since)
         AND a.at > since AND a.at < until AND has(top, a.target)
     UNION DISTINCT
-    SELECT list.user_id AS user_id
+    SELECT list.user_id AS user_id, list.since AS since
     FROM replica.moderation_queue AS r INNER JOIN list ON r.user_id = list.user_id
     WHERE r.submitted_at > since AND r.submitted_at < until AND has(top, r.product_id)
 )
@@ -32,8 +45,8 @@ SELECT
     user_id,
     since AS listed_at,
     listed_on,
-    CAST(NULL, 'Nullable(DateTime64(3, \'UTC\'))') AS valid_to,
+    ends_at AS valid_to,
     toInt64(length(products)) AS product_count,
-    toBool(user_id IN (SELECT user_id FROM came)) AS is_eligible,
-    if(is_eligible, toBool(user_id IN (SELECT user_id FROM hit)), NULL) AS is_hit
+    toBool((user_id, since) IN (SELECT user_id, since FROM came)) AS is_eligible,
+    if(is_eligible, toBool((user_id, since) IN (SELECT user_id, since FROM hit)), NULL) AS is_hit
 FROM list

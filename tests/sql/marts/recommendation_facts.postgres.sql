@@ -1,20 +1,33 @@
 -- The mart recommendation_facts once more, from the copies alone: list by list.
 WITH list AS (
-    SELECT DISTINCT ON (user_id)
-        user_id,
-        recommended_products,
-        last_updated AS since,
-        last_updated + interval '168 hours' AS until,
-        (last_updated AT TIME ZONE '{tz}')::date AS listed_on
-    FROM replica.user_recommendations
-    ORDER BY user_id, last_updated DESC, _id COLLATE "C" DESC
+    SELECT
+        *,
+        least(week_over, valid_to) AS until,
+        (since AT TIME ZONE '{tz}')::date AS listed_on,
+        (valid_to AT TIME ZONE '{tz}')::date AS ended_on
+    FROM (
+        SELECT
+            user_id,
+            recommended_products,
+            last_updated AS since,
+            last_updated + interval '168 hours' AS week_over,
+            coalesce(
+                lead(last_updated) OVER (PARTITION BY user_id ORDER BY last_updated),
+                CASE WHEN _valid_to IS NOT NULL THEN greatest(date_trunc('milliseconds', _valid_to), last_updated) END
+            ) AS valid_to
+        FROM (
+            SELECT DISTINCT ON (user_id, last_updated) *
+            FROM history.user_recommendations_versions
+            ORDER BY user_id, last_updated, _valid_from DESC, _id COLLATE "C" DESC
+        ) AS shown_last
+    ) AS one
 ),
 used AS (
     SELECT
         *,
-        cardinality(recommended_products) > 0 AND until <= {as_of} AND EXISTS (
+        cardinality(recommended_products) > 0 AND week_over <= {as_of} AND EXISTS (
             SELECT 1 FROM replica.user_sessions s
-            WHERE s.user_id = list.user_id AND s.start_time >= since AND s.start_time < until
+            WHERE s.user_id = list.user_id AND s.start_time >= since AND s.start_time < week_over
         ) AS is_eligible,
         EXISTS (
             SELECT 1 FROM replica.user_sessions s JOIN replica.user_sessions_actions a USING (_id)
@@ -31,7 +44,7 @@ SELECT
     user_id,
     since AS listed_at,
     listed_on,
-    NULL::timestamptz AS valid_to,
+    valid_to,
     cardinality(recommended_products)::bigint AS product_count,
     is_eligible,
     CASE WHEN is_eligible THEN is_hit END AS is_hit

@@ -1,13 +1,29 @@
 -- The mart recommendation_reach_daily once more, from the copies alone: day by day, and list by list.
 WITH list AS (
-    SELECT DISTINCT ON (user_id)
-        user_id,
-        recommended_products,
-        last_updated AS since,
-        last_updated + interval '168 hours' AS until,
-        (last_updated AT TIME ZONE '{tz}')::date AS listed_on
-    FROM replica.user_recommendations
-    ORDER BY user_id, last_updated DESC, _id COLLATE "C" DESC
+    SELECT
+        *,
+        least(week_over, valid_to) AS until,
+        (since AT TIME ZONE '{tz}')::date AS listed_on,
+        (valid_to AT TIME ZONE '{tz}')::date AS ended_on
+    FROM (
+        SELECT
+            user_id,
+            recommended_products,
+            last_updated AS since,
+            last_updated + interval '168 hours' AS week_over,
+            coalesce(
+                lead(last_updated) OVER (PARTITION BY user_id ORDER BY last_updated),
+                CASE WHEN _valid_to IS NOT NULL THEN greatest(date_trunc('milliseconds', _valid_to), last_updated) END
+            ) AS valid_to
+        FROM (
+            SELECT DISTINCT ON (user_id, last_updated) *
+            FROM history.user_recommendations_versions
+            ORDER BY user_id, last_updated, _valid_from DESC, _id COLLATE "C" DESC
+        ) AS shown_last
+    ) AS one
+),
+known AS (
+    SELECT user_id, min(least(listed_on, date '{user_recommendations_on}')) AS known_on FROM list GROUP BY user_id
 ),
 day AS (
     SELECT generate_series(min(listed_on)::timestamp, timestamp '{today}', '1 day')::date AS reached_on FROM list
@@ -27,15 +43,23 @@ reach AS (
     SELECT
         reached_on,
         count(user_id) AS active_users,
-        count(*) FILTER (WHERE listed_on <= reached_on AND cardinality(recommended_products) > 0) AS listed,
-        count(*) FILTER (WHERE listed_on > reached_on) AS unknown
-    FROM day LEFT JOIN active USING (reached_on) LEFT JOIN list USING (user_id)
+        count(*) FILTER (WHERE EXISTS (
+            SELECT 1 FROM list
+            WHERE list.user_id = active.user_id AND listed_on <= reached_on AND cardinality(recommended_products) > 0
+                AND (ended_on IS NULL OR ended_on > reached_on)
+        )) AS listed,
+        count(*) FILTER (WHERE known_on > reached_on) AS unknown
+    FROM day LEFT JOIN active USING (reached_on) LEFT JOIN known USING (user_id)
     GROUP BY reached_on
 ),
 recommended AS (
-    SELECT product_id, greatest(min(listed_on), min(priced_on)) AS since
-    FROM list CROSS JOIN LATERAL unnest(recommended_products) AS product_id JOIN product USING (product_id)
-    GROUP BY product_id
+    SELECT reached_on, count(DISTINCT product_id) AS recommended_products
+    FROM day
+    JOIN list ON listed_on <= reached_on AND (ended_on IS NULL OR ended_on > reached_on)
+    CROSS JOIN LATERAL unnest(recommended_products) AS product_id
+    JOIN product USING (product_id)
+    WHERE priced_on <= reached_on
+    GROUP BY reached_on
 ),
 hits AS (
     SELECT
@@ -49,9 +73,9 @@ told AS (
     SELECT
         reach.*,
         (SELECT count(*) FROM product WHERE priced_on <= reached_on) AS known_products,
-        (SELECT count(*) FROM recommended WHERE since <= reached_on) AS recommended_products,
-        (SELECT count(*) FROM list WHERE listed_on > reached_on) AS unknown_lists
-    FROM reach
+        coalesce(recommended_products, 0) AS recommended_products,
+        (SELECT count(*) FROM known WHERE known_on > reached_on) AS unknown_lists
+    FROM reach LEFT JOIN recommended USING (reached_on)
 )
 SELECT
     reached_on,
@@ -68,5 +92,6 @@ SELECT
     coalesce(eligible, 0) AS hit_eligible_user_count,
     coalesce(hit, 0) AS hit_user_count,
     (hit * 100)::double precision / nullif(eligible, 0) AS hit_pct,
+    {user_recommendations_since} AS observed_since,
     reached_on < date '{today}' AS is_complete
 FROM told LEFT JOIN hits USING (reached_on)

@@ -11,6 +11,18 @@ WITH
         below(sorted, level)
             + (position(sorted, level) - floor(position(sorted, level))) * (above(sorted, level) - below(sorted, level))
     ) AS percentile,
+change AS (
+    SELECT
+        _id,
+        leftUTF8(issue_type, 600) AS issue, -- what a key of PostgreSQL holds of a text of any length
+        opened_on,
+        arraySort(groupArray((number, change, changed_on, changed_at))) AS all
+    FROM [[ticket_changes]]
+    GROUP BY _id, issue_type, opened_on
+),
+solution AS (
+    SELECT _id, arrayFilter(c -> c.2 = 'solved', all)[-1].4 AS solved_at FROM change
+),
 conversation AS (
     SELECT
         m._id AS _id,
@@ -23,17 +35,18 @@ conversation AS (
 ticket AS (
     SELECT
         toDate32(t.created_at, '{tz}') AS created_on,
-        if(t.status IN ('resolved', 'closed'), toDate32(t.updated_at, '{tz}'), NULL) AS solved_on,
         toUnixTimestamp64Milli({as_of}) - toUnixTimestamp64Milli(t.created_at) AS age_ms,
         toInt64(if(t.issue_type = 'billing', {sla_billing}, {sla})) * 1000 AS target_ms,
-        leftUTF8(toString(t.issue_type), 600) AS issue_type, -- what a key of PostgreSQL holds of a text of any length
+        leftUTF8(toString(t.issue_type), 600) AS issue_type,
         t.status AS status,
         toUnixTimestamp64Milli(response_at) - toUnixTimestamp64Milli(t.created_at) AS response_ms,
         if(t.status IN ('resolved', 'closed'),
-           toUnixTimestamp64Milli(t.updated_at) - toUnixTimestamp64Milli(t.created_at), NULL) AS resolution_ms,
+           toUnixTimestamp64Milli(solved_at) - toUnixTimestamp64Milli(t.created_at), NULL) AS resolution_ms,
         written,
         by_agent
-    FROM replica.support_tickets AS t LEFT JOIN conversation ON t._id = conversation._id
+    FROM replica.support_tickets AS t
+    INNER JOIN solution ON t._id = solution._id
+    LEFT JOIN conversation ON t._id = conversation._id
 ),
 day AS (
     SELECT
@@ -65,46 +78,59 @@ day AS (
     FROM ticket
     GROUP BY created_on, issue_type
 ),
-solved AS (
-    SELECT assumeNotNull(solved_on) AS dt, issue_type, count() AS solutions
-    FROM ticket WHERE isNotNull(solved_on) GROUP BY dt, issue_type
+turned AS (
+    SELECT
+        issue,
+        one.3 AS dt,
+        countIf(one.2 = 'created') AS came,
+        countIf(one.2 = 'solved') AS solutions,
+        countIf(one.2 = 'reopened') AS returns,
+        countIf(one.2 = 'deleted') AS deletions
+    FROM change ARRAY JOIN all AS one
+    GROUP BY issue, dt
 ),
 cell AS (
-    SELECT DISTINCT issue_type, dt FROM (
-        SELECT issue_type, addDays(first, arrayJoin(range(toUInt64(
+    SELECT DISTINCT issue, dt FROM (
+        SELECT issue, addDays(first, arrayJoin(range(toUInt64(
             greatest(0, dateDiff('day', first, toDate32('{today}')) + 1))))) AS dt
-        FROM (SELECT issue_type, min(created_on) AS first FROM ticket GROUP BY issue_type)
+        FROM (SELECT issue, min(dt) AS first FROM turned GROUP BY issue)
         WHERE first <= toDate32('{today}')
         UNION ALL
-        SELECT issue_type, created_on FROM ticket
-        UNION ALL
-        SELECT issue_type, dt FROM solved
+        SELECT issue, dt FROM turned
     )
 ),
 life AS (
-    -- all tickets of a type as one array: opened on, solved on (far away if never)
-    SELECT issue_type, groupArray((created_on, ifNull(solved_on, toDate32('2299-12-31')))) AS lives
-    FROM ticket GROUP BY issue_type
+    -- all stays of a type as one array: opened on, came on, left on (far away if it has not)
+    SELECT
+        issue,
+        groupArrayArray(arrayMap(
+            i -> (opened_on, all[i].3, if(i < length(all), all[i + 1].3, toDate32('2299-12-31'))),
+            arrayFilter(i -> all[i].2 IN ('created', 'reopened'), arrayEnumerate(all))
+        )) AS lives
+    FROM change GROUP BY issue
 ),
 stood AS (
     SELECT
-        cell.issue_type AS issue_type, cell.dt AS dt,
-        arrayMap(l -> dateDiff('day', l.1, dt), arrayFilter(l -> l.1 <= dt AND l.2 > dt, lives)) AS ages
-    FROM cell INNER JOIN life ON cell.issue_type = life.issue_type
+        cell.issue AS issue_type, cell.dt AS dt,
+        arrayMap(l -> dateDiff('day', l.1, dt), arrayFilter(l -> l.2 <= dt AND l.3 > dt, lives)) AS ages
+    FROM cell INNER JOIN life ON cell.issue = life.issue
 )
 SELECT
     stood.dt AS created_on,
     stood.issue_type AS issue_type,
     toInt64(tickets) AS ticket_count,
-    toInt64(tickets) AS created_count,
+    toInt64(came) - toInt64(tickets) AS gone_count,
+    toInt64(came) AS created_count,
     toInt64(solutions) AS solved_count,
-    CAST(NULL, 'Nullable(Int64)') AS reopened_count,
+    if(stood.dt >= toDate32('{support_tickets_on}'), toInt64(returns), NULL) AS reopened_count,
+    if(stood.dt >= toDate32('{support_tickets_on}'), toInt64(deletions), NULL) AS deleted_count,
     toInt64(length(ages)) AS backlog_count,
     toInt64(arrayCount(a -> a = 0, ages)) AS backlog_under_1d_count,
     toInt64(arrayCount(a -> a IN (1, 2), ages)) AS backlog_1d_to_3d_count,
     toInt64(arrayCount(a -> a BETWEEN 3 AND 6, ages)) AS backlog_3d_to_7d_count,
     toInt64(arrayCount(a -> a >= 7, ages)) AS backlog_over_7d_count,
-    'proxy' AS backlog_basis,
+    if(stood.dt >= toDate32('{support_tickets_on}'), 'observed', 'proxy') AS backlog_basis,
+    {support_tickets_since} AS observed_since,
     toInt64(eligible_1h) AS eligible_1h_count,
     toInt64(replied_1h) AS replied_within_1h_count,
     toInt64(eligible_8h) AS eligible_8h_count,
@@ -140,4 +166,4 @@ SELECT
     toBool(stood.dt < toDate32('{today}')) AS is_complete
 FROM stood
 LEFT JOIN day ON stood.issue_type = day.issue_type AND stood.dt = day.created_on
-LEFT JOIN solved ON stood.issue_type = solved.issue_type AND stood.dt = solved.dt
+LEFT JOIN turned ON stood.issue_type = turned.issue AND stood.dt = turned.dt

@@ -1,15 +1,22 @@
 -- The mart support_efficiency_daily once more, from the copies alone, without the mart ticket_resolution.
-WITH ticket AS (
+WITH change AS MATERIALIZED (
+    SELECT
+        *,
+        left(issue_type, 600) AS issue, -- what a key of PostgreSQL holds of a text of any length
+        lead(changed_on) OVER (PARTITION BY _id ORDER BY number) AS left_on
+    FROM [[ticket_changes]] AS changes
+),
+ticket AS (
     SELECT
         t._id,
         (t.created_at AT TIME ZONE '{tz}')::date AS created_on,
-        (CASE WHEN t.status IN ('resolved', 'closed') THEN t.updated_at END AT TIME ZONE '{tz}')::date AS solved_on,
-        left(t.issue_type, 600) AS issue_type, -- what a key of PostgreSQL holds of a text of any length
+        left(t.issue_type, 600) AS issue_type,
         t.status,
         extract(epoch FROM min(m.sent_at) FILTER (WHERE m.sender = 'agent' AND m.sent_at >= t.created_at)
                 - t.created_at) AS first_response_s,
-        CASE WHEN t.status IN ('resolved', 'closed') THEN extract(epoch FROM t.updated_at - t.created_at) END
-            AS resolution_s,
+        CASE WHEN t.status IN ('resolved', 'closed') THEN extract(epoch FROM (
+            SELECT max(c.changed_at) FROM change c WHERE c._id = t._id AND c.change = 'solved'
+        ) - t.created_at) END AS resolution_s,
         extract(epoch FROM {as_of} - t.created_at) AS age_s,
         CASE t.issue_type WHEN 'billing' THEN {sla_billing} ELSE {sla} END AS target_s,
         count(m._id) AS written,
@@ -20,20 +27,18 @@ WITH ticket AS (
 ),
 cell AS (
     SELECT
-        generate_series(min(least(created_on, solved_on))::timestamp, timestamp '{today}', '1 day')::date AS created_on,
-        issue_type
-    FROM ticket GROUP BY issue_type
+        generate_series(min(changed_on)::timestamp, timestamp '{today}', '1 day')::date AS created_on,
+        issue AS issue_type
+    FROM change GROUP BY issue
     UNION
-    SELECT created_on, issue_type FROM ticket
-    UNION
-    SELECT solved_on, issue_type FROM ticket WHERE solved_on IS NOT NULL
+    SELECT changed_on, issue FROM change
 ),
 stood AS (
-    -- a ticket stands on each day from its opening to the day before its solution
-    SELECT cell.created_on, cell.issue_type, cell.created_on - t.created_on AS age
-    FROM cell JOIN ticket t
-        ON t.issue_type = cell.issue_type AND t.created_on <= cell.created_on
-            AND (t.solved_on IS NULL OR t.solved_on > cell.created_on)
+    -- a ticket stands on each day from the one on which it came to the day before it left
+    SELECT cell.created_on, cell.issue_type, cell.created_on - c.opened_on AS age
+    FROM cell JOIN change c
+        ON c.issue = cell.issue_type AND c.change IN ('created', 'reopened') AND c.changed_on <= cell.created_on
+            AND (c.left_on IS NULL OR c.left_on > cell.created_on)
 ),
 backlog AS (
     SELECT
@@ -46,23 +51,32 @@ backlog AS (
         count(*) FILTER (WHERE age >= 7) AS backlog_over_7d_count
     FROM stood GROUP BY created_on, issue_type
 ),
-solved AS (
-    SELECT solved_on AS created_on, issue_type, count(*) AS solved_count
-    FROM ticket WHERE solved_on IS NOT NULL GROUP BY solved_on, issue_type
+turned AS (
+    SELECT
+        changed_on AS created_on,
+        issue AS issue_type,
+        count(*) FILTER (WHERE change = 'created') AS created_count,
+        count(*) FILTER (WHERE change = 'solved') AS solved_count,
+        count(*) FILTER (WHERE change = 'reopened') AS reopened_count,
+        count(*) FILTER (WHERE change = 'deleted') AS deleted_count
+    FROM change GROUP BY changed_on, issue
 )
 SELECT
     created_on,
     issue_type,
     count(_id) AS ticket_count,
-    count(_id) AS created_count,
+    coalesce(min(created_count), 0) - count(_id) AS gone_count,
+    coalesce(min(created_count), 0) AS created_count,
     coalesce(min(solved_count), 0) AS solved_count,
-    NULL::bigint AS reopened_count,
+    CASE WHEN created_on >= date '{support_tickets_on}' THEN coalesce(min(reopened_count), 0) END AS reopened_count,
+    CASE WHEN created_on >= date '{support_tickets_on}' THEN coalesce(min(deleted_count), 0) END AS deleted_count,
     coalesce(min(backlog_count), 0) AS backlog_count,
     coalesce(min(backlog_under_1d_count), 0) AS backlog_under_1d_count,
     coalesce(min(backlog_1d_to_3d_count), 0) AS backlog_1d_to_3d_count,
     coalesce(min(backlog_3d_to_7d_count), 0) AS backlog_3d_to_7d_count,
     coalesce(min(backlog_over_7d_count), 0) AS backlog_over_7d_count,
-    'proxy' AS backlog_basis,
+    CASE WHEN created_on >= date '{support_tickets_on}' THEN 'observed' ELSE 'proxy' END AS backlog_basis,
+    {support_tickets_since} AS observed_since,
     count(*) FILTER (WHERE age_s >= 3600) AS eligible_1h_count,
     count(*) FILTER (WHERE age_s >= 3600 AND first_response_s <= 3600) AS replied_within_1h_count,
     count(*) FILTER (WHERE age_s >= 28800) AS eligible_8h_count,
@@ -104,5 +118,5 @@ SELECT
 FROM cell
 LEFT JOIN ticket USING (created_on, issue_type)
 LEFT JOIN backlog USING (created_on, issue_type)
-LEFT JOIN solved USING (created_on, issue_type)
+LEFT JOIN turned USING (created_on, issue_type)
 GROUP BY created_on, issue_type

@@ -1,6 +1,16 @@
 -- The mart ticket_resolution once more, from the copies alone.
 -- What a LEFT JOIN doesn't find is null where the column is Nullable (minIfOrNull) and 0 where it is a count.
-WITH conversation AS (
+WITH past AS (
+    SELECT
+        _id,
+        min(observed_since) AS watched_since,
+        maxIf(changed_at, change = 'solved') AS solved_at,
+        argMaxIf(basis, number, change = 'solved') AS solved_basis,
+        countIf(change = 'reopened') AS reopened
+    FROM [[ticket_changes]]
+    GROUP BY _id
+),
+conversation AS (
     SELECT
         m._id AS _id,
         minIfOrNull(m.sent_at, m.sender = 'agent' AND m.sent_at >= t.created_at) AS response_at,
@@ -22,9 +32,10 @@ SELECT
     t.issue_type AS issue_type,
     t.created_at AS created_at,
     response_at AS first_response_at,
-    if(t.status IN ('resolved', 'closed'), t.updated_at, NULL) AS resolved_at,
-    if(isNull(resolved_at), NULL, 'proxy') AS resolution_basis,
-    CAST(NULL, 'Nullable(Int64)') AS reopen_count,
+    if(t.status IN ('resolved', 'closed'), solved_at, NULL) AS resolved_at,
+    if(isNull(resolved_at), NULL, solved_basis) AS resolution_basis,
+    toInt64(reopened) AS reopen_count,
+    watched_since AS observed_since,
     arrayFilter(m -> m.4, after_answer) AS questions,
     multiIf(
         isNotNull(resolved_at), NULL, isNull(response_at), t.created_at, empty(questions), NULL, arrayMin(questions).1
@@ -38,4 +49,6 @@ SELECT
     toBool(isNotNull(first_response_at)) AS is_answered,
     toBool(isNotNull(resolved_at)) AS is_resolved,
     toBool(is_resolved AND by_agent = 1) AS is_first_contact_resolved
-FROM replica.support_tickets AS t LEFT JOIN conversation ON t._id = conversation._id
+FROM replica.support_tickets AS t
+INNER JOIN past ON t._id = past._id
+LEFT JOIN conversation ON t._id = conversation._id

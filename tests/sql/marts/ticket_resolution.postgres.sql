@@ -1,12 +1,25 @@
 -- The mart ticket_resolution once more, from the copies alone: the messages are looked up ticket by ticket.
-WITH ticket AS (
+WITH past AS (
+    SELECT
+        _id,
+        min(observed_since) AS observed_since,
+        max(changed_at) FILTER (WHERE change = 'solved') AS solved_at,
+        (array_agg(basis ORDER BY number DESC) FILTER (WHERE change = 'solved'))[1] AS basis,
+        count(*) FILTER (WHERE change = 'reopened') AS reopened
+    FROM [[ticket_changes]] AS changes
+    GROUP BY _id
+),
+ticket AS (
     SELECT
         t.*,
         first_response_at,
+        basis,
+        reopened,
+        observed_since,
         written,
         by_user,
         by_agent,
-        CASE WHEN status IN ('resolved', 'closed') THEN updated_at END AS resolved_at,
+        CASE WHEN status IN ('resolved', 'closed') THEN solved_at END AS resolved_at,
         (
             SELECT min(m.sent_at) FROM replica.support_tickets_messages m
             WHERE m._id = t._id AND m.sender = 'user' AND NOT EXISTS (
@@ -16,6 +29,7 @@ WITH ticket AS (
             )
         ) AS asked_at
     FROM replica.support_tickets t
+    JOIN past USING (_id)
     CROSS JOIN LATERAL (
         SELECT
             min(m.sent_at) FILTER (WHERE m.sender = 'agent' AND m.sent_at >= t.created_at) AS first_response_at,
@@ -35,8 +49,9 @@ SELECT
     created_at,
     first_response_at,
     resolved_at,
-    CASE WHEN resolved_at IS NOT NULL THEN 'proxy' END AS resolution_basis,
-    NULL::bigint AS reopen_count,
+    CASE WHEN resolved_at IS NOT NULL THEN basis END AS resolution_basis,
+    reopened AS reopen_count,
+    observed_since,
     CASE WHEN resolved_at IS NULL THEN CASE WHEN first_response_at IS NULL THEN created_at ELSE asked_at END END
         AS waiting_since,
     CASE WHEN resolved_at IS NULL THEN extract(epoch FROM {as_of} - created_at)::double precision END AS age_s,
