@@ -14,8 +14,9 @@ from bson import Decimal128, Int64
 from bson.datetime_ms import DatetimeMS
 
 from contracts.schema.entity import Column, ContractError, Entity, Field, Rule, Table
-from contracts.schema.frame import FIRST_MOMENT, KEY_BYTES, LAST_MOMENT, conditions
+from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, conditions
 from contracts.schema.kinds import INT64_MAX, INT64_MIN, OBJECT_ID
+from contracts.schema.stores import KEY_BYTES
 from generators.batches import generate
 from generators.defects import Defect, altered, fitting
 from generators.rules import EPOCH, first_broken

@@ -1,8 +1,9 @@
 """What a contract is made of: fields as the documents have them, and the tables that follow from them."""
 
 from collections.abc import Container, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import count
 
 import polars as pl
@@ -13,6 +14,7 @@ from contracts.schema.kinds import ANY_ID, INTEGER, JSON, KEY_TEXT, OBJECT_ID, K
 from contracts.schema.mistakes import check_tuples
 from contracts.schema.names import DELETED, VERSION, check_column, check_table, snake_case
 from contracts.schema.namespace import Namespace, plain_name
+from contracts.schema.stores import STORES
 
 __all__ = [
     "DELETED",
@@ -50,6 +52,7 @@ class Column:
             item, and where the item itself is the value.
         counts: Whether it is the number of items of the array at ``path``.
         field: The declared field it comes from, if any.
+        stores: The stores that must hold its values.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Column:
     path: tuple[str, ...] = ()
     counts: bool = False
     field: Field | None = None
+    stores: tuple[str, ...] = STORES
 
     @property
     def origin(self) -> str:
@@ -201,6 +205,7 @@ class Entity:
     misfits: str = "refuse"
     history: bool = False
     id_field: Field = field(init=False)
+    _stores: tuple[str, ...] = field(init=False, default=STORES)
 
     def __post_init__(self) -> None:
         """Derive the tables at once, so that a contract that can't be derived fails at import."""
@@ -247,6 +252,16 @@ class Entity:
         return any(_keep_misfits(self.fields))
 
     @property
+    def stores(self) -> tuple[str, ...]:
+        """The stores that must hold its values: both, but for what :meth:`within` returns."""
+        return self._stores
+
+    def within(self, stores: Container[str]) -> "Entity":
+        """Return the contract where only some stores must hold its values: what others can't is lawful then."""
+        wanted = tuple(one for one in STORES if one in stores)
+        return self if wanted in (STORES, ()) else _within(self, wanted)
+
+    @property
     def root(self) -> Table:
         """The table with one row per document."""
         return self.tables[0]
@@ -290,6 +305,16 @@ class Entity:
             )
             yield child
             yield from self._below(child, array.field.fields)
+
+
+@lru_cache
+def _within(entity: Entity, stores: tuple[str, ...]) -> Entity:
+    made = copy(entity)
+    columns = {table.name: tuple(replace(one, stores=stores) for one in table.columns) for table in entity.tables}
+    tables = tuple(replace(table, columns=columns[table.name]) for table in entity.tables)
+    object.__setattr__(made, "_stores", stores)
+    object.__setattr__(made, "tables", tables)  # in place of what is derived from the fields
+    return made
 
 
 def _outer_key(parent: Table) -> tuple[Column, ...]:

@@ -2,19 +2,20 @@
 
 from datetime import UTC, datetime
 from functools import cache
+from itertools import starmap
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from contracts.schema.entity import ID, Column, Field, Table
 from contracts.schema.kinds import ANY_ID, DATE, NUMBER, TIMESTAMP, UUID, Kind
+from contracts.schema.stores import Limits, limits_of
 
 if TYPE_CHECKING:  # heavy, and needed only where there are rows to be validated
     import pandera.polars as pa
 
 # What both stores hold exactly: ClickHouse's DateTime64 and Date32 are defined for these years only.
 FIRST_MOMENT = datetime(1900, 1, 1, tzinfo=UTC)
-KEY_BYTES = 2_600  # which is what an entry of PostgreSQL's b-trees holds, with room for the positions of items
 LAST_MOMENT = datetime(2299, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 
 
@@ -27,9 +28,10 @@ def pandera_schema(table: Table) -> "pa.DataFrameSchema":
     """
     import pandera.polars as pa
 
+    keys = key_conditions(table, limits_of(table.columns[0].stores))
     return pa.DataFrameSchema(
         {column.name: _pandera_column(column) for column in table.columns},
-        checks=[_check(rule.name, rule.condition) for rule in table.rules] + _key_checks(table),
+        checks=[*(_check(rule.name, rule.condition) for rule in table.rules), *starmap(_check, keys.items())],
         strict=True,
         ordered=True,
         name=table.name,
@@ -47,13 +49,18 @@ def without_bytes(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     return frame.with_columns(pl.when(pl.col(name).is_not_null()).then(True).alias(name) for name in names)
 
 
-def _key_checks(table: Table) -> list["pa.Check"]:
-    """Return the check that a key with the names of a map's entries, which may be of any length, can be indexed."""
+def key_conditions(table: Table, limits: Limits) -> dict[str, pl.Expr]:
+    """Return the condition that a key with the names of a map's entries, which may be of any length, can be indexed.
+
+    Args:
+        table: The table.
+        limits: What the stores can hold.
+    """
     texts = [name for name in table.key if table.column(name).kind.frame == pl.String()]
-    if not any(level.is_map for level in table.levels):
-        return []
+    if not any(level.is_map for level in table.levels) or limits.key_bytes is None:
+        return {}
     size = pl.sum_horizontal(pl.col(name).str.len_bytes() for name in texts)
-    return [_check("key_fits_into_an_index_of_postgres", size <= KEY_BYTES)]
+    return {"key_fits_into_an_index_of_postgres": size <= limits.key_bytes}
 
 
 def _pandera_column(column: Column) -> "pa.Column":
@@ -73,7 +80,7 @@ def conditions(column: Column) -> dict[str, pl.Expr]:
     What is declared of an array holds for each of its items.
     """
     value = pl.element() if column.kind.is_array else pl.col(column.name)
-    found = _of_stores(column.kind.item or column.kind, value)
+    found = of_stores(column.kind.item or column.kind, value, limits_of(column.stores))
     if column.field is not None and not column.counts:
         found |= _declared(column.field, value)
     if column.name == ID and column.kind is NUMBER:
@@ -84,15 +91,23 @@ def conditions(column: Column) -> dict[str, pl.Expr]:
     return {f"{column.name}_{rule}": kept for rule, kept in found.items()}
 
 
-def _of_stores(kind: Kind, value: pl.Expr) -> dict[str, pl.Expr]:
-    """Return the conditions under which both stores hold a value exactly."""
+def of_stores(kind: Kind, value: pl.Expr, limits: Limits) -> dict[str, pl.Expr]:
+    """Return the conditions under which stores hold a value exactly, by the name of the rule.
+
+    Args:
+        kind: What the value is.
+        value: The value.
+        limits: What the stores can hold.
+    """
     if kind is ANY_ID:
-        return {"fits_into_an_index_of_postgres": value.str.len_bytes() <= KEY_BYTES}
+        most = limits.key_bytes
+        return {} if most is None else {"fits_into_an_index_of_postgres": value.str.len_bytes() <= most}
     if kind.frame == pl.String() and kind is not UUID:
         # PostgreSQL's text can't hold a NUL character.
-        return {"has_no_nul_for_postgres": ~value.str.contains("\0", literal=True)}
+        return {} if limits.has_nul else {"has_no_nul_for_postgres": ~value.str.contains("\0", literal=True)}
     if kind is TIMESTAMP:
-        return {"in_clickhouse_range": value.is_between(FIRST_MOMENT, LAST_MOMENT)}
+        held = value.to_physical().is_between(limits.first_ms, limits.last_ms)
+        return {f"in_{limits.range_of}_range": held}
     if kind is DATE:
         return {"in_clickhouse_range": value.is_between(FIRST_MOMENT.date(), LAST_MOMENT.date())}
     return {}

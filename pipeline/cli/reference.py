@@ -73,7 +73,7 @@ def words() -> dict[str, Callable[..., Any]]:
     return {one.__name__: one for one in ours if not one.__name__.startswith("_")}
 
 
-PAGES = {"command-line.md": command_line, "environment.md": environment, "contract-words.md": contract_words}
+PAGES = {"command-line.md": command_line, "environment.md": environment, "contracts.md": contract_words}
 
 
 def _commands(group: Any, name: str) -> Iterator[tuple[str, Any]]:

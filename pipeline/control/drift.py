@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -33,7 +33,8 @@ class CollectionDrift:
     Attributes:
         collection: Name of the collection.
         path: JSON Pointer; ``*`` stands for any position in an array, and as its end for all other undeclared fields.
-        kind: ``undeclared field``, ``new value`` or ``duplicate key``.
+        kind: ``undeclared field``, ``new value``, ``misfit``, ``omitted field``, ``only in this store`` (the other
+            could not hold it) or ``duplicate key``.
         value: The new value or the duplicate key, shortened; None for a field, and for values too many to list.
         count: How often it was seen.
         first_id: ``_id`` of the first document that has it.
@@ -52,7 +53,13 @@ def record_drift(postgres: Session, run_id: str, collection: str, partition: int
     if not (rows := [asdict(one) for one in found]):
         return
     about = {"run_id": run_id, "collection": collection, "partition": partition}
-    postgres.append("etl", "drift", pa.Table.from_pylist([about | row for row in rows], _ROWS))
+    told = [about | {name: _without_nul(value) for name, value in row.items()} for row in rows]
+    postgres.append("etl", "drift", pa.Table.from_pylist(told, _ROWS))
+
+
+def _without_nul(value: Any) -> Any:
+    """Return a value as PostgreSQL can hold it: of what was copied to ClickHouse alone a text may have a NUL."""
+    return value.replace("\0", "\\0") if isinstance(value, str) else value
 
 
 def forget_drift(postgres: Session, run_id: str, kind: str) -> None:

@@ -38,6 +38,7 @@ class Publication:
         source: What it was copied from; None of marts, and of what a version has published that did not note it.
         held: What each of its tables held, by name; nothing where that has still to be counted.
         is_pinned: Whether all of it was read at that moment; what can't be was read later, document by document.
+        is_alone: Whether it has values that the other store could not hold.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Publication:
     source: Source | None = None
     held: Mapping[str, Held] = field(default_factory=dict)
     is_pinned: bool = True
+    is_alone: bool = False
 
 
 def record_publication(
@@ -98,6 +100,26 @@ def record_unpinned(postgres: Session, unpinned: Mapping[str, bool], targets: It
             )
 
 
+def record_alone(
+    postgres: Session, run_id: str, names: Iterable[str], targets: Iterable[str], *, is_full: bool
+) -> None:
+    """Enter whether published collections have values, by a run or by an earlier one, that no other store can hold."""
+    alone = held_alone(postgres, run_id)
+    for name in names:
+        for target in targets:
+            postgres.execute(
+                "UPDATE etl.published SET alone = $3::bool OR (alone IS TRUE AND NOT $4::bool) "
+                "WHERE collection = $1::text AND target = $2::text",
+                parameters=(name, target, name in alone, is_full),
+            )
+
+
+def held_alone(postgres: Session, run_id: str) -> set[str]:
+    """Return the collections of which a run has loaded values that only its store can hold."""
+    query = "SELECT DISTINCT collection FROM etl.drift WHERE run_id = $1::text AND kind = 'only in this store'"
+    return {name for (name,) in postgres.rows(query, run_id)}
+
+
 def record_held(postgres: Session, name: str, target: str, held: Mapping[str, Held]) -> None:
     """Enter what the tables of a published collection or mart hold; nothing if that has to be counted anew."""
     told = orjson.dumps({table: asdict(one) for table, one in held.items()}).decode() if held else None
@@ -140,13 +162,23 @@ def publications(postgres: Session) -> list[Publication]:
     query = (
         "SELECT collection, target, run_id, cluster_time, published_at IS NOT NULL, marked IS TRUE, "
         "to_jsonb(published) ->> 'source', to_jsonb(published) ->> 'tables', "
-        "to_jsonb(published) ->> 'unpinned' FROM etl.published ORDER BY 1, 2 DESC"
+        "to_jsonb(published) ->> 'unpinned', to_jsonb(published) ->> 'alone' "
+        "FROM etl.published ORDER BY 1, 2 DESC"
     )
     return [
         Publication(
-            name, target, run, as_timestamp(at), done, marked, _source(source), _held(tables), unpinned != "true"
+            name,
+            target,
+            run,
+            as_timestamp(at),
+            done,
+            marked,
+            _source(source),
+            _held(tables),
+            unpinned != "true",
+            alone == "true",
         )
-        for name, target, run, at, done, marked, source, tables, unpinned in postgres.rows(query)
+        for name, target, run, at, done, marked, source, tables, unpinned, alone in postgres.rows(query)
     ]
 
 

@@ -168,9 +168,10 @@ def _add_history(postgres: Session) -> None:
 
 
 def _add_reading(postgres: Session) -> None:
-    """Make version 4: the books know what was read at no one moment."""
-    if not _has(postgres, "etl.published", "unpinned"):
-        postgres.execute("ALTER TABLE etl.published ADD COLUMN unpinned boolean")
+    """Make version 4: the books know what was read at no one moment, and what only one store can hold."""
+    for column in ("unpinned", "alone"):
+        if not _has(postgres, "etl.published", column):
+            postgres.execute(f"ALTER TABLE etl.published ADD COLUMN {column} boolean")
 
 
 def _has(postgres: Session, table: str, column: str) -> bool:

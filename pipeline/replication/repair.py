@@ -19,13 +19,14 @@ from pipeline.replication.verify import BROKEN, Comparison
 from pipeline.runs.lifecycle import started
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
 from pipeline.runs.publish import create_staging, prepare_publish, publish
-from pipeline.runs.published import REPLICA, check_columns, check_same_run, published_in
+from pipeline.runs.published import REPLICA, check_columns, check_same_run, judged, published_in
 from pipeline.runs.reconcile import check_scope
 from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.runs.shrinking import check_shrinking
 from pipeline.stores.base import Staging
 from transforms.bson.documents import in_chunks
 from transforms.bson.identity import decode_id
+from transforms.ingest.drift import HELD_ALONE
 from transforms.ingest.ids import to_source_ids, to_stored_ids
 from transforms.ingest.omit import without_omitted
 from transforms.ingest.slow_path import transform_slowly
@@ -91,7 +92,7 @@ def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Re
         SnapshotError: A collection was published anew meanwhile; nothing of it was changed.
         DataError: A published table or its view is missing.
     """
-    entities = connections.chosen(collections)
+    entities = [judged(connections, one.collection) for one in connections.chosen(collections)]
     stores = published_in(connections, [entity.collection for entity in entities])
     stuck, found = recover(connections, stores), []
     check_sources(connections, [entity.collection for entity in entities])
@@ -133,7 +134,7 @@ def repair(connections: Connections, found: Iterable[Comparison]) -> list[Compar
         find_lost_tables(connections, {one.collection for one in broken}, {one.target for one in broken}, rows=False)
     )
     for one in broken:
-        entity = connections.entities[one.collection]
+        entity = judged(connections, one.collection)
         if len(one.broken) >= BROKEN:
             raise UsageError(f"{BROKEN:,} or more documents of {one.collection} are broken; run etl replicate instead")
         check_columns(connections, entity, [one.target])
@@ -192,6 +193,8 @@ def _stage(connections: Connections, what: _Repair, staging: Staging) -> None:
                 for table in entity.tables:
                     load(table, one.frames[table.name])
             control.record_refusals(postgres, staging.run_id, entity.collection, 0, one.refused)
+            alone = [drift for drift in one.drift if drift.kind == HELD_ALONE]
+            control.record_drift(postgres, staging.run_id, entity.collection, 0, alone)
             quarantined, size = quarantined + len(one.refused), size + one.size
     seconds = monotonic() - started
     control.record_partition(

@@ -26,6 +26,7 @@ from pipeline.replication.undeclared import take_in
 from pipeline.runs import lifecycle
 from pipeline.runs import publish as publishing
 from pipeline.runs.lifecycle import holding_run_lock, running
+from pipeline.runs.published import check_held_alone, judged
 from pipeline.runs.reconcile import check_books, count_source, parse_limit
 from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.runs.resume import retrying, with_retries
@@ -182,6 +183,7 @@ def open_run(
     with connections.postgres.transaction():
         if not new_source:
             check_same_source(connections, found, names)
+        check_held_alone(connections, found, names)
         copied = choose_copied(connections, found, names, named=bool(named), allow_missing=allow_missing)
         run_id = control.open_run(connections.postgres, "replicate", cluster_time, names, single_process=single_process)
     uuids = {name: found[name].uuid for name in copied}
@@ -262,7 +264,8 @@ def load(
         return
     _check_collections(run, read_sources(connections, [partition.collection]))
     watch = Stopwatch(partition.collection)
-    entity, selection = connections.entities[partition.collection], select_documents(connections, run, partition)
+    entity = judged(connections, partition.collection, run.targets)
+    selection = select_documents(connections, run, partition)
     with (
         _reading(connections, run, entity, selection, watch) as (source, found),
         connections.postgres.transaction(),

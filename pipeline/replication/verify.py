@@ -184,6 +184,7 @@ def _verify_collection(
     """Compare a collection in some targets; if it is published anew meanwhile, what was found is worth nothing."""
     for _ in range(TRIES):
         before = _publications(connections, entity)
+        entity = entity.within({one.target for one in before})
         groups: dict[Timestamp, list[Publication]] = defaultdict(list)
         for one in before:
             if one.target in targets:
@@ -229,7 +230,7 @@ def _compared(
     documents, wanted, selected = parts(connections, entity, moment, sample)
     shown = {one.target: one.run_id for one in published}
     begun = None if is_pinned else since
-    asked = _Asked(entity.collection, moment, shown, frozenset(touched), documents, begun)
+    asked = _Asked(entity.collection, moment, shown, frozenset(touched), documents, begun, entity.stores)
     through = dict.fromkeys([0], 0)
 
     def told(place: int, _: int, done: int) -> None:
@@ -254,6 +255,7 @@ class _Asked:
         touched: ``_id``s of the documents that were changed after the published moment.
         documents: How many documents the source has.
         since: The published moment, if MongoDB can't be read at any; None if it can.
+        stores: The stores that must hold its values.
     """
 
     collection: str
@@ -262,6 +264,7 @@ class _Asked:
     touched: frozenset[bytes]
     documents: int
     since: Timestamp | None
+    stores: tuple[str, ...]
 
 
 def _calls(connections: Connections, entity: Entity, asked: _Asked) -> list[Call]:
@@ -282,7 +285,7 @@ def compare_in_worker(
     connections: Connections, progress: Callable[[int, int], None], asked: _Asked, selection: Range
 ) -> list[Comparison]:
     """Compare one of the ranges of a collection that several processes share."""
-    entity = connections.entities[asked.collection]
+    entity = connections.entities[asked.collection].within(asked.stores)
 
     def compare_once() -> list[Comparison]:
         with connections.postgres.transaction():

@@ -8,7 +8,7 @@ from pipeline.connections import Connections
 from pipeline.control import Held, as_number
 from pipeline.errors import SnapshotError
 from pipeline.runs.observed import observe, observed
-from pipeline.runs.published import check_columns, tables_of, unfinished
+from pipeline.runs.published import check_columns, check_held_alone, tables_of, unfinished
 from pipeline.runs.recovery import follow
 from pipeline.stores.base import Staging
 from pipeline.stores.source import Source
@@ -78,6 +78,7 @@ def publish(
     sources = sources or {}
     if not amends:
         _check_not_earlier(connections, staging, names, sources)
+    check_held_alone(connections, names, targets, control.held_alone(postgres, staging.run_id))
     if not staging.is_full:
         for one in unfinished(connections):
             if one.name in names and one.target in targets:
@@ -92,6 +93,7 @@ def publish(
     for target in targets:
         control.record_columns(postgres, target, staging.schema, staging.tables)
     control.record_publication(postgres, staging.run_id, names, targets, moment_stays=amends)
+    control.record_alone(postgres, staging.run_id, names, targets, is_full=staging.is_full)
     if not amends:
         control.record_unpinned(postgres, {name: name in unpinned for name in names}, targets)
     for name, source in sources.items():

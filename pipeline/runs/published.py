@@ -1,6 +1,6 @@
 """What is published, and whether part of it may be changed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from contracts.schema.entity import Entity, Table
 from pipeline import control
@@ -54,6 +54,45 @@ def publications_of(
     if missing and (asked or len(missing) == len(found)):
         raise UsageError(f"{', '.join(missing)}: not replicated yet; run etl replicate")
     return {name: publications for name, publications in found.items() if publications}
+
+
+def judged(connections: Connections, name: str, targets: Iterable[str] = ()) -> Entity:
+    """Return a collection's contract as all the stores must hold its values that show it, or are about to.
+
+    Args:
+        connections: The open connections.
+        name: The collection.
+        targets: The stores that are about to show it.
+    """
+    with connections.postgres.transaction():
+        shown = {one.target for one in control.publications(connections.postgres) if one.name == name}
+    return connections.entities[name].within(shown | set(targets))
+
+
+def check_held_alone(
+    connections: Connections, names: Iterable[str], targets: Iterable[str], alone: Container[str] = ()
+) -> None:
+    """Refuse to show collections in a further store of which one shows what only that one can hold.
+
+    Within the caller's transaction.
+
+    Args:
+        connections: The open connections.
+        names: The collections.
+        targets: The stores that are about to show them.
+        alone: Those of which these would show what no other store can hold.
+
+    Raises:
+        UsageError: The two stores would show different documents.
+    """
+    wanted, chosen = set(names), set(targets)
+    for one in control.publications(connections.postgres):
+        if one.name in wanted and one.target not in chosen and (one.is_alone or one.name in alone):
+            holder = one.target if one.is_alone else min(chosen)
+            raise UsageError(
+                f"{one.name} in {holder} has values that the other store can't hold, and would differ from it; nothing "
+                f"was published; etl replicate {one.name} copies to both, and keeps out of both what one can't hold"
+            )
 
 
 def unpinned_in(connections: Connections) -> set[str]:

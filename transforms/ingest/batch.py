@@ -15,6 +15,7 @@ from transforms.ingest.decode import decode
 from transforms.ingest.drift import Drift, find_new_values
 from transforms.ingest.free_form import to_json_texts
 from transforms.ingest.further_violations import find_further_violations
+from transforms.ingest.held_alone import find_held_alone
 from transforms.ingest.nan import restore_nan
 from transforms.ingest.normalise import normalise
 from transforms.ingest.type_check import find_type_violations
@@ -123,7 +124,8 @@ def validate_batch(found: DecodedBatch, entity: Entity) -> BatchResult:
     frames, refused = _validate(found, entity)
     refused += found.refused
     made = len(frames[entity.root.name]) + len(refused)
-    return BatchResult(made, frames, refused, found.size, find_new_values(frames, entity.tables))
+    drift = [*find_new_values(frames, entity.tables), *find_held_alone(frames, entity.tables)]
+    return BatchResult(made, frames, refused, found.size, drift)
 
 
 def _decode_or_halve(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | None]]:

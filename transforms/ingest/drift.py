@@ -12,6 +12,7 @@ from contracts.schema.entity import ID, Column, Field, Table
 from transforms.violations import VALUE_CHARACTERS, pointer_into, shorten_text
 
 UNDECLARED, NEW_VALUE, MISFIT, OMITTED = "undeclared field", "new value", "misfit", "omitted field"
+HELD_ALONE = "only in this store"
 # New values of a field, and undeclared fields or misfits of a parent; of more, none is an oversight of the contract.
 _SHOWN = 50
 Key = tuple[str, str, str | None]  # path, kind and value
@@ -23,8 +24,9 @@ class Drift:
 
     Attributes:
         path: JSON Pointer; ``*`` stands for any position in an array, and as its end for all other fields.
-        kind: ``undeclared field``, ``new value``, ``misfit`` or ``omitted field``.
-        value: The new value of a category, shortened; of a misfit its BSON type; None for a field, and for all others.
+        kind: ``undeclared field``, ``new value``, ``misfit``, ``omitted field`` or ``only in this store``.
+        value: The new value of a category, shortened; of a misfit its BSON type; of what the other store could not hold
+            the rule that says so; None for a field, and for all others.
         count: How often it was seen.
         first_id: ``_id`` of the first document that has it, as the stores have it.
     """

@@ -11,7 +11,6 @@ from typing import Any
 from bson import DatetimeMS, Int64
 
 from contracts.schema.entity import ID, Entity, Field
-from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
 from contracts.schema.kinds import (
     ANY,
     BOOLEAN,
@@ -25,12 +24,12 @@ from contracts.schema.kinds import (
     TIMESTAMP,
     Kind,
 )
+from contracts.schema.stores import Limits, limits_of
 from transforms.bson.documents import Document
 from transforms.ingest.drift import MISFIT, UNDECLARED, Key
 from transforms.ingest.type_check import TYPE_NAMES, bson_type, find_value_violations
 from transforms.violations import pointer_into
 
-_FIRST_MS, _LAST_MS = (int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT))
 # Where a value stands: steps to the inside, each behind those before it; few are ever joined.
 _Place = tuple[Any, str | int] | None
 _ASIDE = object()
@@ -98,11 +97,13 @@ class SetAside:
         values: The undeclared fields and the misfits, by JSON Pointer.
         drift: Of what kind each is, at which place (``*`` for any position), and for misfits of which type.
         is_broken: Whether a value is left that the contract has no place for.
+        limits: What the stores can hold.
     """
 
     values: Document = field(default_factory=dict)
     drift: list[Key] = field(default_factory=list)
     is_broken: bool = False
+    limits: Limits = field(default_factory=limits_of)
 
     def add(self, at: _Place, kind: str, value: Any, found: str | None) -> None:
         """Take a value."""
@@ -125,7 +126,7 @@ def set_aside(document: Document, entity: Entity) -> tuple[Document, SetAside]:
         document: What :func:`transforms.bson.documents.decode_document` made of it; it is not changed.
         entity: Its contract.
     """
-    found = SetAside()
+    found = SetAside(limits=limits_of(entity.stores))
     declared = _declared(document, _of_entity(entity), None, found)
     key = document.get(ID)
     found.is_broken |= entity.id_kind is NUMBER and isinstance(key, float) and isnan(key)
@@ -136,7 +137,7 @@ def _declared(document: Document, of: _Object, at: _Place, found: SetAside) -> D
     shape = _shape_of(document, of)
     changed: Document = {}
     for name in shape.tested:
-        if not _is_held_by_stores(value := document[name]):
+        if not _is_held(value := document[name], found.limits):
             changed[name] = _misfit(value, of.known[name].field, (at, name), found, _ASIDE)
     for name in shape.deeper:
         kept = _kept(value := document[name], of.known[name], (at, name), found)
@@ -195,7 +196,7 @@ def _kept(value: Any, known: _Known, at: _Place, found: SetAside) -> Any:
     if field.omitted:
         return _ASIDE
     if field.kind is not None:
-        if _fits(value, known, field.kind):
+        if _fits(value, known, field.kind, found.limits):
             return value
     elif field.keyed and isinstance(value, dict):
         return {key: _entry(one, known, (at, _Name(key)), found) for key, one in value.items()}
@@ -223,14 +224,14 @@ def _entry(value: Any, known: _Known, at: _Place, found: SetAside) -> Any:
     return _misfit(value, known.field, at, found, {})
 
 
-def _fits(value: Any, known: _Known, kind: Kind) -> bool:
+def _fits(value: Any, known: _Known, kind: Kind, limits: Limits) -> bool:
     is_plain = kind.is_array and type(value) is list and known.items.issuperset(map(type, value))
     if not is_plain and next(find_value_violations(value, kind, ""), None) is not None:
         return False
     # What the stores can't hold is else a broken rule, which is found later; as JSON they hold anything.
     if known.field.misfits != "extra" or kind in (JSON, ANY):
         return True
-    return all(map(_is_held_by_stores, value)) if kind.is_array else _is_held_by_stores(value)
+    return all(_is_held(one, limits) for one in value) if kind.is_array else _is_held(value, limits)
 
 
 def _misfit(value: Any, field: Field, at: _Place, found: SetAside, instead: Any) -> Any:
@@ -253,11 +254,11 @@ def _number_text(value: float) -> str:
     return str(int(value)) if isinstance(value, int) or (value.is_integer() and abs(value) < 1e16) else repr(value)
 
 
-def _is_held_by_stores(value: Any) -> bool:
-    """Tell whether both stores hold a text, or a moment; whatever else has the declared type is held."""
+def _is_held(value: Any, limits: Limits) -> bool:
+    """Tell whether the stores hold a text, or a moment; whatever else has the declared type is held."""
     if type(value) is str:
-        return "\0" not in value
-    return not isinstance(value, DatetimeMS) or _FIRST_MS <= int(value) <= _LAST_MS
+        return limits.has_nul or "\0" not in value
+    return not isinstance(value, DatetimeMS) or limits.first_ms <= int(value) <= limits.last_ms
 
 
 @cache

@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 
 from contracts.schema.entity import ID, Column, Entity, Table
-from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT, pandera_schema, without_bytes
+from contracts.schema.frame import pandera_schema, without_bytes
 from contracts.schema.kinds import TIMESTAMP
+from contracts.schema.stores import limits_of
 from transforms.violations import FURTHER, KEPT, Violation, pointer_into
 
 
@@ -81,8 +82,9 @@ def _within_python(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, lis
         moments = frame.select(pl.col(column.name).alias("at")).with_row_index("row")
         if column.kind.is_array:
             moments = moments.explode("at")
-        outside = moments.filter(~pl.col("at").is_between(FIRST_MOMENT, LAST_MOMENT))
-        rule = f"{column.name}_in_clickhouse_range"
+        limits = limits_of(column.stores)
+        outside = moments.filter(~pl.col("at").to_physical().is_between(limits.first_ms, limits.last_ms))
+        rule = f"{column.name}_in_{limits.range_of}_range"
         rows = zip(outside["row"], outside["at"].dt.timestamp("ms"), strict=True)
         far += [(row, column.name, rule, f"{milliseconds} ms since 1970") for row, milliseconds in rows]
     names = {name for _, name, _, _ in far}
@@ -92,8 +94,13 @@ def _within_python(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, lis
 
 def _into_range(column: Column) -> pl.Expr:
     if column.kind.is_array:
-        return pl.col(column.name).list.eval(pl.element().clip(FIRST_MOMENT, LAST_MOMENT))
-    return pl.col(column.name).clip(FIRST_MOMENT, LAST_MOMENT)
+        return pl.col(column.name).list.eval(_clipped(pl.element(), column))
+    return _clipped(pl.col(column.name), column)
+
+
+def _clipped(value: pl.Expr, column: Column) -> pl.Expr:
+    limits = limits_of(column.stores)
+    return value.to_physical().clip(limits.first_ms, limits.last_ms).cast(TIMESTAMP.frame)
 
 
 def drop_documents(frames: Mapping[str, pl.DataFrame], refused: set[str]) -> dict[str, pl.DataFrame]:

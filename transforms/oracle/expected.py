@@ -39,7 +39,11 @@ _AS_BYTES: CodecOptions[RawBSONDocument] = DEFAULT_RAW_BSON_OPTIONS.with_options
     datetime_conversion=DatetimeConversion.DATETIME_MS
 )
 _REFERENCE = b"$ref\0"  # of a document that has this name, the decoder may make a DBRef, which has lost a part of it
-_FIRST, _LAST = (int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT))
+# Milliseconds since 1970 that each store can hold.
+_MOMENTS = {
+    "postgres": (-210_863_520_000_000, 9_223_371_331_199_999),
+    "clickhouse": tuple(int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT)),
+}
 _SORTED = orjson.OPT_SORT_KEYS
 _EXPONENT, _LONG_INTEGER = orjson.dumps(1e20)[1:-2], re.compile(r"(?<![\d.])\d{20,}(?![\d.])")
 _MAY_MEAN_MORE = re.compile(rb'"\$|\\u0000|-0\.0')
@@ -183,7 +187,10 @@ def _frames(raws: Sequence[bytes], entity: Entity) -> dict[str, pl.DataFrame]:
     except (ValueError, ArithmeticError):
         if not entity.keeps_misfits:
             raise
-    kept = [_without_misfits(one, entity.fields, "", found) for one, found in zip(documents, aside, strict=True)]
+    stores = entity.stores
+    kept = [
+        _without_misfits(one, entity.fields, "", found, stores) for one, found in zip(documents, aside, strict=True)
+    ]
     return _tables(kept, aside, entity)
 
 
@@ -197,7 +204,9 @@ def _tables(documents: Sequence[Document], aside: Sequence[Document], entity: En
     return frames
 
 
-def _without_misfits(document: Document, fields: tuple[Field, ...], at: str, aside: Document) -> Document:
+def _without_misfits(
+    document: Document, fields: tuple[Field, ...], at: str, aside: Document, stores: tuple[str, ...]
+) -> Document:
     """Return a document without the values that its contract wants aside, and put these there by JSON Pointer."""
     kept = dict(document)
     for field in fields:
@@ -205,7 +214,7 @@ def _without_misfits(document: Document, fields: tuple[Field, ...], at: str, asi
             continue
         pointer = f"{at}/{_escaped(field.name)}"
         if field.kind is not None:
-            is_misfit = field.misfits == "extra" and not _is_one(value, field.kind)
+            is_misfit = field.misfits == "extra" and not _is_one(value, field.kind, stores)
         else:
             is_array = field.repeated and not field.keyed
             is_misfit = field.misfits == "extra" and type(value) is not (list if is_array else dict)
@@ -214,28 +223,29 @@ def _without_misfits(document: Document, fields: tuple[Field, ...], at: str, asi
             kept[field.name] = _shown(value, field)
         elif field.keyed and type(value) is dict:
             kept[field.name] = {
-                key: _item_without_misfits(item, field, f"{pointer}/{_escaped(key)}", aside)
+                key: _item_without_misfits(item, field, f"{pointer}/{_escaped(key)}", aside, stores)
                 for key, item in value.items()
             }
         elif field.repeated and type(value) is list:
             kept[field.name] = [
-                _item_without_misfits(item, field, f"{pointer}/{number}", aside) for number, item in enumerate(value)
+                _item_without_misfits(item, field, f"{pointer}/{number}", aside, stores)
+                for number, item in enumerate(value)
             ]
         elif field.fields and type(value) is dict:
-            kept[field.name] = _without_misfits(value, field.fields, pointer, aside)
+            kept[field.name] = _without_misfits(value, field.fields, pointer, aside, stores)
     return kept
 
 
-def _item_without_misfits(item: Any, field: Field, at: str, aside: Document) -> Any:
+def _item_without_misfits(item: Any, field: Field, at: str, aside: Document, stores: tuple[str, ...]) -> Any:
     if field.bare:
         (value,) = field.fields
         assert value.kind is not None
-        if item is None or value.misfits != "extra" or _is_one(item, value.kind):
+        if item is None or value.misfits != "extra" or _is_one(item, value.kind, stores):
             return item
         aside[at] = item
         return _shown(item, value)
     if type(item) is dict:
-        return _without_misfits(item, field.fields, at, aside)
+        return _without_misfits(item, field.fields, at, aside, stores)
     if field.misfits != "extra":
         return item
     aside[at] = item
@@ -250,15 +260,15 @@ def _shown(value: Any, field: Field) -> str | None:
     return str(int(value)) if plain else repr(value)
 
 
-def _is_one(value: Any, kind: Kind) -> bool:
-    """Tell whether a value is one that the stores have for a field."""
+def _is_one(value: Any, kind: Kind, stores: tuple[str, ...]) -> bool:
+    """Tell whether a value is one that all of some stores have for a field."""
     if kind in (JSON, ANY):
         return kind is ANY or type(value) is dict
     try:
         items = _of_types([value], list)[0] if kind.is_array else [value]
         _check_nulls(items, kind)
         _scalars(items, kind.item or kind)
-        _check_held(items)
+        _check_held(items, stores)
     except (ValueError, ArithmeticError):
         return False
     return True
@@ -269,13 +279,14 @@ def _check_nulls(items: Iterable[Any], kind: Kind) -> None:
         raise UnexpectedValueError(f"null in {kind.name}")
 
 
-def _check_held(values: Sequence[Any]) -> None:
-    """Raise if a text or a moment among values that may be aside is none that both stores hold."""
+def _check_held(values: Sequence[Any], stores: tuple[str, ...]) -> None:
+    """Raise if a text or a moment among values that may be aside is none that all of some stores hold."""
     for value in values:
-        if type(value) is str and "\0" in value:
+        if "postgres" in stores and type(value) is str and "\0" in value:
             raise UnexpectedValueError("a NUL")
-        if type(value) is DatetimeMS and not _FIRST <= int(value) <= _LAST:
-            raise UnexpectedValueError(str(int(value)))
+        for first, last in map(_MOMENTS.__getitem__, stores) if type(value) is DatetimeMS else ():
+            if not first <= int(value) <= last:
+                raise UnexpectedValueError(str(int(value)))
 
 
 def _decoded(raws: Sequence[bytes]) -> list[Document]:
@@ -390,7 +401,7 @@ def _column(owners: Sequence[Any], column: Column) -> pl.Series:
         raise UnexpectedValueError("NaN is no key")
     items = [one for value in values if value for one in value] if column.kind.is_array else values
     if column.field is not None and column.field.misfits == "extra" and column.kind not in (JSON, ANY):
-        _check_held(items)
+        _check_held(items, column.stores)
     if (item := column.kind.item) is None:
         return _series(column, _scalars(values, column.kind))
     _check_nulls(items, column.kind)

@@ -50,7 +50,7 @@ def test_each_setting_is_there_with_its_meaning_and_default() -> None:
 
 
 def test_each_word_and_each_option_is_there() -> None:
-    page = PAGES["contract-words.md"]()
+    page = PAGES["contracts.md"]()
     words = {name for name, one in vars(fields).items() if getattr(one, "__module__", "") == fields.__name__}
     assert {word for word in words if not word.startswith("_") and word.islower()} <= set(
         re.findall(r"\| `(\w+)\(", page)
