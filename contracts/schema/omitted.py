@@ -16,6 +16,11 @@ def omitted(entity: Entity) -> tuple[Path, ...]:
     return tuple(_omitted(entity.fields, ()))
 
 
+def omitted_names(entity: Entity) -> tuple[str, ...]:
+    """Return what a contract omits, each as the names that lead to it, joined by dots."""
+    return tuple(".".join(field.name for field in path) for path in omitted(entity))
+
+
 def projection(entity: Entity) -> dict[str, int] | None:
     """Return what MongoDB is told to leave out; None if that is nothing.
 

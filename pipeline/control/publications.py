@@ -39,6 +39,8 @@ class Publication:
         held: What each of its tables held, by name; nothing where that has still to be counted.
         is_pinned: Whether all of it was read at that moment; what can't be was read later, document by document.
         is_alone: Whether it has values that the other store could not hold.
+        omitted: What the contract omitted when all of it was copied; None of what a version has published that did not
+            note it.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Publication:
     held: Mapping[str, Held] = field(default_factory=dict)
     is_pinned: bool = True
     is_alone: bool = False
+    omitted: tuple[str, ...] | None = None
 
 
 def record_publication(
@@ -98,6 +101,15 @@ def record_unpinned(postgres: Session, unpinned: Mapping[str, bool], targets: It
                 "UPDATE etl.published SET unpinned = $3::bool WHERE collection = $1::text AND target = $2::text",
                 parameters=(name, target, is_unpinned),
             )
+
+
+def record_omitted(postgres: Session, name: str, targets: Iterable[str], omitted: Iterable[str]) -> None:
+    """Enter what the contract of a collection omitted when all of it was copied."""
+    for target in targets:
+        postgres.execute(
+            "UPDATE etl.published SET omitted = $3::text::jsonb WHERE collection = $1::text AND target = $2::text",
+            parameters=(name, target, orjson.dumps(list(omitted)).decode()),
+        )
 
 
 def record_alone(
@@ -162,8 +174,8 @@ def publications(postgres: Session) -> list[Publication]:
     query = (
         "SELECT collection, target, run_id, cluster_time, published_at IS NOT NULL, marked IS TRUE, "
         "to_jsonb(published) ->> 'source', to_jsonb(published) ->> 'tables', "
-        "to_jsonb(published) ->> 'unpinned', to_jsonb(published) ->> 'alone' "
-        "FROM etl.published ORDER BY 1, 2 DESC"
+        "to_jsonb(published) ->> 'unpinned', to_jsonb(published) ->> 'alone', "
+        "to_jsonb(published) ->> 'omitted' FROM etl.published ORDER BY 1, 2 DESC"
     )
     return [
         Publication(
@@ -177,8 +189,9 @@ def publications(postgres: Session) -> list[Publication]:
             _held(tables),
             unpinned != "true",
             alone == "true",
+            tuple(orjson.loads(omitted)) if omitted else None,
         )
-        for name, target, run, at, done, marked, source, tables, unpinned, alone in postgres.rows(query)
+        for name, target, run, at, done, marked, source, tables, unpinned, alone, omitted in postgres.rows(query)
     ]
 
 

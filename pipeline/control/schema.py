@@ -168,10 +168,16 @@ def _add_history(postgres: Session) -> None:
 
 
 def _add_reading(postgres: Session) -> None:
-    """Make version 4: the books know what was read at no one moment, and what only one store can hold."""
-    for column in ("unpinned", "alone"):
+    """Make version 4: the books know what was read at no one moment."""
+    if not _has(postgres, "etl.published", "unpinned"):
+        postgres.execute("ALTER TABLE etl.published ADD COLUMN unpinned boolean")
+
+
+def _add_holding(postgres: Session) -> None:
+    """Make version 5: the books know what only one store can hold, and what the contract of a copy omitted."""
+    for column, kind in (("alone", "boolean"), ("omitted", "jsonb")):
         if not _has(postgres, "etl.published", column):
-            postgres.execute(f"ALTER TABLE etl.published ADD COLUMN {column} boolean")
+            postgres.execute(f"ALTER TABLE etl.published ADD COLUMN {column} {kind}")
 
 
 def _has(postgres: Session, table: str, column: str) -> bool:
@@ -181,4 +187,10 @@ def _has(postgres: Session, table: str, column: str) -> bool:
 
 # Each makes the next version of the one before it. What was released is never changed: a change is one more step, and
 # leaves alone what is there already, for all are taken again where a table was dropped.
-_MIGRATIONS: tuple[Callable[[Session], None], ...] = (_create, _add_undeclared, _add_history, _add_reading)
+_MIGRATIONS: tuple[Callable[[Session], None], ...] = (
+    _create,
+    _add_undeclared,
+    _add_history,
+    _add_reading,
+    _add_holding,
+)

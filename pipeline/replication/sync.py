@@ -23,7 +23,14 @@ from pipeline.replication.sources import check_sources
 from pipeline.runs.lifecycle import started
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
 from pipeline.runs.publish import create_staging
-from pipeline.runs.published import check_columns, check_not_restored, publications_of, published_in, unpinned_in
+from pipeline.runs.published import (
+    check_columns,
+    check_not_restored,
+    check_omitted,
+    publications_of,
+    published_in,
+    unpinned_in,
+)
 from pipeline.runs.reconcile import parse_limit
 from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.runs.resume import with_retries
@@ -120,6 +127,7 @@ def _synced(
     unfollowed = find_unfollowed(connections, [name for name in every if name not in stuck], named=bool(asked))
     groups = _groups(connections, asked, {*stuck, *unfollowed})
     check_not_restored(connections, {name for since in groups.values() for name in since})
+    check_omitted(connections, {name for since in groups.values() for name in since})
     # Of such a collection nothing is changed; the others are followed first.
     gone = find_lost_tables(connections, {name for since in groups.values() for name in since})
     groups = {

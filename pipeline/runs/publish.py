@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
+from contracts.schema.omitted import omitted_names
 from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import Held, as_number
@@ -96,6 +97,9 @@ def publish(
     control.record_alone(postgres, staging.run_id, names, targets, is_full=staging.is_full)
     if not amends:
         control.record_unpinned(postgres, {name: name in unpinned for name in names}, targets)
+    for name in names if staging.is_full else ():
+        if entity := connections.entities.get(name):
+            control.record_omitted(postgres, name, targets, omitted_names(entity))
     for name, source in sources.items():
         control.record_source(postgres, name, targets, source)
     for store in connections.targets(targets):

@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Mapping
 
 from contracts.schema.entity import Entity, Table
+from contracts.schema.omitted import omitted_names
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication
@@ -92,6 +93,26 @@ def check_held_alone(
             raise UsageError(
                 f"{one.name} in {holder} has values that the other store can't hold, and would differ from it; nothing "
                 f"was published; etl replicate {one.name} copies to both, and keeps out of both what one can't hold"
+            )
+
+
+def check_omitted(connections: Connections, collections: Iterable[str]) -> None:
+    """Refuse to follow collections whose contracts omit by now what is in the tables, or omit no longer what is not.
+
+    Raises:
+        UsageError: Only a full copy takes it out, or brings it back.
+    """
+    wanted = set(collections)
+    with connections.postgres.transaction():
+        found = [one for one in control.publications(connections.postgres) if one.name in wanted]
+    for one in found:
+        now = set(omitted_names(connections.entities[one.name]))
+        if one.omitted is not None and (changed := sorted(now ^ set(one.omitted))):
+            name = changed[0]
+            what = "omits" if name in now else "no longer omits"
+            raise UsageError(
+                f"the contract of {one.name} {what} {name!r}, which {'may be' if name in now else 'is not'} in what is "
+                f"published; nothing was followed; run etl replicate {one.name}"
             )
 
 

@@ -85,6 +85,9 @@ def test_what_is_omitted_is_in_neither_store_nor_in_the_books(unaware: Lab, memb
     twice = b"\2password\0\7\0\0\0geheim\0"
     source.insert_one(RawBSONDocument(make_document(b"\x10_id\0\5\0\0\0", twice, b"\x10n\0\6\0\0\0", twice)))
     replicate.replicate(unaware.connections, ["Members"])
+    said = r"^the contract of Members omits '.*', which may be in what is published; .*run etl replicate Members$"
+    with pytest.raises(UsageError, match=said):
+        sync(members.connections, ["Members"])
     assert SECRET in everything_kept(members)  # as _extra, and in quarantine: nobody had said that it is a secret
     source.update_one({"_id": 3}, {"$unset": {"cards": 1}})  # so that one of the quarantine will be resolved
     run, accounts = replicate.replicate(members.connections, ["Members"])

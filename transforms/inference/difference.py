@@ -1,6 +1,6 @@
 """What has changed in documents against their contract, and the lines that the contract should have instead."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from contracts.schema.entity import Field
@@ -10,6 +10,8 @@ from transforms.inference.evidence import Evidence
 from transforms.inference.render import field_lines, shown_id
 
 NEW, GONE, TYPE, PRESENCE, VOCABULARY = "new", "gone", "other type", "no longer in all", "new values"
+MISFITS = "some of another type"  # but not most of them
+ENTRY = "*"  # stands for the name of any entry of a map
 # What BSON calls the types that were seen.
 _BSON = {
     "null": "null",
@@ -33,7 +35,7 @@ class Difference:
 
     Attributes:
         names: Where the field stands: the names of the fields around it, and its own.
-        change: ``new``, ``gone``, ``other type``, ``no longer in all`` or ``new values``.
+        change: ``new``, ``gone``, ``other type``, ``some of another type``, ``no longer in all`` or ``new values``.
         seen: What was seen, in words.
         first_id: ``_id`` of the first document that shows it, as people read it; nothing where there is none.
         lines: What the contract should say instead; nothing where a person has to think.
@@ -86,8 +88,6 @@ def _within(
         if field.omitted:
             continue
         path, evidence = (*at, name), seen.fields.get(name)
-        if field.omitted:
-            continue
         if evidence is None:
             if not seen.unread:
                 yield Difference(path, GONE, f"in none of {seen.count('document'):,}")
@@ -107,17 +107,58 @@ def _of_field(
             lines = _lines(proposal, field) if proposal and proposal.word else ()
             yield Difference(path, TYPE, _counts(seen), _odd_one(field, seen), lines)
             return
+        if field.misfits != "extra":
+            yield Difference(path, MISFITS, _counts(seen), _odd_one(field, seen))
     elif not field.nullable and (nulls or seen.present < parents):
         told = f"in {seen.present - nulls:,} of {parents:,}"
         yield Difference(path, PRESENCE, told, nullable=True)
     if new := _new_words(field, seen):
         yield Difference(path, VOCABULARY, ", ".join(new), values=new)
-    if field.fields and not field.keyed:  # of a map's values the drift of a run tells what is new in them
+    if field.keyed and not field.bare:
+        yield from _of_entries(field.fields, list(seen.fields.values()), (*path, ENTRY))
+    elif field.fields and not field.keyed:
         inside = seen.items if field.repeated else seen
         if inside is not None:
             fields = {one.name: one for one in inferred.fields} if inferred else {}
             proposals = _named(proposal.fields) if proposal else {}
             yield from _within(field.fields, proposals, fields, inside, path)
+
+
+def _of_entries(declared: Iterable[Field], entries: Sequence[Evidence], at: tuple[str, ...]) -> Iterator[Difference]:
+    """Yield the differences of the documents that are a map's values, whatever entry each is of."""
+    known = {one.name: one for one in declared if not one.omitted}
+    for name, field in known.items():
+        path, found = (*at, name), [one.fields[name] for one in entries if name in one.fields]
+        odd = next((one for one in found if not holds(field, one)), None)
+        present, parents = sum(one.present - one.count("null") for one in found), _documents(entries)
+        if not found and not any(one.unread for one in entries):
+            yield Difference(path, GONE, f"in none of {parents:,}")
+        elif odd is not None and field.misfits != "extra":
+            yield Difference(path, TYPE, _counts(odd), _odd_one(field, odd))
+        elif not field.nullable and present < parents:
+            yield Difference(path, PRESENCE, f"in {present:,} of {parents:,}")
+        if new := sorted({word for one in found for word in _new_words(field, one)}):
+            yield Difference(path, VOCABULARY, ", ".join(new))
+        if field.fields and not field.bare:
+            yield from _of_entries(field.fields, list(_inside(field, found)), (*path, *[ENTRY] * field.keyed))
+    others = {name: inner for one in reversed(entries) for name, inner in one.fields.items() if name not in known}
+    for name, evidence in others.items():
+        yield Difference((*at, name), NEW, _counts(evidence), _first(evidence))
+
+
+def _documents(entries: Iterable[Evidence]) -> int:
+    return sum(one.count("document") for one in entries)
+
+
+def _inside(field: Field, found: Iterable[Evidence]) -> Iterator[Evidence]:
+    """Yield what was seen of the documents within a field, at whatever entry of the map around it."""
+    for one in found:
+        if field.keyed:
+            yield from one.fields.values()
+        elif not field.repeated:
+            yield one
+        elif one.items is not None:
+            yield one.items
 
 
 def holds(field: Field, seen: Evidence) -> bool:

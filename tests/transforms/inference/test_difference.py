@@ -54,6 +54,7 @@ def changes(fields: list[Field], *seen: dict[str, Any]) -> dict[str, str]:
         (map_of("v", "V.", integer("n", "N.")), [{"de": {"n": 1}, "fr": {"n": 2}}], None),
         (map_of("v", "V.", integer("n", "N.")), [[1]], "other type"),
         (omit("v"), ["secret", 1], None),
+        (map_of("v", "V.", INTEGER), [{"de": 1, "fr": "x"}], "other type"),
         (documents("v", "V.", integer("n", "N.")), [[{"n": 1}], []], None),
         (documents("v", "V.", integer("n", "N.")), [{"n": 1}], "other type"),
         (subdocument("v", "V.", integer("n", "N.")), [{"n": 1}], None),
@@ -87,3 +88,27 @@ def test_a_map_holds_any_names_and_values_of_its_kind(field: Field, value: Any, 
     survey = Survey()
     survey.observe(bson.encode({"_id": 1, "v": value}))
     assert holds(field, survey.root.fields["v"]) is held
+
+
+def test_of_a_maps_values_is_told_what_has_changed_in_them() -> None:
+    inner = subdocument("s", "S.", integer("a", "A."), nullable=True)
+    field = map_of("v", "V.", integer("n", "N."), text("t", "T.", nullable=True), integer("old", "O."), inner)
+    entries = {"de": {"n": 1, "t": 2, "s": {"a": "x", "b": 1}}, "fr": {"more": True}}
+    assert changes([field], {"v": entries}) == {
+        "v.*.n": "no longer in all",
+        "v.*.t": "other type",
+        "v.*.old": "gone",
+        "v.*.s.a": "other type",
+        "v.*.s.b": "new",
+        "v.*.more": "new",
+    }
+
+
+def test_a_minority_of_another_type_is_told_where_it_would_be_refused() -> None:
+    seen: list[dict[str, Any]] = [{"v": 1}] * 3 + [{"v": "x"}]
+    survey = Survey.keeping(50)
+    survey.observe(b"".join(bson.encode({"_id": number, **one}) for number, one in enumerate(seen)))
+    proposals, inferred = decide(survey.root, "things", Tables()), [integer("v", "V.", nullable=True)]
+    for misfits, told in (("refuse", ["some of another type"]), ("extra", [])):
+        declared = [integer("v", "V.", nullable=True, misfits=misfits)]
+        assert [one.change for one in differences(declared, proposals, inferred, survey.root)] == told
