@@ -205,7 +205,7 @@ class Entity:
     misfits: str = "refuse"
     history: bool = False
     id_field: Field = field(init=False)
-    _stores: tuple[str, ...] = field(init=False, default=STORES)
+    _stores: tuple[str, ...] = field(init=False, default=STORES, repr=False)
 
     def __post_init__(self) -> None:
         """Derive the tables at once, so that a contract that can't be derived fails at import."""

@@ -10,6 +10,7 @@ from bson.raw_bson import RawBSONDocument
 from pipeline import control
 from pipeline.connections import connect
 from pipeline.control.quarantine import find
+from pipeline.errors import UsageError
 from pipeline.replication import replicate, verify
 from pipeline.replication.repair import repair, replay
 from pipeline.replication.sync import sync

@@ -46,6 +46,7 @@ _MOMENTS = {
 }
 _SORTED = orjson.OPT_SORT_KEYS
 _EXPONENT, _LONG_INTEGER = orjson.dumps(1e20)[1:-2], re.compile(r"(?<![\d.])\d{20,}(?![\d.])")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _MAY_MEAN_MORE = re.compile(rb'"\$|\\u0000|-0\.0')
 _MEANS_MORE = re.compile(rf"\$+({'|'.join(SPECIAL_NAMES)})\Z")
 _PLAIN = _SORTED | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
@@ -115,7 +116,9 @@ def canonical_text(text: str | None) -> str | None:
     except orjson.JSONDecodeError:  # only a String column can hold this: equal to no JSON, but no reason to stop
         return text
     # orjson reads integers that no 64 bits hold as doubles; MongoDB has none, so the text stays what it is.
-    return text if _EXPONENT in canonical and _LONG_INTEGER.search(text) else canonical.decode()
+    if _EXPONENT in canonical and _LONG_INTEGER.search(_STRING.sub("", text)):  # in a string it is no number
+        return text
+    return canonical.decode()
 
 
 def _expected_id(value: Any, entity: Entity) -> Any:

@@ -297,6 +297,7 @@ REWRITTEN: list[tuple[Any, str]] = [
     ({"a": {"$id": OID, "$ref": "c"}}, '{"a":{"$id":{"$oid":"5f5f5f5f5f5f5f5f5f5f5f5f"},"$ref":"c"}}'),
     ({"a": Code("\0")}, '{"a":{"$code":{"$text":{"base64":"AA=="}}}}'),
     ({"a": Code("f", {"$code": -0.0})}, '{"a":{"$code":"f","$scope":{"$$code":{"$numberDouble":"-0.0"}}}}'),
+    ({"a": 1e16, "b": Decimal128("1" * 20)}, '{"a":10000000000000000.0,"b":{"$numberDecimal":"11111111111111111111"}}'),
     ({"d": DatetimeMS(0), "a": {"$oid": 0}}, '{"d":{"$date":"1970-01-01T00:00:00Z"},"a":{"$$oid":0}}'),
 ]
 
