@@ -27,7 +27,7 @@ SPREAD := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 READY := $(VENV)/.ready-for
 
-.PHONY: help install install-dev demo test test-quick test-pythons test-random coverage fire bench lint airflow notebook dictionary reference docs image-check env clean FORCE
+.PHONY: help install install-dev demo test test-quick test-pythons test-random coverage fire bench bench-quick lint airflow notebook dictionary reference docs image-check env clean FORCE
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -70,6 +70,9 @@ ROWS ?= 1000000
 RUNS ?= 3
 bench: $(READY)-all  ## Measure speed, memory and exactness beside other tools (ROWS=10000 RUNS=1 for a quick look)
 	@$(PY) -m benchmarks --rows $(ROWS) --runs $(RUNS)
+
+bench-quick: $(READY)-all  ## The ratios by processor time in five minutes, and what became slower (RECORD=1 keeps them)
+	@$(PY) -m benchmarks.quick $(if $(RECORD),--record)
 
 lint: $(READY)-dev  ## Run the checks that need no engines
 	$(PY) -m ruff check .

@@ -42,7 +42,7 @@ def run(rows: int, rounds: int, names: Collection[str], collections: Collection[
             session = world.surroundings() | world.fill(uris, DATABASE, {collection: rows})[collection]
             session["contenders"] = {one.name: _described(one) for one in chosen}
             # Nobody shall pay for being first: the collection is read once before.
-            _one(CONTENDERS["floor"], _job(CONTENDERS["floor"], uris, home, collection, rows))
+            run_once(CONTENDERS["floor"], _job(CONTENDERS["floor"], uris, home, collection, rows))
             for number in range(1, rounds + 1):
                 _round(number, chosen, uris, home, collection, rows, session["contenders"])
                 record.save_speed(rows, collection, [*earlier, session])
@@ -85,7 +85,7 @@ def _round(
         job = _job(one, uris, home, collection, rows)
         if job.database == FEWER:
             world.fill(uris, FEWER, {collection: job.documents})
-        measured = _one(one, job)
+        measured = run_once(one, job)
         results[one.name]["runs"].append(measured | {"round": number, "documents": job.documents})
         if number == 1 and one.lands:
             results[one.name]["left"] = equality.summed(one.name, job)
@@ -93,7 +93,8 @@ def _round(
         print(f"{collection} {number}: {one.title:36} {measured['wall_s']:7.1f} s", file=sys.stderr, flush=True)
 
 
-def _one(one: Contender, job: Job) -> dict[str, Any]:
+def run_once(one: Contender, job: Job) -> dict[str, Any]:
+    """Let a contender work once and return what it took; what went wrong is told."""
     one.prepare(job)
     measured, said = measure(one.command(job), job.variables, job.home)
     if measured.exit_code:
