@@ -36,9 +36,9 @@ of their own.
   is read once before the first round.
 * MB/s are of BSON. `k` is a thousand.
 * `make bench-quick` takes five minutes: processor time alone, of 1,000 and of 150,000 documents, from which it works
-  out what a million would cost. It names what of ours takes over a fifth more than was recorded
-  (`benchmarks/results/quick.json`), each time by what the hand-written COPY takes: that is not ours, so another
-  machine may judge as well. `make bench-quick RECORD=1` records.
+  out what a million would cost. It names what of ours takes over a fifth more than was recorded among the results, each
+  time by what the hand-written COPY takes: that is not ours, so another machine may judge as well. The first one
+  records, and so does `make bench-quick RECORD=1`.
 * The machine has 2 cores for the client and all three servers. With more, what works in parallel gains more.
 
 The work is not the same for all: see the settings. Ours counts at the source and in the stores, tests every document

@@ -76,9 +76,10 @@ def tiles(connections: Connections, entity: Entity, moment: Timestamp, documents
         number: How many ranges there are to be, at most.
 
     Returns:
-        Ranges without a gap, for :func:`tile`; one only where the stores have another order than MongoDB.
+        Ranges without a gap, for :func:`tile`; one only where the stores have another order than MongoDB, or
+        where it can't be read at one moment.
     """
-    if number < 2 or entity.id_kind is ANY_ID:
+    if number < 2 or entity.id_kind is ANY_ID or not connections.mongo.is_pinned(entity.collection):
         return [Range()]
     places = [documents * one // number for one in range(1, number)]
     found = connections.mongo.bounds(entity.collection, moment, dict.fromkeys(places))

@@ -16,6 +16,7 @@ from pipeline.errors import UsageError
 from pipeline.replication import replicate, sync, verify
 from pipeline.runtime import workers
 from tests.pipeline.lab import Lab
+from tests.pipeline.runtime import chores
 
 NAMES = ["SearchQueries", "UserSessions"]
 ROWS = 300
@@ -162,8 +163,12 @@ def test_no_damage_escapes_several_processes(lab: Lab, several: Connections) -> 
     assert shared[1].proven
 
 
-def test_so_many_processes_need_so_much_memory(lab: Lab) -> None:
+def test_all_processes_together_keep_to_the_memory(lab: Lab, several: Connections) -> None:
     settings = type(lab.settings)
     with pytest.raises(UsageError, match=r"ETL_WORKERS is 4, for which ETL_MEMORY=1.0GiB is too little: .* 1.2GiB"):
         settings.load(workers=4)
     assert settings.load(workers=4, memory="2GiB").of_one_process.memory == 448 * 2**20
+    found = dict(several.workers.share([workers.Call(chores.limits, (), "limits", 2**30)] * 2, lambda *_: None))
+    share = (int(lab.settings.memory) - 256 * 2**20) // 2
+    threads = str(max(1, (os.cpu_count() or 1) // 2))
+    assert found == dict.fromkeys(range(2), (share, {"POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import UsageError
 
@@ -50,3 +51,9 @@ def die(folder: Path, _: Progress, times: int) -> int:
 def sleep(_: Path, progress: Progress) -> None:
     progress(1, 0)
     time.sleep(60)
+
+
+def limits(connections: Any, _: Progress) -> tuple[int, dict[str, str | None]]:
+    """Return what memory and how many threads the process may take."""
+    names = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")
+    return connections.memory.total, {name: os.environ.get(name) for name in names}
