@@ -21,13 +21,14 @@ from pipeline.cli.marts import app as marts
 from pipeline.cli.output import failed, interrupted
 from pipeline.cli.prune import prune
 from pipeline.cli.quarantine import app as quarantine
+from pipeline.cli.report import report
 from pipeline.cli.status import status
 from pipeline.runtime.signals import came_by_interrupt
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells expect of a command that Ctrl-C or SIGTERM ended
 _PANELS = {
     "Begin here": (demo, doctor),
-    "The job": (generate, replicate, sync, verify, status, drop, prune),
+    "The job": (generate, replicate, sync, verify, report, status, drop, prune),
     "Embedded engines": (up, down),
 }
 
@@ -74,6 +75,7 @@ def etl(
       etl replicate && etl verify && etl marts
       etl sync                  only what was changed since
       etl status                what each table shows, and what was refused
+      etl report --open         marts and books as a page
       etl verify --json         one JSON object on stdout, for scripts
 
     Exit code 0: done. 1: the data are not as promised.

@@ -96,12 +96,18 @@ def bookkeeper() -> Iterator["Session | None"]:
 
 
 @contextmanager
-def complete_settings() -> Iterator["Settings"]:
-    """Start the embedded engines that the environment lacks; whoever asks opens its connections itself."""
+def complete_settings(
+    needed: Collection[str] = ("mongo", "postgres", "clickhouse"),
+) -> Iterator["Settings"]:
+    """Start the embedded engines that the environment lacks; whoever asks opens its connections itself.
+
+    Args:
+        needed: Names of the servers that the command talks to.
+    """
     _check_file_limit()
     from pipeline.settings import Settings
 
-    with _served(Settings.load()) as complete:
+    with _served(Settings.load(), needed=needed) as complete:
         yield complete
 
 

@@ -71,6 +71,7 @@ from pipeline.control.runs import (
 from pipeline.control.schema import ensure_schema, has_books
 from pipeline.control.timings import record_retries, record_timings, retries, timings
 from pipeline.control.undeclared import Undeclared, record_undeclared, undeclared
+from pipeline.control.verifications import Verification, record_verification, verifications
 
 __all__ = [
     "LOCK",
@@ -82,6 +83,7 @@ __all__ = [
     "Pruned",
     "Publication",
     "Undeclared",
+    "Verification",
     "accounts",
     "advance_moment",
     "apply_refusals",
@@ -141,6 +143,7 @@ __all__ = [
     "record_timings",
     "record_undeclared",
     "record_unpinned",
+    "record_verification",
     "recorded_collections",
     "recorded_marts",
     "recorded_tables",
@@ -156,5 +159,6 @@ __all__ = [
     "undeclared",
     "unloaded",
     "unrefused",
+    "verifications",
     "why_failed",
 ]

@@ -6,7 +6,15 @@ import orjson
 
 from pipeline.stores.postgres.session import Session
 
-_TABLES = ("etl.published", "etl.quarantine", "etl.drift", "etl.ledger", "etl.undeclared", "etl.history")
+_TABLES = (
+    "etl.published",
+    "etl.quarantine",
+    "etl.drift",
+    "etl.ledger",
+    "etl.undeclared",
+    "etl.history",
+    "etl.verifications",
+)
 
 
 def recorded_collections(postgres: Session) -> dict[str, set[str]]:

@@ -90,7 +90,25 @@ _HISTORY = (
     "collection are kept in each target; observed_until is null as long as they are.'",
 )
 
-_NAMES = ["checkpoints", "undeclared", "history", *re.findall(r"TABLE IF NOT EXISTS etl\.(\w+)", " ".join(_TABLES))]
+_VERIFICATIONS = (
+    "CREATE TABLE IF NOT EXISTS etl.verifications ("
+    "collection text NOT NULL, target text NOT NULL, run_id text NOT NULL, cluster_time bigint NOT NULL, "
+    "cluster_time_at timestamptz NOT NULL, verified_at timestamptz NOT NULL, sample text NOT NULL, "
+    "is_proven boolean NOT NULL, documents bigint NOT NULL, source bigint NOT NULL, equal bigint NOT NULL, "
+    "missing bigint NOT NULL, extra bigint NOT NULL, different bigint NOT NULL, quarantined bigint NOT NULL, "
+    "changed_since bigint NOT NULL)",
+    "CREATE UNIQUE INDEX IF NOT EXISTS verifications_last ON etl.verifications (collection, target, (sample = ''))",
+    "COMMENT ON TABLE etl.verifications IS 'What came of the last verification of each collection in each target: of "
+    "all its documents, and of a sample.'",
+)
+
+_NAMES = [
+    "checkpoints",
+    "undeclared",
+    "history",
+    "verifications",
+    *re.findall(r"TABLE IF NOT EXISTS etl\.(\w+)", " ".join(_TABLES)),
+]
 _COMMENT = "The books of the pipeline, version {}."
 
 
@@ -180,6 +198,11 @@ def _add_holding(postgres: Session) -> None:
             postgres.execute(f"ALTER TABLE etl.published ADD COLUMN {column} {kind}")
 
 
+def _add_verifications(postgres: Session) -> None:
+    """Make version 6: the books know what came of the last verifications."""
+    postgres.execute(*_VERIFICATIONS)
+
+
 def _has(postgres: Session, table: str, column: str) -> bool:
     query = "SELECT count(*) FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname = $2::text"
     return bool(postgres.rows(query, table, column)[0][0])
@@ -193,4 +216,5 @@ _MIGRATIONS: tuple[Callable[[Session], None], ...] = (
     _add_history,
     _add_reading,
     _add_holding,
+    _add_verifications,
 )

@@ -1,6 +1,7 @@
 """What is published, and what MongoDB has, for notebooks and programs: lazy frames, books and descriptions."""
 
 import weakref
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from types import TracebackType
@@ -22,6 +23,7 @@ from pipeline.lake.source import read_source
 from pipeline.lake.tables import Tables, html_table
 from pipeline.runs.published import MARTS, REPLICA
 from pipeline.settings import Settings
+from pipeline.stores.postgres.session import Session
 from transforms.marts import marts_of
 
 _OFFERS = {
@@ -130,6 +132,16 @@ class Lake:
         """Return what each collection and mart shows in each store: run, moment, rows."""
         roots = {entity.collection: entity.table for entity in self._entities.values()}
         return books.published(self._servers.books, roots | {name: name for name in self._marts})
+
+    @property
+    def keeper(self) -> Session:
+        """The connection to the books, for what :mod:`pipeline.control` can be asked."""
+        return self._servers.books
+
+    @property
+    def contracts(self) -> Mapping[str, Mart]:
+        """The contracts of the marts, by name."""
+        return self._marts
 
     def quarantine(self, *collections: str) -> pl.DataFrame:
         """Return the refused documents, whole, with every reason; those of all collections if none is named.

@@ -165,6 +165,9 @@ def verify(
             found += with_retries(connections, None, f"verify {name}", work)
         except SnapshotError as error:
             failures[name] = error
+    with connections.postgres.transaction():
+        for one in found:
+            control.record_verification(connections.postgres, one, sample.asked if sample else "")
     if failures:
         raise PartlyVerifiedError(failures, found)
     return found

@@ -1,0 +1,356 @@
+"""How many people come, how often, when, and how far they get."""
+
+from datetime import timedelta
+
+import polars as pl
+
+from pipeline.report import charts
+from pipeline.report.drawn import Draw, Drawing
+from pipeline.report.source import Source
+from pipeline.report.telling import Columns, by_day, day_table, has_running, says, says_most, table, words
+
+_DURATIONS = (
+    1,
+    3,
+    10,
+    30,
+    60,
+    180,
+    600,
+    1_800,
+    3_600,
+    10_800,
+    86_400,
+)  # seconds; each at most about three times the one before
+_SCORES = range(1, 6)
+_DEVICES = 4
+_TRIED = 28  # days of which a rhythm is told
+
+
+def active_users(source: Source) -> Drawing | None:
+    """Draw how many users were active by day, week and month."""
+    names = {name: source.language.label(name) for name in ("dau_count", "wau_count", "mau_count")}
+    rows = by_day(source.days("active_users_daily", "active_on", *names), source.language)
+    if not rows:
+        return None
+    chart = charts.lines(rows, names, words=words(source.language, "day", "users", "window"))
+    told = day_table(rows, source.language, dict.fromkeys(names))
+    return Drawing([charts.panel(chart)], told, says(rows, "dau_count", source.language), has_running(rows))
+
+
+def stickiness(source: Source) -> Drawing | None:
+    """Draw which part of a month's users come on a day."""
+    rows = by_day(source.days("active_users_daily", "active_on", "stickiness_pct"), source.language)
+    if not any(row["stickiness_pct"] for row in rows):
+        return None
+    label = source.language.label("stickiness_pct")
+    chart = charts.lines(rows, {"stickiness_pct": label}, unit="%", words=words(source.language, "day", "share"))
+    told = day_table(rows, source.language, {"stickiness_pct": source.language.percent})
+    seen = says(rows, "stickiness_pct", source.language, source.language.percent)
+    return Drawing([charts.panel(chart)], told, seen, has_running(rows))
+
+
+def calendar(source: Source) -> Drawing | None:
+    """Draw the active users of each day as a calendar."""
+    language = source.language
+    frame = source.days("active_users_daily", "active_on", "dau_count", last=182)
+    if not len(frame):
+        return None
+    cells = frame.select(
+        "day",
+        "is_complete",
+        v="dau_count",
+        week=pl.col("day").dt.truncate("1w"),
+        weekday=pl.col("day").dt.weekday(),
+    )
+    rows = [
+        {**row, "x": row["week"].isoformat(), "y": language.weekdays[row["weekday"] - 1]}
+        for row in cells.iter_rows(named=True)
+    ]
+    drawn = [{"x": r["x"], "y": r["y"], "v": r["v"], "told": language.day(r["day"])} for r in rows]
+    weeks = sorted({row["x"] for row in drawn})
+    chart = charts.heat(
+        drawn, xs=weeks, ys=language.weekdays, unit="", words=words(language, "day", "dau_count"), dates=True
+    )
+    told = day_table(by_day(frame, language), language, {"dau_count": None})
+    return Drawing([charts.panel(chart)], told, says_most(drawn, "dau_count", language))
+
+
+def frequency(source: Source) -> Drawing | None:
+    """Draw how many users came on how many of the 28 days up to the last one with data."""
+    language = source.language
+    since = source.end - timedelta(days=27)
+    there = source.frame("user_activity_daily", "user_id", "activity_on").filter(
+        pl.col("activity_on").is_between(since, source.end)
+    )
+    counted = there.group_by("user_id").agg(days=pl.len()).group_by("days").agg(users=pl.len()).sort("days").collect()
+    found = dict(counted.iter_rows())
+    if not found:
+        return None
+    rows = [
+        {
+            "x": day,
+            "told": language.number(day),
+            "v": found.get(day, 0),
+            "users": found.get(day, 0),
+            "is_running": False,
+        }
+        for day in range(1, max(found) + 1)
+    ]
+    chart = charts.bars(
+        rows, {"users": language.label("users")}, words=words(language, "active_days", "users"), dates=False
+    )
+    columns: Columns = {
+        "told": (language.label("active_days"), str),
+        "users": (language.label("users"), language.number),
+    }
+    return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), says_most(rows, "users", language))
+
+
+def sessions_daily(source: Source) -> Drawing | None:
+    """Draw sessions by day, with the mean of seven days."""
+    language, since = source.language, source.end - timedelta(days=95)
+    there = source.frame("session_facts", "started_on").filter(pl.col("started_on").is_between(since, source.end))
+    counted = there.group_by(day="started_on").agg(sessions=pl.len()).sort("day").collect()
+    if not len(counted):
+        return None
+    every = pl.DataFrame({"day": pl.date_range(counted["day"].min(), source.end, eager=True)})  # type: ignore[arg-type]
+    frame = every.join(counted, on="day", how="left").with_columns(pl.col("sessions").fill_null(0)).sort("day")
+    frame = frame.with_columns(
+        mean_7d=pl.col("sessions").rolling_mean(7), is_complete=pl.col("day") <= source.last_complete
+    )
+    frame = frame.with_columns(mean_7d=pl.when("is_complete").then("mean_7d")).tail(90)
+    rows = by_day(frame, language)
+    chart = charts.bars(
+        rows,
+        {"sessions": language.label("sessions")},
+        words=words(language, "day", "sessions"),
+        line=("mean_7d", language.label("mean_7d")),
+    )
+    told = day_table(rows, language, {"sessions": None, "mean_7d": lambda value: language.number(value, 1)})
+    return Drawing([charts.panel(chart)], told, says(rows, "sessions", language), has_running(rows))
+
+
+def rhythm(source: Source) -> Drawing | None:
+    """Draw at which hours of which weekdays sessions begin."""
+    since = source.last_complete - timedelta(days=_TRIED - 1)
+    there = source.frame("session_facts", "started_at", "started_on").filter(
+        pl.col("started_on").is_between(since, source.last_complete)
+    )
+    return hours(source, there.select(at="started_at"), "sessions")
+
+
+def hours(source: Source, moments: pl.LazyFrame, what: str) -> Drawing | None:
+    """Draw moments (``at``) by hour and weekday, in the zone of the report."""
+    language = source.language
+    local = pl.col("at").dt.convert_time_zone(str(language.zone))
+    counted = moments.group_by(hour=local.dt.hour(), weekday=local.dt.weekday()).agg(v=pl.len()).collect().iter_rows()
+    found = {(hour, weekday): number for hour, weekday, number in counted}
+    if not found:
+        return None
+    cells = [
+        {
+            "x": f"{hour:02}",
+            "y": name,
+            "v": found.get((hour, place), 0),
+            "told": f"{name}, {hour:02}:00\N{EN DASH}{hour + 1:02}:00",
+        }
+        for place, name in enumerate(language.weekdays, 1)
+        for hour in range(24)
+    ]
+    chart = charts.heat(
+        cells,
+        xs=[f"{hour:02}" for hour in range(24)],
+        ys=language.weekdays,
+        unit=language.label(what),
+        words=words(language, "hour", what),
+    )
+    most = sorted(cells, key=lambda cell: -cell["v"])
+    columns: Columns = {"told": (language.label("hour"), str), "v": (language.label(what), language.number)}
+    return Drawing([charts.panel(chart)], table(most, columns, newest_first=False), says_most(cells, what, language))
+
+
+def durations(source: Source) -> Drawing | None:
+    """Draw how long sessions are, in classes that grow by factors."""
+    since = source.end - timedelta(days=89)
+    there = source.frame("session_facts", "duration_s", "started_on").filter(
+        pl.col("started_on").is_between(since, source.end)
+    )
+    return spans(source, there.select(span="duration_s"), "sessions")
+
+
+def spans(source: Source, seconds: pl.LazyFrame, what: str) -> Drawing | None:
+    """Draw spans of time (``span``, in seconds), in classes that grow by factors."""
+    language = source.language
+    labels = [language.span(limit) for limit in _DURATIONS]
+    names = [f"< {labels[0]}", *(f"\N{GREATER-THAN OR EQUAL TO} {one}" for one in labels)]
+    place = pl.sum_horizontal([(pl.col("span") >= limit).cast(pl.Int32) for limit in _DURATIONS])
+    counted = seconds.drop_nulls().group_by(place=place).agg(v=pl.len()).collect()
+    found = dict(counted.iter_rows())
+    if not found:
+        return None
+    rows = [
+        {"x": names[one], "told": names[one], "v": found.get(one, 0), what: found.get(one, 0), "is_running": False}
+        for one in range(min(found), max(found) + 1)
+    ]
+    chart = charts.bars(rows, {what: language.label(what)}, words=words(language, "class", what), dates=False)
+    columns: Columns = {"told": (language.label("class"), str), "v": (language.label(what), language.number)}
+    return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), says_most(rows, what, language))
+
+
+def engagement(source: Source) -> Drawing | None:
+    """Draw which part of the sessions is engaged, by device and week."""
+    language, since = source.language, source.end - timedelta(days=181)
+    there = source.frame("session_facts", "started_on", "device_type", "is_engaged").filter(
+        pl.col("started_on").is_between(since, source.end), pl.col("is_engaged").is_not_null()
+    )
+    counted = (
+        there.group_by(day=pl.col("started_on").dt.truncate("1w"), device=pl.col("device_type").cast(pl.String))
+        .agg(all=pl.len(), engaged=pl.col("is_engaged").sum())
+        .collect()
+    )
+    if not len(counted):
+        return None
+    devices = counted.group_by("device").agg(pl.col("all").sum()).sort("all", "device", descending=[True, False])
+    named = devices["device"].head(_DEVICES).to_list()
+    wide = counted.with_columns(v=100 * pl.col("engaged") / pl.col("all")).filter(pl.col("device").is_in(named))
+    frame = wide.pivot("device", index="day", values="v").sort("day")
+    over = pl.col("day") + timedelta(days=6) <= source.last_complete
+    rows = by_day(frame.with_columns(is_complete=over), language)
+    chart = charts.lines(
+        rows, dict(zip(named, named, strict=True)), unit="%", words=words(language, "week", "share", "device")
+    )
+    told = day_table(rows, language, dict.fromkeys(named, language.percent), "week")
+    return Drawing([charts.panel(chart)], told, says(rows, named[0], language, language.percent), has_running(rows))
+
+
+def funnel(source: Source) -> Drawing | None:
+    """Draw how many sessions of 28 days reach each step, and how many are lost before it."""
+    language, since = source.language, source.last_complete - timedelta(days=_TRIED - 1)
+    there = source.frame("funnel_daily", "entered_on", "step", "step_number", "entered_count", "reached_count")
+    wanted = there.filter(pl.col("entered_on").is_between(since, source.last_complete))
+    steps = wanted.group_by("step_number", "step").agg(pl.col("entered_count", "reached_count").sum())
+    found = steps.sort("step_number").collect().to_dicts()
+    if not found or not found[0]["entered_count"]:
+        return None
+    entered = found[0]["entered_count"]
+    rows = [
+        {
+            "x": str(one["step"]),
+            "v": one["reached_count"],
+            "share": 100 * one["reached_count"] / entered,
+            "lost": before - one["reached_count"],
+            "text": language.part(one["reached_count"], entered),
+        }
+        for one, before in zip(found, [entered, *(one["reached_count"] for one in found)], strict=False)
+    ]
+    chart = charts.ranked(rows, unit="", words=words(language, "step", "sessions"))
+    columns: Columns = {
+        "x": (language.label("step"), str),
+        "v": (language.label("sessions"), language.number),
+        "share": (language.label("share"), language.percent),
+        "lost": (language.label("lost"), language.number),
+    }
+    seen = language.say("says.funnel", entered=language.number(entered), last=rows[-1]["text"], step=rows[-1]["x"])
+    return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), seen)
+
+
+def conversion(source: Source) -> Drawing | None:
+    """Draw which part of the sessions with a view reaches each step, by week."""
+    language, since = source.language, source.end - timedelta(days=181)
+    there = source.frame("funnel_daily", "entered_on", "step", "step_number", "entered_count", "reached_count")
+    weekly = (
+        there.filter(pl.col("entered_on").is_between(since, source.end), pl.col("step_number") > 1)
+        .group_by(day=pl.col("entered_on").dt.truncate("1w"), step=pl.col("step").cast(pl.String))
+        .agg(pl.col("entered_count", "reached_count").sum(), number=pl.col("step_number").first())
+        .with_columns(v=100 * pl.col("reached_count") / pl.col("entered_count"))
+        .sort("number", "day")
+        .collect()
+    )
+    if not len(weekly):
+        return None
+    steps = weekly["step"].unique(maintain_order=True).to_list()
+    frame = weekly.pivot("step", index="day", values="v").sort("day")
+    over = pl.col("day") + timedelta(days=6) <= source.last_complete
+    rows = by_day(frame.with_columns(is_complete=over), language)
+    chart = charts.lines(
+        rows, dict(zip(steps, steps, strict=True)), unit="%", words=words(language, "week", "share", "step")
+    )
+    told = day_table(rows, language, dict.fromkeys(steps, language.percent), "week")
+    return Drawing([charts.panel(chart)], told, says(rows, steps[-1], language, language.percent), has_running(rows))
+
+
+def time_to_buy(source: Source) -> Drawing | None:
+    """Draw how long it takes from the first view to the purchase."""
+    there = source.frame("session_facts", "viewed_at", "purchased_at").filter(pl.col("purchased_at").is_not_null())
+    took = (pl.col("purchased_at") - pl.col("viewed_at")).dt.total_milliseconds() / 1_000
+    return spans(source, there.select(span=took), "sessions")
+
+
+def scores(source: Source) -> Drawing | None:
+    """Draw how many users have which scores of recency and frequency."""
+    language = source.language
+    there = source.frame("user_activity", "r_score", "f_score").drop_nulls()
+    found = {
+        (r, f): number for r, f, number in there.group_by("r_score", "f_score").agg(pl.len()).collect().iter_rows()
+    }
+    if not found:
+        return None
+    recency, often = language.label("recency"), language.label("frequency")
+    cells = [
+        {
+            "x": f"{often} {f}",
+            "y": f"{recency} {r}",
+            "v": found.get((r, f), 0),
+            "text": language.number(found.get((r, f), 0)),
+            "told": f"{recency} {r}, {often} {f}",
+        }
+        for r in reversed(_SCORES)
+        for f in _SCORES
+    ]
+    xs, ys = [f"{often} {f}" for f in _SCORES], [f"{recency} {r}" for r in reversed(_SCORES)]
+    chart = charts.heat(
+        cells, xs=xs, ys=ys, unit="", words=words(language, "scores", "users"), texts=True, row_height=30
+    )
+    columns: Columns = {"told": (language.label("scores"), str), "v": (language.label("users"), language.number)}
+    return Drawing(
+        [charts.panel(chart)], table(cells, columns, newest_first=False), says_most(cells, "users", language)
+    )
+
+
+def segments(source: Source) -> Drawing | None:
+    """Draw how many users each segment has."""
+    language = source.language
+    counted = source.frame("user_activity", "segment").group_by(pl.col("segment").cast(pl.String)).agg(v=pl.len())
+    found = counted.sort("v", "segment", descending=[True, False]).collect().to_dicts()
+    total = sum(one["v"] for one in found)
+    if not total:
+        return None
+    rows = [
+        {
+            "x": one["segment"],
+            "v": one["v"],
+            "text": language.part(one["v"], total),
+        }
+        for one in found
+    ]
+    chart = charts.ranked(rows, unit="", words=words(language, "segment", "users"))
+    columns: Columns = {"x": (language.label("segment"), str), "v": (language.label("users"), language.number)}
+    return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), says_most(rows, "users", language))
+
+
+PLOTS: dict[Draw, str] = {
+    active_users: "active_users_daily",
+    stickiness: "active_users_daily",
+    frequency: "user_activity_daily",
+    calendar: "active_users_daily",
+    sessions_daily: "session_facts",
+    rhythm: "session_facts",
+    durations: "session_facts",
+    engagement: "session_facts",
+    funnel: "funnel_daily",
+    time_to_buy: "session_facts",
+    conversion: "funnel_daily",
+    scores: "user_activity",
+    segments: "user_activity",
+}

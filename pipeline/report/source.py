@@ -1,0 +1,117 @@
+"""What the plots read: published marts, cut at the last day that has anything, and the moment that they show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import cached_property
+
+import polars as pl
+
+from contracts.schema.mart import Mart
+from pipeline.errors import UsageError
+from pipeline.lake.lake import Lake
+from pipeline.report.language import Language
+
+# Of what the days with data are told; a mart that has a row for each day says which of them have something.
+_DAYS = {
+    "active_users_daily": ("active_on", "dau_count"),
+    "event_types_daily": ("event_on", "event_count"),
+    "search_quality_daily": ("searched_on", "search_count"),
+    "moderation_daily": ("submitted_on", "submitted_count"),
+    "support_efficiency_daily": ("created_on", "ticket_count"),
+}
+DAYS = 90  # that a plot by day shows
+
+
+class NotBuiltError(Exception):
+    """A mart is not there; its name is the only argument."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Published marts, and how they are told.
+
+    Attributes:
+        lake: Where they are read.
+        language: In which they are told.
+        marts: The contracts, by name.
+        shown: Which moment each of them shows.
+    """
+
+    lake: Lake
+    language: Language
+    marts: Mapping[str, Mart]
+    shown: Mapping[str, datetime]
+    _scans: dict[str, pl.LazyFrame] = field(default_factory=dict)
+
+    def frame(self, mart: str, *columns: str) -> pl.LazyFrame:
+        """Return columns of a mart; those that it does not have are null.
+
+        Raises:
+            NotBuiltError: It is not published, or no contract declares it.
+        """
+        frame, known = self._scanned(mart), self.marts[mart].table.names
+        return frame.select(pl.col(one) if one in known else pl.lit(None).alias(one) for one in columns)
+
+    def has(self, mart: str, column: str) -> bool:
+        """Tell whether a mart is there and has a column."""
+        return mart in self.shown and mart in self.marts and column in self.marts[mart].table.names
+
+    def days(self, mart: str, day: str, *columns: str, last: int = DAYS) -> pl.DataFrame:
+        """Return the last days of a mart up to the last one with data, with ``day`` and ``is_complete``.
+
+        Args:
+            mart: The mart.
+            day: Its column of the day, which is called ``day`` in what comes.
+            *columns: Further columns.
+            last: How many days.
+        """
+        wanted = pl.col(day).is_between(self.end - timedelta(days=last - 1), self.end)
+        frame = self.frame(mart, day, *columns, "is_complete").filter(wanted)
+        return frame.rename({day: "day"}).sort("day").collect()
+
+    @cached_property
+    def as_of(self) -> datetime | None:
+        """The newest moment that a mart shows."""
+        return max(self.shown.values(), default=None)
+
+    @cached_property
+    def today(self) -> date | None:
+        """The day of that moment, in the zone of the report."""
+        return None if self.as_of is None else self.as_of.astimezone(self.language.zone).date()
+
+    @cached_property
+    def end(self) -> date:
+        """The last day that has anything, and is not in the future."""
+        latest = [found for mart in _DAYS if (found := self._latest(mart)) is not None]
+        return max(latest, default=self.today or date.min)
+
+    @cached_property
+    def last_complete(self) -> date:
+        """The last day that is over, and not after the last one that has anything."""
+        return min(self.end, self.today - timedelta(days=1)) if self.today else self.end
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the data end before the day on which they were read, and the one before."""
+        return self.today is not None and self.end < self.today - timedelta(days=1)
+
+    def _scanned(self, mart: str) -> pl.LazyFrame:
+        if mart not in self.marts or mart not in self.shown:
+            raise NotBuiltError(mart)
+        if mart not in self._scans:  # to ask the store each time whether it is there would take a connection each time
+            try:
+                self._scans[mart] = self.lake.marts[mart]
+            except UsageError as error:
+                raise NotBuiltError(mart) from error
+        return self._scans[mart]
+
+    def _latest(self, mart: str) -> date | None:
+        day, count = _DAYS[mart]
+        try:
+            frame = self.frame(mart, day, count)
+        except NotBuiltError:
+            return None
+        there = frame.filter((pl.col(count) > 0) & (pl.col(day) <= self.today))
+        latest: date | None = there.select(pl.col(day).max()).collect().item()
+        return latest

@@ -1,0 +1,125 @@
+"""From frames to what plots and tables take: rows with their days in words, tables, and a sentence of what is seen."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from pipeline.report.drawn import Table
+from pipeline.report.language import Language
+
+ROWS = 31  # of a table
+Format = Callable[[Any], Any]
+Columns = Mapping[str, tuple[str, Format]]  # heading and format of each column
+
+
+def by_day(frame: pl.DataFrame, language: Language) -> list[dict[str, Any]]:
+    """Return the rows of a frame with ``day`` (a day, or the first day of a week) and ``is_complete``, to be drawn."""
+    return [
+        {
+            **{name: value for name, value in row.items() if name not in ("day", "is_complete")},
+            "x": row["day"].isoformat(),
+            "told": language.day(row["day"]),
+            "is_running": not row["is_complete"],
+        }
+        for row in frame.iter_rows(named=True)
+    ]
+
+
+def words(language: Language, x: str, v: str, s: str = "") -> dict[str, str]:
+    """Return what coordinates are called where one points at a mark."""
+    return {"x": language.label(x), "v": language.label(v), "s": language.label(s) if s else ""}
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Columns, *, newest_first: bool = True) -> Table:
+    """Return rows as a table.
+
+    Args:
+        rows: In the order of the plot.
+        columns: Heading and format of each column, by name.
+        newest_first: Whether the last rows come first, and the table ends where it is too long.
+    """
+    ordered = [*reversed(rows)] if newest_first else [*rows]
+    told = [[form(row[name]) for name, (_, form) in columns.items()] for row in ordered[:ROWS]]
+    numeric = frozenset(
+        place
+        for place, name in enumerate(columns)
+        if any(isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows)
+    )
+    return Table([heading for heading, _ in columns.values()], told, numeric, max(0, len(rows) - ROWS))
+
+
+def day_table(
+    rows: Sequence[Mapping[str, Any]], language: Language, columns: Mapping[str, Format | None], x: str = "day"
+) -> Table:
+    """Return rows of days as a table; what is running says so.
+
+    Args:
+        rows: As ``by_day`` gives them.
+        language: Of the headings.
+        columns: How each column is written; None for a whole number.
+        x: What the first column is called.
+    """
+    marked = [{**row, "told": f"{row['told']} {_running(row, language)}".strip()} for row in rows]
+    formats = {name: (language.label(name), form or language.number) for name, form in columns.items()}
+    return table(marked, {"told": (language.label(x), str), **formats})
+
+
+def says(rows: Sequence[Mapping[str, Any]], column: str, language: Language, form: Format | None = None) -> str:
+    """Return a sentence that says what a line or bars show: the last complete value, its change, and the range."""
+    form = form or language.number
+    known = [row for row in rows if row[column] is not None and not row["is_running"]]
+    if not known:
+        return language.say("says.nothing")
+    last, values = known[-1], [row[column] for row in known]
+    return language.say(
+        "says.series",
+        what=language.label(column),
+        last=form(last[column]),
+        day=last["told"],
+        first=form(known[0][column]),
+        since=known[0]["told"],
+        low=form(min(values)),
+        high=form(max(values)),
+    )
+
+
+def says_most(rows: Sequence[Mapping[str, Any]], what: str, language: Language) -> str:
+    """Return a sentence that says which of named rows has most; they have ``x`` or ``told``, and ``v``."""
+    known = [row for row in rows if row["v"]]
+    if not known:
+        return language.say("says.nothing")
+    most = max(known, key=lambda row: row["v"])
+    total = sum(row["v"] for row in known)
+    return language.say(
+        "says.most",
+        what=language.label(what),
+        most=most.get("told", most["x"]),
+        value=language.number(most["v"], 0 if float(most["v"]).is_integer() else 1),
+        total=language.number(total, 0 if float(total).is_integer() else 1),
+    )
+
+
+def has_running(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether a row is of a period that is not over."""
+    return any(row["is_running"] for row in rows)
+
+
+def per_week(day: str = "day") -> pl.Expr:
+    """Return the Monday of the week of a day."""
+    return pl.col(day).dt.truncate("1w")
+
+
+def share(part: str, whole: str) -> pl.Expr:
+    """Return how many of a hundred a part is; null of nothing."""
+    return pl.when(pl.col(whole) > 0).then(100 * pl.col(part) / pl.col(whole))
+
+
+def is_over(week: date, end: date) -> bool:
+    """Tell whether a week is over at a last complete day."""
+    return (end - week).days >= 6
+
+
+def _running(row: Mapping[str, Any], language: Language) -> str:
+    return f"({language.say('page.running')})" if row["is_running"] else ""

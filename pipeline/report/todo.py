@@ -1,0 +1,147 @@
+"""Lists to act on: each row has an id by which it is found."""
+
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+
+from pipeline.report.drawn import Draw, Drawing, Spark
+from pipeline.report.language import NOTHING
+from pipeline.report.source import Source
+from pipeline.report.telling import Columns, table
+
+_ROWS, _TREND_WEEKS = 12, 12
+_UNUSUAL_DAYS = 28
+
+
+def waiting(source: Source) -> Drawing | None:
+    """List the tickets whose users wait longest for an answer."""
+    language = source.language
+    names = ("ticket_id", "user_id", "issue_type", "status", "message_count", "waiting_since")
+    there = source.frame("ticket_resolution", *names).filter(pl.col("waiting_since").is_not_null())
+    found = there.sort("waiting_since", "ticket_id").collect()
+    if not len(found):
+        return None
+    rows: list[dict[str, Any]] = [
+        {**row, "waits": language.span((source.as_of - row["waiting_since"]).total_seconds() if source.as_of else None)}
+        for row in found.head(_ROWS).iter_rows(named=True)
+    ]
+    columns: Columns = {
+        "ticket_id": (language.label("ticket"), str),
+        "waits": (language.label("waits"), str),
+        "waiting_since": (language.label("waiting_since"), language.moment),
+        "issue_type": (language.label("issue_type"), str),
+        "status": (language.label("status"), str),
+        "message_count": (language.label("messages"), language.number),
+        "user_id": (language.label("user"), str),
+    }
+    return _listed(rows, columns, len(found))
+
+
+def missing_terms(source: Source) -> Drawing | None:
+    """List the searches that most often find nothing, with their weeks and what was searched for next."""
+    language = source.language
+    names = ("search_term", "zero_result_count", "search_count", "zero_result_pct", "user_count", "top_next_term")
+    there = source.frame("search_terms", *names).filter(pl.col("zero_result_count") > 0)
+    order = ["zero_result_count", "search_count", "search_term"]
+    found = there.sort(order, descending=[True, True, False]).collect()
+    if not len(found):
+        return None
+    trends = _trends(source, found["search_term"].head(_ROWS).to_list())
+    rows = [
+        {**row, "trend": Spark(trends.get(row["search_term"], ()))} for row in found.head(_ROWS).iter_rows(named=True)
+    ]
+    columns: Columns = {
+        "search_term": (language.label("search_term"), str),
+        "zero_result_count": (language.label("zero_result_count"), language.number),
+        "zero_result_pct": (language.label("of_searches"), language.percent),
+        "user_count": (language.label("users"), language.number),
+        "trend": (language.say("says.weeks", weeks=language.number(_TREND_WEEKS)), lambda spark: spark),
+        "top_next_term": (language.label("top_next_term"), lambda value: NOTHING if value is None else str(value)),
+    }
+    return _listed(rows, columns, len(found))
+
+
+def false_drops(source: Source) -> Drawing | None:
+    """List the newest drops of prices that are none against the 30 days before."""
+    language = source.language
+    prices = ("price", "prior_price", "lowest_price_30d")
+    there = source.frame("price_drops", "product_id", "dropped_on", "currency", *prices, "reduction_pct", "is_genuine")
+    found = there.filter(~pl.col("is_genuine"), pl.col("dropped_on") <= source.end)
+    ordered = found.sort("dropped_on", "reduction_pct", "product_id", descending=[True, False, False]).collect()
+    if not len(ordered):
+        return None
+    rows = [
+        {**row, **{name: f"{language.number(row[name], 2)} {row['currency']}" for name in prices}}
+        for row in ordered.head(_ROWS).iter_rows(named=True)
+    ]
+    columns: Columns = {
+        "product_id": (language.label("product"), str),
+        "dropped_on": (language.label("day"), language.day),
+        "price": (language.label("price"), str),
+        "prior_price": (language.label("prior_price"), str),
+        "lowest_price_30d": (language.label("lowest_price_30d"), str),
+        "reduction_pct": (language.label("reduction_pct"), language.percent),
+    }
+    return _listed(rows, columns, len(ordered))
+
+
+def unusual_events(source: Source) -> Drawing | None:
+    """List the days on which a type of event was unusually frequent or rare."""
+    language, since = source.language, source.end - timedelta(days=_UNUSUAL_DAYS - 1)
+    names = ("event_on", "event_type", "event_count", "mean_14d_count", "z_score", "is_unusual")
+    there = source.frame("event_types_daily", *names).filter(
+        pl.col("is_unusual").fill_null(False), pl.col("event_on").is_between(since, source.end)
+    )
+    found = there.sort("event_on", "event_type", descending=[True, False]).collect()
+    if not len(found):
+        return None
+    rows = [
+        {**row, "judged": language.label("more" if row["z_score"] > 0 else "less")}
+        for row in found.head(_ROWS).iter_rows(named=True)
+    ]
+    columns: Columns = {
+        "event_type": (language.label("event_type"), str),
+        "event_on": (language.label("day"), language.day),
+        "judged": (language.label("judged"), str),
+        "event_count": (language.label("events"), language.number),
+        "mean_14d_count": (language.label("mean_14d_count"), lambda value: language.number(value, 1)),
+        "z_score": (language.label("z_score"), lambda value: language.number(value, 1)),
+    }
+    return _listed(rows, columns, len(found))
+
+
+def _listed(rows: list[dict[str, Any]], columns: Columns, total: int) -> Drawing:
+    made = table(rows, columns, newest_first=False)
+    return Drawing((), type(made)(made.headings, made.rows, made.numeric, total - len(rows)), "")
+
+
+def _trends(source: Source, terms: list[str]) -> dict[str, list[float]]:
+    """Return in how many searches of each week some terms found nothing; nothing where searches are not there."""
+    if not source.has("search_facts", "is_zero_result"):
+        return {}
+    first = source.last_complete - timedelta(days=7 * _TREND_WEEKS - 1)
+    there = source.frame("search_facts", "search_term", "searched_on", "is_zero_result", "is_final")
+    counted = (
+        there.filter(
+            pl.col("is_zero_result"),
+            pl.col("is_final"),
+            pl.col("searched_on").is_between(first, source.last_complete),
+            pl.col("search_term").is_in(terms),
+        )
+        .group_by("search_term", week=(pl.col("searched_on") - pl.lit(first)).dt.total_days() // 7)
+        .agg(v=pl.len())
+        .collect()
+    )
+    found = {term: [0.0] * _TREND_WEEKS for term in terms}
+    for term, week, number in counted.iter_rows():
+        found[term][week] = float(number)
+    return found
+
+
+LISTS: dict[Draw, str] = {
+    waiting: "ticket_resolution",
+    missing_terms: "search_terms",
+    false_drops: "price_drops",
+    unusual_events: "event_types_daily",
+}
