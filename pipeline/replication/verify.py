@@ -165,12 +165,18 @@ def verify(
             found += with_retries(connections, None, f"verify {name}", work)
         except SnapshotError as error:
             failures[name] = error
-    with connections.postgres.transaction():
-        for one in found:
-            control.record_verification(connections.postgres, one, sample.asked if sample else "")
+    _record(connections, found, sample)
     if failures:
         raise PartlyVerifiedError(failures, found)
     return found
+
+
+def _record(connections: Connections, found: Iterable[Comparison], sample: Sample | None) -> None:
+    """Enter into the books what was found, for reports to tell."""
+    control.ensure_schema(connections.postgres)  # who has verified so far had no need of the newest books
+    with connections.postgres.transaction():
+        for one in found:
+            control.record_verification(connections.postgres, one, sample.asked if sample else "")
 
 
 def left_out(
