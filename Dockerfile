@@ -4,7 +4,7 @@
 FROM apache/airflow:slim-3.3.2-python3.11 AS airflow
 
 USER root
-RUN install --directory --owner=airflow --group=0 /opt/etl
+RUN install --directory --owner=airflow --group=0 /opt/etl /opt/airflow/reports
 USER airflow
 WORKDIR /opt/etl
 
@@ -29,7 +29,7 @@ COPY --chown=airflow:0 dags /opt/airflow/dags
 
 # Away from the sources: what is imported below must be what was installed.
 WORKDIR /opt/airflow
-RUN airflow version && python -c "import pipeline.airflow.generate, pipeline.airflow.maintenance, pipeline.airflow.marts, pipeline.airflow.replicate, pipeline.airflow.sync, pipeline.airflow.verify"
+RUN airflow version && python -c "import pipeline.airflow.generate, pipeline.airflow.maintenance, pipeline.airflow.marts, pipeline.airflow.replicate, pipeline.airflow.report, pipeline.airflow.sync, pipeline.airflow.verify"
 
 ENTRYPOINT ["/usr/bin/dumb-init", "--", "python", "/opt/etl/with_secrets.py", "/entrypoint"]
 

@@ -119,6 +119,8 @@ class Settings(BaseSettings):
         max_shrink: The share of what is published that a publish may remove or refuse; in ``ETL_MAX_SHRINK``
             a percentage.
         retry: Seconds for which it is waited in all, to try again what failed by something that passes.
+        reports: Folder of the reports that the DAG ``report`` writes; ``reports`` in the home if it is not set.
+        reports_url: Where that folder is served, for links to it; empty if it is not.
         keep_details_days: For how long the books keep plan, accounts, drift and times of a run.
         keep_runs_days: For how long they keep the run itself.
         keep_resolved_days: For how long they keep documents that are not refused any more.
@@ -144,6 +146,8 @@ class Settings(BaseSettings):
     silence: float = Field(60.0, gt=0, le=86_400)
     max_shrink: Annotated[float, BeforeValidator(_share)] = 0.5
     retry: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 60.0
+    reports: Path | None = None
+    reports_url: str = Field("", pattern=r"^(https?://[^\s<>\"]+)?$")
     keep_details_days: Annotated[int, _DAYS] = Retention.details
     keep_runs_days: Annotated[int, _DAYS] = Retention.runs
     keep_resolved_days: Annotated[int, _DAYS] = Retention.resolved
@@ -182,9 +186,11 @@ class Settings(BaseSettings):
         memory = ByteSize((self.memory - _LEAST_MEMORY) // self.processes)
         return self.model_copy(update={"memory": memory, "workers": 1})
 
-    @field_validator("home", "contracts", "marts")
+    @field_validator("home", "contracts", "marts", "reports")
     @classmethod
-    def _expand(cls, value: Path | tuple[Path, ...]) -> Path | tuple[Path, ...]:
+    def _expand(cls, value: Path | tuple[Path, ...] | None) -> Path | tuple[Path, ...] | None:
+        if value is None:
+            return None
         return value.expanduser() if isinstance(value, Path) else tuple(path.expanduser() for path in value)
 
     @field_validator("home")
@@ -248,7 +254,9 @@ def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
         message = "must be a time like 90s, 10min or 1h, up to a day"
     if field.endswith("_days"):
         message = "must be a whole number of days from 1 to 36500"
-    if kind == "string_pattern_mismatch":
+    if field == "reports_url":
+        message = "must be an address that begins with http:// or https://"
+    elif kind == "string_pattern_mismatch":
         message = 'must be 1 to 63 characters without / \\ . " $ and blanks'
     return f"ETL_{field.upper()} {message.removeprefix('Value error, ')}"
 

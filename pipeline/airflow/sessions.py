@@ -36,13 +36,26 @@ def connected(*, writing: bool = False) -> Iterator[Connections]:
         UsageError: A Connection or a contract is wrong.
         ServerError: A server can't be reached or refuses.
     """
+    with complete_settings(writing=writing) as complete, connect(complete) as connections:
+        yield connections
+
+
+@contextmanager
+def complete_settings(*, writing: bool = False) -> Iterator[Settings]:
+    """Return where the servers are that Airflow's Connections name, for one task that opens them itself.
+
+    Args:
+        writing: Whether MongoDB is written to; Airflow may have another Connection for it.
+
+    Raises:
+        UsageError: A Connection or a contract is wrong.
+    """
     in_one_line()
     try:
         with told_when_late(), engines(settings(writing=writing)) as complete:
             _hide_in_logs(complete)
             tune_allocators(complete.memory)
-            with connect(complete) as connections:
-                yield connections
+            yield complete
     except ContractError as error:  # of the error tree that the tasks' retry policy knows
         raise UsageError(str(error)) from error
 

@@ -62,7 +62,7 @@ def lines(
         if drawn
     ]
     every = [*solid, *(one for one in dashed if one["is_running"])]
-    layers += [*_shapes(every, x, y, series), _pointed_at(every, x, y, color, words)]
+    layers += [*_shapes(every, x, y, series), *_pointed_at(every, x, y, color, words)]
     if rule is not None:
         layers.append(_rule(rule))
     return alt.layer(*layers).properties(width="container", height=height)
@@ -105,8 +105,8 @@ def bars(
         tooltip=_tooltip(words),
     )
     layers: list[Any] = [drawn]
-    if line:
-        over = _long(rows, {line[0]: line[1]})
+    over = _long(rows, {line[0]: line[1]}) if line else []
+    if over:
         layers.append(alt.Chart(_values(over)).mark_line(strokeWidth=2).encode(x=x, y="v:Q", color=color))
     return alt.layer(*layers).properties(width="container", height=height)
 
@@ -215,9 +215,10 @@ def band(rows: Rows, *, words: Mapping[str, str], flagged: str) -> Chart:
     base = alt.Chart(_values(values)).encode(x=x)
     over, odd = [row for row in values if not row["is_running"]], [row for row in values if row["is_unusual"]]
     y = alt.Y("v:Q", title=None, axis=alt.Axis(tickCount=3), scale=alt.Scale(zero=True))
+    expected = base.mark_area(color=theme.ACCENT, opacity=0.16).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
     layers: list[Any] = [
-        base.mark_area(color=theme.ACCENT, opacity=0.16).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
-        alt.Chart(_values(over)).mark_line(strokeWidth=1.5, color=theme.ACCENT).encode(x=x, y=y),
+        *([expected] if any(row["high"] is not None for row in values) else []),
+        *([alt.Chart(_values(over)).mark_line(strokeWidth=1.5, color=theme.ACCENT).encode(x=x, y=y)] if over else []),
         base.mark_point(opacity=0, size=60).encode(y=y, tooltip=_tooltip(words)),
     ]
     if odd:
@@ -306,7 +307,7 @@ def _columns(labels: Sequence[str]) -> int:
 def _shapes(rows: Rows, x: Any, y: Any, series: Mapping[str, str]) -> list[Any]:
     """Return marks that tell the lines apart without their colours, if there are several."""
     labels = [*series.values()]
-    if len(labels) < 2:
+    if len(labels) < 2 or not rows:
         return []
     by_label = [[row for row in rows if row["s"] == label] for label in labels]
     marked = [row for own in by_label for row in own[:: -max(1, len(own) // _MARKED)]]
@@ -316,12 +317,14 @@ def _shapes(rows: Rows, x: Any, y: Any, series: Mapping[str, str]) -> list[Any]:
     return [made.encode(x=x, y=y, shape=shape, color=_color(labels))]
 
 
-def _pointed_at(rows: Rows, x: Any, y: Any, color: Any, words: Mapping[str, str]) -> Chart:
+def _pointed_at(rows: Rows, x: Any, y: Any, color: Any, words: Mapping[str, str]) -> list[Chart]:
     """Return the marks that appear, and tell their values, where one points at the lines."""
+    if not rows:
+        return []
     near = alt.selection_point(on="pointerover", nearest=True, empty=False, fields=["x", "s"], clear="pointerout")
     made = alt.Chart(_values(rows)).mark_point(filled=True, size=60)
     opacity = alt.condition(near, alt.value(1), alt.value(0))
-    return made.encode(x=x, y=y, color=color, opacity=opacity, tooltip=_tooltip(words)).add_params(near)
+    return [made.encode(x=x, y=y, color=color, opacity=opacity, tooltip=_tooltip(words)).add_params(near)]
 
 
 def _rule(value: float) -> Chart:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.report.areas import AREAS
-from pipeline.report.drawn import Draw, Drawing, Plot
+from pipeline.report.drawn import Draw, Panel, Plot
 from pipeline.report.source import NotBuiltError, Source
 from pipeline.report.todo import LISTS
 
@@ -46,12 +46,13 @@ def section(source: Source, key: str, functions: Mapping[Draw, str]) -> Section:
         except NotBuiltError as error:
             missing.append(str(error.args[0]))
             continue
-        if drawing is None:
+        shown = [one for one in drawing.panels if _has_values(one)] if drawing else []
+        if drawing is None or (drawing.panels and not shown):
             empty.append(name)
         else:
-            plots.append(_plot(name, mart, drawing))
+            plots.append(Plot(name, mart, drawing.table, drawing.says, shown, drawing.has_running))
     return Section(key, tuple(plots), tuple(dict.fromkeys(missing)), tuple(empty))
 
 
-def _plot(key: str, mart: str, drawing: Drawing) -> Plot:
-    return Plot(key, mart, drawing.table, drawing.says, drawing.panels, drawing.has_running)
+def _has_values(panel: Panel) -> bool:
+    return any(panel.spec.get("datasets", {}).values())

@@ -20,6 +20,7 @@ _DAYS = {
     "moderation_daily": ("submitted_on", "submitted_count"),
     "support_efficiency_daily": ("created_on", "ticket_count"),
 }
+_NEVER = date(2000, 1, 1)  # a day from which others can be reckoned, where there is nothing
 DAYS = 90  # that a plot by day shows
 
 
@@ -84,7 +85,7 @@ class Source:
     def end(self) -> date:
         """The last day that has anything, and is not in the future."""
         latest = [found for mart in _DAYS if (found := self._latest(mart)) is not None]
-        return max(latest, default=self.today or date.min)
+        return max(latest, default=self.today or _NEVER)
 
     @cached_property
     def last_complete(self) -> date:

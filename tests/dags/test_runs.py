@@ -141,6 +141,33 @@ def test_marts_that_are_not_chosen_are_skipped_and_say_so(run: Callable[..., Any
     assert said == f"ticket_resolution is not among the marts of this run: {', '.join(read)}"
 
 
+def test_the_report_is_linked_in_the_note_of_its_run_and_the_last_30_are_kept(
+    run: Callable[..., Any], first: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+
+    old = [tmp_path / f"report-20260101T0000{second:02}Z.html" for second in range(31)]
+    for file in (*old, tmp_path / "mine.html"):
+        file.write_text("")
+    monkeypatch.setenv("ETL_REPORTS", str(tmp_path))
+    monkeypatch.setenv("ETL_REPORTS_URL", "https://reports.example/etl/")
+    monkeypatch.setenv("ETL_AIRFLOW_DATABASE", os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    done = run("report", language="ru")
+    assert done.state == "success"
+    told = _result(done, "report")
+    written = Path(told["path"])
+    assert written.stat().st_size == told["bytes"] > 10**6
+    assert {file.name for file in tmp_path.iterdir()} == {written.name, "mine.html", *(file.name for file in old[2:])}
+    with create_session() as session:
+        (found,) = session.query(DagRun).filter_by(dag_id="report", run_id=done.run_id)
+        assert found.note == f"[{written.name}](https://reports.example/etl/{written.name})" == told_link(told)
+
+
+def told_link(told: dict[str, Any]) -> str:
+    return f"[{Path(told['path']).name}]({told['url']})"
+
+
 def test_only_what_was_published_updates_its_asset(first: dict[str, Any], run: Callable[..., Any]) -> None:
     done = run("replicate", collections=["SupportTickets"], targets=["postgres"])
     assert done.state == "success"

@@ -60,6 +60,7 @@ def test_each_file_holds_one_dag_of_its_name_and_explains_it(dags: dict[str, Any
 CHAINS = {
     "generate_data": ["generate"],
     "replicate": ["snapshot", "plan", "load", "prove", "publish", "verify"],
+    "report": ["report"],
     "sync": ["sync"],
     "verify": ["verify"],
 }
@@ -127,7 +128,17 @@ def test_what_is_missed_is_not_made_up_for(dags: dict[str, Any]) -> None:
 def test_what_following_gives_way_to_is_there(dags: dict[str, Any]) -> None:
     from pipeline.airflow.sync import HELD_UP
 
-    assert set(HELD_UP) == set(dags) - {"generate_data", "maintenance", "sync"}
+    assert set(HELD_UP) == set(dags) - {"generate_data", "maintenance", "report", "sync"}
+
+
+def test_the_report_follows_all_marts(dags: dict[str, Any]) -> None:
+    from airflow.sdk import AssetAll
+
+    condition = dags["report"].timetable.asset_condition
+    assert isinstance(condition, AssetAll)
+    assert {(asset.name, asset.uri) for asset in condition.objects} == {
+        (name, f"etl://marts/{name}") for name in marts()
+    }
 
 
 def test_marts_follow_the_tables_that_they_read(dags: dict[str, Any]) -> None:

@@ -1,0 +1,182 @@
+"""The report in a real browser: what is seen, what is asked for, who can read it, and what hostile texts can do."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from pipeline.report.areas import AREAS
+from tests.pipeline.report.conftest import HOSTILE, Pages
+
+VIEWS: dict[str, dict[str, Any]] = {
+    "light": {"viewport": {"width": 1240, "height": 900}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1240, "height": 900}, "color_scheme": "dark"},
+    "narrow": {"viewport": {"width": 360, "height": 740}, "color_scheme": "light"},
+}
+AXE = "axe-core@4.14.1"
+RUN = "axe.run().then(found => JSON.stringify(found.violations.map(one => [one.impact, one.id, one.nodes[0].html])))"
+ELSEWHERE = re.compile(r"<(?:link|img|iframe|object|embed|base)\b|src=|url\(|@import")
+
+
+@contextmanager
+def opened(browser: Browser, address: str, **view: Any) -> Iterator[tuple[Page, list[str]]]:
+    """Open a page, and note what it says on the console and what it asks for beside itself."""
+    context = browser.new_context(**view)
+    page, noted = context.new_page(), list[str]()
+    page.on("console", lambda message: noted.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: noted.append(f"error: {error}"))
+    page.on("request", lambda request: noted.append(request.url) if request.url != address else None)
+    page.goto(address)
+    yield page, noted
+    context.close()
+
+
+def draw_everything(page: Page) -> None:
+    """Scroll through the page, so that each plot is drawn."""
+    for chart in page.query_selector_all(".chart"):
+        chart.scroll_into_view_if_needed()
+    live = "[...document.querySelectorAll('.chart')].every(one => one.querySelector('.live svg'))"
+    give_up = time.monotonic() + 60
+    while not page.evaluate(live):  # the page's policy lets nothing else wait in it
+        assert time.monotonic() < give_up
+        page.wait_for_timeout(50)
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the text of axe-core, from the npm registry."""
+    if shutil.which("npm") is None and not os.environ.get("CI"):
+        pytest.skip("there is no npm, and so no axe-core")
+    folder = tmp_path_factory.mktemp("axe")
+    command = ["npm", "install", "--prefix", str(folder), "--silent", "--no-audit", "--no-fund", AXE]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_each_view_draws_all_plots_and_is_accessible(browser: Browser, pages: Pages, axe: str, view: str) -> None:
+    with opened(browser, pages.address("en"), **VIEWS[view]) as (page, noted):
+        draw_everything(page)
+        assert noted == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it is wider than the screen"
+        for details in page.query_selector_all("details"):
+            details.evaluate("one => one.open = true")
+        session = page.context.new_cdp_session(page)  # the page's own policy lets no other script in
+        session.send("Runtime.evaluate", {"expression": f"{axe};0"})
+        told = session.send("Runtime.evaluate", {"expression": RUN, "awaitPromise": True, "returnByValue": True})
+        serious = [one for one in json.loads(told["result"]["value"]) if one[0] in ("serious", "critical")]
+        assert serious == []
+        assert len(page.screenshot(full_page=True)) > 50_000
+
+
+def test_hostile_texts_are_texts(browser: Browser, pages: Pages) -> None:
+    with opened(browser, pages.address("en"), **VIEWS["light"]) as (page, noted):
+        draw_everything(page)
+        assert noted == [] and "owned" not in page.title() and page.title() != "1"
+        text = page.inner_text("#todo")
+        assert HOSTILE[0] in text and "\\u202eevil\\u202c \\x1b[31m" in text and "{{ 7 * 7 }}" in text
+        assert page.query_selector("img") is None
+        assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f]", page.content())
+
+
+def test_no_address_of_another_place_stands_in_it(pages: Pages) -> None:
+    for html in (pages.file(name).read_text(encoding="utf-8") for name in ("en", "ru", "empty")):
+        assert re.findall(r"https?://[^\s\"'<]*", html) == []
+        assert not ELSEWHERE.search(re.sub(r"<script.*?</script>|&lt;img src=x", "", html, flags=re.DOTALL))
+        assert "unsafe-eval" not in html and "default-src 'none'" in html
+        assert len(html.encode()) < 4 * 10**6
+
+
+def test_without_scripts_plots_and_tables_stay(browser: Browser, pages: Pages) -> None:
+    with opened(browser, pages.address("en"), java_script_enabled=False, **VIEWS["light"]) as (page, noted):
+        assert noted == []
+        charts = page.locator(".still svg").count()
+        assert charts > 25 and charts == page.locator(".chart").count()
+        assert page.locator(".still svg").first.is_visible()
+        page.locator("figure summary").first.click()
+        assert page.locator("figure table").first.is_visible()
+        assert page.locator("figure table").count() == page.locator("figure").count()
+
+
+def test_it_is_printed_on_a4_with_no_plot_cut(browser: Browser, pages: Pages) -> None:
+    with opened(browser, pages.address("en"), **VIEWS["light"]) as (page, noted):
+        draw_everything(page)
+        printed = page.pdf(prefer_css_page_size=True)
+        assert re.search(rb"/MediaBox ?\[0 0 59[45][.\d]* 84[12][.\d]*\]", printed)
+        page.emulate_media(media="print")
+        styles = page.evaluate("[...document.querySelectorAll('figure')].map(one => getComputedStyle(one).breakInside)")
+        assert set(styles) == {"avoid"}
+        assert page.evaluate(
+            "[...document.querySelectorAll('.still')].every(one => one.scrollWidth <= one.clientWidth + 1)"
+        )
+        assert noted == []
+
+
+def test_it_is_read_by_keyboard(browser: Browser, pages: Pages) -> None:
+    with opened(browser, pages.address("en"), **VIEWS["light"]) as (page, _):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.keyboard.press("Enter")
+        assert page.evaluate("location.hash") == "#main"
+        levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(one => +one.tagName[1])")
+        assert levels[0] == 1 and levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_each_plot_says_what_is_seen_and_where_it_is_from(browser: Browser, pages: Pages) -> None:
+    with opened(browser, pages.address("en"), **VIEWS["light"]) as (page, _):
+        drawn = {one.get_attribute("aria-labelledby") for one in page.query_selector_all("figure")}
+        known = {function.__name__ for functions in AREAS.values() for function in functions}
+        assert len(drawn & known) > len(known) * 0.8, (
+            known - drawn
+        )  # the others have nothing to show in so small a world
+        for label in page.eval_on_selector_all(".chart", "all => all.map(one => one.getAttribute('aria-label'))"):
+            assert re.search(r"\. .*\d", label) or "No complete period" in label, label
+        for caption in page.eval_on_selector_all(
+            "section:not(#copy) figcaption", "all => all.map(one => one.innerText)"
+        ):
+            assert re.match(r"marts\.\w+, as of \d+ \w+ \d{4}, \d\d:\d\d\.", caption), caption
+        assert "Dashed and lighter" in page.inner_text("#activity")
+
+
+def test_both_languages_have_the_same_plots_and_their_own_numbers(browser: Browser, pages: Pages) -> None:
+    counts = {}
+    for language in ("en", "ru"):
+        with opened(browser, pages.address(language), **VIEWS["light"]) as (page, noted):
+            draw_everything(page)
+            assert noted == [] and page.get_attribute("html", "lang") == language
+            counts[language] = page.locator("figure").count(), page.locator(".figure").count()
+            text = page.inner_text("main")
+            assert ("Активность" in text) == (language == "ru")
+            assert bool(re.search(r"\d,\d\N{NO-BREAK SPACE}%", text)) == (language == "ru")
+    assert counts["en"] == counts["ru"]
+
+
+def test_with_nothing_replicated_it_is_a_page_of_sentences(browser: Browser, pages: Pages) -> None:
+    with opened(browser, pages.address("empty"), **VIEWS["light"]) as (page, noted):
+        assert noted == [] and page.locator("figure").count() == 0
+        text = page.inner_text("main")
+        assert "The mart ticket_resolution is not there: etl marts computes it" in text
+        assert "nothing is copied yet" in text
+
+
+def test_etl_report_writes_it_whole_or_says_why_not(etl: Any, pages: Pages, tmp_path: Path) -> None:
+    written = Path(pages.told["path"])
+    assert written.stat().st_size == pages.told["bytes"] and len(pages.told["figures"]) > 8
+    assert [file.name for file in written.parent.iterdir()] == ["ru.html"]
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path, tmp_path / "file" / "r.html"):
+        code, _, said = etl("report", "-o", str(place))
+        assert code == 2 and str(place.name) in said and said.count("\n") == 1
+    code, _, said = etl("report", "--language", "de")
+    assert code == 2 and "en and ru" in said
