@@ -146,7 +146,7 @@ def test_each_plot_says_what_is_seen_and_where_it_is_from(browser: Browser, page
             "section:not(#copy) figcaption", "all => all.map(one => one.innerText)"
         ):
             assert re.match(r"marts\.\w+, as of \d+ \w+ \d{4}, \d\d:\d\d\.", caption), caption
-        assert "Dashed and lighter" in page.inner_text("#activity")
+        assert "Dashed and lighter" in page.inner_text("main")
 
 
 def test_both_languages_have_the_same_plots_and_their_own_numbers(browser: Browser, pages: Pages) -> None:
