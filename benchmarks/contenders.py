@@ -156,10 +156,10 @@ CONTENDERS: Mapping[str, Contender] = {
         ),
         Contender(
             "polars_mongo",
-            "polars-mongo: only read",
+            "polars-mongo: only read the scalars",
             _loader("polars_reader", "polars_mongo"),
             _as_is,
-            "scan_mongo(...).collect() of the whole collection, dropped; types as it infers them",
+            "scan_mongo(...).select(scalar fields).collect(), dropped; it fails on subdocuments (0.3.1)",
             "polars_mongo",
         ),
         Contender("both_first", "etl replicate, both stores, first", _etl("replicate"), _fresh, ETL),

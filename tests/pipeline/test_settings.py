@@ -59,6 +59,8 @@ def test_empty_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ETL_MEMORY", "1MiB", "ETL_MEMORY must be at least 256.0MiB"),
         ("ETL_POSTGRES_URI", "mysql://me:secret@db", "ETL_POSTGRES_URI must begin with postgresql:// or postgres://"),
         ("ETL_MONGO_URI", "localhost:27017", "ETL_MONGO_URI must begin with mongodb:// or mongodb+srv://"),
+        ("ETL_WORKERS", "many", "ETL_WORKERS must be a number of processes from 1 to 256"),
+        ("ETL_WORKERS", "0", "ETL_WORKERS must be a number of processes from 1 to 256"),
         ("ETL_WAIT", "soon", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
         ("ETL_RETRY", "often", "ETL_RETRY must be a time like 90s, 10min or 1h, up to a day"),
         ("ETL_WAIT", "-1", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
