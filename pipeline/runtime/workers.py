@@ -20,7 +20,7 @@ from typing import Any
 from pipeline.errors import EtlError
 from pipeline.runtime.timings import ACTIVITY
 
-SHARE_BYTES = 64 * 2**20  # of BSON: to start a process takes about as long as to copy or to compare that much
+SHARE_BYTES = 128 * 2**20  # of BSON: what a process costs more is a fifth of what it takes to copy that much
 SHARES = 4  # calls for each process, about, so that all end at about the same time
 LEAST_BYTES = 32 * 2**20  # of a call, which costs something itself, such as a count
 ATTEMPTS = 2  # of what the process ends at: the second time it was hardly by chance
