@@ -5,6 +5,10 @@ collections; `defects` is the share of documents that break their contract on pu
 
 Only collections that were generated before are replaced. If there are others of those names the run fails and leaves
 them alone, unless `replace` is set: then they are **dropped**.
+
+With **advance**, such as `7d`, nothing is replaced: what was generated goes on for that time, with new documents,
+changed and deleted ones, so that `sync`, the history and the marts have something to follow. The other parameters are
+not used then.
 """
 
 from typing import Any
@@ -29,6 +33,9 @@ from pipeline.airflow.limits import COPY, reading_mongo
         "defects": Param(0.0, type="number", minimum=0, maximum=1, description="Share of documents broken on purpose."),
         "seed": Param(0, type="integer", minimum=0, description="Decides every value."),
         "replace": Param(False, type="boolean", description="Also drop collections that were not generated."),
+        "advance": Param(
+            None, type=["null", "string"], description="Let what was generated go on for a time, such as 7d."
+        ),
     },
     **defaults(),
 )
@@ -37,7 +44,7 @@ def generate_data() -> None:
 
     @task
     def generate(params: dict[str, Any]) -> dict[str, Any]:
-        """Write the collections anew; done again, it gives the same documents."""
+        """Write the collections anew, or let them go on; done again after a failure, it gives the same documents."""
         from pipeline.airflow.generate import generate
 
         return generate(params)

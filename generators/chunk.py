@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from contracts.schema.entity import Entity
 from generators.vocabulary import Vocabulary, vocabulary
-from generators.world import DAY, START, Floats, Integers, World, moments, stream, weighted
+from generators.world import DAY, FIRST, START, Floats, Integers, Window, World, moments, stream, weighted
 
 Columns = dict[str, list[Any]]
 Document = dict[str, Any]
@@ -29,7 +29,9 @@ class Chunk:
         world: Users and products.
         first: Number of the first row.
         size: How many rows to draw.
-        rows: How many rows the whole collection will have.
+        rows: How many rows the whole collection will have, of this window.
+        window: When all of it happens.
+        before: How many rows there were before the window.
     """
 
     entity: Entity
@@ -37,6 +39,8 @@ class Chunk:
     first: int
     size: int
     rows: int
+    window: Window = FIRST
+    before: int = 0
 
     @cached_property
     def rng(self) -> np.random.Generator:
@@ -59,10 +63,13 @@ class Chunk:
 
     def moments(self) -> Integers:
         """Draw a moment per row, rising from the window's start to its end over the whole collection."""
-        return moments((self.first + np.sort(self.rng.random(self.size)) * self.size) / self.rows)
+        before = self.first - self.before
+        return moments((before + np.sort(self.rng.random(self.size)) * self.size) / self.rows, self.window)
 
     def moments_before(self) -> Integers:
-        """Draw a moment per row, rising over the two years before the window."""
+        """Draw a moment per row, rising over the two years before the first window, or over a later one."""
+        if self.window != FIRST:
+            return self.moments()
         return START - BEFORE + ((self.numbers + self.rng.random(self.size)) / self.rows * BEFORE).astype(np.int64)
 
     def object_ids(self, times: Integers) -> list[ObjectId]:

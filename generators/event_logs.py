@@ -8,7 +8,7 @@ from bson import Int64
 from numpy.typing import NDArray
 
 from generators.chunk import Chunk, Columns, dates, rounded
-from generators.world import CURRENCIES, DAY, DAYS, END, START, Integers, stream, weighted
+from generators.world import CURRENCIES, DAY, DAYS, START, Integers, stream, weighted
 
 ROWS = 40_000
 Details = list[dict[str, Any]]
@@ -133,7 +133,7 @@ def _payment(chunk: Chunk, users: Integers, happened: Integers) -> Details:
         user_id=chunk.world.users.ids(users),
         amount=rounded(chunk.rng.lognormal(3.5, 1, size), 2),
         currency=chunk.pick(list(CURRENCIES), size, list(CURRENCIES.values())),
-        captured_at=dates(np.minimum(happened + chunk.spans(2_000, 0.7, size), END)),
+        captured_at=dates(np.minimum(happened + chunk.spans(2_000, 0.7, size), chunk.window.end)),
         approved=chunk.chance(0.96, size).tolist(),
         risk=[{"score": score, "rules": rule} for score, rule in zip(scores, rules, strict=True)],
     )

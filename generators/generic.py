@@ -27,7 +27,7 @@ from contracts.schema.kinds import (
 )
 from generators import ragged
 from generators.chunk import MISSING, Chunk, Columns, assemble, dates, decimals, rounded
-from generators.world import END, HOUR, Integers
+from generators.world import HOUR, Integers
 
 ROWS = 1_000
 NULLS, MISSES = 0.05, 0.05  # of the values of a nullable field
@@ -102,7 +102,7 @@ def _columns(
     for field in wanted:
         if field.kind is TIMESTAMP:
             if columns:
-                happened = np.minimum(happened + chunk.spans(HOUR, 1.5, len(rows)), END)
+                happened = np.minimum(happened + chunk.spans(HOUR, 1.5, len(rows)), chunk.window.end)
             values: list[Any] = dates(happened)
         elif field.kind is not None:
             values = _scalars(chunk, field, rows, (*path, field.name))

@@ -5,10 +5,11 @@ from numpy.typing import NDArray
 
 from generators import ragged
 from generators.chunk import Chunk, Columns, dates
-from generators.world import END, HOUR, Integers
+from generators.world import HOUR, Integers
 
 ROWS = 6_000
 FLAGS = ("spam", "offensive", "off_topic", "personal_data", "fake")
+FLAGGED_REJECTED, PLAIN_REJECTED = 0.7, 0.02  # shares of the decided ones
 RATING_WEIGHTS = (0.16, 0.07, 0.1, 0.23, 0.44)
 
 
@@ -33,8 +34,8 @@ def draw(chunk: Chunk) -> Columns:
 
 def _statuses(chunk: Chunk, submitted: Integers, flagged: NDArray[np.bool_]) -> list[str]:
     """Decide what has waited long enough; flagged reviews mostly fail."""
-    pending = submitted + chunk.spans(10 * HOUR, 1.2) > END
-    rejected = chunk.rng.random(chunk.size) < np.where(flagged, 0.7, 0.02)
+    pending = submitted + chunk.spans(10 * HOUR, 1.2) > chunk.window.end
+    rejected = chunk.rng.random(chunk.size) < np.where(flagged, FLAGGED_REJECTED, PLAIN_REJECTED)
     status = np.select([pending, rejected], ["pending", "rejected"], "approved")
     listed: list[str] = status.tolist()
     return listed

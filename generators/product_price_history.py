@@ -4,7 +4,7 @@ import numpy as np
 
 from generators import ragged
 from generators.chunk import Chunk, Columns, dates, decimals
-from generators.world import CURRENCIES, END, Floats, Integers
+from generators.world import CURRENCIES, Floats, Integers
 
 ROWS = 4_000
 MOST_CHANGES = 30
@@ -53,5 +53,7 @@ def _changes(chunk: Chunk, launched: Integers, counts: Integers) -> Integers:
     parts = (weights * 1e6).astype(np.int64)
     passed = ragged.running_totals(parts, counts) - parts
     whole = np.bincount(owners, weights=parts)
-    moments: Integers = launched[owners] + (passed / whole[owners] * (END - launched[owners])).astype(np.int64)
+    moments: Integers = launched[owners] + (passed / whole[owners] * (chunk.window.end - launched[owners])).astype(
+        np.int64
+    )
     return moments

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from generators.chunk import Chunk, Columns, dates, rounded
-from generators.world import DAY, END, SECOND, Integers
+from generators.world import DAY, SECOND, Integers
 
 ROWS = 15_000
 UNFILTERED = 0.35
@@ -42,7 +42,7 @@ def _try_again(chunk: Chunk, again: Integers, typed: Integers, texts: list[str],
     """Let some searches follow the one before them by seconds or minutes: typed on, or for want of what was found."""
     goes_on = chunk.chance(TYPED_ON, len(again))
     gaps = np.where(goes_on, chunk.spans(3 * SECOND, 0.5, len(again)), chunk.spans(40 * SECOND, 0.8, len(again)))
-    typed[again] = np.minimum(typed[again - 1] + gaps, END)
+    typed[again] = np.minimum(typed[again - 1] + gaps, chunk.window.end)
     results[again[chunk.chance(DISAPPOINTED, len(again))] - 1] = 0
     for place in again[goes_on].tolist():
         texts[place - 1] = texts[place][: max(1, len(texts[place]) // 2)].rstrip()
@@ -58,7 +58,7 @@ def _filters(chunk: Chunk) -> list[dict[str, Any]]:
         chunk.pick(BRANDS),
         chunk.chance(0.5).tolist(),
         chunk.pick(SIZES),
-        dates(END - chunk.rng.integers(0, 365, chunk.size) * DAY),
+        dates(chunk.window.end - chunk.rng.integers(0, 365, chunk.size) * DAY),
         strict=True,
     )
     return [{} if bare else _filter(*row) for bare, *row in rows]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from generators import ragged
 from generators.chunk import Chunk, Columns, dates
-from generators.world import END, HOUR, MINUTE, Floats, Integers
+from generators.world import HOUR, MINUTE, Floats, Integers
 
 ROWS = 5_000
 MOST_MESSAGES = 14
@@ -44,7 +44,7 @@ def draw(chunk: Chunk) -> Columns:
     created = asked - np.where(chunk.chance(0.5), 0, chunk.rng.integers(0, 3_000, chunk.size))
     users = chunk.world.users.draw(chunk.rng, chunk.size)
     issues = np.searchsorted(np.cumsum(list(ISSUES.values()))[:-1], chunk.rng.random(chunk.size))
-    threads = _so_far(_threads(chunk, asked, PATIENCE[issues]))
+    threads = _so_far(_threads(chunk, asked, PATIENCE[issues]), chunk.window.end)
     status, updated = _state(chunk, threads)
     return {
         "_id": chunk.object_ids(created),
@@ -71,9 +71,9 @@ def _threads(chunk: Chunk, asked: Integers, patience: Floats) -> Threads:
     return _cut(Threads(counts, sent, by_agent, np.ones(chunk.size, dtype=bool)), np.minimum(counts, stops))
 
 
-def _so_far(threads: Threads) -> Threads:
+def _so_far(threads: Threads, end: int) -> Threads:
     """Drop what has not been written by the end of the window."""
-    return _cut(threads, ragged.kept_counts(threads.counts, threads.sent <= END))
+    return _cut(threads, ragged.kept_counts(threads.counts, threads.sent <= end))
 
 
 def _cut(threads: Threads, counts: Integers) -> Threads:
@@ -88,7 +88,7 @@ def _state(chunk: Chunk, threads: Threads) -> tuple[Integers, Integers]:
     last = np.cumsum(threads.counts) - 1
     answered = np.bincount(ragged.owners(threads.counts), weights=threads.by_agent) > 0
     closing = threads.sent[last] + chunk.spans(90 * MINUTE, 1.5)
-    done = threads.complete & answered & (closing <= END)
+    done = threads.complete & answered & (closing <= chunk.window.end)
     outcome = np.where(chunk.chance(CLOSED), CLOSED_STATUS, RESOLVED)
     status = np.select([done, ~answered, threads.by_agent[last]], [outcome, OPEN, WAITING], IN_PROGRESS)
     return status, np.where(done, closing, threads.sent[last])

@@ -4,7 +4,7 @@ import numpy as np
 
 from generators import ragged
 from generators.chunk import Chunk, Columns, dates
-from generators.world import END, SECOND, Integers, weighted
+from generators.world import SECOND, Integers, weighted
 
 ROWS = 25_000
 DEVICES = [
@@ -41,14 +41,14 @@ def draw(chunk: Chunk) -> Columns:
     kinds = weighted(chunk.rng, list(PAGE_WEIGHTS), len(gaps))
     products = np.where(kinds == PRODUCT_PAGE, chunk.world.products.draw(chunk.rng, len(gaps)), -1)
     ends = left[np.cumsum(counts) - 1]
-    seen = reached <= END
+    seen = reached <= chunk.window.end
     pages = [page for page, shown in zip(_paths(chunk, kinds, products), seen.tolist(), strict=True) if shown]
     return {
         "_id": chunk.object_ids(starts),
         "session_id": chunk.keys("S"),
         "user_id": chunk.world.users.ids(users),
         "start_time": dates(starts),
-        "end_time": dates(ends, missing=(ends > END) | chunk.chance(LOST)),
+        "end_time": dates(ends, missing=(ends > chunk.window.end) | chunk.chance(LOST)),
         "pages_visited": ragged.split(pages, ragged.kept_counts(counts, seen)),
         "device": _devices(chunk, users),
         "actions": _actions(chunk, counts, kinds, products, reached, gaps),
@@ -74,7 +74,7 @@ def _actions(
     page = ragged.owners(per_page)
     shares = (ragged.positions(per_page) + chunk.rng.random(len(page))) / per_page[page]
     times = reached[page] + (gaps[page] * shares).astype(np.int64)
-    happened = times <= END
+    happened = times <= chunk.window.end
     page, times = page[happened], times[happened]
     counts_left = np.bincount(ragged.owners(counts)[page], minlength=chunk.size)
     types = _action_types(chunk, kinds[page])

@@ -2,9 +2,10 @@
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,21 @@ DAY = 24 * HOUR
 DAYS = 180
 END = int(datetime(2026, 6, 30, tzinfo=UTC).timestamp()) * SECOND  # fixed: generators have no clock
 START = END - DAYS * DAY
+
+
+class Window(NamedTuple):
+    """A stretch of the world's time.
+
+    Attributes:
+        start: Its first moment.
+        end: The moment after which nothing has happened yet.
+    """
+
+    start: int
+    end: int
+
+
+FIRST = Window(START, END)  # what the world begins with
 
 LOCALES = {
     "en_US": 0.34,
@@ -45,7 +61,8 @@ USER_SPREAD, PRODUCT_SPREAD = 1.3, 1.6
 # Traffic by UTC hour and by weekday (Monday first), relative to each other.
 _HOURS = (10, 6, 4, 3, 3, 4, 8, 16, 28, 38, 42, 44, 46, 44, 42, 42, 44, 48, 54, 60, 62, 52, 36, 20)
 _WEEKDAYS = (1.0, 1.04, 1.06, 1.02, 0.94, 0.76, 0.82)
-_GROWTH = 1.4  # traffic at the end of the window, relative to its beginning
+_GROWTH = 1.4  # traffic at the end of the first window, relative to its beginning
+_FIRST_WEEKDAY = 3  # of 1970: a Thursday
 
 
 def stream(seed: int, *names: str | int) -> np.random.Generator:
@@ -108,6 +125,10 @@ class World:
             product_count=max(FEWEST, total // ROWS_PER_PRODUCT, _keyed(entities, rows, "product_id")),
         )
 
+    def at(self, moment: int) -> "World":
+        """Return the world as large as it has grown by a later moment."""
+        return replace(self, user_count=grown(self.user_count, moment), product_count=grown(self.product_count, moment))
+
     @cached_property
     def users(self) -> Population:
         """Who acts."""
@@ -141,24 +162,27 @@ def weighted(rng: np.random.Generator, weights: list[float], size: int) -> Integ
     return drawn
 
 
-def moments(shares: Floats) -> Integers:
-    """Return the moments by which given shares (0 to 1) of the whole traffic have happened."""
-    edges, cumulated = _RHYTHM
+def moments(shares: Floats, window: Window = FIRST) -> Integers:
+    """Return the moments by which given shares (0 to 1) of a window's whole traffic have happened."""
+    edges, cumulated = _rhythm(window)
     return np.interp(shares, cumulated, edges).astype(np.int64)
+
+
+def grown(size: int, moment: int) -> int:
+    """Return how many there are at a later moment of what was so many at the end of the first window."""
+    return size + size * (moment - END) // (END - START)
 
 
 def _keyed(entities: Mapping[str, Entity], rows: Mapping[str, int], key: str) -> int:
     return max((count for name, count in rows.items() if entities[name].key == key), default=0)
 
 
-def _rhythm() -> tuple[Floats, Floats]:
+@cache
+def _rhythm(window: Window) -> tuple[Floats, Floats]:
     """Return the hours' edges and the share of the traffic before each."""
-    hours = np.arange(DAYS * 24)
-    first_weekday = datetime.fromtimestamp(START / SECOND, UTC).weekday()
-    traffic = np.array(_HOURS)[hours % 24] * np.array(_WEEKDAYS)[(hours // 24 + first_weekday) % 7]
-    cumulated = np.concatenate([[0.0], np.cumsum(traffic * np.linspace(1, _GROWTH, len(hours)))])
-    edges = np.arange(START, END + HOUR, HOUR).astype(np.float64)
+    edges = np.append(np.arange(window.start, window.end, HOUR), window.end).astype(np.float64)
+    hours = np.arange(len(edges) - 1) + window.start // HOUR
+    traffic = np.array(_HOURS)[hours % 24] * np.array(_WEEKDAYS)[(hours // 24 + _FIRST_WEEKDAY) % 7]
+    growth = _GROWTH if window == FIRST else 1
+    cumulated = np.concatenate([[0.0], np.cumsum(traffic * np.linspace(1, growth, len(hours)))])
     return edges, cumulated / cumulated[-1]
-
-
-_RHYTHM = _rhythm()

@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.advance import Advanced
+    from pipeline.advance import advance as advance_documents
     from pipeline.connections import TARGETS, Connections, connect
     from pipeline.control.ledger import Account
     from pipeline.control.status import Status, status
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TARGETS",
     "Account",
+    "Advanced",
     "BooksOpenError",
     "BuiltMart",
     "BusyError",
@@ -81,6 +84,7 @@ __all__ = [
     "Uris",
     "UsageError",
     "VerificationError",
+    "advance_documents",
     "build_marts",
     "clickhouse_client",
     "connect",
@@ -131,6 +135,8 @@ _DEFINED = {
     "SnapshotError": "pipeline.errors:SnapshotError",
     "UsageError": "pipeline.errors:UsageError",
     "VerificationError": "pipeline.errors:VerificationError",
+    "Advanced": "pipeline.advance:Advanced",
+    "advance_documents": "pipeline.advance:advance",
     "Generated": "pipeline.generate:Generated",
     "generate_documents": "pipeline.generate:generate",
     "Inference": "pipeline.inference.infer:Inference",

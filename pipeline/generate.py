@@ -18,6 +18,7 @@ from contracts.schema.entity import Entity
 from contracts.schema.namespace import Namespace
 from generators import DEFECTS, World, rows_at
 from generators import generate as documents_of
+from generators.world import END
 from pipeline.errors import UsageError
 from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.runtime.timings import ACTIVITY
@@ -112,7 +113,7 @@ def generate(
     plan = _plan(entities, scale, rows or {}, seed, defects)
     world = World.sized(entities, plan, seed)
     database = database.with_options(codec_options=CodecOptions())  # the caller's may read UUIDs as another type
-    with translated(_address(database)):
+    with translated(address(database)):
         if not replace:
             _check_ours(database, plan)
         written = [_fill(database, entities[name], count, world, defects, progress) for name, count in plan.items()]
@@ -151,10 +152,10 @@ def _fill(
 ) -> GeneratedCollection:
     """Make one collection anew."""
     began = time.perf_counter()
-    collection = _fresh(*_place(database, entity.collection), world.seed, rows)
+    collection = _fresh(*place(database, entity.collection), world, rows)
     counted: Counter[str] = Counter()
     written = 0
-    with gc_paused(), _writer(collection) as write:
+    with gc_paused(), writer(collection) as write:
         for batch in documents_of(entity, rows, world=world, defects=defects):
             counted += batch.defects
             with ACTIVITY.at(entity.collection, "mongo"):
@@ -165,7 +166,7 @@ def _fill(
 
 
 @contextmanager
-def _writer(collection: Collection[Any]) -> Iterator[Callable[[list[Mapping[str, Any]]], int]]:
+def writer(collection: Collection[Any]) -> Iterator[Callable[[list[Mapping[str, Any]]], int]]:
     """Yield a function that sends a batch and returns how many documents have arrived since the last call.
 
     The batch is sent by another thread, so that the server stores it while the next one is drawn.
@@ -188,12 +189,13 @@ def _writer(collection: Collection[Any]) -> Iterator[Callable[[list[Mapping[str,
             future.result()
 
 
-def _fresh(database: Database[Any], name: str, seed: int, rows: int) -> Collection[Any]:
+def _fresh(database: Database[Any], name: str, world: World, rows: int) -> Collection[Any]:
     """Return a new, empty collection that bears our mark, whenever a crash comes."""
     marks = database.get_collection(MARKS, write_concern=MAJORITY)
     database.drop_collection(name)
     # Announced first: if we die before the mark is complete, what is there then is empty and expected.
-    marks.replace_one({"_id": name}, {"seed": seed, "rows": rows, "uuid": None}, upsert=True)
+    about = {"seed": world.seed, "rows": rows, "users": world.user_count, "products": world.product_count, "until": END}
+    marks.replace_one({"_id": name}, about | {"uuid": None}, upsert=True)
     database.create_collection(name)
     marks.update_one({"_id": name}, {"$set": {"uuid": _uuid(database, name)}})
     return database.get_collection(name, write_concern=MAJORITY)
@@ -201,7 +203,7 @@ def _fresh(database: Database[Any], name: str, seed: int, rows: int) -> Collecti
 
 def _check_ours(database: Database[Any], names: Mapping[str, int]) -> None:
     """Raise if a collection was not made by us, or was dropped and made again by someone else since."""
-    others = [name for name in names if not _is_ours(*_place(database, name))]
+    others = [name for name in names if not is_ours(*place(database, name))]
     if others:
         raise UsageError(
             f"the collections {', '.join(others)} in the database {database.name!r} were not generated; "
@@ -209,14 +211,15 @@ def _check_ours(database: Database[Any], names: Mapping[str, int]) -> None:
         )
 
 
-def _place(database: Database[Any], collection: str) -> tuple[Database[Any], str]:
+def place(database: Database[Any], collection: str) -> tuple[Database[Any], str]:
     """Return in which database a collection is, and what it is called there."""
     if isinstance(collection, Namespace):
         return database.client.get_database(collection.database, database.codec_options), collection.name
     return database, collection
 
 
-def _is_ours(database: Database[Any], name: str) -> bool:
+def is_ours(database: Database[Any], name: str) -> bool:
+    """Tell whether a collection is one that this module made, or may make: none is there."""
     uuid = _uuid(database, name)
     if uuid is None:
         return True
@@ -234,7 +237,7 @@ def _uuid(database: Database[Any], name: str) -> Binary | None:
     return None if found is None else found["info"].get("uuid", Binary(b""))  # a view has none
 
 
-def _address(database: Database[Any]) -> str:
+def address(database: Database[Any]) -> str:
     """Return the servers' addresses, which hold no password."""
     servers = database.client.topology_description.server_descriptions()
     return ", ".join(sorted(f"{host}:{port}" for host, port in servers)) or "the given URI"

@@ -32,8 +32,8 @@ _TRUTH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0":
 # Below this the libraries themselves (170 MB) leave no room for a partition.
 _LEAST_MEMORY = ByteSize(256 * 2**20)
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600}
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?")
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 _DAYS = Field(ge=1, le=36_500)
 _NO_ZONES = {"Factory", "localtime"}  # placeholders: which zone they are depends on the machine
 
@@ -54,8 +54,8 @@ def _paths(value: object) -> object:
     )
 
 
-def _seconds(value: object) -> object:
-    """Read a time such as ``90``, ``90s``, ``10min`` or ``1h``."""
+def seconds(value: object) -> object:
+    """Read a time such as ``90``, ``90s``, ``10min``, ``1h`` or ``7d``; what is none is returned as it is."""
     found = _SPAN.fullmatch(value.strip()) if isinstance(value, str) else None
     return float(found[1]) * _SECONDS[found[2] or "s"] if found else value
 
@@ -89,7 +89,7 @@ def _promises(value: object) -> object:
     if not isinstance(value, str):
         return value
     pairs = [one.strip().rpartition("=") for one in value.split(",")]
-    promised = {name.strip(): _seconds(span) for name, _, span in pairs}
+    promised = {name.strip(): seconds(span) for name, _, span in pairs}
     if len(promised) < len(pairs) or not all(isinstance(span, float) and span > 0 for span in promised.values()):
         raise ValueError("must be a time such as 8h, and may name others by type of issue: 24h,billing=4h")
     return promised
@@ -142,10 +142,10 @@ class Settings(BaseSettings):
     support_sla: Annotated[dict[str, float], NoDecode, BeforeValidator(_promises)] = {"": 86_400.0}
     memory: ByteSize = ByteSize(2**30)
     workers: Annotated[int | None, Field(ge=1, le=256)] = None
-    wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 600.0
+    wait: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=86_400)] = 600.0
     silence: float = Field(60.0, gt=0, le=86_400)
     max_shrink: Annotated[float, BeforeValidator(_share)] = 0.5
-    retry: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 60.0
+    retry: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=86_400)] = 60.0
     reports: Path | None = None
     reports_url: str = Field("", pattern=r"^(https?://[^\s<>\"]+)?$")
     keep_details_days: Annotated[int, _DAYS] = Retention.details

@@ -50,19 +50,32 @@ def generate(
     defects: Defects = 0.0,
     seed: Seed = 0,
     replace: Replace = False,
+    advance: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Let what was generated go on for so long, such as 7d: see below."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fill MongoDB with a made-up but coherent world: users, products, sessions, searches, tickets, reviews.
 
     Only collections that an earlier etl generate made are replaced.
 
+    With --advance nothing is replaced: documents are added, changed (tickets solved
+    and reopened, reviews decided, lists rewritten) and deleted, as in that time.
+
     Examples:
       etl generate --scale 0.1
       etl generate --scale 0 --rows UserSessions=1000000
       etl generate --defects 0.01      one in a hundred breaks its contract
+      etl generate --advance 7d        a week later
     """
     from pipeline.generate import generate as fill
 
+    if advance is not None:
+        if (scale, rows, defects, seed, replace) != (1.0, None, 0.0, 0, False):
+            raise UsageError("--advance goes on with what was generated, by its own seed and size; give it alone")
+        _go_on(advance, as_json=as_json)
+        return
     numbers = _numbers(rows or [])
     with source() as (mongo, entities), collection_bars("generate") as progress:
         made = fill(
@@ -76,6 +89,15 @@ def generate(
             progress=progress,
         )
     show(made.as_json(), tables.generated(made), as_json=as_json)
+
+
+def _go_on(text: str, *, as_json: bool) -> None:
+    from pipeline.advance import advance, span
+
+    seconds = span(text)
+    with source() as (mongo, entities), collection_bars("generate") as progress:
+        made = advance(mongo.database, entities, seconds, progress=progress)
+    show(made.as_json(), tables.advanced(made), as_json=as_json)
 
 
 def replicate(

@@ -14,6 +14,7 @@ from pipeline.cli.output import moment
 from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
+    from pipeline.advance import Advanced
     from pipeline.control import Account
     from pipeline.control.status import Status
     from pipeline.generate import Generated
@@ -99,6 +100,13 @@ def generated(outcome: "Generated") -> Table:
         for one in outcome.collections
     ]
     return table(title, ("collection", "documents", "to be mended", "to be quarantined", "seconds"), rows)
+
+
+def advanced(outcome: "Advanced") -> Table:
+    """Show how the made-up world went on."""
+    title = f"Advanced: the world has gone on from {shown(outcome.since)} to {shown(outcome.until)} UTC"
+    rows = [(one.collection, one.inserted, one.changed, one.deleted, one.seconds) for one in outcome.collections]
+    return table(title, ("collection", "inserted", "changed", "deleted", "seconds"), rows)
 
 
 def books(run: "Run", accounts: Iterable["Account"]) -> Table:

@@ -191,7 +191,11 @@ def test_params_are_validated(load_dags: Callable[[], dict[str, Any]], dag_id: s
             {"collection": ["UserSessions"]},
             "the DAG replicate has no param 'collection'; it has allow_missing, ",
         ),
-        ("generate_data", {"scael": 1}, "the DAG generate_data has no param 'scael'; it has defects, replace, scale, "),
+        (
+            "generate_data",
+            {"scael": 1},
+            "the DAG generate_data has no param 'scael'; it has advance, defects, replace, scale, ",
+        ),
         ("maintenance", {"dryrun": True}, "the DAG maintenance has no param 'dryrun'; it has "),
         (
             "replicate",

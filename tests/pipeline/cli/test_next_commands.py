@@ -475,6 +475,7 @@ SITUATIONS = (
 _DEBUG = "cli/test_cli.py::test_an_unexpected_error_is_one_sentence_unless_one_debugs"
 # What only another test can try, and which one that is.
 _UNFOLLOWED = "replication/test_special.py::test_sync_leaves_them_as_they_are_with_a_word"
+_ADVANCE = "test_advance.py::test_the_command_says_what_to_do_and_does_it"
 ELSEWHERE = {
     "{} (etl --debug shows where)": _DEBUG,
     "(unexpected; etl --debug shows where)": _DEBUG,
@@ -490,6 +491,8 @@ ELSEWHERE = {
     "which has not begun: run etl replicate {}, or etl sync": (
         "replication/test_history.py::test_a_mart_reads_all_versions"
     ),
+    "was generated that could go on; run etl generate": _ADVANCE,
+    "--advance goes on with what was generated": _ADVANCE,
     # That a new folder works every test shows.
     "set ETL_HOME to a new folder and run etl replicate": "engines/test_embedded.py::test_a_foreign_cluster_is_named",
     # As in a situation above, but said by a task of Airflow.

@@ -21,6 +21,7 @@ from contracts.schema.mart import Mart
 from contracts.schema.registry import entities as known_entities
 from contracts.schema.registry import marts as known_marts
 from pipeline import control
+from pipeline.advance import advance
 from pipeline.connections import Connections
 from pipeline.errors import BooksOpenError, DataError, EtlError, SnapshotError, UsageError
 from pipeline.marts import build as marts
@@ -227,6 +228,10 @@ def compared(request: pytest.FixtureRequest, lab: Lab) -> str:
     """Build all marts; return the time zone that they report."""
     if request.param == "generated":
         lab.fill(**dict.fromkeys(SOURCES, 400))
+        replicate.replicate(lab.connections, SOURCES)
+        for _ in range(2):
+            advance(lab.connections.mongo.database, lab.connections.entities, 14 * 86_400)
+            sync(lab.connections)
         _copied_and_built(lab, timezone="Europe/Berlin", support_sla=SLA)
         return "Europe/Berlin"
     if request.param == "edges":
