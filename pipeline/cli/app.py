@@ -18,6 +18,7 @@ from pipeline.cli.drop import drop
 from pipeline.cli.engines import down, psql, up
 from pipeline.cli.history import app as history
 from pipeline.cli.marts import app as marts
+from pipeline.cli.metrics import metrics
 from pipeline.cli.output import failed, interrupted
 from pipeline.cli.prune import prune
 from pipeline.cli.quarantine import app as quarantine
