@@ -29,7 +29,7 @@ from pipeline.runtime.signals import came_by_interrupt
 INTERRUPTED, TERMINATED = 130, 143  # what shells expect of a command that Ctrl-C or SIGTERM ended
 _PANELS = {
     "Begin here": (demo, doctor),
-    "The job": (generate, replicate, sync, verify, report, status, drop, prune),
+    "The job": (generate, replicate, sync, verify, report, status, metrics, drop, prune),
     "Embedded engines": (up, down),
 }
 

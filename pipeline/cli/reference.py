@@ -4,6 +4,7 @@
 """
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,11 @@ All settings are read from the environment, in one place. Times are written as `
 `512MiB`; folders are joined by `:`. A value that can't be read ends the command with exit code 2 and a sentence that
 names the variable. In Airflow the URIs may also come from [Connections](airflow.md#connections), and a few more
 variables set [pools, timeouts and schedules](airflow.md#limits-that-you-set)."""
+_JSON = """\
+With `--json` a command prints one JSON object on stdout, and all else on stderr. If it fails it prints
+`{"error": ...}`, one sentence, and its exit code is 1 or 2; `verify` also tells what it found before. A schema (draft
+2020-12) says every key that an outcome has, and what it means: a test holds what the commands print against them.
+Moments are UTC, in ISO 8601; `cluster_time` is MongoDB's own, exactly."""
 _REMARK = re.compile(" {3,}")
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
@@ -73,7 +79,42 @@ def words() -> dict[str, Callable[..., Any]]:
     return {one.__name__: one for one in ours if not one.__name__.startswith("_")}
 
 
-PAGES = {"command-line.md": command_line, "environment.md": environment, "contracts.md": contract_words}
+def json_output() -> str:
+    """Return a table of the schemas of what commands print with ``--json``, in Markdown."""
+    from pipeline.cli.outcomes import file_of, schema  # with all that commands give
+
+    rows = [
+        (
+            f"`etl {name}`",
+            f"[{file_of(name)}](json/{file_of(name)})",
+            ", ".join(f"`{key}`" for key in schema(name)["anyOf"][0]["properties"]),
+        )
+        for name in _with_json()
+    ]
+    parts = ["# JSON", "", _WRITTEN, "", _JSON, "", *_table(("command", "schema", "keys"), rows), ""]
+    return "\n".join(parts)
+
+
+def schemas() -> dict[str, str]:
+    """Return the JSON schemas, by the name of their file."""
+    from pipeline.cli.outcomes import OUTCOMES, file_of, schema
+
+    return {file_of(name): json.dumps(schema(name), indent=2) + "\n" for name in OUTCOMES}
+
+
+def _with_json() -> Iterator[str]:
+    """Yield the names of all commands that take ``--json``, without ``etl``."""
+    for name, command in _commands(typer.main.get_command(app), "etl"):
+        if any("--json" in one.opts for one in command.params) or hasattr(command, "meant"):
+            yield name.removeprefix("etl ")
+
+
+PAGES = {
+    "command-line.md": command_line,
+    "environment.md": environment,
+    "contracts.md": contract_words,
+    "json-output.md": json_output,
+}
 
 
 def _commands(group: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -156,3 +197,6 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator
 if __name__ == "__main__":
     for page, text in PAGES.items():
         Path(sys.argv[1], page).write_text(text().rstrip("\n") + "\n")
+    Path(sys.argv[1], "json").mkdir(exist_ok=True)
+    for file, content in schemas().items():
+        Path(sys.argv[1], "json", file).write_text(content)

@@ -28,6 +28,7 @@ from pipeline.connections import Connections
 from pipeline.engines import embedded
 from pipeline.settings import Settings
 from tests.pipeline.lab import Lab
+from tests.pipeline.outcomes import check_outcome
 
 DEBIAN = "/usr/lib/postgresql/15/bin"
 Etl = Callable[..., tuple[int, str, str]]  # gives the exit code, stdout and stderr
@@ -50,7 +51,9 @@ def etl(lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     def run(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
         code = cli.run(list(arguments))
-        return code, *capsys.readouterr()
+        out, err = capsys.readouterr()
+        check_outcome(arguments, out)
+        return code, out, err
 
     return run
 

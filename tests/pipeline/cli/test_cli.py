@@ -28,6 +28,7 @@ from pipeline.connections import Connections
 from pipeline.engines import embedded
 from pipeline.settings import Settings
 from pipeline.stores.postgres.store import Postgres
+from tests.pipeline.outcomes import check_outcome
 
 ROOT = Path(cli.__file__).parents[2]
 COMMANDS = ("demo", "generate", "replicate", "sync", "verify", "marts", "status", "up", "down")
@@ -66,7 +67,9 @@ def etl(
 
     def run(*arguments: str) -> Result:
         capsys.readouterr()
-        return Result(cli.run(list(arguments)), *capsys.readouterr())
+        result = Result(cli.run(list(arguments)), *capsys.readouterr())
+        check_outcome(arguments, result.out)
+        return result
 
     return run
 
@@ -95,6 +98,7 @@ def _start(home: Path, *arguments: str, **environment: str) -> "subprocess.Popen
 def _run(home: Path, *arguments: str, **environment: str) -> Result:
     process = _start(home, *arguments, **environment)
     out, err = process.communicate(timeout=120)
+    check_outcome(arguments, out)
     return Result(process.returncode, out, err)
 
 

@@ -1,16 +1,18 @@
 """The pages of reference are what the code says, and say all of it."""
 
 import inspect
+import json
 import re
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from contracts.schema import fields
 from contracts.schema.entity import Entity, Field
 from contracts.schema.mart import Mart
 from pipeline import control
-from pipeline.cli.reference import PAGES
+from pipeline.cli.reference import PAGES, schemas
 from pipeline.settings import Settings
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -20,6 +22,15 @@ COMMANDS = {"demo", "generate", "replicate", "sync", "verify", "marts", "status"
 @pytest.mark.parametrize("page", PAGES)
 def test_no_page_is_stale(page: str) -> None:
     assert (DOCS / page).read_text() == PAGES[page]().rstrip("\n") + "\n", f"docs/{page} is stale: make reference"
+
+
+def test_no_schema_is_stale_and_each_is_one() -> None:
+    made = schemas()
+    assert {file.name: file.read_text() for file in (DOCS / "json").iterdir()} == made, "make reference"
+    for text in made.values():
+        Draft202012Validator.check_schema(json.loads(text))
+    page = PAGES["json-output.md"]()
+    assert {name for name in made if f"](json/{name})" in page} == set(made)
 
 
 def test_each_command_is_there_with_its_options() -> None:
