@@ -27,7 +27,7 @@ SPREAD := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 READY := $(VENV)/.ready-for
 
-.PHONY: help install install-dev demo test test-quick test-pythons test-random coverage fire bench bench-quick lint airflow notebook dictionary reference docs image-check env clean FORCE
+.PHONY: help install install-dev demo test test-quick test-pythons test-random coverage fire bench bench-quick lint airflow notebook dictionary reference docs pictures image-check env clean FORCE
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -98,6 +98,9 @@ reference: $(READY)-dev  ## Write the pages of the command line, the environment
 
 docs: $(READY)-docs  ## Build the site of docs/ into the folder site; a broken link fails
 	@$(PY) -m zensical build --strict --clean
+
+pictures: $(READY)-all  ## Take all pictures of the docs anew, of a real run: the report and Airflow (needs chromium)
+	@$(PY) -m docs.pictures
 
 image-check:  ## Run the Dockerfile's pip lines in empty environments of Python 3.11 (no Docker)
 	@python3.11 docker/check_image.py

@@ -19,7 +19,6 @@ Chart = Any  # one of Altair's kinds, whose types don't tell what a call gives
 
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
 _DATES = "utcFormat(toDate(datum.value), '%-d %b')"
-_WHOLE = alt.Axis(format="d", tickMinStep=1)
 _MARKED = 9  # points of a line that bear its shape
 _SHORT = 45  # characters of a name on an axis
 
@@ -51,7 +50,7 @@ def lines(
     x = (
         alt.X("x:T", scale=alt.Scale(type="utc"), axis=alt.Axis(format="%-d %b", tickCount=8))
         if dates
-        else alt.X("x:Q", axis=_WHOLE)
+        else alt.X("x:Q", axis=alt.Axis(format="d", values=sorted({row["x"] for row in rows})))
     )
     y = alt.Y("v:Q", title=unit, scale=_from_zero(top))
     color = _color([*series.values()])

@@ -15,7 +15,7 @@ CONFIG: dict[str, Any] = {
     "aria": False,  # the page says in a sentence what is seen; a thousand marks with a name each say nothing
     "background": None,
     "font": FONT,
-    "padding": {"left": 0, "right": 4, "top": 4, "bottom": 7},
+    "padding": {"left": 3, "right": 4, "top": 4, "bottom": 7},
     "view": {"stroke": None},
     "axis": {
         **_TEXT,
