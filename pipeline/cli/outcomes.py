@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from contracts.schema.history import HISTORY
+from pipeline.advance import AdvancedCollection
 from pipeline.cli.json_schema import DRAFT, Schema, record
 from pipeline.control import Account, CollectionDrift, Publication
 from pipeline.control.quarantine import RuleCount
@@ -34,6 +35,7 @@ _EXACT: Schema = {
     "description": "The cluster time exactly: seconds since 1970, and the ordinal within that second.",
 }
 _AT: Schema = {"type": "string", "format": "date-time", "description": "The cluster time as a date, to the second."}
+_DATE: Schema = {"type": "string", "format": "date-time"}
 _MOMENT: dict[str, Any] = {"cluster_time": _EXACT, "cluster_time_at": _AT}
 _CLOSED = (bool, "Whether every document is accounted for.")
 _PROVEN = (bool, "Whether nothing was found that must not be.")
@@ -174,6 +176,16 @@ OUTCOMES: dict[str, Schema] = {
     ),
 }
 OUTCOMES["verify"]["properties"]["error"] = {"type": "string", "description": "Why of some nothing can be said."}
+# What a command gives instead, by one of its options.
+_OTHERWISE: dict[str, list[Schema]] = {
+    "generate": [
+        record(
+            since=_DATE,
+            until=_DATE,
+            collections={"type": "object", "additionalProperties": record(AdvancedCollection)},
+        )
+    ]
+}
 _SAME = {"history list": "history", "quarantine list": "quarantine", "marts build": "marts"}
 _ERROR = record(error=(str, "What went wrong, in one sentence; the exit code is not 0."))
 
@@ -187,7 +199,7 @@ def schema(command: str) -> Schema:
     return {
         "$schema": DRAFT,
         "title": f"etl {command} --json",
-        "anyOf": [OUTCOMES[_SAME.get(command, command)], _ERROR],
+        "anyOf": [OUTCOMES[_SAME.get(command, command)], *_OTHERWISE.get(command, ()), _ERROR],
     }
 
 

@@ -32,6 +32,9 @@ def check_outcome(arguments: Sequence[str], out: str) -> None:
         if validator := _validator(same.get(name, name)):
             errors = [f"{one.json_path}: {one.message}"[:300] for one in validator.iter_errors(json.loads(out))]
             told = [cause for one in validator.iter_errors(json.loads(out)) for cause in one.context or ()]
-            assert not errors, [f"{one.json_path}: {one.message}"[:300] for one in told] or errors
+            found = [f"{one.json_path}: {one.message}"[:300] for one in told] or errors
+            assert not errors, (
+                f"etl {name} gives other keys than pipeline/cli/outcomes.py says (make reference): {found}"
+            )
             return
     assert "error" in json.loads(out), f"docs/json has no schema of etl {' '.join(names)}"
