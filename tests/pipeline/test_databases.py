@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import control
+from pipeline.airflow import replicate as tasks
+from pipeline.airflow.verify import verify as prove
 from pipeline.connections import connect
 from pipeline.errors import SnapshotError, UsageError
 from pipeline.replication import replicate, verify
@@ -107,3 +109,19 @@ def test_infer_writes_contracts_that_name_their_database(
     code, out, err = etl("contract", "infer", "nowhere", "--database", "ld_other", "-o", str(tmp_path))
     assert (code, "no collection 'nowhere' in the MongoDB database 'ld_other'" in err) == (2, True)
     lab.connections.mongo.client.drop_database("ld_other")
+
+
+def test_the_tasks_of_airflow_copy_and_prove_them(shops: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in shops.settings:
+        if name.endswith("_uri"):
+            monkeypatch.setenv(f"ETL_{name.upper()}", value.get_secret_value())
+    monkeypatch.setenv("ETL_CONTRACTS", ":".join(map(str, shops.settings.contracts)))
+    monkeypatch.setenv("ETL_MONGO_DATABASE", shops.settings.mongo_database)
+    shops.connections.mongo.client["ld_crm"]["Kunden.alt"].insert_one({"n": 700})
+    run = tasks.open_run([], ["postgres", "clickhouse"])
+    for partition in tasks.plan(run):
+        tasks.load(run, partition)
+    tasks.prove(run, None)
+    assert set(tasks.publish(run, None)) == {"orders", "crm_orders", "old_customers"}
+    prove(run["uuids"], run["targets"])
+    assert 700 in numbers(shops)["old_customers"]
