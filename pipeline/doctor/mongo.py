@@ -39,9 +39,13 @@ def examine_mongo(
     yield version(ABOUT, mongo.client.server_info()["version"], _LEAST)
     yield clock(ABOUT, mongo.client.admin.command("hello")["localTime"])
     yield encryption(ABOUT, uri, encrypted=_is_encrypted(uri), how="tls=true in ETL_MONGO_URI")
-    there = set(mongo.uuids())
+    listed = mongo.listed()
+    there = set(listed)
     declared = sorted(set(entities) & there)
     yield _collections(mongo.database.name, entities, there)
+    if unpinned := [name for name in declared if not listed[name].is_pinned]:
+        says = f"not of {', '.join(unpinned[:5])}{' and others' * (len(unpinned) > 5)}, which MongoDB can't read so"
+        yield judged(ABOUT, "one moment", says, warn="etl replicate --without-snapshot copies them as they are by then")
     rights = [_rights(mongo, declared), _following(mongo)]
     yield from rights
     if any(one.state is State.FAIL for one in rights):

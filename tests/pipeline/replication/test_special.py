@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.connections import connect
 from pipeline.control.status import status
+from pipeline.doctor.mongo import examine_mongo
 from pipeline.errors import DataError, UsageError
 from pipeline.replication.repair import repair
 from pipeline.replication.replicate import load, open_run, plan, publish, replicate
@@ -149,6 +150,11 @@ def test_capped_collections_are_copied_only_where_that_is_accepted(ring: Lab, ca
     assert set(run.unpinned) == {"Sales", "Big", "ByShop"}
     assert {(one.collection, one.loaded) for one in accounts} >= {("Sales", 30), ("Big", 10), ("ByShop", 3)}
     assert {one.name for one in status(ring.connections.postgres).published if not one.is_pinned} == set(run.unpinned)
+    known = ring.connections.entities
+    doubts = {
+        one.check: one.says for one in examine_mongo(ring.connections.mongo, "mongodb://127.0.0.1", known, [], 1e6)
+    }
+    assert "Sales" in doubts["one moment"]
     with pytest.raises(UsageError, match=r"Sales is a capped collection, .*etl replicate Sales --without-snapshot"):
         sync(ring.connections, ["Sales"])
     assert sync(ring.connections) == []

@@ -16,8 +16,10 @@ from bson.raw_bson import RawBSONDocument
 
 from contracts.schema.entity import Entity
 from contracts.schema.fields import identifier, text
+from pipeline import control
 from pipeline.engines import embedded
 from pipeline.errors import EtlError, ServerError, SnapshotError, UsageError
+from pipeline.marts.build import build
 from pipeline.replication import replicate
 from pipeline.replication.replicate import Partition
 from pipeline.stores.mongo.store import FAR_DATES, RAW, Mongo
@@ -218,6 +220,13 @@ def test_a_capped_collection_is_told(connections: Any) -> None:
     database.create_collection("SearchQueries", capped=True, size=10**6)
     with pytest.raises(UsageError, match="SearchQueries is a capped collection"):
         replicate.replicate(connections, ["SearchQueries"])
+    replicate.replicate(connections, ["SearchQueries"], without_snapshot=True, new_source=True, allow_shrink=True)
+    with pytest.raises(UsageError, match=r"SearchQueries was read without a snapshot.*etl marts --without-snapshot"):
+        build(connections, ["search_facts"])
+    build(connections, ["search_facts"], without_snapshot=True)
+    with connections.postgres.transaction():
+        shown = {one.name: one.is_pinned for one in control.publications(connections.postgres)}
+    assert (shown["SearchQueries"], shown["search_facts"]) == (False, False)
     database["SearchQueries"].drop()
 
 
