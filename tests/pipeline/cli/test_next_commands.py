@@ -475,6 +475,7 @@ SITUATIONS = (
 _DEBUG = "cli/test_cli.py::test_an_unexpected_error_is_one_sentence_unless_one_debugs"
 # What only another test can try, and which one that is.
 _UNFOLLOWED = "replication/test_special.py::test_sync_leaves_them_as_they_are_with_a_word"
+_CAPPED = "replication/test_special.py::test_capped_collections_are_copied_only_where_that_is_accepted"
 _ADVANCE = "test_advance.py::test_the_command_says_what_to_do_and_does_it"
 ELSEWHERE = {
     "{} (etl --debug shows where)": _DEBUG,
@@ -487,7 +488,19 @@ ELSEWHERE = {
     "  {} down": "cli/test_cli.py::test_up_status_down",
     "stop it by etl down": "engines/test_embedded.py::test_homes_that_are_older_than_their_passwords_get_them",
     "it stays as it is until the next etl replicate": _UNFOLLOWED,
-    "nothing was done; etl replicate {} copies it anew": _UNFOLLOWED,
+    "nothing was done; etl replicate {}{} copies it anew": _UNFOLLOWED,
+    "etl replicate takes it with --without-snapshot": (
+        "replication/test_special.py::test_capped_collections_are_inferred_and_taken_whole"
+    ),
+    "etl replicate {} --without-snapshot copies it all the same": _CAPPED,
+    "etl replicate --without-snapshot copies them as they are": _CAPPED,
+    "etl marts --without-snapshot computes from it": "stores/test_mongo.py::test_a_capped_collection_is_told",
+    "etl replicate {} copies to both": (
+        "replication/test_held_alone.py::test_a_second_store_is_added_by_a_copy_to_both"
+    ),
+    "nothing was followed; run etl replicate {}": (
+        "test_omitted.py::test_what_is_omitted_is_in_neither_store_nor_in_the_books"
+    ),
     "which has not begun: run etl replicate {}, or etl sync": (
         "replication/test_history.py::test_a_mart_reads_all_versions"
     ),
