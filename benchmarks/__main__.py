@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import fidelity, memory, scale_out, speed, strangers, tables
+from benchmarks import fidelity, marts, memory, scale_out, speed, strangers, tables
 from benchmarks.contenders import CONTENDERS
 
-PARTS = ("speed", "memory", "scale-out", "fidelity")
+PARTS = ("speed", "memory", "scale-out", "fidelity", "marts")
 
 
 def main(
@@ -44,6 +44,8 @@ def main(
         memory.run(sizes or [max(rows // 4, 1000), rows])
     if "scale-out" in parts:
         scale_out.run(rows, runs)
+    if "marts" in parts:
+        marts.run(rows)
     if "fidelity" in parts:
         fidelity.run()
     if samples:

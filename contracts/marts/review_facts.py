@@ -5,7 +5,7 @@ import polars as pl
 from contracts.schema.entity import Field
 from contracts.schema.fields import boolean, category, date, identifier, integer, number, rule, timestamp
 from contracts.schema.kinds import OBJECT_ID
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import NEVER, Mart, as_of
 
 DECIDED = ("approved", "rejected")
 
@@ -38,7 +38,7 @@ MART = Mart(
             minimum=0,
         ),
         timestamp("observed_since", "Since when copies of it are kept; null if none is.", nullable=True),
-        as_of(),
+        as_of(ages=True),
     ),
     rules=(
         rule(
@@ -60,6 +60,7 @@ MART = Mart(
     ),
     indexes=("product_id", "submitted_on"),
     by=pl.col("_id"),
+    ages=NEVER,
     optional=("moderation_queue_versions",),
     question="When was this review decided, and was that overturned? (trust and safety)",
     definition="Time to decision and changes of it from copies of the review alone: the review itself tells no time.",

@@ -5,7 +5,7 @@ import polars as pl
 from contracts.schema.entity import TEXT_KEY_CHARACTERS, Field
 from contracts.schema.fields import boolean, date, identifier, integer, rule, text, timestamp
 from contracts.schema.kinds import OBJECT_ID
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import NEVER, Mart, as_of
 
 # A next search within so many seconds that extends or shortens the text is the same one, typed on.
 TYPING_S = 30
@@ -41,7 +41,7 @@ MART = Mart(
             nullable=True,
         ),
         text("next_term", "The term of that next search; null unless it is refined.", nullable=True),
-        as_of(),
+        as_of(ages=True),
     ),
     rules=(
         rule(
@@ -62,6 +62,7 @@ MART = Mart(
     ),
     indexes=("user_id", "searched_on"),
     by=pl.col("user_id"),
+    ages=NEVER,
     question="What came of each search? (search, catalog)",
     definition="Algolia's 30 seconds for searches as you type; refinement as SearchStax's, within 5 minutes.",
     limits=(

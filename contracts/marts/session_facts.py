@@ -57,7 +57,7 @@ MART = Mart(
             nullable=True,
         ),
         timestamp("purchased_at", "The first purchase after that add_to_cart, likewise; null if none.", nullable=True),
-        as_of(),
+        as_of(ages=True),
     ),
     rules=(
         rule(
@@ -86,6 +86,7 @@ MART = Mart(
     ),
     indexes=("user_id", "started_on"),
     by=pl.col("user_id"),
+    ages=pl.col("state") == "open",
     question="Are visits healthy, on which devices, and how far do they get? (product, UX)",
     definition=(
         "Engaged: GA4's engaged session, with wall-clock time. Timeout of 30 minutes: GA4 and ra_data_warehouse. "

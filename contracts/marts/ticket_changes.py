@@ -5,7 +5,7 @@ import polars as pl
 from contracts.schema.entity import Field
 from contracts.schema.fields import category, date, identifier, integer, rule, timestamp
 from contracts.schema.kinds import OBJECT_ID
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import NEVER, Mart, as_of
 
 CHANGES = ("created", "solved", "reopened", "deleted")
 BASES = ("observed", "proxy")
@@ -42,7 +42,7 @@ MART = Mart(
             "Since when copies of the ticket are kept; null if none is, as changes are.",
             nullable=True,
         ),
-        as_of(),
+        as_of(ages=True),
     ),
     rules=(
         rule(
@@ -58,6 +58,7 @@ MART = Mart(
     ),
     indexes=("changed_on",),
     by=pl.col("_id"),
+    ages=NEVER,
     optional=("support_tickets_versions",),
     question="When was this ticket solved, and when opened again? (support lead)",
     definition="A ticket is solved while its status is resolved or closed, as in dbt_zendesk; the rest is the backlog.",

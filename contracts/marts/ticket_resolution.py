@@ -71,7 +71,7 @@ MART = Mart(
             nullable=True,
         ),
         number("age_s", "Seconds from opening to as_of, of an unresolved ticket.", nullable=True),
-        as_of(),
+        as_of(ages=True),
     ),
     rules=(
         rule(
@@ -116,6 +116,7 @@ MART = Mart(
     ),
     indexes=("ticket_id", "user_id", "created_at"),
     by=pl.col("_id"),
+    ages=~pl.col("is_resolved"),
     question="How well did we serve this customer, and who waits? (support lead)",
     definition=(
         "Zendesk's first reply, final resolution and reopens as dbt_zendesk has them, in calendar time; a reply is an "

@@ -3,7 +3,7 @@
 import polars as pl
 
 from contracts.schema.fields import date, identifier, integer, number, rule, timestamp
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import NEVER, Mart, as_of
 
 MART = Mart(
     name="user_activity_daily",
@@ -31,17 +31,7 @@ MART = Mart(
         integer("zero_result_search_count", "Those of them that found nothing.", minimum=0),
         integer("ticket_count", "Support tickets opened on the day.", minimum=0),
         integer("review_count", "Product reviews submitted on the day, whatever a moderator decided.", minimum=0),
-        integer(
-            "recency_days",
-            "Of the user, the same on all days: days from the last one with activity to that of as_of; negative if the "
-            "source is ahead of the clock.",
-        ),
-        integer(
-            "frequency_28d", "Likewise: days with activity among the 28 that end with as_of.", minimum=0, maximum=28
-        ),
-        integer("sessions_28d", "Likewise: sessions begun on these 28 days.", minimum=0),
-        integer("intensity_28d", "Likewise: actions in these sessions.", minimum=0),
-        as_of(),
+        as_of(ages=True),
     ),
     rules=(
         rule(
@@ -86,6 +76,7 @@ MART = Mart(
     ),
     indexes=("activity_on",),
     by=pl.col("user_id"),
+    ages=NEVER,
     question="What did each user do, day by day? (product)",
     definition=(
         "Active is who began a session, searched, opened a ticket or submitted a review; all marts of users do so. "

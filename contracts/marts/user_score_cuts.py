@@ -5,7 +5,7 @@ from contracts.schema.mart import Mart, as_of
 
 # What is scored: recency (the fewer days the better), frequency and engagement (the more the better).
 AXES = ("recency", "frequency", "engagement")
-SCORES, WINDOW_DAYS = 5, 28
+SCORES = 5
 
 MART = Mart(
     name="user_score_cuts",

@@ -157,7 +157,9 @@ INDISTINCT_ROWS = (
 )
 MARTS = """## The marts
 
-A mart shows the moment of MongoDB that its sources show: `as_of` of each row. What holds for all of them:
+A mart shows the moment of MongoDB that its sources show: `as_of`. It stands in each row or, where rows are computed
+only when they may have changed, in those that the clock may still change: in all others it is null, for they are so at
+any moment. `etl status` and `etl.published` tell the moment of every mart. What holds for all of them:
 
 * Days and weeks are those of one reporting zone, `ETL_TIMEZONE` (UTC, if nothing is said). Weeks begin on Monday.
   A session counts on the day of its start. Moments stay UTC.

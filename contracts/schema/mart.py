@@ -11,13 +11,23 @@ from contracts.schema.fields import timestamp
 from contracts.schema.mistakes import check_tuples
 
 AS_OF = "as_of"
+NEVER = pl.lit(False)
 
 
-def as_of() -> Field:
-    """Declare the column that every mart of ours has: the moment that its sources show."""
-    return timestamp(
-        AS_OF, "The moment of MongoDB (cluster time) that the row shows; ages and open states refer to it."
+def as_of(*, ages: bool = False) -> Field:
+    """Declare the column that every mart of ours has: the moment that its sources show.
+
+    Args:
+        ages: Whether it is told only of rows that the clock may still change, as of a mart that says which these are.
+    """
+    if not ages:
+        told = "The moment of MongoDB (cluster time) that the row shows; ages and open states refer to it."
+        return timestamp(AS_OF, told)
+    told = (
+        "The moment of MongoDB (cluster time) to which what the row tells of now refers; null if no clock changes the "
+        "row any more: it is then as it was at any moment since its documents were changed."
     )
+    return timestamp(AS_OF, told, nullable=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +52,11 @@ class Mart:
             memory that takes. Rows whose value is not their piece's are refused, so a key never comes out of two
             pieces; were it to, the primary key in PostgreSQL and the count of keys in ClickHouse would forbid the
             publish. That no row depends on what lies in another piece, only its author can know.
+        ages: Which of its rows the clock alone may change: an expression over the mart's columns, ``NEVER`` for none.
+            These rows bear ``as_of``; in all others it is null, for they are so at any moment. A mart with it that can
+            be computed apart by a column (``by``) is computed in part after a sync: the rows with the values that
+            changed documents have or had there, and those that bear ``as_of``. If None, any row may change, and the
+            mart is computed whole.
         whole: Sources that each piece reads whole: small ones, such as what all users together have to tell of each.
         optional: Sources that are views of all versions, and without which it can be computed as well: where no former
             versions are kept, they are empty.
@@ -60,6 +75,7 @@ class Mart:
     definition: str = ""
     limits: tuple[str, ...] = ()
     home: Path | None = None
+    ages: pl.Expr | None = None
 
     def __post_init__(self) -> None:
         """Derive the table at once, so that a contract that can't be derived fails at import."""
@@ -69,6 +85,18 @@ class Mart:
         _ = self.table
         if self.by is not None and self.by.meta.output_name() not in self.table.names:
             raise ContractError(f"{self.name}: it is computed apart by {self.by}, which is none of its columns")
+        told = next((column for column in self.table.columns if column.name == AS_OF), None)
+        if self.ages is not None and (told is None or not told.nullable):
+            raise ContractError(
+                f"{self.name}: it says which rows age, so its fields need as_of(ages=True) to tell them"
+            )
+
+    @property
+    def key_column(self) -> str | None:
+        """The column by whose values it can be computed in part; None if it can't be."""
+        if self.by is None or self.ages is None or self.whole or not self.by.meta.is_column():
+            return None
+        return self.by.meta.output_name()
 
     @cached_property
     def table(self) -> Table:

@@ -260,6 +260,12 @@ def marts(
         typer.Argument(metavar="MART", help="Such as user_activity.", show_default="all"),
     ] = None,
     target: Targets = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Compute all rows, not those alone that may have changed.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also tell why so much was computed, what was read and what took long.")
+    ] = False,
     without_snapshot: OfNoSnapshot = False,
     workers: WorkersOption = None,
     wait: Wait = None,
@@ -268,24 +274,41 @@ def marts(
     """Compute the marts from the replicated tables and write them to the stores.
 
     Marts that they read are built with them. All show one moment, that of their
-    sources. Of your own, those that can't be built are named, and the exit code is 1.
+    sources. After a sync only the rows are computed that may have changed, where that
+    can be told. Of your own, those that can't be built are named, and the exit code is 1.
 
     Examples:
       etl marts
       etl marts user_activity ticket_resolution
+      etl marts --explain session_facts
       etl marts --target postgres
     """
     from pipeline.connections import TARGETS
     from pipeline.marts.available import left_out
     from pipeline.marts.build import build
     from pipeline.marts.sources import empty_sources
+    from pipeline.marts.trace import Trace
 
+    trace = Trace() if explain else None
     with connected(wait=wait, workers=workers) as connections, collection_bars("marts", "rows") as progress:
-        built = build(connections, names or (), target or TARGETS, progress, without_snapshot=without_snapshot)
+        built = build(
+            connections,
+            names or (),
+            target or TARGETS,
+            progress,
+            full=full,
+            without_snapshot=without_snapshot,
+            trace=trace,
+        )
         lacking = {} if names else left_out(connections)
         empty = empty_sources(connections, [one.name for one in built])
-    shown = values.marts(built) | {"left_out": lacking, "empty_sources": empty}
-    show(shown, tables.marts(built), *tables.empty_sources(empty), as_json=as_json)
+    shown = values.marts(built) | {
+        "left_out": lacking,
+        "empty_sources": empty,
+        "explained": values.explained(trace),
+    }
+    told = tables.explained(built, trace) if trace else []
+    show(shown, tables.marts(built), *told, *tables.empty_sources(empty), as_json=as_json)
     if lacking:
         say_error("not built: " + "; ".join(f"{name}: {says}" for name, says in lacking.items()))
         raise typer.Exit(DataError.exit_code)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pipeline.control import Account
     from pipeline.control.status import Status
     from pipeline.marts.build import BuiltMart
+    from pipeline.marts.trace import Trace
     from pipeline.replication.sample import Sample
     from pipeline.replication.sync import Synced
     from pipeline.replication.verify import Comparison
@@ -49,6 +50,13 @@ def verified(found: Sequence["Comparison"], sample: "Sample | None" = None) -> d
 def marts(built: Sequence["BuiltMart"]) -> dict[str, Any]:
     """Return what was built."""
     return {"marts": [asdict(one) | _moment(one.cluster_time) for one in built]}
+
+
+def explained(trace: "Trace | None") -> dict[str, Any] | None:
+    """Return what was read and where the time went, if that was asked for."""
+    if trace is None:
+        return None
+    return {"seconds": dict(trace.watch.seconds), "reads": [asdict(one) for one in trace.reads]}
 
 
 def state(found: "Status") -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pipeline.inference.infer import Inferred
 from pipeline.marts.check import Checked as CheckedMart
 from pipeline.marts.listing import ListedMart
 from pipeline.marts.run import BuiltMart
+from pipeline.marts.trace import Read
 from pipeline.replication.drop import Dropped
 from pipeline.replication.history import HistoryProof, Kept, Removed
 from pipeline.replication.repair import Replayed
@@ -122,6 +123,13 @@ OUTCOMES: dict[str, Schema] = {
         **_MARTS,
         left_out=(dict[str, str], "Marts of your own that could not be built, each with the reason."),
         empty_sources=(dict[str, list[str]], "Collections without a document, each with the marts that read it."),
+        explained={
+            "anyOf": [
+                record(seconds=(dict[str, float], "What each step took."), reads=([Read], "What was read, in order.")),
+                {"type": "null"},
+            ],
+            "description": "With --explain, what was read and where the time went.",
+        },
     ),
     "marts check": record(marts=[CheckedMart]),
     "marts list": record(marts=[ListedMart]),

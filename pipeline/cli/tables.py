@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.control.status import Status
     from pipeline.generate import Generated
     from pipeline.marts.build import BuiltMart
+    from pipeline.marts.trace import Trace
     from pipeline.replication.sample import Sample
     from pipeline.replication.sync import Synced
     from pipeline.replication.verify import Comparison
@@ -236,7 +237,29 @@ def _short(value: Any) -> str:
 def marts(built: Sequence["BuiltMart"]) -> Table:
     """Show which marts were built."""
     at = f", as of {shown(moment(built[0].cluster_time))} UTC" if built else ""
-    return table(f"Marts{at}", ("mart", "rows", "seconds"), [(one.name, one.rows, one.seconds) for one in built])
+    rows = [
+        (one.name, one.rows, one.computed_rows if one.plan.column else Text("all", style="dim"), one.seconds)
+        for one in built
+    ]
+    return table(f"Marts{at}", ("mart", "rows", "computed", "seconds"), rows)
+
+
+def explained(built: Sequence["BuiltMart"], trace: "Trace") -> list[Table]:
+    """Show how marts were computed and why so, what was read for it, and where the time went."""
+    plans = [(one.name, f"by {one.plan.column}" if one.plan.column else "whole", one.plan.why) for one in built]
+    reads = [
+        (one.table, _which(one.by, others=one.others), one.rows, f"{one.bytes / 1e6:,.1f}", ", ".join(one.columns))
+        for one in trace.reads
+    ]
+    return [
+        table("Plan", ("mart", "computed", "why"), plans, ["why"]),
+        table("Read", ("table", "which rows", "rows", "MB", "columns"), reads, ["columns"]),
+        table("Steps", ("step", "seconds"), list(trace.watch.seconds.items())),
+    ]
+
+
+def _which(by: str, *, others: bool) -> str:
+    return "all" if not by else f"{'other' if others else 'changed'} {by}"
 
 
 def empty_sources(collections: Mapping[str, Sequence[str]]) -> list[Text]:

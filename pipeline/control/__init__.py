@@ -3,6 +3,14 @@
 from pipeline.control.changes import ChangePage, changed_ids, cut_pages, record_changes
 from pipeline.control.cluster_time import as_number, as_timestamp
 from pipeline.control.columns import columns_added, record_columns
+from pipeline.control.document_changes import (
+    Changed,
+    changed_since,
+    forget_changes,
+    has_readers,
+    record_changed,
+    trim_changes,
+)
 from pipeline.control.drift import CollectionDrift, drift, forget_drift, record_drift
 from pipeline.control.forgetting import (
     forget_collection,
@@ -16,6 +24,7 @@ from pipeline.control.ledger import (
     Account,
     accounts,
     bytes_per_second,
+    forget_basis,
     is_loaded,
     lock_partition,
     plan_of,
@@ -77,6 +86,7 @@ __all__ = [
     "LOCK",
     "Account",
     "ChangePage",
+    "Changed",
     "CollectionDrift",
     "Held",
     "Observation",
@@ -91,17 +101,21 @@ __all__ = [
     "as_timestamp",
     "bytes_per_second",
     "changed_ids",
+    "changed_since",
     "columns_added",
     "cut_pages",
     "drift",
     "end_observation",
     "ensure_schema",
     "fail_run",
+    "forget_basis",
+    "forget_changes",
     "forget_collection",
     "forget_documents",
     "forget_drift",
     "forget_resolved",
     "has_books",
+    "has_readers",
     "held_alone",
     "hold_run_lock",
     "is_alive",
@@ -127,6 +141,7 @@ __all__ = [
     "quarantined",
     "reasons",
     "record_alone",
+    "record_changed",
     "record_changes",
     "record_columns",
     "record_drift",
@@ -156,6 +171,7 @@ __all__ = [
     "statuses",
     "targets_of",
     "timings",
+    "trim_changes",
     "undeclared",
     "unloaded",
     "unrefused",

@@ -14,6 +14,8 @@ _TABLES = (
     "etl.undeclared",
     "etl.history",
     "etl.verifications",
+    "etl.publishes",
+    "etl.changed",
 )
 
 

@@ -68,6 +68,15 @@ def plan_of(postgres: Session, run_id: str) -> list[dict[str, Any]] | None:
     return orjson.loads(found[0][0]) if found and found[0][0] else None
 
 
+def forget_basis(postgres: Session, run_id: str) -> None:
+    """Remove from the plan of a run of marts what they were computed from, so that none is computed in part by it."""
+    postgres.execute(
+        "UPDATE etl.runs SET plan = (SELECT jsonb_agg(one - 'basis') FROM jsonb_array_elements(plan) one) "
+        "WHERE run_id = $1::text AND plan IS NOT NULL",
+        parameters=(run_id,),
+    )
+
+
 def lock_partition(postgres: Session, run_id: str, partition: int) -> None:
     """Let one process at a time load a partition, until the transaction ends."""
     lock(postgres, f"{run_id}/{partition}", f"loading partition {partition} of run {run_id}")

@@ -102,11 +102,25 @@ _VERIFICATIONS = (
     "all its documents, and of a sample.'",
 )
 
+_CHANGES = (
+    "CREATE TABLE IF NOT EXISTS etl.publishes ("
+    "collection text NOT NULL, run_id text NOT NULL, follows text NOT NULL, PRIMARY KEY (collection, run_id))",
+    "CREATE TABLE IF NOT EXISTS etl.changed ("
+    "collection text NOT NULL, run_id text NOT NULL, _id text NOT NULL, former jsonb)",
+    "CREATE INDEX IF NOT EXISTS changed_by_run ON etl.changed (collection, run_id)",
+    "COMMENT ON TABLE etl.publishes IS 'Which run each publish of a part of a collection followed in PostgreSQL, as "
+    "long as marts are computed from what was changed.'",
+    "COMMENT ON TABLE etl.changed IS 'Which documents such a publish changed; former is what they were before, in the "
+    "columns that marts are computed apart by, null of new ones.'",
+)
+
 _NAMES = [
     "checkpoints",
     "undeclared",
     "history",
     "verifications",
+    "publishes",
+    "changed",
     *re.findall(r"TABLE IF NOT EXISTS etl\.(\w+)", " ".join(_TABLES)),
 ]
 _COMMENT = "The books of the pipeline, version {}."
@@ -203,6 +217,11 @@ def _add_verifications(postgres: Session) -> None:
     postgres.execute(*_VERIFICATIONS)
 
 
+def _add_changes(postgres: Session) -> None:
+    """Make version 7: publishes note which documents they change."""
+    postgres.execute(*_CHANGES)
+
+
 def _has(postgres: Session, table: str, column: str) -> bool:
     query = "SELECT count(*) FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname = $2::text"
     return bool(postgres.rows(query, table, column)[0][0])
@@ -217,4 +236,5 @@ _MIGRATIONS: tuple[Callable[[Session], None], ...] = (
     _add_reading,
     _add_holding,
     _add_verifications,
+    _add_changes,
 )

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -15,22 +16,23 @@ import polars as pl
 from contracts.schema.mart import Mart
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
-from pipeline.errors import BooksOpenError
-from pipeline.marts.computing import computed
-from pipeline.marts.reading import spill_sources, tables_read
+from pipeline.errors import reason_of
+from pipeline.marts.basis import Basis
+from pipeline.marts.inputs import Inputs
+from pipeline.marts.planning import plan
+from pipeline.marts.publishing import publish
 from pipeline.marts.run import BuiltMart, MartRun, staging_of
 from pipeline.marts.sharing import groups
 from pipeline.marts.sources import observed_since, sources_at_one_moment, with_their_marts
-from pipeline.marts.spill import spilling
+from pipeline.marts.trace import Trace
 from pipeline.runs import lifecycle
-from pipeline.runs import publish as publishing
 from pipeline.runs.lifecycle import holding_run_lock, running
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
-from pipeline.runs.published import MARTS, unpinned_in
-from pipeline.runs.recovery import check_not_stuck, recover
+from pipeline.runs.published import MARTS
+from pipeline.runs.recovery import recover
 from pipeline.runs.resume import retrying
 from pipeline.runtime.progress import Progress, tell_nobody
-from pipeline.runtime.timings import ACTIVITY, PUBLISH
+from pipeline.runtime.timings import ACTIVITY, Stopwatch
 from pipeline.runtime.workers import Call
 
 __all__ = ["BuiltMart", "MartRun", "build", "load", "open_run", "publish"]
@@ -42,7 +44,9 @@ def build(
     targets: Iterable[str] = TARGETS,
     progress: Progress[str] = tell_nobody,
     *,
+    full: bool = False,
     without_snapshot: bool = False,
+    trace: Trace | None = None,
 ) -> list[BuiltMart]:
     """Compute marts, and those that they read, and publish them together.
 
@@ -51,17 +55,25 @@ def build(
         names: The marts; all if none is named.
         targets: Names of the stores that they are written to.
         progress: Is told the rows of each mart that is loaded: all of them are through.
+        full: Whether all rows are computed, and not those alone that may have changed.
         without_snapshot: Whether marts may read what was copied at no one moment, such as capped collections.
+        trace: Is told what is read, and how long each step takes; then this process does all of it.
 
     Raises:
         UsageError: There is no such mart, or its sources are not replicated or show different moments.
         DataError: A mart breaks its contract; nothing was published.
     """
     recover(connections, connections.named(targets))
-    run = open_run(connections, names, targets, without_snapshot=without_snapshot)
+    watch = trace.watch if trace else Stopwatch("marts")
+    with watch.at("plan"):
+        run = open_run(connections, names, targets, full=full, without_snapshot=without_snapshot)
     with running(connections, run.id, run.targets):
-        _load_all(connections, run, progress)
-        return publish(connections, run)
+        if trace:
+            load(connections, run, run.marts, progress, trace)
+        else:
+            _load_all(connections, run, progress)
+        with watch.at("publish"):
+            return publish(connections, run)
 
 
 def open_run(
@@ -70,15 +82,17 @@ def open_run(
     targets: Iterable[str] = TARGETS,
     *,
     single_process: bool = True,
+    full: bool = False,
     without_snapshot: bool = False,
 ) -> MartRun:
-    """Choose the moment that all sources of the marts show, and create the staging areas.
+    """Choose the moment that all sources of the marts show and what is to be computed, and create the staging areas.
 
     Args:
         connections: The open connections.
         names: The marts, to which those that they read are added; all if none is named.
         targets: Names of the stores that they are written to.
         single_process: Whether this process does all of the run; if it dies, so does the run.
+        full: Whether all rows are computed, and not those alone that may have changed.
         without_snapshot: Whether marts may read what was copied at no one moment, such as capped collections.
 
     Raises:
@@ -91,12 +105,17 @@ def open_run(
     postgres, chosen = connections.postgres, connections.named(targets)
     with postgres.transaction():
         run_id = control.open_run(postgres, MARTS, moment, chosen, single_process=single_process)
-        plan = [{"collection": mart.name, "number": number} for number, mart in enumerate(wanted)]
-        control.record_plan(postgres, run_id, plan, chosen)
-    about = (connections.timezone, connections.support_sla, observed_since(connections, wanted, source))
-    run = MartRun(run_id, moment, source, shows, tuple(mart.name for mart in wanted), chosen, *about)
+        about = (connections.timezone, connections.support_sla, observed_since(connections, wanted, source))
+        run = MartRun(run_id, moment, source, shows, tuple(mart.name for mart in wanted), chosen, *about)
+        basis = Basis(connections, run)
+        steps = [{"collection": one.name, "number": n, "basis": basis.now(one)} for n, one in enumerate(wanted)]
+        control.record_plan(postgres, run_id, steps, chosen)
     lifecycle.open_staging(connections, staging_of(connections, run), chosen)
-    return run
+    try:
+        return replace(run, plans=plan(connections, run, full=full))
+    except BaseException as error:
+        lifecycle.abandon(connections, run_id, chosen, reason_of(error))
+        raise
 
 
 def _load_all(connections: Connections, run: MartRun, progress: Progress[str]) -> None:
@@ -121,7 +140,13 @@ def load_in_worker(
 
 @retrying
 @holding_run_lock
-def load(connections: Connections, run: MartRun, names: Iterable[str], progress: Progress[str] = tell_nobody) -> None:
+def load(
+    connections: Connections,
+    run: MartRun,
+    names: Iterable[str],
+    progress: Progress[str] = tell_nobody,
+    trace: Trace | None = None,
+) -> None:
     """Compute some marts of a run and load them into staging; those that are loaded already are left alone.
 
     A mart that they read and that is not among them is computed as well, and not loaded: so each mart may be the work
@@ -132,6 +157,7 @@ def load(connections: Connections, run: MartRun, names: Iterable[str], progress:
         run: An open run.
         names: Names of marts of the run.
         progress: Is told the rows of each mart that is loaded: all of them are through.
+        trace: Is told what is read, and how long each step takes.
 
     Raises:
         DataError: A mart breaks its contract.
@@ -142,43 +168,17 @@ def load(connections: Connections, run: MartRun, names: Iterable[str], progress:
     if not left:
         return
     wanted, started = with_their_marts(connections, left), time.monotonic()
-    with spilling(connections.memory.bucket) as spill:
-        read = tables_read(connections, wanted)
-        with ACTIVITY.at("read the replica", run.source):
-            spill_sources(connections, run, read, spill)
+    with ExitStack() as stack:
+        inputs = Inputs(connections, run, wanted, stack, trace := trace or Trace())
         for mart in wanted:
-            pieces = computed(mart, run.context, spill, read.get(mart.name))
+            pieces = inputs.computed(mart)
             if mart.name in left:
-                rows = _load(connections, run, mart, numbers[mart.name], pieces, started)
+                with trace.watch.at(f"compute and load {mart.name}"):
+                    rows = _load(connections, run, mart, numbers[mart.name], pieces, started)
                 progress(mart.name, rows, rows)
                 started = time.monotonic()
             else:
                 deque(pieces, maxlen=0)
-
-
-@retrying
-@holding_run_lock
-def publish(connections: Connections, run: MartRun) -> list[BuiltMart]:
-    """Publish all marts of a run together; doing it again does nothing.
-
-    Raises:
-        BooksOpenError: A mart is not loaded, or not with all of its rows; nothing was published.
-    """
-    postgres, staging = connections.postgres, staging_of(connections, run)
-    if not control.is_published(postgres, run.id):
-        with ACTIVITY.at(PUBLISH, "keys"):
-            publishing.prepare_publish(connections, staging, run.targets)
-    with postgres.transaction():
-        control.lock_publishing(postgres)
-        if not control.is_published(postgres, run.id):
-            with ACTIVITY.at(PUBLISH, "publish"):
-                _prove(connections, run)
-                unpinned = run.marts if unpinned_in(connections) & run.shows.keys() else ()
-                publishing.publish(connections, staging, run.marts, run.targets, unpinned=unpinned)
-    check_not_stuck(recover(connections, run.targets), run.marts)
-    rows = {account.collection: account.source for account in control.accounts(postgres, run.id)}
-    seconds = control.seconds(postgres, run.id)
-    return [BuiltMart(name, rows[name], seconds[name], run.cluster_time) for name in run.marts]
 
 
 def _load(
@@ -205,19 +205,3 @@ def _load(
         took = time.monotonic() - started
         control.record_partition(connections.postgres, run.id, number, source=rows, quarantined=0, size=0, seconds=took)
     return rows
-
-
-def _prove(connections: Connections, run: MartRun) -> None:
-    """Count what each target holds in staging, and hold it against what was computed."""
-    postgres, staging = connections.postgres, staging_of(connections, run)
-    if missing := control.unloaded(postgres, run.id):
-        raise BooksOpenError(f"the mart {run.marts[missing[0]]} of run {run.id} was not loaded; nothing was published")
-    for table in staging.tables:
-        for target in connections.targets(run.targets):
-            control.record_loaded(postgres, run.id, table.name, target.name, target.staged(staging, table))
-    for account in control.accounts(postgres, run.id):
-        if not account.closed:
-            raise BooksOpenError(
-                f"the mart {account.collection} has {account.source:,} rows, of which {account.target} holds "
-                f"{account.loaded:,}; nothing was published"
-            )

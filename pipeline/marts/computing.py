@@ -15,7 +15,7 @@ from pipeline.runtime.memory import release_memory
 from transforms.marts import Context, compute, sources
 
 
-def computed(mart: Mart, context: Context, spill: Spill, kept: Table | None) -> Iterator[pl.DataFrame]:
+def computed(mart: Mart, context: Context, spill: Spill, kept: Table | None = None) -> Iterator[pl.DataFrame]:
     """Compute a mart piece by piece, and hold each against its contract.
 
     Args:

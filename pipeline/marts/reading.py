@@ -10,18 +10,26 @@ from contracts.schema.entity import ID, ContractError, Table
 from contracts.schema.history import HISTORY, versions_of
 from contracts.schema.mart import Mart
 from pipeline.connections import Connections
-from pipeline.marts.run import MartRun
+from pipeline.marts.run import MartRun, staging_of
 from pipeline.marts.sources import check_same_run, versions
 from pipeline.marts.spill import Spill, has_columns
-from pipeline.runs.published import REPLICA
+from pipeline.marts.trace import Trace
+from pipeline.runs.published import MARTS, REPLICA
+from pipeline.stores.base import Among
 from transforms.marts import Context, compute, sources
 
 
-def tables_read(connections: Connections, wanted: list[Mart]) -> dict[str, Table]:
-    """Return the tables that the marts read, with just the columns that they read, by name."""
+def tables_read(connections: Connections, wanted: list[Mart], readers: list[Mart] | None = None) -> dict[str, Table]:
+    """Return the tables that marts read, with just the columns that they read, by name.
+
+    Args:
+        connections: The open connections.
+        wanted: All marts that are computed.
+        readers: Those of them that are asked about, all by default.
+    """
     known = versions(connections)
     known |= {table.name: table for entity in connections.entities.values() for table in entity.tables}
-    return read_of(wanted, known | {mart.name: mart.table for mart in wanted})
+    return read_of(wanted if readers is None else readers, known | {mart.name: mart.table for mart in wanted})
 
 
 def read_of(wanted: Iterable[Mart], known: Mapping[str, Table]) -> dict[str, Table]:
@@ -50,7 +58,9 @@ def _columns_computed_from(mart: Mart, tables: Iterable[Table]) -> list[tuple[Ta
 
     frames = {table.name: nothing(table) for table in tables}
     compute(mart, frames, Context()).collect()
-    return read
+    asked = {table.name for table, _ in read}
+    # A join with nothing may end before it has asked for its other side: that is read with all columns then.
+    return read + [(table, set(table.names)) for table in tables if table.name not in asked]
 
 
 def _columns_cut_by(
@@ -72,17 +82,63 @@ def _columns_cut_by(
             )
 
 
-def spill_sources(connections: Connections, run: MartRun, read: Mapping[str, Table], spill: Spill) -> None:
-    """Copy the columns of the replica that the marts read to files, so that memory need not hold them."""
-    (source,) = connections.targets([run.source])
+def spill_sources(
+    connections: Connections,
+    run: MartRun,
+    read: Mapping[str, Table],
+    spill: Spill,
+    column: str = "",
+    trace: Trace | None = None,
+) -> None:
+    """Copy the columns of the replica that marts read to files, so that memory need not hold them.
+
+    Args:
+        connections: The open connections.
+        run: The run.
+        read: The tables, with the columns.
+        spill: Where the files are.
+        column: By whose values the marts are computed in part: then it is the rows that depend on these.
+        trace: Is told what is read.
+    """
     past, entities = versions(connections), connections.entities.values()
     kept = {view.name for one in entities if one.table in run.observed_since for view in versions_of(one)}
     for table in read.values():
-        if table.name in run.marts:
-            continue
-        with spill.adding(table) as write:
-            if table.name in past and table.name not in kept:
-                continue
-            for batch in source.read(HISTORY if table.name in past else REPLICA, table):
-                write(pl.DataFrame(pl.from_arrow(batch)).cast(table.frame_schema), 0)
+        if table.name not in run.marts:
+            schema = HISTORY if table.name in past else REPLICA
+            with spill.adding(table) as write:
+                if table.name in past and table.name not in kept:
+                    continue
+                among = _among(connections, run, table, column)
+                for frame in _rows(connections, run, schema, table, among, trace):
+                    write(frame, 0)
     check_same_run(connections, run)
+
+
+def rest(connections: Connections, run: MartRun, table: Table, trace: Trace | None = None) -> Iterator[pl.DataFrame]:
+    """Yield the published rows of a mart that stay as they are beside the part which is computed."""
+    column = run.column(table.name)
+    among = Among(staging_of(connections, run), column, column, outside=True)
+    yield from _rows(connections, run, MARTS, table, among, trace)
+
+
+def _among(connections: Connections, run: MartRun, table: Table, column: str) -> Among | None:
+    if not column:
+        return None
+    known = versions(connections).get(table.name) or table
+    root = None if column in known.names or table.parent is None else table.root
+    return Among(staging_of(connections, run), column, column, root)
+
+
+def _rows(
+    connections: Connections,
+    run: MartRun,
+    schema: str,
+    table: Table,
+    among: Among | None,
+    trace: Trace | None,
+) -> Iterator[pl.DataFrame]:
+    (source,) = connections.targets([run.source])
+    by, others = (among.column, among.outside) if among else ("", False)
+    batches = source.read(schema, table, among=among)
+    for batch in (trace or Trace()).reading(schema, table, by, batches, others=others):
+        yield pl.DataFrame(pl.from_arrow(batch)).cast(table.frame_schema)

@@ -14,6 +14,23 @@ from transforms.marts import Context
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How a mart is computed in a run.
+
+    Attributes:
+        why: Why it is computed whole or, of one that is computed in part, how much of it.
+        column: By whose values it is computed in part; nothing if it is computed whole.
+        base: The run whose rows stay as they are beside the part.
+        keys: How many values there are.
+    """
+
+    why: str
+    column: str = ""
+    base: str = ""
+    keys: int = 0
+
+
+@dataclass(frozen=True)
 class MartRun(Portable):
     """Some marts, from the moment that they show to their publish.
 
@@ -28,6 +45,7 @@ class MartRun(Portable):
         support_sla: Seconds within which a ticket is to be answered, by type of issue.
         observed_since: The moments, as numbers, since which the store keeps former versions of what the marts read the
             versions of, by table.
+        plans: How each mart is computed; whole if nothing is said.
     """
 
     id: str
@@ -39,6 +57,15 @@ class MartRun(Portable):
     timezone: str = "UTC"
     support_sla: dict[str, float] = field(default_factory=lambda: dict(Context().support_sla))
     observed_since: dict[str, int] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
+
+    def plan(self, name: str) -> Plan:
+        """Return how a mart is computed."""
+        return self.plans.get(name, Plan(""))
+
+    def column(self, name: str) -> str:
+        """Return by whose values a mart is computed in part; nothing if it is computed whole."""
+        return self.plan(name).column
 
     @property
     def context(self) -> Context:
@@ -56,15 +83,21 @@ class BuiltMart:
         rows: How many rows it has.
         seconds: How long it took to read its sources, to compute and to load it.
         cluster_time: The moment that it shows.
+        computed_rows: How many of them were computed; the others stay as they were.
+        plan: How, and why so.
     """
 
     name: str
     rows: int
     seconds: float
     cluster_time: Timestamp
+    computed_rows: int = 0
+    plan: Plan = Plan("")
 
 
 def staging_of(connections: Connections, run: MartRun) -> Staging:
     """Return the staging area of a run."""
     known = connections.marts
-    return Staging(run.id, MARTS, tuple(known[name].table for name in run.marts), as_number(run.cluster_time))
+    tables = tuple(known[name].table for name in run.marts)
+    parts = {name: run.column(name) for name in run.marts if run.column(name)}
+    return Staging(run.id, MARTS, tables, as_number(run.cluster_time), parts=parts)

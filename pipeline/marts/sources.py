@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from bson import Timestamp
 
-from contracts.schema.entity import Table
+from contracts.schema.entity import Entity, Table
 from contracts.schema.history import versions_table
 from contracts.schema.mart import Mart
 from pipeline import control
@@ -136,6 +136,11 @@ def empty_sources(connections: Connections, names: Iterable[str]) -> dict[str, l
             if held.get(collection) == 0:
                 found.setdefault(collection, []).append(name)
     return found
+
+
+def owners(connections: Connections) -> dict[str, Entity]:
+    """Return the collections that tables belong to, by the names of all tables that marts may read of them."""
+    return {table: connections.entities[name] for table, name in _owners(connections).items()}
 
 
 def collections_of(connections: Connections, wanted: Iterable[Mart]) -> set[str]:

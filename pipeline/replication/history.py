@@ -13,6 +13,7 @@ from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Observation
 from pipeline.errors import EtlError, UsageError
+from pipeline.runs.changes import forget_bases
 from pipeline.runs.published import REPLICA
 from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.stores.versions import checks, former, shown
@@ -181,6 +182,7 @@ def _remove(connections: Connections, name: str, before: datetime | None, ids: S
     root, found = connections.entities[name].table, []
     with postgres.transaction():
         control.lock_publishing(postgres)
+        forget_bases(connections)  # no publish tells marts of it
         known = control.recorded_tables(postgres, HISTORY)
         tables = sorted({root, *(table for table, of in known.items() if of == root)})
         for target in connections.targets(targets):

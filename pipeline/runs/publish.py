@@ -8,6 +8,7 @@ from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import Held, as_number
 from pipeline.errors import SnapshotError
+from pipeline.runs.changes import note_changes
 from pipeline.runs.observed import observe, observed
 from pipeline.runs.published import check_columns, check_held_alone, tables_of, unfinished
 from pipeline.runs.recovery import follow
@@ -88,6 +89,7 @@ def publish(
             check_columns(connections, connections.entities[name], targets)
     growths = {target.name: target.growth(staging) for target in connections.targets(targets)}
     held = {(one.name, one.target): one.held for one in control.publications(postgres)}
+    note_changes(connections, staging, names, targets)
     observe(connections, staging, names, targets)
     if postgres.name in targets:
         postgres.publish(_with_ours(connections, staging, postgres.name))

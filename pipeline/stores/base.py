@@ -10,9 +10,28 @@ from typing import Any, Protocol
 import polars as pl
 import pyarrow as pa
 
-from contracts.schema.entity import Column, Table
+from contracts.schema.entity import ID, Column, Table
 
 LoadFrame = Callable[[Table, pl.DataFrame], None]
+
+
+@dataclass(frozen=True)
+class Among:
+    """Rows are meant by a value that is one of those which an area holds.
+
+    Attributes:
+        area: The staging area, which :meth:`Target.hold_keys` was given the values in.
+        keys: What they were called there.
+        column: The column of the rows that is looked at; of rows of a child table it is the root's.
+        root: Name of that root, of child tables whose own rows have no such column.
+        outside: Whether the other rows are meant.
+    """
+
+    area: "Staging"
+    keys: str
+    column: str
+    root: str | None = None
+    outside: bool = False
 
 
 @dataclass(frozen=True)
@@ -26,6 +45,8 @@ class Staging:
         version: The run's cluster time as one number: a later one is greater.
         is_full: Whether it holds all rows of its tables. If not, it holds those of the documents that
             :meth:`Target.set_scope` named, and all other documents stay as they are published.
+        parts: Of which tables it holds a part of the rows all the same, by the table's name: the column by whose
+            values they are told, those that :meth:`Target.hold_keys` was given. Other rows stay as they are published.
         ours: The columns that contracts have made of the published tables, by table, as far as the books know: what
             else they have is somebody else's.
         observed: Since when the former versions of documents are kept, as a number, by root table; of those alone.
@@ -38,6 +59,7 @@ class Staging:
     is_full: bool = True
     ours: Mapping[str, Collection[str]] = field(default_factory=dict)
     observed: Mapping[str, int] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     def owned(self, table: Table) -> Collection[str]:
         """Return which columns of a published table are ours; the contract's where the books don't know."""
@@ -56,6 +78,19 @@ class Staging:
     def documents(self, table: Table) -> str:
         """Return the name of the table of the documents that are spoken for in a table, which is its root's."""
         return self._of_root("documents", table)
+
+    def keys(self, name: str) -> str:
+        """Return what the table of some keys is called."""
+        return f"_keys_{md5(name.encode(), usedforsecurity=False).hexdigest()}"
+
+    def spoken_for(self, table: Table) -> tuple[str, str] | None:
+        """Return the column and the table of the keys by which the rows are told that this area speaks for.
+
+        None if these are all rows of the table.
+        """
+        if column := self.parts.get(table.name):
+            return column, self.keys(column)
+        return None if self.is_full else (ID, self.documents(table))
 
     def changed(self, table: Table) -> str:
         """Return the name of the table of the documents that a publish changes, where former versions are kept."""
@@ -140,6 +175,16 @@ class Target(Protocol):
     def scope_size(self, staging: Staging, root: Table) -> int:
         """Count the documents that :meth:`set_scope` named of a collection, each once."""
 
+    def hold_keys(self, staging: Staging, name: str, column: Column, keys: pl.Series) -> None:
+        """Hold some values of a column in a staging area, to read rows by them or to publish a part; once each.
+
+        Args:
+            staging: The area.
+            name: What they are called; the column's name if the area is to speak for the rows that have them.
+            column: The column.
+            keys: Its values, as the contract has them.
+        """
+
     def staged(self, staging: Staging, table: Table) -> Mapping[int, int]:
         """Count the rows of a table in staging, by partition."""
 
@@ -196,7 +241,12 @@ class Target(Protocol):
         """Return the ids of the runs that have a staging area."""
 
     def read(
-        self, schema: str, table: Table, where: Sequence[Condition] = (), limit: int | None = None
+        self,
+        schema: str,
+        table: Table,
+        where: Sequence[Condition] = (),
+        limit: int | None = None,
+        among: Among | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC.
 
@@ -205,6 +255,7 @@ class Target(Protocol):
             table: The table.
             where: Only rows that satisfy all of these; texts are compared by their bytes.
             limit: No more rows than this.
+            among: Only rows that have one of some values that a staging area holds.
         """
 
     def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:

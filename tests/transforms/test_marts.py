@@ -64,7 +64,7 @@ def test_a_session_counts_on_the_utc_day_of_its_start() -> None:
             "user_sessions_actions": [("1", "purchase"), ("1", "purchase"), ("1", "teleport")],
         }
     )["user_activity_daily"]
-    assert rows(days, "first_activity_at", "last_activity_at", "recency_days") == [
+    assert rows(days, "first_activity_at", "last_activity_at") == [
         day(
             "u",
             date(2024, 2, 29),
@@ -102,7 +102,7 @@ def test_every_kind_of_activity_makes_a_day() -> None:
         },
         as_of="2024-07-01",
     )["user_activity_daily"]
-    assert rows(days, "first_activity_at", "last_activity_at", "recency_days") == [
+    assert rows(days, "first_activity_at", "last_activity_at") == [
         day("a", date(2024, 5, 1), session_count=1, ongoing_session_count=1, review_count=1),
         day("b", date(2024, 5, 2), search_count=2, zero_result_search_count=1),
         day(

@@ -7,10 +7,13 @@ from transforms.marts._context import Context
 
 
 def conform(frame: pl.LazyFrame, mart: Mart, context: Context) -> pl.LazyFrame:
-    """Return the contract's columns in its order and dtypes, the rows sorted by its key; each bears the moment."""
-    schema = mart.table.frame_schema
+    """Return the contract's columns in its order and dtypes, the rows sorted by its key.
+
+    Each bears the moment or, of a mart that says which rows the clock may change, those do.
+    """
+    schema, moment = mart.table.frame_schema, pl.lit(context.as_of)
     return (
-        frame.with_columns(pl.lit(context.as_of).alias(AS_OF))
+        frame.with_columns((moment if mart.ages is None else pl.when(mart.ages).then(moment)).alias(AS_OF))
         .select(pl.col(name).cast(dtype) for name, dtype in schema.items())
         .sort(mart.key)
     )

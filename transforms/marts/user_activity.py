@@ -16,12 +16,18 @@ SCORED = {
 
 
 def user_activity(
-    user_activity_daily: pl.LazyFrame, user_sessions: pl.LazyFrame, user_score_cuts: pl.LazyFrame, *, context: Context
+    user_activity_daily: pl.LazyFrame,
+    user_recency: pl.LazyFrame,
+    user_sessions: pl.LazyFrame,
+    user_score_cuts: pl.LazyFrame,
+    *,
+    context: Context,
 ) -> pl.LazyFrame:
     """Sum up what each user did.
 
     Args:
         user_activity_daily: The mart of that name: one row per user and day.
+        user_recency: The mart of that name: one row per user.
         user_sessions: One row per session, for the durations in whole milliseconds and the devices.
         user_score_cuts: The mart of that name: the score of each value.
         context: Has the moment.
@@ -33,6 +39,7 @@ def user_activity(
     ended = sessions - pl.col("ongoing_session_count")
     users = (
         _totals(user_activity_daily)
+        .join(user_recency.select("user_id", "recency_days", "^.*_28d$"), on="user_id", how="left")
         .join(_sessions(user_sessions), on="user_id", how="left")
         .with_columns(
             session_duration_s=seconds(pl.col("session_duration_ms").fill_null(0)),
@@ -70,7 +77,6 @@ def _segment() -> pl.Expr:
 def _totals(days: pl.LazyFrame) -> pl.LazyFrame:
     return days.group_by("user_id").agg(
         pl.col("^.*_count$").sum(),
-        pl.col("^.*_28d$", "recency_days").first(),
         active_day_count=pl.len(),
         first_activity_at=pl.col("first_activity_at").min(),
         last_activity_at=pl.col("last_activity_at").max(),

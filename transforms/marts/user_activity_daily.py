@@ -3,8 +3,7 @@
 import polars as pl
 
 from contracts.marts.user_activity_daily import MART
-from contracts.marts.user_score_cuts import WINDOW_DAYS
-from transforms.marts._calendar import local_date, plus
+from transforms.marts._calendar import local_date
 from transforms.marts._conform import conform
 from transforms.marts._context import Context
 from transforms.marts._exact import milliseconds, seconds
@@ -53,22 +52,9 @@ def user_activity_daily(
             session_duration_s=seconds(pl.col("session_duration_ms")),
             first_active_on=pl.col("activity_on").min().over("user_id"),
             previous_active_on=pl.col("activity_on").shift().over("user_id"),
-            **_lately(context),
         )
     )
     return conform(days, MART, context)
-
-
-def _lately(context: Context) -> dict[str, pl.Expr]:
-    """Return what the user of each row did lately: whoever compares users needs one row of each then, and no groups."""
-    on, today = pl.col("activity_on"), pl.lit(context.today)
-    is_recent = (on > plus(today, -WINDOW_DAYS)) & (on <= today)
-    return {
-        "recency_days": (today - on.max()).dt.total_days().over("user_id"),
-        "frequency_28d": is_recent.cast(pl.Int64).sum().over("user_id"),
-        "sessions_28d": pl.when(is_recent).then("session_count").sum().over("user_id"),
-        "intensity_28d": pl.when(is_recent).then("action_count").sum().over("user_id"),
-    }
 
 
 def _sessions(sessions: pl.LazyFrame, actions: pl.LazyFrame) -> pl.LazyFrame:

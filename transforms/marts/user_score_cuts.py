@@ -7,20 +7,17 @@ from transforms.marts._conform import conform
 from transforms.marts._context import Context
 
 
-def user_score_cuts(user_activity_daily: pl.LazyFrame, *, context: Context) -> pl.LazyFrame:
+def user_score_cuts(user_recency: pl.LazyFrame, *, context: Context) -> pl.LazyFrame:
     """Rank the values that users have, and cut them into scores.
 
     Args:
-        user_activity_daily: The mart of that name: one row per user and day.
-        context: Has the day from which is counted back.
+        user_recency: The mart of that name: one row per user.
+        context: Has the moment.
 
     Returns:
         One row per thing that is scored and value, as ``contracts.marts.user_score_cuts`` describes it.
     """
-    # Of each user one row, the first: so nobody has to remember users, however many there are.
-    values = user_activity_daily.filter(pl.col("previous_active_on").is_null()).select(
-        recency="recency_days", frequency="frequency_28d", engagement="intensity_28d"
-    )
+    values = user_recency.select(recency="recency_days", frequency="frequency_28d", engagement="intensity_28d")
     axis, value, users = pl.col("axis"), pl.col("value"), pl.col("user_count")
     better = pl.when(axis == "recency").then(-value).otherwise(value)
     cuts = (

@@ -31,7 +31,7 @@ from contracts.schema.names import DATA
 from contracts.schema.names import MADE as PART
 from pipeline.errors import DataError, EtlError, LostError, ServerError
 from pipeline.runtime.waits import SILENCE_S
-from pipeline.stores.base import Condition, LoadFrame, Sight, Staging
+from pipeline.stores.base import Among, Condition, LoadFrame, Sight, Staging
 from pipeline.stores.clickhouse.buffered_inserts import buffered_inserts
 from pipeline.stores.clickhouse.client import client, is_local
 from pipeline.stores.clickhouse.errors import translated
@@ -39,6 +39,7 @@ from pipeline.stores.clickhouse.history import History, dropped, removed
 from pipeline.text.redaction import remember
 
 BLOCK_BYTES = 4 * 2**20  # of Arrow within one insert: all rows in one block took a tenth longer, and more memory
+REST = 2**31  # number of the partition of what is published and stays as it is
 _LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'")
 _NAME = re.compile(r"`(?:[^`\\]|\\.)*`|\w+")
 _ADDITION = re.compile(r"\b(INDEX|CONSTRAINT|PROJECTION) (`(?:[^`\\]|\\.)*`|\w+)")
@@ -111,14 +112,16 @@ class ClickHouse:
         value = f"{key} + 0" if root.columns[0].kind is NUMBER else key
         return int(self.rows(f"SELECT uniqExact({value}) FROM {name}")[0][0])
 
+    def hold_keys(self, staging: Staging, name: str, column: Column, keys: pl.Series) -> None:
+        """Hold some values of a column in a staging area."""
+        key, table = quoted(column.name), f"{quoted(staging.name)}.{staging.keys(name)}"
+        self.execute(f"CREATE OR REPLACE TABLE {table} ({key} {column.kind.clickhouse}) ENGINE = MergeTree ORDER BY ()")
+        self._append(staging.name, staging.keys(name), keys.unique().to_frame(column.name))
+
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""
-        parts = self._parts(staging, table)
-        counts = {
-            number: self.rows(f"SELECT count() FROM {quoted(staging.name)}.{quoted(_part(table, number))} FINAL")
-            for number in parts
-        }
-        return {number: int(rows[0][0]) for number, rows in counts.items()}
+        found = self._staged(staging, table)
+        return {number: rows for number, rows in found.items() if number != REST}
 
     def staged_ids(self, staging: Staging, table: Table, partition: int) -> Iterator[pa.RecordBatch]:
         """Yield the first column of a table in staging, for one partition."""
@@ -132,13 +135,15 @@ class ClickHouse:
         for table in staging.tables:
             is_full = f"{quoted(staging.name)}.{quoted(table.name)}"
             self.execute(clickhouse_table(staging.name, table.name, table, _mark(staging, table)))
+            if table.name in staging.parts:
+                self._add_rest(staging, table, staging.parts[table.name])
             for number in self._parts(staging, table):
                 part = f"{quoted(staging.name)}.{quoted(_part(table, number))}"
                 self.execute(f"ALTER TABLE {is_full} ATTACH PARTITION tuple() FROM {part}")
 
     def growth(self, staging: Staging) -> dict[str, int]:
         """Count how many rows each table will have, or of an area that is not whole: how many more than now."""
-        found = {table.name: sum(self.staged(staging, table).values()) for table in staging.tables}
+        found = {table.name: sum(self._staged(staging, table).values()) for table in staging.tables}
         if not staging.is_full:
             for table in staging.tables:
                 found[table.name] -= self._spoken_for(staging, table)[0]
@@ -217,13 +222,19 @@ class ClickHouse:
         return [name.removeprefix("staging_") for (name,) in found]
 
     def read(
-        self, schema: str, table: Table, where: Sequence[Condition] = (), limit: int | None = None
+        self,
+        schema: str,
+        table: Table,
+        where: Sequence[Condition] = (),
+        limit: int | None = None,
+        among: Among | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC."""
         columns = ", ".join(_readable(column) for column in table.columns)
         given: dict[str, Any] = {}
-        conditions = " AND ".join(_condition(one, given) for one in where)
-        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)} AS t{' WHERE ' * bool(where)}{conditions}"
+        told = [*(_condition(one, given) for one in where), *([_among(schema, among)] if among else [])]
+        conditions = " AND ".join(told)
+        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)} AS t{' WHERE ' * bool(told)}{conditions}"
         query += "" if limit is None else f" LIMIT {limit}"
         with self._translated(), self.client.query_arrow_stream(query, parameters=given, use_strings=True) as batches:
             yield from (_as_bytes(batch, table) for batch in batches)
@@ -316,6 +327,26 @@ class ClickHouse:
                 f"ClickHouse at {self._shown} is still at an exchange of run {run_id}, which lost us"
             ) from None
 
+    def _staged(self, staging: Staging, table: Table) -> dict[int, int]:
+        """Count the rows of a table in staging by partition, those that were added to a part among them."""
+        parts = self._parts(staging, table)
+        counts = {
+            number: self.rows(f"SELECT count() FROM {quoted(staging.name)}.{quoted(_part(table, number))} FINAL")
+            for number in parts
+        }
+        return {number: int(rows[0][0]) for number, rows in counts.items()}
+
+    def _add_rest(self, staging: Staging, table: Table, column: str) -> None:
+        """Add the published rows that the area does not speak for: then it holds all, and is exchanged as a whole."""
+        rest, published = _part(table, REST), f"{quoted(staging.schema)}.{quoted(data_name(table))}"
+        self.execute(clickhouse_table(staging.name, rest, table, _mark(staging, table)))
+        columns = quoted_names((*table.names, VERSION, DELETED))
+        others = _among(staging.schema, Among(staging, column, column, outside=True))
+        self.execute(
+            f"INSERT INTO {quoted(staging.name)}.{quoted(rest)} ({columns}) "
+            f"SELECT {columns} FROM {published} AS t FINAL WHERE {others}"
+        )
+
     def _apply(self, staging: Staging, table: Table) -> None:
         """Bring the enlisted documents in a published table to what staging has of them; twice does no harm."""
         staged = f"{quoted(staging.name)}.{quoted(table.name)}"
@@ -344,7 +375,7 @@ class ClickHouse:
             self._number(f"SELECT count() FROM {one}") for one in parts
         ):
             return
-        published, staged = self.count(staging.schema, table), sum(self.staged(staging, table).values())
+        published, staged = self.count(staging.schema, table), sum(self._staged(staging, table).values())
         if published != staged:
             raise DataError(_not_become(staging, table, published, staged))
 
@@ -543,6 +574,16 @@ def _condition(condition: Condition, given: dict[str, Any]) -> str:
     if condition.operator == "IN":
         return f"{column} IN ({', '.join(places)})"
     return " ".join((column, condition.operator, *places))
+
+
+def _among(schema: str, among: Among) -> str:
+    """Return in SQL that rows, called t, have one of some keys."""
+    column, keys = quoted(among.column), f"{quoted(among.area.name)}.{among.area.keys(among.keys)}"
+    found = f"t.{column} IN {keys}"
+    if among.root:
+        root = f"{quoted(schema)}.{quoted(among.root)}"
+        found = f"t.{quoted(ID)} IN (SELECT {quoted(ID)} FROM {root} WHERE {column} IN {keys})"
+    return f"NOT ({found})" if among.outside else found
 
 
 def _readable(column: Column) -> str:

@@ -116,10 +116,10 @@ class Merge:
 
     @property
     def _spoken_for(self) -> str:
-        if self.staging.is_full:
+        if (told := self.staging.spoken_for(self.table)) is None:
             return ""
-        documents = f"{quoted(self.staging.name)}.{self.staging.documents(self.table)}"
-        return f" AND t.{quoted(ID)} IN (SELECT {quoted(ID)} FROM {documents})"
+        column, keys = quoted(told[0]), f"{quoted(self.staging.name)}.{told[1]}"
+        return f" AND t.{column} IN (SELECT {column} FROM {keys})"
 
 
 def _identity(column: Column, alias: str, called: str) -> str:

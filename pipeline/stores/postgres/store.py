@@ -25,7 +25,7 @@ from contracts.schema.entity import EXTRA, ID, Column, Table
 from contracts.schema.history import HISTORY
 from contracts.schema.kinds import BYTEWISE, UUID
 from pipeline.errors import DataError, EtlError
-from pipeline.stores.base import Condition, LoadFrame, Sight, Staging
+from pipeline.stores.base import Among, Condition, LoadFrame, Sight, Staging
 from pipeline.stores.postgres.errors import LockedError
 from pipeline.stores.postgres.evolution import MADE, Change, Found, change, made_name, type_name
 from pipeline.stores.postgres.history import History, dropped, removed
@@ -86,6 +86,15 @@ class Postgres(Session):
         name = f"{quoted(staging.name)}.{staging.documents(root)}"
         return int(self.rows(f"SELECT count(DISTINCT {quoted(root.columns[0].name)}) FROM {name}")[0][0])
 
+    def hold_keys(self, staging: Staging, name: str, column: Column, keys: pl.Series) -> None:
+        """Hold some values of a column in a staging area, within the caller's transaction."""
+        table = f"{quoted(staging.name)}.{staging.keys(name)}"
+        self.execute(f"CREATE TABLE {table} ({quoted(column.name)} {postgres_type(column)} PRIMARY KEY)")
+        rows = keys.unique().to_frame(column.name).to_arrow(compat_level=pl.CompatLevel.oldest())
+        if rows.num_rows:
+            self.append(staging.name, staging.keys(name), rows)
+        self.execute(f"ANALYZE {table}")
+
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""
         name = quoted(staging.name)
@@ -130,7 +139,11 @@ class Postgres(Session):
         found = {}
         for table in staging.tables:
             merge = Merge(staging, table, {})
-            found[table.name] = self._number(merge.staged) - (0 if staging.is_full else self._number(merge.published))
+            found[table.name] = self._number(merge.staged)
+            if staging.spoken_for(table):
+                found[table.name] -= self._number(merge.published)
+            if table.name in staging.parts:
+                found[table.name] += self.count(staging.schema, table)
         return found
 
     def publish(self, staging: Staging) -> None:
@@ -227,13 +240,20 @@ class Postgres(Session):
         return [name.removeprefix("staging_") for (name,) in found]
 
     def read(
-        self, schema: str, table: Table, where: Sequence[Condition] = (), limit: int | None = None
+        self,
+        schema: str,
+        table: Table,
+        where: Sequence[Condition] = (),
+        limit: int | None = None,
+        among: Among | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC."""
         columns = ", ".join(_readable(column) for column in table.columns)
         numbers = count(1)
-        conditions = " AND ".join(_condition(one, [f"${next(numbers)}" for _ in one.values]) for one in where)
-        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)}{' WHERE ' * bool(where)}{conditions}"
+        told = [_condition(one, [f"${next(numbers)}" for _ in one.values]) for one in where]
+        told += [_among(schema, among)] if among else []
+        conditions = " AND ".join(told)
+        query = f"SELECT {columns} FROM {quoted(schema)}.{quoted(table.name)} t{' WHERE ' * bool(told)}{conditions}"
         query += "" if limit is None else f" LIMIT {limit}"
         yield from self._batches(query, *(value for one in where for value in one.values))
 
@@ -293,6 +313,22 @@ class Postgres(Session):
         return there == {column.name: (type_name(column), not column.nullable) for column in table.columns}
 
     # What only PostgreSQL does ----------------------------------------------------------------------------------
+
+    def documents(self, staging: Staging, root: Table, columns: Sequence[str]) -> str:
+        """Return a query of the documents that a staging area speaks for, and of what is published of them.
+
+        Args:
+            staging: The area; it is not whole.
+            root: Their collection's root table.
+            columns: Which columns of it are told.
+        """
+        key = quoted(ID)
+        values = ", ".join(f"{postgres_literal(name)}, t.{quoted(name)}" for name in columns)
+        return (
+            f"SELECT d.{key}::text, CASE WHEN t.{key} IS NOT NULL THEN jsonb_build_object({values}) END "
+            f"FROM (SELECT DISTINCT {key} FROM {quoted(staging.name)}.{staging.documents(root)}) d "
+            f"LEFT JOIN {quoted(staging.schema)}.{quoted(root.name)} t ON t.{key} = d.{key}"
+        )
 
     def _copy(self, schema: str, table: Table, frame: pl.DataFrame) -> None:
         if frame.is_empty():
@@ -547,6 +583,17 @@ def _condition(condition: Condition, places: Sequence[str]) -> str:
     if condition.operator == "IN":
         return f"{column} IN ({', '.join(places)})"
     return " ".join((column, condition.operator, *places))
+
+
+def _among(schema: str, among: Among) -> str:
+    """Return in SQL that rows, called t, have one of some keys."""
+    column = quoted(among.column)
+    keys = f"SELECT FROM {quoted(among.area.name)}.{among.area.keys(among.keys)} k WHERE k.{column}"
+    found = f"EXISTS ({keys} = t.{column})"
+    if among.root:
+        of_root = f"SELECT FROM {quoted(schema)}.{quoted(among.root)} r WHERE r.{quoted(ID)} = t.{quoted(ID)}"
+        found = f"EXISTS ({of_root} AND EXISTS ({keys} = r.{column}))"
+    return f"NOT {found}" if among.outside else found
 
 
 def _readable(column: Column) -> str:

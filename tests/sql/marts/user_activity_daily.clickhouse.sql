@@ -46,11 +46,6 @@ SELECT
     toInt64(countIf(what IN ('search', 'empty search'))) AS search_count,
     toInt64(countIf(what = 'empty search')) AS zero_result_search_count,
     toInt64(countIf(what = 'ticket')) AS ticket_count,
-    toInt64(countIf(what = 'review')) AS review_count,
-    dateDiff('day', activity_on, toDate32('{today}')) AS days_ago,
-    toInt64(min(days_ago) OVER (PARTITION BY user_id)) AS recency_days,
-    toInt64(countIf(days_ago BETWEEN 0 AND 27) OVER (PARTITION BY user_id)) AS frequency_28d,
-    toInt64(sumIf(session_count, days_ago BETWEEN 0 AND 27) OVER (PARTITION BY user_id)) AS sessions_28d,
-    toInt64(sumIf(action_count, days_ago BETWEEN 0 AND 27) OVER (PARTITION BY user_id)) AS intensity_28d
+    toInt64(countIf(what = 'review')) AS review_count
 FROM happened
 GROUP BY user_id, activity_on

@@ -42,14 +42,6 @@ SELECT
     count(*) FILTER (WHERE what IN ('search', 'empty search')) AS search_count,
     count(*) FILTER (WHERE what = 'empty search') AS zero_result_search_count,
     count(*) FILTER (WHERE what = 'ticket') AS ticket_count,
-    count(*) FILTER (WHERE what = 'review') AS review_count,
-    (date '{today}' - max(max((at AT TIME ZONE '{tz}')::date)) OVER (PARTITION BY user_id))::bigint AS recency_days,
-    count(*) FILTER (WHERE date '{today}' - (at AT TIME ZONE '{tz}')::date BETWEEN 0 AND 27)
-        OVER (PARTITION BY user_id) AS frequency_28d,
-    coalesce(sum(count(*) FILTER (WHERE what = 'session'))
-        FILTER (WHERE date '{today}' - (at AT TIME ZONE '{tz}')::date BETWEEN 0 AND 27)
-        OVER (PARTITION BY user_id), 0)::bigint AS sessions_28d,
-    coalesce(sum(sum(actions)) FILTER (WHERE date '{today}' - (at AT TIME ZONE '{tz}')::date BETWEEN 0 AND 27)
-        OVER (PARTITION BY user_id), 0)::bigint AS intensity_28d
+    count(*) FILTER (WHERE what = 'review') AS review_count
 FROM happened
 GROUP BY 1, 2

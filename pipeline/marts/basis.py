@@ -1,0 +1,133 @@
+"""What a mart was computed from, and what has become of it since: the code, the settings, the documents."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from contracts.schema.entity import Entity
+from contracts.schema.mart import Mart
+from pipeline import control
+from pipeline.connections import Connections
+from pipeline.control import Changed, Publication
+from pipeline.marts.fingerprint import fingerprint
+from pipeline.marts.run import MartRun
+from pipeline.marts.sources import owners
+from pipeline.runs.published import MARTS
+from transforms.marts import sources
+
+_OTHERWISE = {
+    "fingerprint": "its contract or the code of marts was changed",
+    "settings": "the reporting zone or the promised times were changed",
+    "source": "it was read from another store",
+    "observed": "former versions are kept since another moment",
+}
+
+
+@dataclass
+class Basis:
+    """What the marts of a run are computed from, and what those that are published were.
+
+    Attributes:
+        connections: The open connections.
+        run: The run.
+    """
+
+    connections: Connections
+    run: MartRun
+    _plans: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    _changes: dict[tuple[str, str], Changed | None] = field(default_factory=dict)
+
+    def now(self, mart: Mart) -> dict[str, Any]:
+        """Return what a mart is computed from in this run, as plain JSON."""
+        read = sorted(self.collections(mart))
+        return {
+            "fingerprint": fingerprint(mart),
+            "settings": [self.run.timezone, dict(self.run.support_sla)],
+            "source": self.run.source,
+            "observed": {
+                table: since
+                for table, since in sorted(self.run.observed_since.items())
+                if self.owners[table].collection in read
+            },
+            "shows": {name: self.run.shows[name] for name in read},
+        }
+
+    def before(self, mart: Mart) -> dict[str, Any] | None:
+        """Return what the published rows of a mart were computed from; None if it is not known any more."""
+        run_id = self.run_of(mart)
+        if run_id not in self._plans:
+            plan = control.plan_of(self.connections.postgres, run_id) or []
+            self._plans[run_id] = {one["collection"]: one["basis"] for one in plan if "basis" in one}
+        return self._plans[run_id].get(mart.name)
+
+    def run_of(self, mart: Mart) -> str:
+        """Return the run that all stores of this one show of a mart; nothing if they don't show one."""
+        shown = [self.shown.get((mart.name, target)) for target in self.targets]
+        runs = {one.run_id if one and one.finished else "" for one in shown}
+        return runs.pop() if len(runs) == 1 else ""
+
+    def changed(self, collection: str, since: str) -> Changed | None:
+        """Return which documents of a collection were changed since a run was shown; None if that is not known."""
+        key = collection, since
+        if key not in self._changes:
+            now = self.run.shows[collection]
+            self._changes[key] = control.changed_since(self.connections.postgres, collection, now, since)
+        return self._changes[key]
+
+    def differences(self, mart: Mart) -> Iterator[str]:
+        """Yield why the published rows of a mart can't be gone on with, if they can't."""
+        if not self.run_of(mart):
+            yield "it is not published yet, by one run in each store"
+            return
+        before, now = self.before(mart), self.now(mart)
+        if before is None:
+            yield "what it was computed from is not known any more"
+            return
+        yield from (why for name, why in _OTHERWISE.items() if before[name] != now[name])
+        for name in now["shows"]:
+            if name not in before["shows"] or self.changed(name, before["shows"][name]) is None:
+                yield f"what was changed of {name} is not known: it was copied whole, or very much was changed"
+        yield from self._lost(mart)
+
+    def _lost(self, mart: Mart) -> Iterator[str]:
+        """Yield what has become of the published rows."""
+        for target in self.connections.targets(self.targets):
+            held = self.shown[mart.name, target.name].held.get(mart.name)
+            if not target.is_published(MARTS, mart.table) or not target.fits(MARTS, mart.table):
+                yield f"in {target.name} it has other columns than its contract"
+            elif held is None or target.count(MARTS, mart.table) != held.rows:
+                yield f"in {target.name} it has other rows than were published"
+        clickhouse = "clickhouse"
+        if clickhouse in self.targets and self.connections.clickhouse.run_of(MARTS, mart.table) != self.run_of(mart):
+            yield "ClickHouse shows another run than the books say"
+
+    def collections(self, mart: Mart) -> set[str]:
+        """Return the collections that a mart is computed from, by way of other marts, too."""
+        found = set[str]()
+        for name in sources(mart):
+            if name in self.owners:
+                found.add(self.owners[name].collection)
+            else:
+                found |= self.collections(self.marts[name])
+        return found
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The stores whose published rows are gone on with; what they are completed from is read where the rest is."""
+        return self.connections.named({*self.run.targets, self.run.source})
+
+    @cached_property
+    def marts(self) -> dict[str, Mart]:
+        """All marts, by name."""
+        return self.connections.marts
+
+    @cached_property
+    def owners(self) -> Mapping[str, Entity]:
+        """The collections that tables belong to, by the tables' names."""
+        return owners(self.connections)
+
+    @cached_property
+    def shown(self) -> dict[tuple[str, str], Publication]:
+        """What is published, by name and store."""
+        return {(one.name, one.target): one for one in control.publications(self.connections.postgres)}

@@ -1,0 +1,179 @@
+"""How each mart of a run is computed: whole, or those rows alone that changed documents and the clock can change.
+
+What a row depends on is told by the mart's contract: if it can be computed apart by a column (``by``), on the documents
+alone that have its value there. So the rows to compute are those of the values that changed documents have by now, of
+those that they had when the mart was published, and the rows that the clock may change (``ages``). All marts that are
+computed apart by one column are computed for the same values, so that each finds what it reads of the others.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+
+from contracts.schema.entity import ID, Column, Entity, Table
+from contracts.schema.mart import AS_OF, NEVER, Mart
+from pipeline.connections import Connections
+from pipeline.control import Changed
+from pipeline.marts.basis import Basis
+from pipeline.marts.run import MartRun, Plan, staging_of
+from pipeline.marts.sources import versions
+from pipeline.runs.published import MARTS, REPLICA
+from pipeline.stores.base import Among, Condition
+from transforms.marts import sources
+
+_MOST = 0.5  # of a mart's rows: with more, to compute all is no more work
+_TOLD = (pl.String(), pl.Int64())  # _ids that are the same when they were written down as text
+
+
+def plan(connections: Connections, run: MartRun, *, full: bool = False) -> dict[str, Plan]:
+    """Decide how each mart of a run is computed; the values by which some are, its staging areas hold from then on.
+
+    Args:
+        connections: The open connections.
+        run: A run that was just opened, with its staging areas.
+        full: Whether all are computed whole, whatever was changed.
+    """
+    if full:
+        return dict.fromkeys(run.marts, Plan("that was asked for"))
+    with connections.postgres.transaction():
+        basis, found = Basis(connections, run), dict[str, Plan]()
+        for name in run.marts:
+            why = next(_obstacles(basis, basis.marts[name], found), None)
+            mart = basis.marts[name]
+            found[name] = Plan(why) if why else Plan("", str(mart.key_column), basis.run_of(mart))
+        families: dict[str, list[Mart]] = defaultdict(list)
+        for name, one in found.items():
+            if one.column:
+                families[one.column].append(basis.marts[name])
+        for column, marts in families.items():
+            keys = _Keys(basis, column).of(marts)
+            for mart in marts:
+                found[mart.name] = _by_keys(basis, mart, keys, found)
+        return found
+
+
+def _obstacles(basis: Basis, mart: Mart, found: Mapping[str, Plan]) -> Iterator[str]:
+    """Yield why a mart has to be computed whole, before it is known by which values it would not be."""
+    if mart.by is None:
+        yield "which of its rows depend on what was changed, its contract does not say (by)"
+    elif mart.whole:
+        yield f"each of its rows depends on all of {', '.join(mart.whole)}"
+    elif mart.ages is None:
+        yield "the clock may change any of its rows (ages, in its contract)"
+    elif (column := mart.key_column) is None:
+        yield f"it is computed apart by {mart.by}, which is no column"
+    else:
+        for name in sources(mart):
+            if name in found:
+                yield from _unlike(name, found[name], column, basis.run_of(mart))
+            else:
+                yield from _lacking(basis, name, column)
+        if basis.run.source != basis.connections.postgres.name:
+            yield f"it is read from {basis.run.source}, of which nobody notes what is changed"
+        yield from basis.differences(mart)
+
+
+def _unlike(name: str, one: Plan, column: str, base: str) -> Iterator[str]:
+    if not one.column:
+        yield f"{name} is computed whole"
+    elif one.column != column:
+        yield f"{name} is computed by {one.column}"
+    elif one.base != base:
+        yield f"{name} was published by another run"
+
+
+def _lacking(basis: Basis, name: str, column: str) -> Iterator[str]:
+    root = basis.owners[name].root
+    past = versions(basis.connections).get(name)
+    if column not in (past or root).names:
+        yield f"{name} does not have the column {column}, by which it is computed apart"
+    if root.columns[0].kind.frame not in _TOLD:
+        yield f"the _id of {basis.owners[name].collection} is no text and no integer"
+
+
+def _by_keys(basis: Basis, mart: Mart, keys: pl.Series | None, found: Mapping[str, Plan]) -> Plan:
+    """Return how a mart is computed, by how many of its rows have some values."""
+    one = found[mart.name]
+    if keys is None:
+        return Plan(f"a changed document has no {one.column}, by which it is computed apart")
+    if whole := [name for name in sources(mart) if name in found and not found[name].column]:
+        return Plan(f"{whole[0]} is computed whole")
+    among = Among(staging_of(basis.connections, basis.run), one.column, one.column)
+    only, postgres = mart.table.only([one.column]), basis.connections.postgres
+    rows = sum(batch.num_rows for batch in postgres.read(MARTS, only, among=among)) if len(keys) else 0
+    total = basis.shown[mart.name, postgres.name].held[mart.name].rows
+    why = f"{rows:,} of {total:,} rows depend on what was changed"
+    return Plan(why) if rows > total * _MOST else Plan(why, one.column, one.base, len(keys))
+
+
+class _Keys:
+    """The values of a column whose rows are computed anew.
+
+    Args:
+        basis: What marts are computed from.
+        column: The column.
+    """
+
+    def __init__(self, basis: Basis, column: str) -> None:
+        self._basis, self._column, self._postgres = basis, column, basis.connections.postgres
+        self._staging = staging_of(basis.connections, basis.run)
+        self._held: set[str] = set()
+
+    def of(self, marts: list[Mart]) -> pl.Series | None:
+        """Return them, and let the staging areas hold them; None if there are documents without a value."""
+        key, *others = (_column(mart.table, self._column) for mart in marts)
+        dtype = key.kind.frame
+        if any(one.kind != key.kind for one in others):
+            return None
+        found = [part for mart in marts for part in (*self._changed(mart), self._aged(mart))]
+        keys = pl.concat([pl.Series(dtype=dtype), *(one.cast(dtype) for one in found)]).unique().sort()
+        if keys.null_count():
+            return None
+        for target in self._basis.connections.targets(self._basis.targets):
+            target.hold_keys(self._staging, self._column, key, keys)
+        return keys
+
+    def _changed(self, mart: Mart) -> Iterator[pl.Series]:
+        """Yield the values that changed documents had, and those that they have."""
+        before = self._basis.before(mart)
+        assert before is not None
+        owners = self._basis.owners
+        read = {owners[name].collection: owners[name] for name in sources(mart) if name in owners}
+        for collection, entity in read.items():
+            changed = self._basis.changed(collection, since := before["shows"][collection])
+            assert changed is not None
+            if self._column == ID:
+                yield pl.Series(changed.ids, dtype=pl.String())
+            elif changed.ids and (called := f"{collection} since {since}") not in self._held:
+                self._held.add(called)  # and are not asked for again, by another mart
+                dtype = entity.root.frame_schema[self._column]
+                yield pl.Series([one[self._column] for one in changed.former], dtype=dtype)
+                yield self._now(entity, called, changed)
+
+    def _now(self, entity: Entity, called: str, changed: Changed) -> pl.Series:
+        key = entity.root.columns[0]
+        self._postgres.hold_keys(self._staging, f"{called} by {self._column}", key, _ids(changed, key))
+        among = Among(self._staging, f"{called} by {self._column}", ID)
+        return self._values(REPLICA, entity.root, among=among)
+
+    def _aged(self, mart: Mart) -> pl.Series:
+        """Return the values of the rows that the clock may have changed: those bear the moment."""
+        if mart.ages is NEVER:
+            return pl.Series(dtype=mart.table.frame_schema[self._column])
+        return self._values(MARTS, mart.table, where=[Condition(_column(mart.table, AS_OF), "IS NOT NULL")])
+
+    def _values(self, schema: str, table: Table, **chosen: Any) -> pl.Series:
+        only = table.only([self._column])
+        batches = self._postgres.read(schema, only, **chosen)
+        frames = [pl.DataFrame(pl.from_arrow(batch)).cast(only.frame_schema) for batch in batches]
+        return pl.concat([only.frame_schema.to_frame(), *frames])[self._column].unique()
+
+
+def _ids(changed: Changed, key: Column) -> pl.Series:
+    return pl.Series(changed.ids, dtype=pl.String()).cast(key.kind.frame)
+
+
+def _column(table: Table, name: str) -> Column:
+    return next(one for one in table.columns if one.name == name)

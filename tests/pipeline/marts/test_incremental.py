@@ -1,0 +1,142 @@
+"""Marts that are computed in part, after random changes, against all of them computed anew: cell by cell."""
+
+import os
+import random
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from contracts.schema.registry import marts as known_marts
+from pipeline.connections import TARGETS
+from pipeline.marts import basis
+from pipeline.marts import build as marts
+from pipeline.marts.inputs import Inputs
+from pipeline.marts.sources import with_their_marts
+from pipeline.marts.trace import Trace
+from pipeline.replication import replicate
+from pipeline.replication.sync import sync
+from pipeline.runs.lifecycle import abandon
+from tests.pipeline.lab import Lab
+from tests.pipeline.marts.test_marts import SOURCES, _world
+
+ROUNDS = int(os.environ.get("ETL_TEST_ROUNDS", "6"))
+IN_PART = (
+    "session_facts",
+    "user_activity_daily",
+    "search_facts",
+    "ticket_changes",
+    "ticket_resolution",
+    "review_facts",
+)
+# With those that read all rows of theirs.
+BUILT = (*IN_PART, "user_activity", "funnel_daily", "search_terms", "support_efficiency_daily", "user_retention_weekly")
+USERS = 120
+
+
+def _documents(seed: int, size: int) -> dict[str, list[dict[str, Any]]]:
+    """Return documents at the edges of what marts compute, of so many users that few changes touch few of them."""
+    draw, found = random.Random(seed), _world(seed, size)
+    for one in (one for some in found.values() for one in some if "user_id" in one):
+        one["user_id"] = f"u{draw.randrange(USERS)}"
+    for ticket in found["SupportTickets"]:  # the others age, and so are computed at each moment
+        ticket["status"] = draw.choice([ticket["status"], "closed", "closed"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def world(lab: Lab) -> Lab:
+    for name, some in _documents(7, 300).items():
+        lab.collection(name).drop()
+        lab.collection(name).insert_many(some)
+    replicate.replicate(lab.connections)
+    marts.build(lab.connections, BUILT)
+    return lab
+
+
+def _computed(lab: Lab) -> dict[str, pl.DataFrame]:
+    """Return all marts as they are computed whole, and publish nothing."""
+    run = marts.open_run(lab.connections, BUILT, full=True)
+    wanted = with_their_marts(lab.connections, BUILT)
+    with ExitStack() as stack:
+        inputs = Inputs(lab.connections, run, wanted, stack, Trace())
+        found = {mart.name: pl.concat(inputs.computed(mart)) for mart in wanted}
+    abandon(lab.connections, run.id, run.targets, "it was but looked at")
+    return found
+
+
+def _assert_as_if_whole(lab: Lab) -> None:
+    for name, wanted in _computed(lab).items():
+        mart = known_marts()[name]
+        expected = wanted.sort(mart.key)
+        for target in TARGETS:
+            found = lab.stored(target, mart.table, "marts")
+            assert found.height == expected.height, (target, name)
+            for column in expected.columns:
+                wrong = found[column].ne_missing(expected[column])
+                assert not wrong.any(), (target, name, column, found.filter(wrong), expected.filter(wrong))
+
+
+def _changed(lab: Lab, draw: random.Random, number: int) -> None:
+    """Let some documents come, go, and become others: their users, their days and their parts as well."""
+    fresh = _documents(1_000 + number, 40)
+    for name in draw.sample(SOURCES, draw.randint(1, 4)):
+        collection = lab.collection(name)
+        ids = [one["_id"] for one in collection.find({}, {"_id": 1})]
+        for new in draw.sample(fresh[name], draw.randint(0, 3)):
+            collection.insert_one(new)
+        for one in draw.sample(ids, draw.randint(0, 2)):
+            collection.delete_one({"_id": one})
+        for one in draw.sample(ids, draw.randint(0, 3)):
+            other = draw.choice(fresh[name]) | {"_id": one}
+            collection.replace_one({"_id": one}, other)
+
+
+# Where every other round is killed first, by kill -9.
+KILLED = ("prepared", "before the commit", "after the commit", "before the second exchange")
+
+
+def test_after_random_changes_each_cell_is_what_it_would_be(world: Lab, cut_short: Callable[..., int]) -> None:
+    draw, in_part = random.Random(5), set()
+    for number in range(ROUNDS):
+        _changed(world, draw, number)
+        sync(world.connections)
+        if number % 2:
+            assert cut_short("marts", KILLED[number // 2 % len(KILLED)], names=BUILT) == -9
+        built = marts.build(world.connections, BUILT)
+        in_part |= {one.name for one in built if one.plan.column}
+        _assert_as_if_whole(world)
+    assert in_part == set(IN_PART)
+    assert world.leftovers() == []
+    assert world.postgres("SELECT count(*) FROM etl.changed") == [(0,)]
+
+
+def _why(lab: Lab, **options: Any) -> str:
+    """Build a mart, and return why it was computed whole; nothing if it was not."""
+    (built,) = marts.build(lab.connections, ["search_facts"], **options)
+    return "" if built.plan.column else built.plan.why
+
+
+def test_what_is_not_known_is_computed_whole(world: Lab) -> None:
+    marts.build(world.connections, ["search_facts"])
+    assert _why(world) == ""
+    assert _why(world, full=True) == "that was asked for"
+    replicate.replicate(world.connections)
+    assert "what was changed of SearchQueries is not known" in _why(world)
+    assert "the reporting zone" in _why(Lab(replace(world.connections, timezone="Europe/Berlin"), world.settings))
+    assert "the reporting zone" in _why(world)
+    world.change_clickhouse("TRUNCATE TABLE marts.search_facts__data")
+    assert "in clickhouse it has other rows than were published" in _why(world)
+    marts.build(world.connections, ["search_facts"], ["postgres"])
+    assert "by one run in each store" in _why(world)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(basis, "fingerprint", lambda _: "other")
+        assert "code of marts was changed" in _why(world)
+    assert "code of marts was changed" in _why(world)
+    world.collection("SearchQueries").update_many({}, {"$set": {"user_id": "one"}})
+    sync(world.connections)
+    assert "rows depend on what was changed" in _why(world)
+    assert _why(world) == ""
