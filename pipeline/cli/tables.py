@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import JustifyMethod
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -30,8 +30,40 @@ _VALUE_WIDTH = 60
 # A column of ids or names is folded beyond this, so that the others keep their room; a cell has an end.
 _COLUMN_WIDTH, _CELL_CHARACTERS = 40, 1_000
 _GAP = 2
+_LEAST_WIDTH = 10  # of a column of texts
 _STAGES = {"mongo": "MongoDB", "careful": "slow path", "postgres": "PostgreSQL", "clickhouse": "ClickHouse"}
 _GOOD, _BAD = "green", "bold red"
+
+
+class Titled(Table):
+    """A table whose title may be wider than it is, and which is written as a list where it would not fit.
+
+    Attributes:
+        heading: The title.
+        least: How many columns of the terminal it takes at least, with its texts in several lines.
+    """
+
+    heading: Text = Text()
+    least: int = 0
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the title, as wide as the terminal, and the table."""
+        yield self.heading
+        if self.least <= options.max_width:
+            yield from super().__rich_console__(console, options)
+        else:
+            yield from self._listed()
+
+    def _listed(self) -> RenderResult:
+        """Yield each row as a list of headings and values."""
+        for row in zip(*(column.cells for column in self.columns), strict=True):
+            made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+            made.add_column(no_wrap=True)
+            made.add_column(overflow="fold")
+            for column, value in zip(self.columns, row, strict=True):
+                made.add_row(str(column.header).replace("-\n", "").replace("\n", " "), value)
+            yield made
+            yield Text()
 
 
 def table(title: str, headings: Iterable[str], rows: Iterable[Sequence[Any]], wraps: Collection[str] = ()) -> Table:
@@ -45,27 +77,27 @@ def table(title: str, headings: Iterable[str], rows: Iterable[Sequence[Any]], wr
     """
     rows = list(rows)
     cells = [[one if isinstance(one, Text) else Text(_cell(one)) for one in row] for row in rows]
-    made = Table(
-        title=Text(visible(title)),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    made = Titled(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    made.heading = Text(visible(title), style="bold")
     for place, heading in enumerate(headings):
-        justify: JustifyMethod = "right" if any(_is_number(row[place]) for row in rows) else "left"
-        folds = heading not in wraps and any(len(row[place]) > _COLUMN_WIDTH for row in cells)
+        numbers = any(_is_number(row[place]) for row in rows)
+        longest = max((len(row[place]) for row in cells), default=0)
+        folds = heading not in wraps and longest > _COLUMN_WIDTH
         made.add_column(
             Text(heading),
-            justify=justify,
+            justify="right" if numbers else "left",
             overflow="fold",
-            no_wrap=heading not in wraps and not folds,
+            no_wrap=numbers,  # where the terminal is too narrow texts take several lines, and nothing is cut off
             max_width=_COLUMN_WIDTH if folds else None,
         )
+        made.least += _GAP + (max(longest, _width(heading)) if numbers else min(longest, _LEAST_WIDTH))
     for row in cells:
         made.add_row(*row)
     return made
+
+
+def _width(heading: str) -> int:
+    return max(map(len, heading.split("\n")))
 
 
 def shown(value: Any) -> str:
