@@ -5,7 +5,7 @@ import shlex
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,16 +19,21 @@ from pipeline.cli.commands import end_by
 from pipeline.cli.options import AsJson, Defects, Replace, Scale, Seed
 from pipeline.cli.output import say, show
 from pipeline.cli.progress import collection_bars, partition_bars
-from pipeline.cli.sessions import connected
+from pipeline.cli.sessions import connected_settings
 
 if TYPE_CHECKING:
+    from pipeline.advance import Advanced
     from pipeline.connections import Connections
     from pipeline.control import Account
     from pipeline.generate import Generated
     from pipeline.marts.build import BuiltMart
+    from pipeline.replication.changes import KeptVersions
+    from pipeline.replication.sync import Synced
     from pipeline.replication.verify import Comparison
     from pipeline.runs.run import Run
+    from pipeline.settings import Settings
 
+_WEEK_S = 7 * 86_400.0
 _COMMAND = 15  # characters of a command, where what it does stands beside it
 _SHOWN = ("active_users_daily", "ticket_resolution", "user_activity")
 
@@ -43,7 +48,7 @@ def demo(
     replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
-    """Generate, replicate, verify, compute the marts, and show the outcome.
+    """Generate, replicate, verify, compute the marts; let a week go by, sync, verify again; show what came of it.
 
     A few documents break their contract on purpose, so that the quarantine has something to show.
 
@@ -51,31 +56,30 @@ def demo(
       etl demo
       etl demo --scale 10 --defects 0      a million documents, all lawful
     """
-    from pipeline.settings import Settings
-
     began = time.monotonic()
-    with connected(embedded=embedded, demo=True) as connections:
-        done = _job(connections, scale, defects, seed, replace)
-    home, seconds = Settings.load().home.resolve(), time.monotonic() - began
+    with connected_settings(embedded=embedded, demo=True) as (settings, connections):
+        first, later = _copy(connections, scale, defects, seed, replace), _go_on(connections)
+        home = settings.home.resolve()
+        page = _report(settings, home / "report.html")
+    seconds = time.monotonic() - began
     show(
-        {**done.values(), "home": home, "seconds": seconds},
-        *done.tables(),
-        _what_next(home, seconds),
+        {**first.values(), **later.values(), "report": page, "home": home, "seconds": seconds},
+        *first.tables(),
+        *later.tables(),
+        _what_next(home, page, seconds),
         as_json=as_json,
     )
-    end_by(done.found)
+    end_by([*first.found, *later.found])
 
 
 @dataclass(frozen=True)
-class _Done:
-    """What the four steps returned, and the first rows of some marts."""
+class _Copied:
+    """What generate, replicate, verify and marts returned."""
 
     made: "Generated"
     run: "Run"
     accounts: list["Account"]
     found: list["Comparison"]
-    built: list["BuiltMart"]
-    top: dict[str, list[dict[str, Any]]]
 
     def values(self) -> dict[str, Any]:
         """Return all of it for programs."""
@@ -83,6 +87,35 @@ class _Done:
             "generate": self.made.as_json(),
             "replicate": values.replicated(self.run, self.accounts),
             "verify": values.verified(self.found),
+        }
+
+    def tables(self) -> list[RenderableType]:
+        """Return all of it for people."""
+        return [
+            demo_tables.copied(self.run, self.accounts, self.found),
+            *tables.differences(self.found),
+            *tables.refused(self.accounts),
+        ]
+
+
+@dataclass(frozen=True)
+class _GoneOn:
+    """What became of it when the world had gone on."""
+
+    advanced: "Advanced"
+    synced: list["Synced"]
+    found: list["Comparison"]
+    kept: dict[str, "KeptVersions"]
+    built: list["BuiltMart"]
+    top: dict[str, list[dict[str, Any]]]
+
+    def values(self) -> dict[str, Any]:
+        """Return all of it for programs."""
+        return {
+            "advance": self.advanced.as_json(),
+            "sync": values.synced(self.synced),
+            "kept": {name: asdict(one) for name, one in self.kept.items()},
+            "verify_again": values.verified(self.found),
             **values.marts(self.built),
             "top": self.top,
         }
@@ -91,35 +124,73 @@ class _Done:
         """Return all of it for people."""
         shown = [one for one in self.built if one.name in self.top]
         return [
-            demo_tables.copied(self.run, self.accounts, self.found),
+            demo_tables.changed(self.synced, self.kept, self.found),
             *tables.differences(self.found),
-            *tables.refused(self.accounts),
             demo_tables.computed(self.built),
             *(demo_tables.preview(one.name, self.top[one.name], one.rows) for one in shown),
         ]
 
 
-def _job(connections: "Connections", scale: float, defects: float, seed: int, replace: bool) -> _Done:
-    """Do the whole job, step by step."""
+def _copy(connections: "Connections", scale: float, defects: float, seed: int, replace: bool) -> _Copied:
+    """Make a world, copy it and prove the copy."""
     from pipeline.generate import generate
-    from pipeline.marts.build import build
     from pipeline.replication.replicate import replicate
-    from pipeline.replication.verify import verify
 
     database, entities = connections.mongo.database, connections.entities
-    say("1/4 generate: made-up documents go into MongoDB, some of them broken on purpose")
+    say("1/8 generate: made-up documents go into MongoDB, some of them broken on purpose")
     with collection_bars("generate", stays=False) as bars:
         made = generate(database, entities, scale=scale, seed=seed, defects=defects, replace=replace, progress=bars)
-    say("2/4 replicate: all collections, as they are at one moment, into PostgreSQL and ClickHouse")
+    say("2/8 replicate: all collections, as they are at one moment, into both stores")
     with partition_bars(stays=False) as partitions:
         run, accounts = replicate(connections, progress=partitions, max_quarantined="100%", allow_shrink=True)
-    say("3/4 verify: every value in both stores against the documents in MongoDB")
-    with collection_bars("verify", stays=False) as comparisons:
-        found = verify(connections, progress=comparisons)
-    say("4/4 marts: computed from the replica, written to both stores")
-    with collection_bars("marts", "rows", stays=False) as spinner:
-        built = build(connections, progress=spinner)
-    return _Done(made, run, accounts, found, built, _top(connections, built))
+    found = _prove(connections, "3/8 verify: every value in both stores against MongoDB")
+    _compute(connections, "4/8 marts: computed from the copies, written to both stores")
+    return _Copied(made, run, accounts, found)
+
+
+def _go_on(connections: "Connections") -> _GoneOn:
+    """Let the world go on, copy what has changed, and prove the copy again."""
+    from pipeline.advance import advance
+    from pipeline.replication.changes import kept_by
+    from pipeline.replication.sync import sync
+
+    say("5/8 a week goes by: documents are inserted, changed and deleted in MongoDB")
+    with collection_bars("advance", stays=False) as bars:
+        advanced = advance(connections.mongo.database, connections.entities, _WEEK_S, progress=bars)
+    say("6/8 sync: only what was changed since, and what it was before is kept")
+    with partition_bars("sync", equal=False, stays=False) as partitions:
+        synced = sync(connections, progress=partitions, allow_shrink=True)
+    moments = {one.collection: one.cluster_time for one in synced if one.changed}
+    kept = kept_by(connections.postgres, connections.entities, moments)
+    found = _prove(connections, "7/8 verify: every value again")
+    built = _compute(connections, "8/8 marts and the report, from what there is now")
+    return _GoneOn(advanced, synced, found, kept, built, _top(connections, built))
+
+
+def _prove(connections: "Connections", doing: str) -> list["Comparison"]:
+    from pipeline.replication.verify import verify
+
+    say(doing)
+    with collection_bars("verify", stays=False) as bars:
+        return verify(connections, progress=bars)
+
+
+def _compute(connections: "Connections", doing: str) -> list["BuiltMart"]:
+    from pipeline.marts.build import build
+
+    say(doing)
+    with collection_bars("marts", "rows", stays=False) as bars:
+        return build(connections, progress=bars)
+
+
+def _report(settings: "Settings", to: Path) -> Path:
+    """Write marts and books as one page."""
+    from pipeline.lake.lake import Lake
+    from pipeline.report.report import make_report, write
+
+    with Lake(settings) as lake:
+        write(make_report(lake, settings.timezone).html, to)
+    return to
 
 
 def _top(connections: "Connections", built: list["BuiltMart"]) -> dict[str, list[dict[str, Any]]]:
@@ -131,7 +202,7 @@ def _top(connections: "Connections", built: list["BuiltMart"]) -> dict[str, list
     return {one.name: top(connections.postgres, contracts[one.name]) for one in built if one.name in _SHOWN}
 
 
-def _what_next(home: Path, seconds: float) -> Text:
+def _what_next(home: Path, page: Path, seconds: float) -> Text:
     """Tell where everything is, and what may be tried next."""
     etl = _program()
     tried = {
@@ -144,6 +215,8 @@ def _what_next(home: Path, seconds: float) -> Text:
         f"Done in {seconds:.1f} s. The tables are in replica and marts, in both stores.",
         "The engines keep their data in the folder below, and have stopped again:",
         f"  {home}",
+        "All of it as one page, to open in a browser:",
+        f"  {page}",
         "",
         "Look around:",
         *(f"  {command:<{_COMMAND + len(etl)}}  {what}".rstrip() for command, what in tried.items()),

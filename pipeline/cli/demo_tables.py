@@ -1,8 +1,9 @@
 """The outcome of ``etl demo``: few tables, no wider than the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +13,8 @@ from pipeline.cli.output import WIDTH_OF_A_PIPE, console, moment
 if TYPE_CHECKING:
     from pipeline.control import Account
     from pipeline.marts.build import BuiltMart
+    from pipeline.replication.changes import KeptVersions
+    from pipeline.replication.sync import Synced
     from pipeline.replication.verify import Comparison
     from pipeline.runs.run import Run
 
@@ -37,6 +40,27 @@ def copied(run: "Run", accounts: Sequence["Account"], found: Sequence["Compariso
     equal = [f"equal in\n{one}" for one in _TITLES.values()]
     headings = ("collection", "documents", "= loaded", "+ quaran-\ntined", *equal)
     return tables.table(f"Copied as of {shows} UTC, and every value compared", headings, rows)
+
+
+def changed(synced: Sequence["Synced"], kept: Mapping[str, "KeptVersions"], found: Sequence["Comparison"]) -> Group:
+    """Show what a sync has changed, what it kept of the past, and what that means for people."""
+    rows = [
+        (
+            one.collection,
+            one.changed,
+            one.loaded,
+            one.deleted,
+            one.quarantined,
+            kept[one.collection].versions if one.collection in kept else None,
+        )
+        for one in synced
+        if one.changed
+    ]
+    again = "all is equal again" if all(one.proven for one in found) else "NOT all is equal again"
+    headings = ("collection", "changed", "= loaded", "+ deleted", "+ quaran-\ntined", "versions\nkept")
+    told = [f"{number:,} {what}" for one in kept.values() for what, number in one.told.items()]
+    title = f"A week later: what was changed was copied, and {again}"
+    return Group(tables.table(title, headings, rows), Text(f"{', '.join(told)}\n" if told else ""))
 
 
 def computed(built: Sequence["BuiltMart"]) -> Text:

@@ -20,6 +20,7 @@ from pipeline.marts.check import Checked as CheckedMart
 from pipeline.marts.listing import ListedMart
 from pipeline.marts.run import BuiltMart
 from pipeline.marts.trace import Read
+from pipeline.replication.changes import KeptVersions
 from pipeline.replication.drop import Dropped
 from pipeline.replication.history import HistoryProof, Kept, Removed
 from pipeline.replication.repair import Replayed
@@ -59,6 +60,12 @@ _GENERATED = record(
         ),
     },
 )
+_ADVANCED = record(
+    since=_DATE,
+    until=_DATE,
+    collections={"type": "object", "additionalProperties": record(AdvancedCollection)},
+)
+_SYNCED = record(Synced, deleted=(int, "Of the changed, how many are no more."), since=_AT, **_MOMENT)
 _REPLICATED: dict[str, Any] = {
     "run_id": (str, "The run."),
     **_MOMENT,
@@ -105,8 +112,13 @@ OUTCOMES: dict[str, Schema] = {
         generate=_GENERATED,
         replicate=record(**_REPLICATED),
         verify=record(**_VERIFIED),
+        advance=_ADVANCED,
+        sync=record(collections=[_SYNCED]),
+        kept=(dict[str, KeptVersions], "What the sync kept of the past, by collection."),
+        verify_again=record(**_VERIFIED),
         **_MARTS,
         top=(dict[str, list[dict[str, Any]]], "The first rows of some marts."),
+        report=(str, "The page with marts and books."),
         home=(str, "Where the embedded engines keep their data."),
         seconds=(float, "How long it took."),
     ),
@@ -172,7 +184,7 @@ OUTCOMES: dict[str, Schema] = {
         quarantined=(dict[str, int], "Documents in quarantine, by collection."),
     ),
     "sync": record(
-        collections=[record(Synced, deleted=(int, "Of the changed, how many are no more."), since=_AT, **_MOMENT)],
+        collections=[_SYNCED],
         drift=_DRIFT,
         retries=_RETRIES,
     ),
@@ -185,15 +197,7 @@ OUTCOMES: dict[str, Schema] = {
 }
 OUTCOMES["verify"]["properties"]["error"] = {"type": "string", "description": "Why of some nothing can be said."}
 # What a command gives instead, by one of its options.
-_OTHERWISE: dict[str, list[Schema]] = {
-    "generate": [
-        record(
-            since=_DATE,
-            until=_DATE,
-            collections={"type": "object", "additionalProperties": record(AdvancedCollection)},
-        )
-    ]
-}
+_OTHERWISE: dict[str, list[Schema]] = {"generate": [_ADVANCED]}
 _SAME = {"history list": "history", "quarantine list": "quarantine", "marts build": "marts"}
 _ERROR = record(error=(str, "What went wrong, in one sentence; the exit code is not 0."))
 

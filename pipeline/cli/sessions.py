@@ -34,6 +34,15 @@ def connected(
         wait: For how long another command is waited for, such as ``90s``; None for what the environment says.
         workers: How many processes share what is large; None for what the environment says.
     """
+    with connected_settings(embedded=embedded, demo=demo, wait=wait, workers=workers) as (_, connections):
+        yield connections
+
+
+@contextmanager
+def connected_settings(
+    *, embedded: bool = False, demo: bool = False, wait: str | None = None, workers: int | None = None
+) -> Iterator[tuple["Settings", "Connections"]]:
+    """Open the connections to all three servers, as :func:`connected` does, and yield the complete settings as well."""
     _check_file_limit()
     from pipeline.connections import connect
     from pipeline.runtime.memory import tune_allocators
@@ -46,7 +55,7 @@ def connected(
     with _served(settings, embedded=embedded) as settings:
         tune_allocators(settings.memory)
         with connect(settings) as connections:
-            yield connections
+            yield settings, connections
 
 
 @contextmanager
