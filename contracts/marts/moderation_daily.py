@@ -43,7 +43,9 @@ MART = Mart(
             nullable=True,
             minimum=0,
         ),
-        number("p95_decision_s", "19 of 20 took no longer, likewise.", nullable=True, minimum=0),
+        number(
+            "p95_decision_s", "19 of 20 took no longer, likewise; null if none was observed.", nullable=True, minimum=0
+        ),
         timestamp("observed_since", "Since when copies of reviews are kept; null if none are.", nullable=True),
         boolean("is_complete", "Whether the day was over at as_of."),
         as_of(),

@@ -30,7 +30,12 @@ MART = Mart(
             "if it is neither now.",
             nullable=True,
         ),
-        number("decision_s", "Seconds from submission to that; 0 if it was earlier.", nullable=True, minimum=0),
+        number(
+            "decision_s",
+            "Seconds from submission to that; 0 if it was earlier; null if it was not observed.",
+            nullable=True,
+            minimum=0,
+        ),
         integer(
             "decision_change_count",
             "How often copies showed another decision than before; null if observed_since is.",

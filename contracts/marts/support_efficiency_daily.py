@@ -106,9 +106,21 @@ MART = Mart(
             minimum=0,
             maximum=100,
         ),
-        number("mean_first_response_s", "Mean seconds to first response, of the answered.", nullable=True, minimum=0),
-        number("median_first_response_s", "Half of the answered took no longer.", nullable=True, minimum=0),
-        number("p90_first_response_s", "Nine tenths of the answered took no longer.", nullable=True, minimum=0),
+        number(
+            "mean_first_response_s",
+            "Mean seconds to first response, of the answered; null if none is.",
+            nullable=True,
+            minimum=0,
+        ),
+        number(
+            "median_first_response_s", "Half of the answered took no longer; null if none is.", nullable=True, minimum=0
+        ),
+        number(
+            "p90_first_response_s",
+            "Nine tenths of the answered took no longer; null if none is.",
+            nullable=True,
+            minimum=0,
+        ),
         integer("resolved_count", "Tickets whose status is resolved or closed.", minimum=0),
         number(
             "resolution_pct",
@@ -117,9 +129,18 @@ MART = Mart(
             minimum=0,
             maximum=100,
         ),
-        number("mean_resolution_s", "Mean seconds to resolution, of the resolved.", nullable=True, minimum=0),
-        number("median_resolution_s", "Half of the resolved took no longer.", nullable=True, minimum=0),
-        number("p90_resolution_s", "Nine tenths of the resolved took no longer.", nullable=True, minimum=0),
+        number(
+            "mean_resolution_s",
+            "Mean seconds to resolution, of the resolved; null if none is.",
+            nullable=True,
+            minimum=0,
+        ),
+        number(
+            "median_resolution_s", "Half of the resolved took no longer; null if none is.", nullable=True, minimum=0
+        ),
+        number(
+            "p90_resolution_s", "Nine tenths of the resolved took no longer; null if none is.", nullable=True, minimum=0
+        ),
         integer("first_contact_resolved_count", "Tickets resolved with a single message of an agent.", minimum=0),
         number(
             "first_contact_resolution_pct",

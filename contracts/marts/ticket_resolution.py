@@ -33,8 +33,12 @@ MART = Mart(
             "others.",
             nullable=True,
         ),
-        number("first_response_s", "Seconds from opening to first response.", nullable=True, minimum=0),
-        number("resolution_s", "Seconds from opening to resolution.", nullable=True, minimum=0),
+        number(
+            "first_response_s", "Seconds from opening to first response; null without one.", nullable=True, minimum=0
+        ),
+        number(
+            "resolution_s", "Seconds from opening to resolution; null if it is not resolved.", nullable=True, minimum=0
+        ),
         integer("message_count", "Messages in the conversation.", minimum=0),
         integer("user_message_count", "Messages of the user.", minimum=0),
         integer("agent_message_count", "Messages of agents, those before the opening included.", minimum=0),
@@ -70,7 +74,9 @@ MART = Mart(
             "the opening if no agent wrote since; null if an agent wrote last, or if it is resolved.",
             nullable=True,
         ),
-        number("age_s", "Seconds from opening to as_of, of an unresolved ticket.", nullable=True),
+        number(
+            "age_s", "Seconds from opening to as_of, of an unresolved ticket; null of a resolved one.", nullable=True
+        ),
         as_of(ages=True),
     ),
     rules=(

@@ -114,6 +114,13 @@ def _by_clock(function: str) -> str:
     )
 
 
+def test_the_marts_of_the_demo_are_in_order_as_well() -> None:
+    found = check(entities(), marts(), marts())
+    assert not {one.mart: one.mistakes for one in found if one.mistakes}
+    assert all(one.rows for one in found)
+    assert all(mart.limits for mart in marts().values())
+
+
 MISTAKES: dict[str, tuple[Callable[[str], str], Callable[[str], str], str]] = {
     "a clock": (str, _by_clock, r"buyers\.py, line 11 asks a clock by datetime\.now\(\)"),
     "the system": (str, lambda one: f"import os\n{one}", r"line 1 imports os: a mart is computed from its tables"),
