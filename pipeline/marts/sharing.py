@@ -9,6 +9,7 @@ from pipeline.marts.reading import tables_read
 from pipeline.marts.run import MartRun
 from pipeline.marts.sources import with_their_marts
 from pipeline.runs.published import REPLICA
+from pipeline.runtime.workers import SHARE_BYTES
 from transforms.marts import sources
 
 _VALUE_BYTES = 16  # of a value, about, while a mart is computed
@@ -38,8 +39,10 @@ def groups(connections: Connections, run: MartRun, number: int) -> list[Group]:
     Args:
         connections: The open connections.
         run: An open run.
-        number: How many groups there are to be, at most.
+        number: How many groups there are to be, at most; of little there is one.
     """
+    if number < 2 or _largest(connections, run) < 2 * SHARE_BYTES:  # to find out what each costs takes a second
+        return [Group(list(run.marts))]
     costs = {name: _costs(connections, run, name) for name in run.marts}
     found = [Group() for _ in range(number)]
     for name in sorted(run.marts, key=lambda name: -sum(costs[name].values())):
@@ -47,6 +50,13 @@ def groups(connections: Connections, run: MartRun, number: int) -> list[Group]:
         group.names.append(name)
         group.has |= costs[name]
     return [group for group in found if group.names]
+
+
+def _largest(connections: Connections, run: MartRun) -> int:
+    """Return how large all columns of all tables are that marts of a run read."""
+    known = {table.name: table for entity in connections.entities.values() for table in entity.tables}
+    read = {name for mart in with_their_marts(connections, run.marts) for name in sources(mart)}
+    return sum(_bytes(connections, run, {name: known[name] for name in read & known.keys()}).values())
 
 
 def _costs(connections: Connections, run: MartRun, name: str) -> dict[str, int]:

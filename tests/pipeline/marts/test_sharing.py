@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.marts import build as marts
+from pipeline.marts import sharing
 from pipeline.marts.sharing import groups
 from pipeline.replication import replicate
 from pipeline.runtime import workers
@@ -17,7 +18,8 @@ def test_two_processes_compute_the_marts_of_one(lab: Lab, monkeypatch: pytest.Mo
     alone = marts.build(lab.connections, NAMES, ["clickhouse"])
     known = lab.connections.marts
     before = {one.name: lab.stored("clickhouse", known[one.name].table, "marts") for one in alone}
-    monkeypatch.setattr(workers, "SHARE_BYTES", 1)
+    for module in (workers, sharing):
+        monkeypatch.setattr(module, "SHARE_BYTES", 1)
     told = dict[str, int]()
     with lab.another(workers=2) as several:
         run = marts.open_run(several, NAMES, ["clickhouse"])
