@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from contracts.schema.entity import Field
-from contracts.schema.kinds import DECIMAL_DIGITS, INTEGER, JSON, Kind
+from contracts.schema.kinds import ANY, DECIMAL_DIGITS, INTEGER, JSON, Kind
 from transforms.inference.decide import Proposal, describe_types
 from transforms.inference.evidence import Evidence
 from transforms.inference.render import field_lines, shown_id
@@ -178,6 +178,8 @@ def _entry_holds(field: Field, seen: Evidence) -> bool:
 
 
 def _kind_holds(kind: Kind, seen: Evidence) -> bool:
+    if kind is ANY:
+        return True
     if kind.item is not None:
         items = seen.items
         nulls = bool(items and items.count("null"))
