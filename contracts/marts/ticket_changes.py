@@ -65,6 +65,7 @@ MART = Mart(
     limits=(
         "What happened between two copies is not seen: a ticket solved and reopened in between was neither.",
         "What was before observed_since is known by proxy; a ticket that is gone and comes back was never gone.",
+        "What etl history prune and forget removed is not known any more, and moves what was observed by it.",
         "A ticket whose issue_type was changed has it with all of its changes.",
     ),
 )

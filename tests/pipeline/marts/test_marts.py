@@ -621,6 +621,25 @@ def test_nothing_gives_empty_marts(lab_of_tickets: Any) -> None:
         lab.collection(name).insert_many(some)
 
 
+@pytest.mark.parametrize("contract_says_so", [True, False])
+def test_marts_that_read_versions_do_without_them(lab_of_tickets: Any, *, contract_says_so: bool) -> None:
+    """Whether no history is kept, or it has not begun: what is known then is the present."""
+    lab, names = lab_of_tickets, ["support_efficiency_daily", "moderation_daily", "recommendation_reach_daily"]
+    connections, counts = lab.connections, "SELECT count(*), count(observed_since) FROM marts.{}"
+    if not contract_says_so:
+        entities = {name: replace(one, history=False) for name, one in lab.connections.entities.items()}
+        connections = replace(lab.connections, entities=entities)
+    else:
+        lab.change_postgres("UPDATE etl.history SET observed_until = observed_since")
+    marts.build(connections, names)
+    for name in (*names, "ticket_resolution", "review_facts"):
+        ((rows, observed),) = lab.postgres(counts.format(name))
+        assert lab.clickhouse(counts.format(name)) == [(rows, observed)]
+        assert rows > 0
+        assert observed == 0
+    assert lab.postgres("SELECT DISTINCT backlog_basis FROM marts.support_efficiency_daily") == [("proxy",)]
+
+
 def test_texts_longer_than_an_index_entry_are_no_hindrance(lab_of_tickets: Any) -> None:
     """Whatever the replica holds, marts must be able to show."""
     lab = lab_of_tickets
