@@ -12,7 +12,7 @@ from contracts.schema.entity import ID, Entity
 from generators import generic
 from generators.chunk import Chunk, Columns, assemble
 from generators.defects import break_document
-from generators.world import FIRST, Window, World, stream
+from generators.world import Window, World, stream
 
 CHUNK_ROWS = 5_000  # a few MB of documents; part of what a seed means, since each chunk has random numbers of its own
 
@@ -37,7 +37,7 @@ def rows_at(entity: Entity, scale: float) -> int:
 
 
 def generate(
-    entity: Entity, rows: int, *, world: World, defects: float = 0.0, window: Window = FIRST, before: int = 0
+    entity: Entity, rows: int, *, world: World, defects: float = 0.0, window: Window | None = None, before: int = 0
 ) -> Iterator[Batch]:
     """Yield the documents of one collection: the same ones for the same arguments, to the byte, ``_id`` included.
 
@@ -46,11 +46,11 @@ def generate(
         rows: How many documents to make.
         world: Users, products and the seed.
         defects: Share of the documents (0 to 1) to break, each in one known way; ``round(rows * defects)`` in all.
-        window: When what they tell of happens.
+        window: When what they tell of happens; None for what the world begins with.
         before: How many documents the collection had before the window.
     """
     for first in range(before, before + rows, CHUNK_ROWS):
-        chunk = Chunk(entity, world, first, min(CHUNK_ROWS, before + rows - first), rows, window, before)
+        chunk = Chunk(entity, world, first, min(CHUNK_ROWS, before + rows - first), rows, window or world.first, before)
         documents: list[Mapping[str, Any]] = list(assemble(_columns(chunk)))
         yield Batch(documents, _break(chunk, documents, defects))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from contracts.schema.entity import Entity
 from generators.vocabulary import Vocabulary, vocabulary
-from generators.world import DAY, FIRST, START, Floats, Integers, Window, World, moments, stream, weighted
+from generators.world import DAY, FIRST, GROWTH, Floats, Integers, Window, World, moments, stream, weighted
 
 Columns = dict[str, list[Any]]
 Document = dict[str, Any]
@@ -48,6 +48,11 @@ class Chunk:
         return stream(self.world.seed, self.entity.collection, self.first)
 
     @property
+    def is_first(self) -> bool:
+        """Whether the world begins with these rows."""
+        return self.window == self.world.first
+
+    @property
     def words(self) -> Vocabulary:
         """What people read."""
         return vocabulary(self.world.seed)
@@ -64,13 +69,18 @@ class Chunk:
     def moments(self) -> Integers:
         """Draw a moment per row, rising from the window's start to its end over the whole collection."""
         before = self.first - self.before
-        return moments((before + np.sort(self.rng.random(self.size)) * self.size) / self.rows, self.window)
+        shares = (before + np.sort(self.rng.random(self.size)) * self.size) / self.rows
+        return moments(shares, self.window, GROWTH if self.is_first else 1)
 
     def moments_before(self) -> Integers:
         """Draw a moment per row, rising over the two years before the first window, or over a later one."""
-        if self.window != FIRST:
+        if not self.is_first:
             return self.moments()
-        return START - BEFORE + ((self.numbers + self.rng.random(self.size)) / self.rows * BEFORE).astype(np.int64)
+        return (
+            self.window.start
+            - BEFORE
+            + ((self.numbers + self.rng.random(self.size)) / self.rows * BEFORE).astype(np.int64)
+        )
 
     def object_ids(self, times: Integers) -> list[ObjectId]:
         """Return an ``_id`` per row: the second, four bytes of the seed and collection, the row's number."""

@@ -8,7 +8,7 @@ from bson import Int64
 from numpy.typing import NDArray
 
 from generators.chunk import Chunk, Columns, dates, rounded
-from generators.world import CURRENCIES, DAY, DAYS, START, Integers, stream, weighted
+from generators.world import CURRENCIES, DAY, DAYS, Integers, stream, weighted
 
 ROWS = 40_000
 Details = list[dict[str, Any]]
@@ -43,7 +43,7 @@ def _fails(chunk: Chunk, happened: Integers) -> NDArray[np.bool_]:
     """Tell what turns into an error: some of what happens on days of an outage, which all chunks agree on."""
     bad_days = stream(chunk.world.seed, "outages").choice(DAYS, OUTAGES, replace=False)
     luck = stream(chunk.world.seed, chunk.entity.collection, "outages", chunk.first).random(chunk.size)
-    failing: NDArray[np.bool_] = np.isin((happened - START) // DAY, bad_days) & (luck < FAILING)
+    failing: NDArray[np.bool_] = np.isin((happened - chunk.world.first.start) // DAY, bad_days) & (luck < FAILING)
     return failing
 
 

@@ -61,7 +61,7 @@ USER_SPREAD, PRODUCT_SPREAD = 1.3, 1.6
 # Traffic by UTC hour and by weekday (Monday first), relative to each other.
 _HOURS = (10, 6, 4, 3, 3, 4, 8, 16, 28, 38, 42, 44, 46, 44, 42, 42, 44, 48, 54, 60, 62, 52, 36, 20)
 _WEEKDAYS = (1.0, 1.04, 1.06, 1.02, 0.94, 0.76, 0.82)
-_GROWTH = 1.4  # traffic at the end of the first window, relative to its beginning
+GROWTH = 1.4  # traffic at the end of the first window, relative to its beginning
 _FIRST_WEEKDAY = 3  # of 1970: a Thursday
 
 
@@ -101,14 +101,16 @@ class World:
         seed: Decides everything; not negative.
         user_count: How many users exist.
         product_count: How many products exist.
+        end: The end of its first window, in which it begins.
     """
 
     seed: int
     user_count: int
     product_count: int
+    end: int = END
 
     @classmethod
-    def sized(cls, entities: Mapping[str, Entity], rows: Mapping[str, int], seed: int) -> "World":
+    def sized(cls, entities: Mapping[str, Entity], rows: Mapping[str, int], seed: int, end: int = END) -> "World":
         """Return a world that is large enough for the rows to be made.
 
         The populations grow with the volume, and a collection with one document per user or product has enough of them.
@@ -117,17 +119,29 @@ class World:
             entities: The contracts by collection.
             rows: Documents to make per collection.
             seed: Decides everything; not negative.
+            end: The end of its first window.
         """
         total = sum(rows.values())
         return cls(
             seed,
             user_count=max(FEWEST, total // ROWS_PER_USER, _keyed(entities, rows, "user_id")),
             product_count=max(FEWEST, total // ROWS_PER_PRODUCT, _keyed(entities, rows, "product_id")),
+            end=end,
         )
+
+    @property
+    def first(self) -> Window:
+        """The window that it begins with."""
+        return Window(self.end - DAYS * DAY, self.end)
 
     def at(self, moment: int) -> "World":
         """Return the world as large as it has grown by a later moment."""
-        return replace(self, user_count=grown(self.user_count, moment), product_count=grown(self.product_count, moment))
+        users, products = (self.grown(size, moment) for size in (self.user_count, self.product_count))
+        return replace(self, user_count=users, product_count=products)
+
+    def grown(self, size: int, moment: int) -> int:
+        """Return how many there are at a later moment of what was so many at the end of the first window."""
+        return size + size * (moment - self.end) // (DAYS * DAY)
 
     @cached_property
     def users(self) -> Population:
@@ -162,15 +176,10 @@ def weighted(rng: np.random.Generator, weights: list[float], size: int) -> Integ
     return drawn
 
 
-def moments(shares: Floats, window: Window = FIRST) -> Integers:
+def moments(shares: Floats, window: Window = FIRST, growth: float = GROWTH) -> Integers:
     """Return the moments by which given shares (0 to 1) of a window's whole traffic have happened."""
-    edges, cumulated = _rhythm(window)
+    edges, cumulated = _rhythm(window, growth)
     return np.interp(shares, cumulated, edges).astype(np.int64)
-
-
-def grown(size: int, moment: int) -> int:
-    """Return how many there are at a later moment of what was so many at the end of the first window."""
-    return size + size * (moment - END) // (END - START)
 
 
 def _keyed(entities: Mapping[str, Entity], rows: Mapping[str, int], key: str) -> int:
@@ -178,11 +187,10 @@ def _keyed(entities: Mapping[str, Entity], rows: Mapping[str, int], key: str) ->
 
 
 @cache
-def _rhythm(window: Window) -> tuple[Floats, Floats]:
+def _rhythm(window: Window, growth: float) -> tuple[Floats, Floats]:
     """Return the hours' edges and the share of the traffic before each."""
     edges = np.append(np.arange(window.start, window.end, HOUR), window.end).astype(np.float64)
     hours = np.arange(len(edges) - 1) + window.start // HOUR
     traffic = np.array(_HOURS)[hours % 24] * np.array(_WEEKDAYS)[(hours // 24 + _FIRST_WEEKDAY) % 7]
-    growth = _GROWTH if window == FIRST else 1
     cumulated = np.concatenate([[0.0], np.cumsum(traffic * np.linspace(1, growth, len(hours)))])
     return edges, cumulated / cumulated[-1]

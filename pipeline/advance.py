@@ -7,7 +7,7 @@ ended by the next call, with the same outcome.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from contracts.schema.entity import Entity
 from generators import World
 from generators import generate as documents_of
 from generators.later import Step, changed, deleted, may_be_deleted, may_change
-from generators.world import END, Window, grown
+from generators.world import END, Window
 from pipeline.errors import UsageError
 from pipeline.generate import MAJORITY, MARKS, address, is_ours, place
 from pipeline.runtime.progress import Progress, tell_nobody
@@ -163,6 +163,7 @@ def _marks(database: Database[Any], entities: Mapping[str, Entity]) -> list[_Mar
             continue
         sized = World.sized(entities, {name: mark["rows"]}, mark["seed"])
         world = World(mark["seed"], mark.get("users", sized.user_count), mark.get("products", sized.product_count))
+        world = replace(world, end=mark.get("end", END))
         collection, until = where.get_collection(bare, write_concern=MAJORITY), mark.get("until", END)
         found.append(_Mark(entity, collection, marks, world, mark["rows"], until, mark.get("announced", until)))
     if not found:
@@ -210,8 +211,8 @@ def _change(collection: Collection[Any], step: Step) -> int:
 
 def _insert(mark: _Mark, step: Step, progress: Progress[str]) -> int:
     """Write what is new; what is there already was written by a call that was cut short."""
-    before = grown(mark.rows, step.window.start)
-    rows, written, seen = grown(mark.rows, step.window.end) - before, 0, 0
+    before = mark.world.grown(mark.rows, step.window.start)
+    rows, written, seen = mark.world.grown(mark.rows, step.window.end) - before, 0, 0
     for batch in documents_of(mark.entity, rows, world=step.world, window=step.window, before=before):
         for some in _batches(batch.documents):
             written += _inserted(mark.collection, some)

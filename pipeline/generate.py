@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 
 from bson import Binary, CodecOptions
@@ -28,6 +29,7 @@ from transforms.gc_pause import gc_paused
 MARKS = "_etl_generated"  # which collections are ours to replace; not among them, so it is never replicated
 MOST_DOCUMENTS = 1_000_000_000  # 1 GB of memory for the users and products that they are about
 WRITERS = 2  # batches on their way to the server while the next one is drawn: more gain nothing on two cores
+_YEARS = range(1980, 2200)  # what both stores can hold, and two years before as well
 MAJORITY = WriteConcern("majority")  # so that a read at a cluster time sees every document
 
 
@@ -90,6 +92,7 @@ def generate(
     rows: Mapping[str, int] | None = None,
     seed: int = 0,
     defects: float = 0.0,
+    until: date | None = None,
     replace: bool = False,
     progress: Progress[str] = tell_nobody,
 ) -> Generated:
@@ -103,6 +106,7 @@ def generate(
             collection alone.
         seed: Decides every value; not negative.
         defects: Share of the documents (0 to 1) that break their contract in a known way.
+        until: The day (UTC) before which all happens; 2026-06-30 if None, for no clock is asked.
         replace: Also replace collections that were not made by this function.
         progress: Is told the documents of each collection, and how many of them are written.
 
@@ -111,13 +115,21 @@ def generate(
         ServerError: MongoDB can't be reached or refuses.
     """
     plan = _plan(entities, scale, rows or {}, seed, defects)
-    world = World.sized(entities, plan, seed)
+    world = World.sized(entities, plan, seed, _end(until))
     database = database.with_options(codec_options=CodecOptions())  # the caller's may read UUIDs as another type
     with translated(address(database)):
         if not replace:
             _check_ours(database, plan)
         written = [_fill(database, entities[name], count, world, defects, progress) for name, count in plan.items()]
     return Generated(seed, tuple(written))
+
+
+def _end(until: date | None) -> int:
+    if until is None:
+        return END
+    if not _YEARS.start <= until.year < _YEARS.stop:
+        raise UsageError(f"the world ends in a year from {_YEARS.start} to {_YEARS.stop - 1}, not in {until.year}")
+    return int(datetime(until.year, until.month, until.day, tzinfo=UTC).timestamp()) * 1_000
 
 
 def _plan(
@@ -194,7 +206,14 @@ def _fresh(database: Database[Any], name: str, world: World, rows: int) -> Colle
     marks = database.get_collection(MARKS, write_concern=MAJORITY)
     database.drop_collection(name)
     # Announced first: if we die before the mark is complete, what is there then is empty and expected.
-    about = {"seed": world.seed, "rows": rows, "users": world.user_count, "products": world.product_count, "until": END}
+    about = {
+        "seed": world.seed,
+        "rows": rows,
+        "users": world.user_count,
+        "products": world.product_count,
+        "end": world.end,
+        "until": world.end,
+    }
     marks.replace_one({"_id": name}, about | {"uuid": None}, upsert=True)
     database.create_collection(name)
     marks.update_one({"_id": name}, {"$set": {"uuid": _uuid(database, name)}})

@@ -1,6 +1,7 @@
 """``etl generate``, ``replicate``, ``verify`` and ``marts``: the steps of the job."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,6 +51,10 @@ def generate(
     defects: Defects = 0.0,
     seed: Seed = 0,
     replace: Replace = False,
+    until: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="All happens before it.", show_default="2026-06-30"),
+    ] = None,
     advance: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Let what was generated go on for so long, such as 7d: see below."),
@@ -72,7 +77,7 @@ def generate(
     from pipeline.generate import generate as fill
 
     if advance is not None:
-        if (scale, rows, defects, seed, replace) != (1.0, None, 0.0, 0, False):
+        if (scale, rows, defects, seed, replace, until) != (1.0, None, 0.0, 0, False, None):
             raise UsageError("--advance goes on with what was generated, by its own seed and size; give it alone")
         _go_on(advance, as_json=as_json)
         return
@@ -85,6 +90,7 @@ def generate(
             rows=numbers,
             seed=seed,
             defects=defects,
+            until=until,
             replace=replace,
             progress=progress,
         )

@@ -9,7 +9,7 @@ import pytest
 from contracts.schema.registry import entities
 from generators import generate
 from generators.later import SOLVED, UNSOLVED, Step, changed, deleted, may_change
-from generators.world import DAY, END, Window, grown
+from generators.world import DAY, END, Window
 
 WEEK = Window(END, END + 7 * DAY)
 SINCE, UNTIL = datetime(2026, 6, 30), datetime(2026, 7, 7)
@@ -79,7 +79,7 @@ def test_done_again_each_document_has_the_same_fate(contracts, world, made):
 @pytest.mark.parametrize("collection", sorted(entities()))
 def test_new_documents_are_lawful_new_and_of_the_window(contracts, world, made, problems, collection):
     entity, before = contracts[collection], len(made[collection])
-    rows = grown(before, WEEK.end) - before
+    rows = world.grown(before, WEEK.end) - before
     batches = generate(entity, rows, world=world.at(WEEK.end), window=WEEK, before=before)
     new = [one for batch in batches for one in batch.documents]
     assert len(new) == rows == before * 7 // 180

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import bson
@@ -92,6 +92,15 @@ def test_what_was_cut_short_is_ended_and_no_more(
     assert content(lab) != whole
     assert go_on(lab).until == datetime(2026, 7, 7, tzinfo=UTC)
     assert content(lab) == whole
+
+
+def test_the_world_begins_and_goes_on_where_one_says(lab: Lab, begin: Callable[..., None]) -> None:
+    begin(until=date(2031, 3, 10))
+    sent = [one["timestamp"] for one in lab.collection("EventLogs").find()]
+    assert datetime(2030, 9, 11) <= min(sent).replace(tzinfo=None) < max(sent).replace(tzinfo=None)
+    assert max(sent).replace(tzinfo=None) <= datetime(2031, 3, 10)
+    assert go_on(lab).until == datetime(2031, 3, 17, tzinfo=UTC)
+    assert lab.collection("EventLogs").count_documents({"timestamp": {"$gt": datetime(2031, 3, 10)}}) > 0
 
 
 def test_broken_documents_are_no_hindrance(lab: Lab, begin: Callable[..., None]) -> None:
