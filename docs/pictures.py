@@ -68,6 +68,7 @@ def of_airflow(browser: Browser, address: str, password: str) -> None:
     run(api, "generate_data", replace=True)
     run_id = run(api, "replicate")
     wait(lambda: is_over(api, "report"), "the report")
+    (written,) = api.get("/api/v2/dags/report/dagRuns").raise_for_status().json()["dag_runs"]
     context = browser.new_context(viewport={"width": 1500, "height": 950}, color_scheme="light")
     context.add_cookies([{"name": "_token", "value": token["access_token"], "url": address}])
     page = context.new_page()
@@ -76,13 +77,14 @@ def of_airflow(browser: Browser, address: str, password: str) -> None:
         "airflow-replicate-graph": f"/dags/replicate/runs/{run_id}",
         "airflow-mapped-loads": f"/dags/replicate/runs/{run_id}/tasks/load/mapped",
         "airflow-assets": "/assets",
-        "airflow-report-note": "/dags/report/runs",
+        "airflow-report-note": f"/dags/report/runs/{written['dag_run_id']}",
     }
-    page.goto(address)
-    page.evaluate("localStorage.setItem('default_dag_view', 'graph')")
     for name, path in pages.items():
         page.goto(address + path)
         page.wait_for_timeout(8_000)  # the UI asks for its data in several steps
+        if name == "airflow-replicate-graph":
+            page.get_by_label(re.compile("Show Graph")).first.click()
+            page.wait_for_timeout(4_000)
         take(page, name)
     context.close()
 
