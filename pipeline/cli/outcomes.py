@@ -140,7 +140,7 @@ OUTCOMES: dict[str, Schema] = {
                 record(seconds=(dict[str, float], "What each step took."), reads=([Read], "What was read, in order.")),
                 {"type": "null"},
             ],
-            "description": "With --explain, what was read and where the time went.",
+            "description": "If that was asked for: what was read, and where the time went.",
         },
     ),
     "marts check": record(marts=[CheckedMart]),

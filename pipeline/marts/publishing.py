@@ -69,7 +69,7 @@ def _check_bases(connections: Connections, run: MartRun) -> None:
     shows = {(one.name, one.target): one.run_id for one in control.publications(connections.postgres) if one.finished}
     for name, one in run.plans.items():
         if one.column and any(shows.get((name, target)) != one.base for target in run.targets):
-            raise SnapshotError(f"the mart {name} was published anew while it was computed; run etl marts again")
+            raise SnapshotError(f"the mart {name} was published anew while it was computed; run it again")
 
 
 def _prove_completed(connections: Connections, run: MartRun) -> None:
@@ -85,7 +85,7 @@ def _prove_completed(connections: Connections, run: MartRun) -> None:
             if rows != found:
                 raise BooksOpenError(
                     f"the mart {one.name} in {one.target} was to have {rows:,} rows, and has {found:,}; nothing was "
-                    "published; run etl marts --full"
+                    "published; compute all of it anew"
                 )
 
 
