@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from pipeline import control
 from pipeline.cli import app as cli
-from pipeline.marts import inputs
+from pipeline.marts import inputs, reading
 from pipeline.replication import repair, verify
 from pipeline.replication import replicate as copying
 from tests.pipeline.lab import Lab
@@ -264,7 +264,7 @@ def _published_while_verified(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> 
 
 
 def _published_while_computed(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
-    meanwhile = _first(lambda: _copied_meanwhile(lab, "SupportTickets"), inputs.spill_sources)
+    meanwhile = _first(lambda: _copied_meanwhile(lab, "SupportTickets"), reading.spill_sources)
     return _patched(patch, inputs, "spill_sources", meanwhile)
 
 
