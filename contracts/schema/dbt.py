@@ -10,10 +10,10 @@ from contracts.schema.entity import Column, Entity, Table
 from contracts.schema.history import HISTORY, former_table, versions_of
 from contracts.schema.mart import Mart
 
-WRITTEN = "# Written by etl docs dbt from the contracts; write it anew when they change."
+WRITTEN = "# Written by mongo-marts from the contracts; write it anew when they change."
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")  # names that both stores take as they are
 _ABOUT = {
-    "replica": "The copies of MongoDB's collections, exact, all of one moment unless etl sync goes on.",
+    "replica": "The copies of MongoDB's collections, exact, all of one moment until changes are followed.",
     HISTORY: "What documents of the replica were before; the views _versions have the current version as well.",
     "marts": "Computed from the replica; each row bears the moment that it shows.",
 }

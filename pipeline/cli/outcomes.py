@@ -210,7 +210,7 @@ def schema(command: str) -> Schema:
     """
     return {
         "$schema": DRAFT,
-        "title": f"etl {command} --json",
+        "title": " ".join(("etl", command, "--json")),
         "anyOf": [OUTCOMES[_SAME.get(command, command)], *_OTHERWISE.get(command, ()), _ERROR],
     }
 

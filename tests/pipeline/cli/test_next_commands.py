@@ -506,6 +506,9 @@ ELSEWHERE = {
     ),
     "was generated that could go on; run etl generate": _ADVANCE,
     "--advance goes on with what was generated": _ADVANCE,
+    "and was not written so; name another file by -o, or add --replace": (
+        "../contracts/test_dbt.py::test_a_file_of_somebody_s_own_is_not_replaced_without_a_word"
+    ),
     # That a new folder works every test shows.
     "set ETL_HOME to a new folder and run etl replicate": "engines/test_embedded.py::test_a_foreign_cluster_is_named",
     # As in a situation above, but said by a task of Airflow.
