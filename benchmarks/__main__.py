@@ -16,7 +16,9 @@ PARTS = ("speed", "memory", "scale-out", "fidelity", "marts")
 def main(
     rows: Annotated[int, typer.Option(min=1000, help="Documents per collection.")] = 1_000_000,
     runs: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
-    part: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; all if none is named.")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; all but marts if none is named.")
+    ] = None,
     contender: Annotated[
         list[str] | None, typer.Option(help=f"Some of {', '.join(CONTENDERS)}; all if none is named.")
     ] = None,
@@ -37,7 +39,7 @@ def main(
     # Engines run as processes of their own: ended by a signal or by Ctrl-C, the measurement still stops them.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    parts = part or (() if samples else PARTS)
+    parts = part or (() if samples else tuple(one for one in PARTS if one != "marts"))
     if "speed" in parts:
         tables.show(speed.run(rows, runs, contender or list(CONTENDERS), collection or speed.COLLECTIONS))
     if "memory" in parts:
