@@ -482,10 +482,14 @@ ELSEWHERE = {
     "(unexpected; etl --debug shows where)": _DEBUG,
     "etl psql    opens PostgreSQL in psql": "cli/test_cli.py::test_up_status_down",
     "etl down    stops them": "cli/test_cli.py::test_up_status_down",
-    "{} up        # lets them run on": "cli/test_cli.py::test_up_status_down",
+    "{} up": "cli/test_cli.py::test_up_status_down",
     "{} psql -c 'TABLE marts": "cli/test_cli.py::test_up_status_down",
-    "{} status    # which moment": "cli/test_cli.py::test_up_status_down",
-    "  {} down": "cli/test_cli.py::test_up_status_down",
+    "{} down": "cli/test_cli.py::test_up_status_down",
+    "What etl history prune and forget removed": (
+        "replication/test_history.py::test_old_versions_are_removed_and_documents_forgotten"
+    ),
+    "  {} contract infer": ("test_inference.py::test_strangers_are_copied_and_proven_under_contracts_that_were_found"),
+    "and the one that took it again as well": "runtime/test_workers.py::test_what_ends_a_second_process_ends_all",
     "stop it by etl down": "engines/test_embedded.py::test_homes_that_are_older_than_their_passwords_get_them",
     "it stays as it is until the next etl replicate": _UNFOLLOWED,
     "nothing was done; etl replicate {}{} copies it anew": _UNFOLLOWED,
