@@ -25,6 +25,7 @@ from generators.world import DAY, HOUR, Window, World, stream
 Document = Mapping[str, Any]
 Update = dict[str, dict[str, Any]]
 DELETED_A_DAY = 0.0015  # of all documents
+ON = timedelta(hours=1)  # for so long a visit without an end may go on still; of an older one the end is lost
 REMEMBERED = timedelta(days=30)  # for so long a solved ticket may be opened again
 UNSOLVED, SOLVED = ("open", "in_progress", "waiting"), ("resolved", "closed")
 # Up to which luck a ticket gets which status, and who writes then, if anybody does.
@@ -107,7 +108,7 @@ def may_change(step: Step) -> dict[str, Any] | None:
     """Return a filter of the documents that a step may change; None if its collection's never change."""
     start, until = step.start, {"$type": "date", "$lte": step.start}
     filters: dict[str, dict[str, Any]] = {
-        "user_sessions": {"end_time": {"$type": "null"}, "start_time": until},
+        "user_sessions": {"end_time": {"$type": "null"}, "start_time": {**until, "$gt": start - ON}},
         "support_tickets": {
             "messages": {"$type": "array"},
             "user_id": {"$type": "string"},

@@ -60,6 +60,8 @@ def test_a_week_and_another_week_are_the_same_each_time(lab: Lab, begin: Callabl
         datetime(2026, 7, 7, tzinfo=UTC),
         datetime(2026, 7, 14, tzinfo=UTC),
     )
+    of_a_day = {"$expr": {"$gt": ["$end_time", {"$add": ["$start_time", 86_400_000]}]}}
+    assert lab.collection("UserSessions").count_documents(of_a_day) == 0  # lost ends do not come after weeks
     changed = {one.collection for one in first.collections if one.changed}
     assert changed >= {"SupportTickets", "ModerationQueue", "UserRecommendations", "ProductPriceHistory"}
 
