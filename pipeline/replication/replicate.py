@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from contracts.schema.entity import Entity
@@ -19,6 +18,7 @@ from pipeline.control import Account
 from pipeline.errors import DataError, EtlError, SnapshotError, UsageError
 from pipeline.replication.deletions import find_deleted
 from pipeline.replication.duplicates import record_duplicates
+from pipeline.replication.lanes import is_larger_than, reading
 from pipeline.replication.presence import choose_copied, find_unpinned
 from pipeline.replication.snapshot_window import outlives_history
 from pipeline.replication.sources import check_same_source, read_sources
@@ -37,17 +37,15 @@ from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.runtime.timings import PUBLISH, Stopwatch
 from pipeline.runtime.workers import LEAST_BYTES, SHARES, Call
 from pipeline.stores.base import LoadFrame
-from pipeline.stores.mongo.spool import Spool
 from pipeline.stores.selection import Ids, Range
 from pipeline.stores.source import Source
 from pipeline.text.redaction import redacted
-from transforms.bson.documents import in_chunks, make_document, resize_batches, split_documents
+from transforms.bson.documents import make_document
 from transforms.bson.identity import identify
-from transforms.ingest.batch import BatchResult, DecodedBatch, decode_batch
+from transforms.ingest.batch import BatchResult
 from transforms.ingest.drift import Drift, find_omitted, merge_drifts
 from transforms.ingest.ids import to_stored_ids
 from transforms.ingest.omit import without_omitted
-from transforms.ingest.slow_path import transform_decoded, transform_slowly
 from transforms.ingest.validate import format_ids
 
 PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
@@ -267,7 +265,7 @@ def load(
     entity = judged(connections, partition.collection, run.targets)
     selection = select_documents(connections, run, partition)
     with (
-        _reading(connections, run, entity, selection, watch) as (source, found),
+        reading(connections, run, entity, selection, watch) as (source, found),
         connections.postgres.transaction(),
         ExitStack() as stack,
     ):
@@ -285,7 +283,7 @@ def load(
             ids = to_stored_ids(map(make_document, selection.all), entity)
             for target in targets:
                 target.set_scope(staging, entity.root, ids)
-        tally, is_heavy = _Tally(), _is_heavy(connections)
+        tally, is_heavy = _Tally(), is_larger_than(connections.memory.batch)
         results = prefetch(found, is_heavy)
         for one in _loaded(results, entity, loaders, watch):
             control.record_refusals(connections.postgres, run.id, partition.collection, partition.number, one.refused)
@@ -420,77 +418,6 @@ class _Tally:
         self.quarantined += len(one.refused)
         self.size += one.size
         self.drift = merge_drifts([*self.drift, *one.drift])
-
-
-@contextmanager
-def _reading(
-    connections: Connections, run: Run, entity: Entity, selection: Range | Ids, watch: Stopwatch
-) -> Iterator[tuple[int, Iterator[BatchResult]]]:
-    """Yield how many documents a partition has, as MongoDB counts or as they came, and what transforms them."""
-    mongo, name = connections.mongo, entity.collection
-    if name not in run.unpinned:
-        with watch.at("mongo"):
-            source = mongo.count(name, run.cluster_time, selection)
-        yield source, _transformed(connections, run, entity, selection, source, watch)
-        return
-    with watch.at("mongo"):
-        read = mongo.spooled(name, run.cluster_time, entity)
-    with read:
-        yield read.documents, _transformed_slowly(connections, entity, read, watch)
-
-
-def _transformed(
-    connections: Connections, run: Run, entity: Entity, selection: Range | Ids, source: int, watch: Stopwatch
-) -> Iterator[BatchResult]:
-    """Yield all documents of a partition, transformed: first those that pass the gate, then the refused ones.
-
-    MongoDB's own count tells whether there are refused ones at all; most often there are none to look for.
-    """
-    passed = 0
-    for found in prefetch(_decoded(connections, run, entity, selection, watch), _is_heavy(connections)):
-        with watch.at("transform"):
-            one = transform_decoded(found, entity)
-        del found
-        passed += one.documents
-        yield one
-        del one  # its memory is wanted for the next
-    if passed != source:
-        refused = connections.mongo.refused(entity, run.cluster_time, selection)
-        for raws in prefetch(watch.timed("mongo", in_chunks(refused, connections.memory.slow_batch))):
-            with watch.at("careful"):
-                one = transform_slowly(raws, entity)
-            yield one
-            del one
-
-
-def _transformed_slowly(
-    connections: Connections, entity: Entity, spool: Spool, watch: Stopwatch
-) -> Iterator[BatchResult]:
-    """Yield documents that were read, transformed one by one: MongoDB's gate would see others by now."""
-    raws = chain.from_iterable(map(split_documents, spool.batches()))
-    for some in in_chunks(raws, connections.memory.slow_batch):
-        with watch.at("careful"):
-            one = transform_slowly(some, entity, gated=False)
-        yield one
-        del one
-
-
-def _decoded(
-    connections: Connections, run: Run, entity: Entity, selection: Range | Ids, watch: Stopwatch
-) -> Iterator[DecodedBatch]:
-    """Yield the documents of a partition that pass the gate, decoded, as many at a time as memory may hold."""
-    admitted = connections.mongo.admitted(entity, run.cluster_time, selection)
-    for batch in prefetch(watch.timed("mongo", resize_batches(admitted, connections.memory.batch))):
-        with watch.at("decode"):
-            found = decode_batch(batch, entity)
-        yield found
-        del found
-
-
-def _is_heavy(connections: Connections) -> Callable[[DecodedBatch | BatchResult], bool]:
-    """Return what tells whether documents are so large that the next ones must wait until they are through."""
-    most = connections.memory.batch
-    return lambda one: one.size > most
 
 
 def _loaded(

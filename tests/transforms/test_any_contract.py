@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import bson
+import numpy as np
 import polars as pl
 import pytest
 from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
@@ -35,8 +36,10 @@ from contracts.schema.kinds import (
     decimal_kind,
 )
 from contracts.schema.mongo import gate
-from transforms.bson.documents import decode_document
-from transforms.ingest.batch import decode_batch, transform_batch
+from transforms.bson.documents import decode_document, find_starts
+from transforms.bson.layouts import Located
+from transforms.ingest.admission import layouts_of
+from transforms.ingest.batch import decode_batch, transform_batch, validate_batch
 from transforms.ingest.drift import MISFIT
 from transforms.ingest.slow_path import transform_decoded, transform_slowly
 from transforms.ingest.type_check import first_type_violations
@@ -311,6 +314,22 @@ def test_documents_of_any_contract_are_exact_or_refused(
         assert doubled <= set(refused)
         assert not lawful & set(refused)
         assert all(one.reasons for one in found.refused)
+        proven, located = told_by_layouts(raws, entity)
+        told = validate_batch(decode_batch(b"".join(proven), entity, located), entity)
+        assert not doubled & set(proven)
+        assert {one.raw for one in told.refused} <= set(refused)
+        assert_exact([raw for raw in proven if not refused[raw]], told.frames, entity)
+
+
+def told_by_layouts(raws: Sequence[bytes], entity: Entity) -> tuple[list[bytes], Located | None]:
+    """Return those of some documents of which layouts are sure, and where their values are."""
+    if (layouts := layouts_of(entity)) is None:
+        return [], None
+    proven = [raw for raw in raws if layouts.proven(raw, np.zeros(1, np.int64))[0].all()]
+    together = b"".join(proven)
+    mask, located = layouts.proven(together, np.array(find_starts(together), np.int64))
+    assert mask.all()
+    return proven, located
 
 
 def as_mongodb_sees(value: Any) -> Any:

@@ -47,6 +47,24 @@ def decimal128_array(storage: pa.FixedSizeBinaryArray, precision: int, scale: in
     return pc.if_else(pa.array(valid), fast, pa.scalar(None, fast.type)) if storage.null_count else fast
 
 
+def are_plain(words: npt.NDArray[np.uint64], precision: int, scale: int) -> npt.NDArray[np.bool_]:
+    """Tell which values are beyond doubt numbers of so many digits, so many of them after the point.
+
+    Args:
+        words: The lower and the higher half of each Decimal128.
+        precision: Digits that a value may have.
+        scale: Digits of these after the point.
+    """
+    low, high = words[:, 0], words[:, 1]
+    # The digits as they would be with all of the scale; what is written with more of them is a matter of doubt.
+    spare = ((high >> np.uint64(49)) & np.uint64(0x3FFF)).astype(np.int64) - _EXPONENT_BIAS + scale
+    limits = [10 ** min(max(precision - digits, 0), _INT64_DIGITS) for digits in range(scale + 1)]
+    largest = np.array(limits, np.uint64)[spare.clip(0, scale)]
+    plain: npt.NDArray[np.bool_] = (spare >= 0) & (spare <= scale) & ((high & _COEFFICIENT_BITS) == 0) & (low < largest)
+    plain &= (high >> np.uint64(61)) & np.uint64(3) != 3
+    return plain
+
+
 def _from_int64(unscaled: npt.NDArray[np.int64], precision: int, scale: int) -> pa.Decimal128Array:
     pairs = np.empty((len(unscaled), 2), dtype="<i8")
     pairs[:, 0], pairs[:, 1] = unscaled, unscaled >> 63

@@ -62,16 +62,14 @@ def cut_documents(batch: bytes, places: Places) -> list[bytes]:
     return [batch[start:end] for start, end in zip(places.tolist(), ends.tolist(), strict=True)]
 
 
-def cut_subdocuments(batch: bytes, beginnings: Places, name: str) -> Nested | None:
-    """Cut out the subdocument that a field holds in each document; None if a look does not find them all."""
-    places = find_values(batch, beginnings, name, DOCUMENT)
-    return None if places is None else Nested(b"".join(cut_documents(batch, places)), np.ones_like(places))
+def cut_subdocuments(batch: bytes, places: Places) -> Nested:
+    """Cut out the subdocuments that begin at some places, one in each document."""
+    return Nested(b"".join(cut_documents(batch, places)), np.ones_like(places))
 
 
-def cut_items(batch: bytes, beginnings: Places, name: str) -> Nested | None:
-    """Cut out the documents of the array that a field holds in each document; None if a look does not find them all."""
-    arrays = find_values(batch, beginnings, name, ARRAY)
-    if arrays is None or (rounds := _rounds(batch, arrays)) is None:
+def cut_items(batch: bytes, arrays: Places) -> Nested | None:
+    """Cut out the documents of the arrays that begin at some places, one in each document; None if one is odd."""
+    if (rounds := _rounds(batch, arrays)) is None:
         return None
     counts = np.zeros_like(arrays)
     for owners, _ in rounds:

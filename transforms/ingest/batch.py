@@ -10,6 +10,7 @@ import pyarrow as pa
 from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import ANY_ID
 from transforms.bson.documents import decode_document, find_lossy_decoding, split_documents
+from transforms.bson.layouts import Located
 from transforms.ingest.any_ids import to_id_texts
 from transforms.ingest.decode import decode
 from transforms.ingest.drift import Drift, find_new_values
@@ -84,15 +85,16 @@ def transform_batch(batch: bytes, entity: Entity) -> BatchResult:
     return validate_batch(decode_batch(batch, entity), entity)
 
 
-def decode_batch(batch: bytes, entity: Entity) -> DecodedBatch:
+def decode_batch(batch: bytes, entity: Entity, located: Located | None = None) -> DecodedBatch:
     """Do the first half of the way: decode the documents, and find those that can't be.
 
     Args:
         batch: BSON documents, one after the other.
         entity: Their contract.
+        located: Where values begin, if that is known.
     """
     pieces, culprits = [], []
-    for piece, table in _decode_or_halve(batch, entity):
+    for piece, table in _decode_or_halve(batch, entity, located):
         if table is None:
             culprits.append(Refused(piece, _why_undecodable(piece, entity)))
         else:
@@ -102,7 +104,7 @@ def decode_batch(batch: bytes, entity: Entity) -> DecodedBatch:
     else:
         whole = b"".join(piece for piece, _ in pieces)
         table = pa.concat_tables([decode(b"", entity), *(table for _, table in pieces)])
-    texts, lossy = to_json_texts(whole, entity)
+    texts, lossy = to_json_texts(whole, entity, None if culprits else located)
     if entity.id_kind is ANY_ID:
         texts.setdefault(entity.root.name, {})[ID], unknown = to_id_texts(split_documents(whole))
         lossy |= unknown
@@ -128,10 +130,12 @@ def validate_batch(found: DecodedBatch, entity: Entity) -> BatchResult:
     return BatchResult(made, frames, refused, found.size, drift)
 
 
-def _decode_or_halve(batch: bytes, entity: Entity) -> Iterator[tuple[bytes, pa.Table | None]]:
+def _decode_or_halve(
+    batch: bytes, entity: Entity, located: Located | None = None
+) -> Iterator[tuple[bytes, pa.Table | None]]:
     """Yield the batch decoded or, if that fails, its halves, down to the documents that can't be decoded."""
     try:
-        table = decode(batch, entity)
+        table = decode(batch, entity, located)
     except Exception:  # whatever a document holds, it must not take its neighbours down
         raws = split_documents(batch)
         if len(raws) == 1:

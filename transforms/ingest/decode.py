@@ -11,7 +11,17 @@ from bson import CodecOptions
 from contracts.schema.entity import Entity, Field
 from contracts.schema.mongo import read_schema, readable
 from transforms.bson.documents import decode_document, find_lossy_decoding, find_starts
-from transforms.bson.nested import Nested, Places, cut_items, cut_subdocuments, find_elements
+from transforms.bson.layouts import Located
+from transforms.bson.nested import (
+    ARRAY,
+    DOCUMENT,
+    Nested,
+    Places,
+    cut_items,
+    cut_subdocuments,
+    find_elements,
+    find_values,
+)
 from transforms.ingest.binaries import check_uuids, with_binary_types
 from transforms.ingest.reshape import reshaped
 
@@ -44,12 +54,13 @@ class _OneBatch:
         yield self._batch
 
 
-def decode(batch: bytes, entity: Entity) -> pa.Table:
+def decode(batch: bytes, entity: Entity, located: Located | None = None) -> pa.Table:
     """Decode a batch of documents by the contract's types.
 
     Args:
         batch: BSON documents, one after the other; all must have passed the gate.
         entity: The contract.
+        located: Where values begin, if that is known; then no document has a name twice.
 
     Returns:
         One row per document, one column per declared field that the reader has a type for, by its name in
@@ -58,24 +69,37 @@ def decode(batch: bytes, entity: Entity) -> pa.Table:
     Raises:
         Exception: A document holds what no gate can see, such as duplicate names or invalid UTF-8.
     """
-    batch, entity = reshaped(batch, entity), readable(entity)
-    beginnings = np.array(find_starts(batch), np.int64)
-    for raw in _with_name_twice(batch, beginnings, entity):
-        if find_lossy_decoding(decode_document(raw), raw):
-            raise TwiceNamedError("a document has two fields of one name")
-    table = _read(batch, beginnings, entity)
+    stored, batch, entity = batch, reshaped(batch, entity), readable(entity)
+    if located is None or batch is not stored:
+        located = _located(batch, entity)
+    table = _read(batch, located, entity)
     table.validate(full=True)  # finds invalid UTF-8, which would bring Polars down
     check_uuids(table)
     return table
 
 
-def _read(batch: bytes, beginnings: Places, entity: Entity) -> pa.Table:
+def _located(batch: bytes, entity: Entity) -> Located:
+    """Find out where documents begin, and where the subdocuments and arrays do that a look finds in all of them."""
+    beginnings = np.array(find_starts(batch), np.int64)
+    for raw in _with_name_twice(batch, beginnings, entity):
+        if find_lossy_decoding(decode_document(raw), raw):
+            raise TwiceNamedError("a document has two fields of one name")
+    values = {}
+    for field in entity.fields:
+        if field.fields and not field.nullable:
+            found = find_values(batch, beginnings, field.name, ARRAY if field.repeated else DOCUMENT)
+            if found is not None:
+                values[field.name] = found
+    return Located(beginnings, values)
+
+
+def _read(batch: bytes, located: Located, entity: Entity) -> pa.Table:
     """Decode a batch; what is within subdocuments and arrays of documents is decoded apart where it can be cut out."""
     types = read_schema(entity)
     apart: dict[str, pa.Array] = {}
     for field in entity.fields:
-        if field.fields and not field.nullable and field.name in types:
-            found = (cut_items if field.repeated else cut_subdocuments)(batch, beginnings, field.name)
+        if field.fields and field.name in types and (places := located.values.get(field.name)) is not None:
+            found = (cut_items if field.repeated else cut_subdocuments)(batch, places)
             if found is not None and len(found.counts):
                 kind = types[field.name]
                 apart[field.name] = _nested(found, kind[0] if field.repeated else kind, repeated=field.repeated)
@@ -83,9 +107,8 @@ def _read(batch: bytes, beginnings: Places, entity: Entity) -> pa.Table:
     found = _found(batch, here) if here else pa.table({})
     columns = apart | dict(zip(here, found.columns, strict=True))
     table = pa.table({name: columns[name] for name in types})
-    if types and len(table) != len(
-        beginnings
-    ):  # which is how the reader takes a document with each of its fields twice
+    # Which is how the reader takes a document with each of its fields twice.
+    if types and len(table) != len(located.starts):
         raise TwiceNamedError("a document has fields of one name")
     return table
 

@@ -17,6 +17,7 @@ import polars as pl
 from contracts.schema.entity import Column, Entity, Table
 from transforms.bson.documents import TOGETHER, decode_documents, find_starts, split_documents, value_at
 from transforms.bson.extended_json import extended, to_json_text
+from transforms.bson.layouts import Located
 from transforms.bson.nested import DOCUMENT, Places, cut_documents, find_values
 from transforms.gc_pause import gc_paused
 from transforms.ingest.rows import find_rows
@@ -87,19 +88,22 @@ class _Texts:
 
 
 @gc_paused()  # by hundreds of thousands of values that are gone at its end
-def to_json_texts(batch: bytes, entity: Entity) -> tuple[dict[str, dict[str, pl.Series]], dict[int, Violation]]:
+def to_json_texts(
+    batch: bytes, entity: Entity, located: Located | None = None
+) -> tuple[dict[str, dict[str, pl.Series]], dict[int, Violation]]:
     """Write the fields of documents that are kept as JSON.
 
     Args:
         batch: BSON documents, one after the other.
         entity: Their contract.
+        located: Where values begin, if that is known.
 
     Returns:
         The texts by table and column, one per row (null where the field is null or missing); and by the document's
         place in the batch why its bytes can't be decoded without loss. If there is such a document, there are no texts.
     """
     tables = [table for table in entity.tables if table.json_fields]
-    fields = _located(batch, tables)
+    fields = _located(batch, tables, located)
     raws = fields or (split_documents(batch) if tables else [])
     texts = {table.name: _Texts(table, alone=fields is not None) for table in tables}
     lossy: dict[int, Violation] = {}
@@ -134,7 +138,7 @@ def _mended(written: pl.Series, exact: dict[int, str]) -> pl.Series:
     return written.set(written == "null", None)  # a text that says so is written in quotes
 
 
-def _located(batch: bytes, tables: Sequence[Table]) -> list[bytes] | None:
+def _located(batch: bytes, tables: Sequence[Table], known: Located | None) -> list[bytes] | None:
     """Return the BSON of the only JSON field of each document, or None if a look does not find it.
 
     To decode it alone is faster.
@@ -142,7 +146,9 @@ def _located(batch: bytes, tables: Sequence[Table]) -> list[bytes] | None:
     columns = [column for table in tables for column in table.json_fields]
     if len(columns) != 1 or tables[0].parent is not None or columns[0].nullable or len(columns[0].path) != 1:
         return None
-    places = find_values(batch, np.array(find_starts(batch), np.int64), columns[0].path[0], DOCUMENT)
+    name = columns[0].path[0]
+    if (places := known.values.get(name) if known else None) is None:
+        places = find_values(batch, np.array(find_starts(batch), np.int64), name, DOCUMENT)
     return None if places is None else cut_documents(batch, places)
 
 

@@ -1,7 +1,7 @@
 """The source: MongoDB, read at one cluster time and never written to."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +43,7 @@ FAR_DATES: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeCon
 _SAMPLES_PER_PARTITION = 20
 _SAMPLED_AT_RANDOM = 0.05  # of a collection; of a larger part MongoDB makes a scan
 _IDS_PER_QUERY = 1_000
+_LONGEST_ID = 8_000  # bytes of an _id in such a query, which may have 16 MB
 # Of a batch. A server sends up to 16 MB at once, but then the copies that the driver makes of it leave the processor's
 # cache, and their memory comes anew from the system each time: measured, three times the time.
 _BATCH_BYTES = 2**20
@@ -384,9 +385,38 @@ class Mongo:
 
         Each item is the BSON of some documents, one after the other; a megabyte where they are about equally large.
         """
+        return self._sent(entity, cluster_time, selection, {"$jsonSchema": gate(entity)})
+
+    def ungated(self, entity: Entity, cluster_time: Timestamp, selection: Range | Ids) -> Generator[bytes, None, None]:
+        """Yield some documents as :meth:`admitted` does, those as well that the contract's gate refuses."""
+        return self._sent(entity, cluster_time, selection, {})
+
+    def passing(self, entity: Entity, cluster_time: Timestamp, raws: Sequence[bytes]) -> set[bytes]:
+        """Return those of some documents that the contract's gate lets pass, as the server tells by their ``_id``.
+
+        Args:
+            entity: The contract.
+            cluster_time: When they were read.
+            raws: Their BSON. Of one whose ``_id`` is too long for a query the gate is not asked: no key is so long.
+        """
+        elements = [element for raw in raws if len(element := cut_id(raw)[_LENGTH:-1]) <= _LONGEST_ID]
+        found: set[bytes] = set()
+        for start in range(0, len(elements), _IDS_PER_QUERY):
+            ids = Ids(tuple(elements[start : start + _IDS_PER_QUERY]))
+            found.update(*map(split_documents, self.admitted(entity, cluster_time, ids)))
+        return found
+
+    def is_plain(self, collection: str) -> bool:
+        """Tell whether a collection is neither a view nor a time series, so that an ``_id`` is one document's."""
+        with self._translated():
+            return not self._is_special(collection)
+
+    def _sent(
+        self, entity: Entity, cluster_time: Timestamp, selection: Range | Ids, condition: Mapping[str, Any]
+    ) -> Generator[bytes, None, None]:
         source, rows = self._at(entity.collection, cluster_time), self._batch_rows(entity.collection)
         with self._translated():
-            query = self._find(entity.collection, selection, {"$jsonSchema": gate(entity)})
+            query = self._find(entity.collection, selection, condition)
             query |= {"projection": projection(entity)}
             for batch in source.find_raw_batches(**query, batch_size=rows, cursor_type=self._cursor_type()):
                 yield self._kept(batch, entity)

@@ -15,7 +15,8 @@ from contracts.schema.entity import Entity
 from contracts.schema.mongo import read_schema
 from contracts.schema.registry import entities
 from transforms.bson.documents import find_starts, resize_batches
-from transforms.bson.nested import DOCUMENT, cut_documents, cut_items, cut_subdocuments, find_values
+from transforms.bson.nested import ARRAY, DOCUMENT, Nested, cut_documents, cut_items, find_values
+from transforms.ingest.admission import layouts_of
 from transforms.ingest.decode import _OneBatch, decode
 
 SESSIONS = entities()["UserSessions"]
@@ -70,7 +71,6 @@ def test_a_value_is_where_the_field_is_in_each_document() -> None:
 def test_a_field_that_is_not_beyond_doubt_is_not_cut_out(documents: Sequence[dict[str, Any]]) -> None:
     together = batch(*documents)
     assert find_values(together, beginnings(together), "a", DOCUMENT) is None
-    assert cut_subdocuments(together, beginnings(together), "a") is None
 
 
 def test_a_field_that_stands_twice_is_not_cut_out_whatever_its_types() -> None:
@@ -81,11 +81,17 @@ def test_a_field_that_stands_twice_is_not_cut_out_whatever_its_types() -> None:
         assert find_values(lacking, beginnings(lacking), "a", DOCUMENT) is None
 
 
+def items_of(together: bytes) -> Nested | None:
+    places = find_values(together, beginnings(together), "a", ARRAY)
+    assert places is not None
+    return cut_items(together, places)
+
+
 @pytest.mark.parametrize("counts", [(0,), (3,), (0, 2, 0), (11, 1, 100)])
 def test_the_items_of_arrays_come_in_order(counts: tuple[int, ...]) -> None:
     documents = [{"a": [{"d": d, "n": n} for n in range(count)]} for d, count in enumerate(counts)]
     together = batch(*documents)
-    found = cut_items(together, beginnings(together), "a")
+    found = items_of(together)
     assert found is not None
     assert tuple(found.counts) == counts
     assert bson.decode_all(found.batch) == [item for one in documents for item in one["a"]]
@@ -94,7 +100,7 @@ def test_the_items_of_arrays_come_in_order(counts: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("array", [[1], [{}, None], [{}] * 101], ids=["no document", "a null", "too many"])
 def test_items_that_are_odd_are_not_cut_out(array: list[Any]) -> None:
     together = batch({"a": [{}]}, {"a": array})
-    assert cut_items(together, beginnings(together), "a") is None
+    assert items_of(together) is None
 
 
 @pytest.mark.parametrize("name", [b"x\0", b"\0", b"10\0"])
@@ -103,7 +109,7 @@ def test_items_of_any_name_are_read_or_left_alone(name: bytes) -> None:
     array = (len(inner) + 4).to_bytes(4, "little") + inner
     body = b"\x04a\0" + array + b"\0"
     document = (len(body) + 4).to_bytes(4, "little") + body
-    found = cut_items(document, beginnings(document), "a")
+    found = items_of(document)
     assert found is None or bson.decode_all(found.batch) == [{"n": 1}]
 
 
@@ -124,7 +130,12 @@ LAWFUL = st.fixed_dictionaries(
 @given(st.lists(LAWFUL, max_size=4))
 def test_what_is_cut_out_reads_as_it_does_in_its_place(drawn: list[dict[str, Any]]) -> None:
     documents = batch(*(session(**one) for one in drawn))
-    assert decode(documents, SESSIONS).equals(read_nested(documents, SESSIONS))
+    expected = read_nested(documents, SESSIONS)
+    assert decode(documents, SESSIONS).equals(expected)
+    layouts = layouts_of(SESSIONS)
+    assert layouts is not None
+    _, located = layouts.proven(documents, beginnings(documents))  # not of all before it has seen them all
+    assert decode(documents, SESSIONS, located).equals(expected)
 
 
 @pytest.mark.parametrize("within", ["device", "actions"])
