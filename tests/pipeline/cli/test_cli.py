@@ -533,6 +533,7 @@ def test_up_status_down(home: Path) -> None:
     state = _run(home, "status", "--json").json
     assert state["engines"] == ["clickhouse", "mongo", "postgres"]
     assert len(state["books"]) == 14, "what the demo left"
+    assert _run(home, "quarantine").code == 0
     assert _run(home, "down", "--json").json == {"stopped": ["mongo", "postgres", "clickhouse"]}
     assert embedded.running(home) == {}
     assert "nothing ran" in _run(home, "down").out

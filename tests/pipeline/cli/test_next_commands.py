@@ -485,6 +485,11 @@ ELSEWHERE = {
     "{} up": "cli/test_cli.py::test_up_status_down",
     "{} psql -c 'TABLE marts": "cli/test_cli.py::test_up_status_down",
     "{} down": "cli/test_cli.py::test_up_status_down",
+    "{} quarantine": "cli/test_cli.py::test_up_status_down",
+    "so it goes with --watch": "cli/test_terminal.py::test_the_status_is_drawn_until_ctrl_c",
+    "and its ranges {} of them, so nothing can be said": (
+        "replication/test_workers.py::test_ranges_that_are_not_the_whole_prove_nothing"
+    ),
     "What etl history prune and forget removed": (
         "replication/test_history.py::test_old_versions_are_removed_and_documents_forgotten"
     ),

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import control
 from pipeline.connections import Connections
-from pipeline.errors import UsageError
+from pipeline.errors import EtlError, UsageError
 from pipeline.replication import replicate, sync, verify
 from pipeline.runtime import workers
 from tests.pipeline.lab import Lab
@@ -135,6 +135,17 @@ def test_several_processes_prove_what_one_proves(
     assert any(one.quarantined for one in found)
     assert meddler.told == {"UserSessions": (ROWS, ROWS)}
     assert processes() == []
+
+
+def test_ranges_that_are_not_the_whole_prove_nothing(
+    lab: Lab, several: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replicate.replicate(lab.connections, NAMES[1:])
+    whole = verify.tiles
+    monkeypatch.setattr(verify, "tiles", lambda *given: whole(*given)[:-1])
+    with pytest.raises(EtlError, match=r"so nothing can be said; run etl verify UserSessions --workers 1"):
+        verify.verify(several, NAMES[1:])
+    assert all(one.proven for one in verify.verify(lab.connections, NAMES[1:]))
 
 
 def test_no_damage_escapes_several_processes(lab: Lab, several: Connections) -> None:
