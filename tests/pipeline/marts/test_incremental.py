@@ -23,7 +23,7 @@ from pipeline.runs.lifecycle import abandon
 from tests.pipeline.lab import Lab
 from tests.pipeline.marts.test_marts import SOURCES, _world
 
-ROUNDS = int(os.environ.get("ETL_TEST_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("TEST_ROUNDS", "8"))
 IN_PART = (
     "session_facts",
     "user_activity_daily",
