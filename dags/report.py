@@ -17,7 +17,7 @@ from pipeline.airflow.groups.report import report_from_params
 @dag(
     schedule=[assets.mart(name) for name in catalog.marts()] or None,
     **about(__doc__, "report"),
-    params={"language": Param("en", enum=["en", "ru"], description="In which language it is written.")},
+    params={"language": Param("en", type="string", enum=["en", "ru"], description="In which language it is written.")},
     **defaults(),
 )
 def report() -> Any:

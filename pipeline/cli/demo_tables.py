@@ -66,7 +66,9 @@ def changed(synced: Sequence["Synced"], kept: Mapping[str, "KeptVersions"], foun
 def computed(built: Sequence["BuiltMart"]) -> Text:
     """Name the marts."""
     rows = sum(one.rows for one in built)
-    return Text.assemble((f"Marts ({len(built)}, with {rows:,} rows): ", "bold"), ", ".join(one.name for one in built), "\n")
+    return Text.assemble(
+        (f"Marts ({len(built)}, with {rows:,} rows): ", "bold"), ", ".join(one.name for one in built), "\n"
+    )
 
 
 def preview(name: str, rows: Sequence[dict[str, Any]], total: int) -> Table:

@@ -92,12 +92,11 @@ def replay(connections: Connections, collections: Iterable[str] = ()) -> list[Re
         SnapshotError: A collection was published anew meanwhile; nothing of it was changed.
         DataError: A published table or its view is missing.
     """
-    entities = [judged(connections, one.collection) for one in connections.chosen(collections)]
-    stores = published_in(connections, [entity.collection for entity in entities])
-    stuck, found = recover(connections, stores), []
-    check_sources(connections, [entity.collection for entity in entities])
-    check_nothing_lost(find_lost_tables(connections, [entity.collection for entity in entities], rows=False))
-    for entity in entities:
+    names = [entity.collection for entity in connections.chosen(collections)]
+    stuck, found = recover(connections, published_in(connections, names)), []
+    check_sources(connections, names)
+    check_nothing_lost(find_lost_tables(connections, names, rows=False))
+    for entity in (judged(connections, name) for name in names):
         # First of all: whatever changes the quarantine from here on publishes something, and that is noticed.
         published = _published(connections, entity)
         if number := quarantine.size(connections.postgres, entity.collection):

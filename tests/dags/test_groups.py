@@ -79,7 +79,7 @@ def test_parts_have_our_options_unless_their_dag_says_otherwise(load: Callable[[
     options = {task.task_id: task.partial_kwargs if task.is_mapped else vars(task) for task in dag.tasks}
     assert set(options) == {
         *(f"copy.{name}" for name in ("snapshot", "plan", "load", "prove", "publish", "verify")),
-        *(f"marts.{name}" for name in ("open_run", "load.ticket_resolution", "publish")),
+        *(f"marts.{name}" for name in ("open_run", "load.ticket_changes", "load.ticket_resolution", "publish")),
         "follow",
     }
     retries = {"copy": 7, "marts": 2, "follow": 1}

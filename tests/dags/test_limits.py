@@ -21,7 +21,10 @@ def test_tasks_use_pools_where_their_sizes_are_set_and_the_default_elsewhere(
     monkeypatch.setenv("ETL_MONGO_SLOTS", "3")
     monkeypatch.setenv("ETL_POSTGRES_SLOTS", "2")
     pools = {dag_id: _options(dag, "pool") for dag_id, dag in load_dags().items()}
-    in_stores = {("replicate", "publish"), *((name, one) for name in ("marts", "maintenance") for one in pools[name])}
+    in_stores = {
+        ("replicate", "publish"),
+        *((name, one) for name in ("marts", "report", "maintenance") for one in pools[name]),
+    }
     for dag_id, found in pools.items():
         for task_id, pool in found.items():
             assert pool == ("etl_postgres" if (dag_id, task_id) in in_stores else "etl_mongo"), (dag_id, task_id)
