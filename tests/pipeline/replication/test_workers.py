@@ -38,7 +38,8 @@ def several(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connections]:
 
 
 def processes() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "pipeline.runtime.worker" in one.cmdline()]
+    alive = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in alive if "pipeline.runtime.worker" in one.cmdline()]
 
 
 class Meddler:
