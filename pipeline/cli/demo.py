@@ -48,7 +48,7 @@ def demo(
     replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
-    """Generate, replicate, verify, compute the marts; let a week go by, sync, verify again; show what came of it.
+    """Generate, replicate, verify; let a week go by, sync, verify again; compute the marts; show what came of it.
 
     A few documents break their contract on purpose, so that the quarantine has something to show.
 
@@ -74,7 +74,7 @@ def demo(
 
 @dataclass(frozen=True)
 class _Copied:
-    """What generate, replicate, verify and marts returned."""
+    """What generate, replicate and verify returned."""
 
     made: "Generated"
     run: "Run"
@@ -137,14 +137,13 @@ def _copy(connections: "Connections", scale: float, defects: float, seed: int, r
     from pipeline.replication.replicate import replicate
 
     database, entities = connections.mongo.database, connections.entities
-    say("1/8 generate: made-up documents go into MongoDB, some of them broken on purpose")
+    say("1/7 generate: made-up documents go into MongoDB, some of them broken on purpose")
     with collection_bars("generate", stays=False) as bars:
         made = generate(database, entities, scale=scale, seed=seed, defects=defects, replace=replace, progress=bars)
-    say("2/8 replicate: all collections, as they are at one moment, into both stores")
+    say("2/7 replicate: all collections, as they are at one moment, into both stores")
     with partition_bars(stays=False) as partitions:
         run, accounts = replicate(connections, progress=partitions, max_quarantined="100%", allow_shrink=True)
-    found = _prove(connections, "3/8 verify: every value in both stores against MongoDB")
-    _compute(connections, "4/8 marts: computed from the copies, written to both stores")
+    found = _prove(connections, "3/7 verify: every value in both stores against MongoDB")
     return _Copied(made, run, accounts, found)
 
 
@@ -154,16 +153,16 @@ def _go_on(connections: "Connections") -> _GoneOn:
     from pipeline.replication.changes import kept_by
     from pipeline.replication.sync import sync
 
-    say("5/8 a week goes by: documents are inserted, changed and deleted in MongoDB")
+    say("4/7 a week goes by: documents are inserted, changed and deleted in MongoDB")
     with collection_bars("advance", stays=False) as bars:
         advanced = advance(connections.mongo.database, connections.entities, _WEEK_S, progress=bars)
-    say("6/8 sync: only what was changed since, and what it was before is kept")
+    say("5/7 sync: only what was changed since, and what it was before is kept")
     with partition_bars("sync", equal=False, stays=False) as partitions:
         synced = sync(connections, progress=partitions, allow_shrink=True)
     moments = {one.collection: one.cluster_time for one in synced if one.changed}
     kept = kept_by(connections.postgres, connections.entities, moments)
-    found = _prove(connections, "7/8 verify: every value again")
-    built = _compute(connections, "8/8 marts and the report, from what there is now")
+    found = _prove(connections, "6/7 verify: every value again")
+    built = _compute(connections, "7/7 marts, in both stores, and the report: from what there is now, and what was before")
     return _GoneOn(advanced, synced, found, kept, built, _top(connections, built))
 
 

@@ -475,7 +475,7 @@ def test_the_demo_twice_and_what_it_promises_to_be_there(home: Path) -> None:
     elsewhere = f"mongodb://127.0.0.1:{CLOSED_PORT}"
     first = _run(home, "demo", "--scale", "0.02", "--defects", "0.05", "--embedded", ETL_MONGO_URI=elsewhere)
     assert first.code == 0, first.err
-    assert [line[:4] for line in first.err.splitlines()] == [f"{step}/8 " for step in range(1, 9)]
+    assert [line[:4] for line in first.err.splitlines()] == [f"{step}/7 " for step in range(1, 8)]
     titles = (
         "Copied as of ",
         "documents are in quarantine",
@@ -563,7 +563,7 @@ def test_bars_are_shown_on_a_terminal_only(home: Path) -> None:
     assert b"Generated: 5,000 documents" in out and "━".encode() not in out
 
 
-@pytest.mark.parametrize("step", ["1/8", "2/8", "3/8"])
+@pytest.mark.parametrize("step", ["1/7", "2/7", "3/7"])
 def test_ctrl_c_ends_it_and_leaves_no_engine(home: Path, step: str) -> None:
     process = _start(home, "demo", "--scale", "0.5")
     assert process.stderr is not None
