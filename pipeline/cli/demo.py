@@ -162,7 +162,7 @@ def _go_on(connections: "Connections") -> _GoneOn:
     moments = {one.collection: one.cluster_time for one in synced if one.changed}
     kept = kept_by(connections.postgres, connections.entities, moments)
     found = _prove(connections, "6/7 verify: every value again")
-    built = _compute(connections, "7/7 marts, in both stores, and the report: from what there is now, and what was before")
+    built = _compute(connections, "7/7 marts and the report: from what there is now, and what was before")
     return _GoneOn(advanced, synced, found, kept, built, _top(connections, built))
 
 
