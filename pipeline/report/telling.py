@@ -1,7 +1,7 @@
 """From frames to what plots and tables take: rows with their days in words, tables, and a sentence of what is seen."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
@@ -106,19 +106,26 @@ def has_running(rows: Sequence[Mapping[str, Any]]) -> bool:
     return any(row["is_running"] for row in rows)
 
 
-def per_week(day: str = "day") -> pl.Expr:
-    """Return the Monday of the week of a day."""
-    return pl.col(day).dt.truncate("1w")
+def monday(day: str | pl.Expr) -> pl.Expr:
+    """Return the first day of the week of a day."""
+    return (pl.col(day) if isinstance(day, str) else day).dt.truncate("1w")
+
+
+def by_week(frame: pl.DataFrame, end: date, language: Language, *, days: int = 6) -> list[dict[str, Any]]:
+    """Return the rows of weeks as :func:`by_day` does.
+
+    Args:
+        frame: With ``day``, the first of each week.
+        end: The last complete day.
+        language: How days are written.
+        days: How many after its first a week's figures are complete.
+    """
+    return by_day(frame.with_columns(is_complete=pl.col("day") + timedelta(days=days) <= end), language)
 
 
 def share(part: str, whole: str) -> pl.Expr:
     """Return how many of a hundred a part is; null of nothing."""
     return pl.when(pl.col(whole) > 0).then(100 * pl.col(part) / pl.col(whole))
-
-
-def is_over(week: date, end: date) -> bool:
-    """Tell whether a week is over at a last complete day."""
-    return (end - week).days >= 6
 
 
 def _running(row: Mapping[str, Any], language: Language) -> str:

@@ -7,7 +7,18 @@ import polars as pl
 from pipeline.report import charts
 from pipeline.report.drawn import Draw, Drawing
 from pipeline.report.source import Source
-from pipeline.report.telling import Columns, by_day, day_table, has_running, says, says_most, table, words
+from pipeline.report.telling import (
+    Columns,
+    by_day,
+    by_week,
+    day_table,
+    has_running,
+    monday,
+    says,
+    says_most,
+    table,
+    words,
+)
 
 _DURATIONS = (
     1,
@@ -60,7 +71,7 @@ def calendar(source: Source) -> Drawing | None:
         "day",
         "is_complete",
         v="dau_count",
-        week=pl.col("day").dt.truncate("1w"),
+        week=monday("day"),
         weekday=pl.col("day").dt.weekday(),
     )
     rows = [
@@ -200,12 +211,12 @@ def spans(source: Source, seconds: pl.LazyFrame, what: str) -> Drawing | None:
 
 def engagement(source: Source) -> Drawing | None:
     """Draw which part of the sessions is engaged, by device and week."""
-    language, since = source.language, source.end - timedelta(days=181)
+    since = source.end - timedelta(days=181)
     there = source.frame("session_facts", "started_on", "device_type", "is_engaged").filter(
         pl.col("started_on").is_between(since, source.end), pl.col("is_engaged").is_not_null()
     )
     counted = (
-        there.group_by(day=pl.col("started_on").dt.truncate("1w"), device=pl.col("device_type").cast(pl.String))
+        there.group_by(day=monday("started_on"), device=pl.col("device_type").cast(pl.String))
         .agg(all=pl.len(), engaged=pl.col("is_engaged").sum())
         .collect()
     )
@@ -214,14 +225,7 @@ def engagement(source: Source) -> Drawing | None:
     devices = counted.group_by("device").agg(pl.col("all").sum()).sort("all", "device", descending=[True, False])
     named = devices["device"].head(_DEVICES).to_list()
     wide = counted.with_columns(v=100 * pl.col("engaged") / pl.col("all")).filter(pl.col("device").is_in(named))
-    frame = wide.pivot("device", index="day", values="v").sort("day")
-    over = pl.col("day") + timedelta(days=6) <= source.last_complete
-    rows = by_day(frame.with_columns(is_complete=over), language)
-    chart = charts.lines(
-        rows, dict(zip(named, named, strict=True)), unit="%", words=words(language, "week", "share", "device")
-    )
-    told = day_table(rows, language, dict.fromkeys(named, language.percent), "week")
-    return Drawing([charts.panel(chart)], told, says(rows, named[0], language, language.percent), has_running(rows))
+    return _weekly_shares(source, wide, "device", named, named[0])
 
 
 def funnel(source: Source) -> Drawing | None:
@@ -257,11 +261,11 @@ def funnel(source: Source) -> Drawing | None:
 
 def conversion(source: Source) -> Drawing | None:
     """Draw which part of the sessions with a view reaches each step, by week."""
-    language, since = source.language, source.end - timedelta(days=181)
+    since = source.end - timedelta(days=181)
     there = source.frame("funnel_daily", "entered_on", "step", "step_number", "entered_count", "reached_count")
     weekly = (
         there.filter(pl.col("entered_on").is_between(since, source.end), pl.col("step_number") > 1)
-        .group_by(day=pl.col("entered_on").dt.truncate("1w"), step=pl.col("step").cast(pl.String))
+        .group_by(day=monday("entered_on"), step=pl.col("step").cast(pl.String))
         .agg(pl.col("entered_count", "reached_count").sum(), number=pl.col("step_number").first())
         .with_columns(v=100 * pl.col("reached_count") / pl.col("entered_count"))
         .sort("number", "day")
@@ -270,14 +274,18 @@ def conversion(source: Source) -> Drawing | None:
     if not len(weekly):
         return None
     steps = weekly["step"].unique(maintain_order=True).to_list()
-    frame = weekly.pivot("step", index="day", values="v").sort("day")
-    over = pl.col("day") + timedelta(days=6) <= source.last_complete
-    rows = by_day(frame.with_columns(is_complete=over), language)
+    return _weekly_shares(source, weekly, "step", steps, steps[-1])
+
+
+def _weekly_shares(source: Source, weekly: pl.DataFrame, by: str, names: list[str], said: str) -> Drawing:
+    """Draw a line of shares (``v``) for each of some names, which the column ``by`` has, and say the last of one."""
+    language = source.language
+    rows = by_week(weekly.pivot(by, index="day", values="v").sort("day"), source.last_complete, language)
     chart = charts.lines(
-        rows, dict(zip(steps, steps, strict=True)), unit="%", words=words(language, "week", "share", "step")
+        rows, dict(zip(names, names, strict=True)), unit="%", words=words(language, "week", "share", by)
     )
-    told = day_table(rows, language, dict.fromkeys(steps, language.percent), "week")
-    return Drawing([charts.panel(chart)], told, says(rows, steps[-1], language, language.percent), has_running(rows))
+    told = day_table(rows, language, dict.fromkeys(names, language.percent), "week")
+    return Drawing([charts.panel(chart)], told, says(rows, said, language, language.percent), has_running(rows))
 
 
 def time_to_buy(source: Source) -> Drawing | None:

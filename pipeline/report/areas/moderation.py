@@ -1,11 +1,14 @@
 """Whether the queue of reviews is fast, and fair to all stars."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import polars as pl
 
 from pipeline.report import charts
 from pipeline.report.drawn import Draw, Drawing
+from pipeline.report.language import Language
 from pipeline.report.source import Source
 from pipeline.report.telling import Columns, by_day, day_table, has_running, says, says_most, share, table, words
 
@@ -60,20 +63,13 @@ def pending_by_age(source: Source) -> Drawing | None:
 
 def rejected_by_stars(source: Source) -> Drawing | None:
     """Draw which part of the decided reviews is rejected, by stars."""
-    language, since = source.language, source.end - timedelta(days=89)
-    there = source.frame(_DAILY, "submitted_on", "rating", "rejected_count", "decided_count", "submitted_count")
-    summed = (
-        there.filter(pl.col("submitted_on").is_between(since, source.end))
-        .group_by("rating")
-        .agg(pl.col("rejected_count", "decided_count", "submitted_count").sum())
-        .with_columns(v=share("rejected_count", "decided_count"), decided=share("decided_count", "submitted_count"))
-        .sort("rating", descending=True)
-        .collect()
+    language = source.language
+    summed = _by_stars(source, "rejected_count", "decided_count", "submitted_count").with_columns(
+        v=share("rejected_count", "decided_count"), decided=share("decided_count", "submitted_count")
     )
     rows = [
         {
             **row,
-            "x": f"{row['rating']} \N{BLACK STAR}",
             "text": language.say(
                 "says.of", part=language.percent(row["v"]), whole=language.number(row["decided_count"])
             ),
@@ -81,48 +77,41 @@ def rejected_by_stars(source: Source) -> Drawing | None:
         for row in summed.iter_rows(named=True)
         if row["v"] is not None
     ]
-    if not rows:
-        return None
-    chart = charts.ranked(rows, unit="%", words=words(language, "stars", "reject_pct"))
-    columns: Columns = {
-        "x": (language.label("stars"), str),
-        "v": (language.label("reject_pct"), language.percent),
+    more: Columns = {
         "decided_count": (language.label("decided_count"), language.number),
         "decided": (language.label("decided_pct"), language.percent),
     }
-    most = max(rows, key=lambda row: row["v"])
-    seen = language.say("says.stars", stars=most["x"], value=language.percent(most["v"]))
-    return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), seen)
+    return _ranked(language, rows, "reject_pct", more)
 
 
 def flags(source: Source) -> Drawing | None:
     """Draw in which part of the reviews something was found, by stars."""
-    language, since = source.language, source.end - timedelta(days=89)
-    there = source.frame(_DAILY, "submitted_on", "rating", "flagged_count", "submitted_count")
-    summed = (
-        there.filter(pl.col("submitted_on").is_between(since, source.end))
-        .group_by("rating")
-        .agg(pl.col("flagged_count", "submitted_count").sum())
-        .with_columns(v=share("flagged_count", "submitted_count"))
-        .sort("rating", descending=True)
-        .collect()
+    language = source.language
+    summed = _by_stars(source, "flagged_count", "submitted_count").with_columns(
+        v=share("flagged_count", "submitted_count")
     )
-    rows = [
-        {**row, "x": f"{row['rating']} \N{BLACK STAR}", "text": language.percent(row["v"])}
-        for row in summed.iter_rows(named=True)
-    ]
+    rows = [{**row, "text": language.percent(row["v"])} for row in summed.iter_rows(named=True)]
+    counts = ("flagged_count", "submitted_count")
+    return _ranked(language, rows, "flagged_pct", {name: (language.label(name), language.number) for name in counts})
+
+
+def _by_stars(source: Source, *counts: str) -> pl.DataFrame:
+    """Return sums of counts of the last 90 days, by stars, the most of them first."""
+    there = source.frame(_DAILY, "submitted_on", "rating", *counts)
+    wanted = there.filter(pl.col("submitted_on").is_between(source.end - timedelta(days=89), source.end))
+    return wanted.group_by("rating").agg(pl.col(counts).sum()).sort("rating", descending=True).collect()
+
+
+def _ranked(language: Language, rows: Sequence[Mapping[str, Any]], what: str, more: Columns) -> Drawing | None:
+    """Draw a share (``v``) by stars, and say the largest."""
     if not rows:
         return None
-    chart = charts.ranked(rows, unit="%", words=words(language, "stars", "flagged_pct"))
-    columns: Columns = {
-        "x": (language.label("stars"), str),
-        "v": (language.label("flagged_pct"), language.percent),
-        "flagged_count": (language.label("flagged_count"), language.number),
-        "submitted_count": (language.label("submitted_count"), language.number),
-    }
-    most = max(rows, key=lambda row: row["v"])
+    drawn = [{**row, "x": f"{row['rating']} \N{BLACK STAR}"} for row in rows]
+    chart = charts.ranked(drawn, unit="%", words=words(language, "stars", what))
+    columns: Columns = {"x": (language.label("stars"), str), "v": (language.label(what), language.percent), **more}
+    most = max(drawn, key=lambda row: row["v"])
     seen = language.say("says.stars", stars=most["x"], value=language.percent(most["v"]))
-    return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), seen)
+    return Drawing([charts.panel(chart)], table(drawn, columns, newest_first=False), seen)
 
 
 def decision_times(source: Source) -> Drawing | None:

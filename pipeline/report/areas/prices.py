@@ -8,7 +8,7 @@ import polars as pl
 from pipeline.report import charts
 from pipeline.report.drawn import Draw, Drawing
 from pipeline.report.source import Source
-from pipeline.report.telling import Columns, by_day, day_table, has_running, says, says_most, table, words
+from pipeline.report.telling import Columns, by_week, day_table, has_running, monday, says, says_most, table, words
 
 _DEPTHS = (0, 5, 10, 15, 20, 30, 40, 50)
 
@@ -19,15 +19,14 @@ def drops(source: Source) -> Drawing | None:
     there = source.frame("price_drops", "dropped_on", "is_genuine")
     weekly = (
         there.filter(pl.col("dropped_on").is_between(since, source.end))
-        .group_by(day=pl.col("dropped_on").dt.truncate("1w"))
+        .group_by(day=monday("dropped_on"))
         .agg(genuine=pl.col("is_genuine").sum(), not_genuine=(~pl.col("is_genuine")).sum())
         .sort("day")
         .collect()
     )
     if not len(weekly):
         return None
-    over = pl.col("day") + timedelta(days=6) <= source.last_complete
-    rows = by_day(weekly.with_columns(is_complete=over), language)
+    rows = by_week(weekly, source.last_complete, language)
     series = {name: language.label(name) for name in ("genuine", "not_genuine")}
     chart = charts.bars(rows, series, words=words(language, "week", "drops", "kind"))
     told = day_table(rows, language, dict.fromkeys(series), "week")

@@ -1,6 +1,5 @@
 """Whether recommendations reach people, and get used."""
 
-from datetime import timedelta
 from itertools import pairwise
 
 import polars as pl
@@ -8,7 +7,19 @@ import polars as pl
 from pipeline.report import charts
 from pipeline.report.drawn import Draw, Drawing
 from pipeline.report.source import Source
-from pipeline.report.telling import Columns, by_day, day_table, has_running, says, says_most, share, table, words
+from pipeline.report.telling import (
+    Columns,
+    by_day,
+    by_week,
+    day_table,
+    has_running,
+    monday,
+    says,
+    says_most,
+    share,
+    table,
+    words,
+)
 
 _DAILY = "recommendation_reach_daily"
 _AGES = (1, 3, 7, 14, 28, 56, 112)
@@ -31,14 +42,13 @@ def hits(source: Source) -> Drawing | None:
     language = source.language
     frame = source.days(_DAILY, "reached_on", "hit_user_count", "hit_eligible_user_count", last=182)
     weekly = (
-        frame.group_by(day=pl.col("day").dt.truncate("1w"))
+        frame.group_by(day=monday("day"))
         .agg(pl.col("hit_user_count", "hit_eligible_user_count").sum())
         .with_columns(hit_pct=share("hit_user_count", "hit_eligible_user_count"))
         .filter(pl.col("hit_eligible_user_count") > 0)
         .sort("day")
     )
-    over = pl.col("day") + timedelta(days=13) <= source.last_complete  # seven days after the last list of the week
-    rows = by_day(weekly.with_columns(is_complete=over), language)
+    rows = by_week(weekly, source.last_complete, language, days=13)  # seven days after the last list of the week
     if not rows:
         return None
     names = {"hit_pct": language.label("hit_pct")}

@@ -8,7 +8,19 @@ from pipeline.report import charts
 from pipeline.report.areas.activity import hours, spans
 from pipeline.report.drawn import Draw, Drawing
 from pipeline.report.source import Source
-from pipeline.report.telling import Columns, by_day, day_table, has_running, says, says_most, share, table, words
+from pipeline.report.telling import (
+    Columns,
+    by_day,
+    by_week,
+    day_table,
+    has_running,
+    monday,
+    says,
+    says_most,
+    share,
+    table,
+    words,
+)
 
 _AGES = ("under_1d", "1d_to_3d", "3d_to_7d", "over_7d")
 _DAILY = "support_efficiency_daily"
@@ -62,15 +74,14 @@ def reply_quantiles(source: Source) -> Drawing | None:
     hours_of = pl.col("first_response_s") / _HOUR
     local = pl.col("created_at").dt.convert_time_zone(str(language.zone)).dt.date()
     frame = (
-        there.group_by(day=local.dt.truncate("1w"))
+        there.group_by(day=monday(local))
         .agg(reply_p50=hours_of.median(), reply_p90=hours_of.quantile(0.9, "linear"), answered_count=pl.len())
         .sort("day")
         .collect()
     )
     if not len(frame):
         return None
-    over = pl.col("day") + timedelta(days=6) <= source.last_complete
-    rows = by_day(frame.with_columns(is_complete=over), language)
+    rows = by_week(frame, source.last_complete, language)
     series = {name: language.label(name) for name in ("reply_p50", "reply_p90")}
     target = _target(source)
     rule = target / _HOUR if target and target / _HOUR <= 3 * max(row["reply_p90"] for row in rows) else None
@@ -90,7 +101,7 @@ def in_time(source: Source) -> Drawing | None:
     language = source.language
     frame = _summed(source, "sla_met_count", "sla_eligible_count", last=182)
     weekly = (
-        frame.group_by(day=pl.col("day").dt.truncate("1w"))
+        frame.group_by(day=monday("day"))
         .agg(pl.col("sla_met_count", "sla_eligible_count").sum(), is_complete=pl.len() == 7)
         .with_columns(sla_met_pct=share("sla_met_count", "sla_eligible_count"))
         .sort("day")
