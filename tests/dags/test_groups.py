@@ -14,12 +14,14 @@ from pipeline.settings import Settings
 ROOT = Path(__file__).parents[2]
 OTHERS = """
 from airflow.sdk import dag
-from pipeline.airflow import marts_group, replicate_group, sync_task
+from pipeline.airflow import marts_group, replicate_group, report_task, sync_task
 
 @dag(schedule=None)
 def mine():
     copied = replicate_group("copy", collections=["SupportTickets"], default_args={"retries": 7})
-    copied >> marts_group(marts=["ticket_resolution"]) >> sync_task("follow", retries=1)
+    built = marts_group(marts=["ticket_resolution"])
+    copied >> built >> sync_task("follow", retries=1)
+    built >> report_task("page", language="ru", retries=4)
 
 mine()
 """
@@ -81,10 +83,12 @@ def test_parts_have_our_options_unless_their_dag_says_otherwise(load: Callable[[
         *(f"copy.{name}" for name in ("snapshot", "plan", "load", "prove", "publish", "verify")),
         *(f"marts.{name}" for name in ("open_run", "load.ticket_changes", "load.ticket_resolution", "publish")),
         "follow",
+        "page",
     }
-    retries = {"copy": 7, "marts": 2, "follow": 1}
+    retries = {"copy": 7, "marts": 2, "follow": 1, "page": 4}
     for name, given in options.items():
         assert given["retries"] == retries[name.partition(".")[0]]
         assert given["retry_policy"] is not None and given["weight_rule"] == "absolute"
     assert dag.get_task("marts.open_run").upstream_task_ids == {"copy.verify"}
     assert dag.get_task("follow").upstream_task_ids == {"marts.publish"}
+    assert dag.get_task("page").upstream_task_ids == {"marts.publish"}

@@ -105,30 +105,31 @@ class Extent:
     documents: int
 
 
-class SnapshotReadConcern(ReadConcern):
-    """Read concern ``snapshot`` at a given cluster time, which several processes can share."""
+class _TimedReadConcern(ReadConcern):
+    """A read concern that names a cluster time, which several processes can share."""
 
-    def __init__(self, cluster_time: Timestamp) -> None:
-        super().__init__("snapshot")
-        self._cluster_time = cluster_time
+    def __init__(self, level: str, word: str, cluster_time: Timestamp) -> None:
+        super().__init__(level)
+        self._named = {word: cluster_time}
 
     @property
     def document(self) -> Document:
         """The read concern as the server takes it."""
-        return {"level": "snapshot", "atClusterTime": self._cluster_time}
+        return {"level": self.level, **self._named}
 
 
-class AfterReadConcern(ReadConcern):
+class SnapshotReadConcern(_TimedReadConcern):
+    """Read concern ``snapshot``: as it was at a given cluster time."""
+
+    def __init__(self, cluster_time: Timestamp) -> None:
+        super().__init__("snapshot", "atClusterTime", cluster_time)
+
+
+class AfterReadConcern(_TimedReadConcern):
     """Read concern ``majority``, for what can't be read at one moment: not as it was before a given cluster time."""
 
     def __init__(self, cluster_time: Timestamp) -> None:
-        super().__init__("majority")
-        self._cluster_time = cluster_time
-
-    @property
-    def document(self) -> Document:
-        """The read concern as the server takes it."""
-        return {"level": "majority", "afterClusterTime": self._cluster_time}
+        super().__init__("majority", "afterClusterTime", cluster_time)
 
 
 class _NoPrimaryYetError(LostError):
