@@ -1,8 +1,8 @@
 """Which marts there are, what each is for, and what is published of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from contracts.schema.entity import Entity
 from contracts.schema.mart import Mart
@@ -72,17 +72,18 @@ def _published(postgres: Session | None) -> dict[str, list[Publication]]:
 
 
 def _moments_of_tables(
-    entities: Mapping[str, Entity], published: Mapping[str, Iterable[Publication]]
+    entities: Mapping[str, Entity], published: Mapping[str, Sequence[Publication]]
 ) -> dict[str, datetime]:
     """Return the latest moment that each published table, or mart, shows in any store."""
     names = {name: [name] for name in published} | {
         name: [table.name for table in tables_of(one)] for name, one in entities.items()
     }
-    return {table: max(map(_moment, published[name])) for name in published for table in names[name] if published[name]}
+    latest = {name: max(one.cluster_time for one in shown).as_datetime() for name, shown in published.items()}
+    return {table: moment for name, moment in latest.items() for table in names[name]}
 
 
 def _listed(mart: Mart, lacks: str, shown: list[Publication], moments: Mapping[str, datetime]) -> ListedMart:
-    shows_at = min(map(_moment, shown), default=None)
+    shows_at = min(one.cluster_time for one in shown).as_datetime() if shown else None
     held = [one.held[mart.name].rows for one in shown if mart.name in one.held]
     return ListedMart(
         mart.name,
@@ -97,7 +98,3 @@ def _listed(mart: Mart, lacks: str, shown: list[Publication], moments: Mapping[s
         max(held, default=None),
         shows_at is not None and any(moments[name] > shows_at for name in sources(mart) if name in moments),
     )
-
-
-def _moment(one: Publication) -> datetime:
-    return datetime.fromtimestamp(one.cluster_time.time, UTC)

@@ -35,10 +35,15 @@ def note_changes(connections: Connections, staging: Staging, names: Iterable[str
 
 
 def forget_bases(connections: Connections) -> None:
-    """Let all marts be computed whole next time: what they were computed from is changed by no publish."""
+    """Let all marts be computed whole next time: what they were computed from is changed by no publish.
+
+    What documents were before is forgotten as well: nobody asks for it then, and it may be of a person.
+    """
     for one in control.publications(connections.postgres):
         if one.name in connections.marts:
             control.forget_basis(connections.postgres, one.run_id)
+        else:
+            control.forget_changes(connections.postgres, one.name)
 
 
 def _columns(connections: Connections, entity: Entity) -> list[str]:

@@ -18,6 +18,7 @@ from pipeline.marts.inputs import Inputs
 from pipeline.marts.sources import with_their_marts
 from pipeline.marts.trace import Trace
 from pipeline.replication import replicate
+from pipeline.replication.history import forget
 from pipeline.replication.sync import sync
 from pipeline.runs.lifecycle import abandon
 from tests.pipeline.lab import Lab
@@ -139,4 +140,16 @@ def test_what_is_not_known_is_computed_whole(world: Lab) -> None:
     world.collection("SearchQueries").update_many({}, {"$set": {"user_id": "one"}})
     sync(world.connections)
     assert "rows depend on what was changed" in _why(world)
+    assert _why(world) == ""
+
+
+def test_who_is_to_be_forgotten_is_in_no_note_of_what_was_changed(world: Lab) -> None:
+    marts.build(world.connections, ["search_facts"])
+    (ticket,) = world.collection("SupportTickets").find({"_id": {"$type": "objectId"}}).limit(1)
+    world.collection("SupportTickets").update_one({"_id": ticket["_id"]}, {"$set": {"user_id": "another"}})
+    sync(world.connections)
+    assert world.postgres("SELECT count(*) FROM etl.changed WHERE former IS NOT NULL") == [(1,)]
+    forget(world.connections, "SupportTickets", [str(ticket["_id"])])
+    assert world.postgres("SELECT count(*) FROM etl.changed") == [(0,)]
+    assert _why(world) == "what it was computed from is not known any more"
     assert _why(world) == ""
