@@ -83,17 +83,18 @@ def _transformed(
     """Yield all documents of a selection, transformed, as many at a time as memory may hold."""
     memory, waiting = connections.memory, list[bytes]()
     halves = _decoded(_sorted(connections, run, entity, selection, source, watch), entity, watch)
-    for half in prefetch(halves, is_larger_than(memory.batch)):
-        waiting += half.refused
-        if half.decoded is not None:
-            with watch.at("transform"):
-                one = transform_decoded(half.decoded, entity)
-            del half
-            yield one
-            del one  # its memory is wanted for the next
-        if sum(map(len, waiting)) >= memory.slow_batch:  # a few at a time would take much longer
-            yield from _slowly(waiting, entity, memory.slow_batch, watch)
-            waiting = []
+    with closing(prefetch(halves, is_larger_than(memory.batch))) as decoded:
+        for half in decoded:
+            waiting += half.refused
+            if half.decoded is not None:
+                with watch.at("transform"):
+                    one = transform_decoded(half.decoded, entity)
+                del half
+                yield one
+                del one  # its memory is wanted for the next
+            if sum(map(len, waiting)) >= memory.slow_batch:  # a few at a time would take much longer
+                yield from _slowly(waiting, entity, memory.slow_batch, watch)
+                waiting = []
     yield from _slowly(waiting, entity, memory.slow_batch, watch)
 
 
@@ -109,13 +110,14 @@ def _slowly(
 
 def _decoded(documents: Iterator[Sorted], entity: Entity, watch: Stopwatch) -> Iterator[_Half]:
     """Yield documents with those decoded that the gate admits."""
-    for one in prefetch(documents):
-        with watch.at("decode"):
-            found = decode_batch(one.admitted, entity, one.located) if one.admitted else None
-        half = _Half(found, one.refused)
-        del one, found
-        yield half
-        del half
+    with closing(prefetch(documents)) as ahead:
+        for one in ahead:
+            with watch.at("decode"):
+                found = decode_batch(one.admitted, entity, one.located) if one.admitted else None
+            half = _Half(found, one.refused)
+            del one, found
+            yield half
+            del half
 
 
 def _sorted(

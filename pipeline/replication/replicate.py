@@ -2,9 +2,9 @@
 
 import logging
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -284,14 +284,19 @@ def load(
             for target in targets:
                 target.set_scope(staging, entity.root, ids)
         tally, is_heavy = _Tally(), is_larger_than(connections.memory.batch)
-        results = prefetch(found, is_heavy)
-        for one in _loaded(results, entity, loaders, watch):
-            control.record_refusals(connections.postgres, run.id, partition.collection, partition.number, one.refused)
-            tally.add(one)
-            progress(partition, source, tally.documents)
-            if is_heavy(one):
-                del one
-                release_memory()
+        with (
+            closing(prefetch(found, is_heavy)) as results,
+            closing(_loaded(results, entity, loaders, watch)) as loaded,
+        ):
+            for one in loaded:
+                control.record_refusals(
+                    connections.postgres, run.id, partition.collection, partition.number, one.refused
+                )
+                tally.add(one)
+                progress(partition, source, tally.documents)
+                if is_heavy(one):
+                    del one
+                    release_memory()
         control.record_partition(
             connections.postgres,
             run.id,
@@ -422,7 +427,7 @@ class _Tally:
 
 def _loaded(
     results: Iterable[BatchResult], entity: Entity, loaders: Mapping[str, LoadFrame], watch: Stopwatch
-) -> Iterator[BatchResult]:
+) -> Generator[BatchResult, None, None]:
     """Yield each batch's result when it is loaded into all targets."""
 
     def load_frames(target: str, one: BatchResult) -> None:

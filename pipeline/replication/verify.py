@@ -3,6 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -321,8 +322,8 @@ def _compare(
     }
     through, most = 0, connections.memory.compared
     chunks = (chunk for part in selected for chunk in _chunks(part, entity, quarantine, asked.touched))
-    with gc_paused():
-        for chunk in prefetch(chunks, lambda one: one.size > most):
+    with gc_paused(), closing(prefetch(chunks, lambda one: one.size > most)) as ahead:
+        for chunk in ahead:
             chunk = changes.hide(chunk)
             for target in targets:
                 _hold_against(target, entity, chunk, changes.hidden, results[target.name])
@@ -419,16 +420,17 @@ def _chunks(part: Part, entity: Entity, quarantine: set[bytes], touched: Set[byt
     Within a part of the collection they begin after its first document.
     """
     after, is_begun = None, part.is_first
-    for raws in _cut(ACTIVITY.timed(entity.collection, "mongo", part.batches)):
-        if not is_begun:
-            after, raws = _begun(raws, entity)
-            is_begun = after is not None
-            if not raws:
-                continue
-        chunk = _chunk(_untouched(raws, touched), entity, quarantine, after)
-        after = chunk.upto
-        yield chunk
-        del chunk  # its memory is wanted for the next
+    with closing(part.batches) as batches:
+        for raws in _cut(ACTIVITY.timed(entity.collection, "mongo", batches)):
+            if not is_begun:
+                after, raws = _begun(raws, entity)
+                is_begun = after is not None
+                if not raws:
+                    continue
+            chunk = _chunk(_untouched(raws, touched), entity, quarantine, after)
+            after = chunk.upto
+            yield chunk
+            del chunk  # its memory is wanted for the next
     if not is_begun:  # without a beginning all rows of the stores would be left
         return
     nothing, _ = expected_frames((), entity)

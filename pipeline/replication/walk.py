@@ -1,6 +1,6 @@
 """The parts of a collection that a verification compares, in the order in which the stores have the ``_id``s."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -31,13 +31,13 @@ class Part:
     """Documents that follow each other.
 
     Attributes:
-        batches: Their BSON, many at a time.
+        batches: Their BSON, many at a time; to be closed.
         is_first: Whether there is none before them.
         is_last: Whether there is none behind them.
         end: The ``_id`` of the last one as the stores would have it, where the next part begins after it.
     """
 
-    batches: Iterable[bytes]
+    batches: Generator[bytes, None, None]
     is_first: bool = True
     is_last: bool = True
     end: Any = None

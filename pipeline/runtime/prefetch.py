@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -46,8 +46,10 @@ class _Ahead(Generic[Item]):
                 self._stopped.set()
                 self._news.notify()
             # Who leaves may have been interrupted, or be out of time: what is being made is not waited for long. Its
-            # thread ends by itself when it is made, or with the process.
-            self._thread.join(_SECONDS_TO_END)
+            # thread ends by itself when it is made, or with the process. One that nobody closed may be closed by
+            # garbage collection in any thread, in its own too, which can't wait for itself.
+            if threading.current_thread() is not self._thread:
+                self._thread.join(_SECONDS_TO_END)
 
     def _next(self) -> "Item | _Failure | _End":
         with self._news:
@@ -87,8 +89,12 @@ class _Ahead(Generic[Item]):
         return False
 
 
-def prefetch(items: Iterable[Item], is_heavy: Callable[[Item], bool] = lambda item: False) -> Iterator[Item]:
+def prefetch(
+    items: Iterable[Item], is_heavy: Callable[[Item], bool] = lambda item: False
+) -> Generator[Item, None, None]:
     """Yield the items, each made in another thread while the one before it is used.
+
+    Who may leave before the end closes it: an error's traceback would keep it, its thread and what that reads from.
 
     Args:
         items: What to iterate; it is closed in that thread, also when the consumer stops early.

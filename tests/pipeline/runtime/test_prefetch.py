@@ -1,6 +1,7 @@
 """Working ahead in a thread: in order, not far, and never longer than somebody wants the items."""
 
 import gc
+import sys
 import threading
 import time
 import weakref
@@ -59,7 +60,7 @@ def test_all_items_come_in_order(length: int) -> None:
 
 def test_it_works_ahead_but_not_far() -> None:
     source = Source(100)
-    with closing(prefetch(source.items())) as ahead:  # type: ignore[type-var]
+    with closing(prefetch(source.items())) as ahead:
         assert source.made == 0  # nothing is done before it is wanted
         for taken in range(1, 20):
             next(ahead)
@@ -123,6 +124,29 @@ def test_who_stops_early_leaves_nothing_behind() -> None:
     assert source.ended_by != [threading.current_thread()]
 
 
+def test_one_that_its_own_thread_finds_abandoned_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    stray: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: stray.append(found.exc_value))
+    left, ended = threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        try:
+            yield 1
+            left.wait(60)
+            gc.collect()  # as happens wherever enough objects are made
+        finally:
+            ended.set()
+
+    ahead: Any = prefetch(items())
+    next(ahead)
+    circle = [ahead]
+    circle.append(circle)  # as an error and its traceback are: nothing but garbage collection ends it
+    del ahead, circle
+    left.set()
+    _until(ended.is_set)
+    assert stray == []
+
+
 def test_what_was_never_begun_is_never_asked() -> None:
     source = Source(3)
     ahead = prefetch(source.items())
@@ -133,7 +157,7 @@ def test_what_was_never_begun_is_never_asked() -> None:
 def test_two_in_a_row_both_end() -> None:
     source = Source(10**9)
     inner = prefetch(source.items())
-    with closing(prefetch(number * 2 for number in inner)) as outer:  # type: ignore[type-var]
+    with closing(prefetch(number * 2 for number in inner)) as outer:
         assert [next(outer) for _ in range(5)] == [0, 2, 4, 6, 8]
     del inner
     assert source.has_ended()
@@ -148,13 +172,13 @@ def test_an_error_while_closing_is_no_stray_one() -> None:
         finally:
             raise ValueError("in the way out")
 
-    with closing(prefetch(clumsy())) as ahead:  # type: ignore[type-var]
+    with closing(prefetch(clumsy())) as ahead:
         next(ahead)
 
 
 def test_beside_a_heavy_item_no_other_is_made() -> None:
     source = Source(6)
-    with closing(prefetch(source.items(), lambda number: number == 2)) as ahead:  # type: ignore[type-var]
+    with closing(prefetch(source.items(), lambda number: number == 2)) as ahead:
         assert [next(ahead), next(ahead), next(ahead)] == [0, 1, 2]
         time.sleep(0.1)
         assert source.made == 3
@@ -165,7 +189,7 @@ def test_beside_a_heavy_item_no_other_is_made() -> None:
 
 def test_one_who_leaves_at_a_heavy_item_is_not_waited_for() -> None:
     source = Source(6)
-    with closing(prefetch(source.items(), lambda _: True)) as ahead:  # type: ignore[type-var]
+    with closing(prefetch(source.items(), lambda _: True)) as ahead:
         assert next(ahead) == 0
     assert source.made == 1
     assert source.has_ended()
@@ -200,7 +224,7 @@ def test_who_leaves_does_not_wait_for_what_takes_long() -> None:
 
     ahead = prefetch(items())
     assert next(ahead) == 1
-    with closing(ahead):  # type: ignore[type-var]
+    with closing(ahead):
         pass
     assert not ended.is_set()
     released.set()
