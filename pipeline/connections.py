@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -75,7 +75,7 @@ class Connections:
         """
         return self.open_clickhouse()
 
-    @property
+    @cached_property
     def marts(self) -> dict[str, Mart]:
         """The marts that can be computed from what the contracts declare, by name, each after those it reads."""
         return marts_of(self.entities.values(), self.known_marts)

@@ -4,6 +4,7 @@ No test ever reaches a developer's own servers: whatever ``ETL_*`` says in the e
 Only the contracts of a user's own are remembered, since they are tested as well.
 """
 
+import gc
 import os
 import re
 import shutil
@@ -73,6 +74,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if ENGINE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.engine)
+
+
+def pytest_collection_finish() -> None:
+    """Let what was imported be looked at no more by the collector: it stays, and there is much of it."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leaks_are_told() -> Iterator[None]:
+    """Collect garbage at the end of each module, when its fixtures are gone: what it left open is its own failure.
+
+    Else a connection, file or generator would be finalised some time later, in a test that has nothing to do with it.
+    """
+    yield
+    gc.collect()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -90,8 +90,9 @@ def sources(mart: Mart) -> tuple[str, ...]:
     return tuple(one.name for one in _parameters(mart) if one.kind is not one.KEYWORD_ONLY)
 
 
-def _parameters(mart: Mart) -> list[inspect.Parameter]:
-    return list(inspect.signature(function_of(mart)).parameters.values())
+@cache
+def _parameters(mart: Mart) -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(function_of(mart)).parameters.values())
 
 
 def in_order(marts: Iterable[Mart]) -> tuple[Mart, ...]:

@@ -70,6 +70,9 @@ _FORBIDDEN = {  # by what the user is told; all are looked for outside quoted te
     "programs": re.compile(r"\bexecutable(?:pool)?`?\(|\bENGINE = `?executable", re.I),
     "a dictionary's source other than tables here": _SOURCE,
 }
+# Without any of these there is none of the above, nor a second statement: a backslash may spell any letter in a quoted
+# name. To have a statement rewritten costs as much as a small statement itself.
+_SUSPECT = re.compile(r"file|disk|executable|source|[;\\]", re.I)
 
 
 def write_configuration(folder: Path) -> str:
@@ -103,6 +106,11 @@ def keep_default_database(data: Path) -> None:
         statement.write_text(f"ATTACH DATABASE _ UUID '{uuid}' ENGINE = Atomic\n")
     if tables.is_symlink():
         tables.unlink()  # chDB would take the UUID for its own database; the ordinary one makes the link again
+
+
+def may_be_forbidden(sql: str) -> bool:
+    """Say of a statement as it came whether it has to be rewritten by the parser, and looked at by `forbidden`."""
+    return bool(_SUSPECT.search(sql))
 
 
 def forbidden(statement: str) -> str | None:

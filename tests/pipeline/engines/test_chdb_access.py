@@ -18,7 +18,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from pipeline.engines.chdb_server.access import forbidden, keep_default_database
+from pipeline.engines.chdb_server.access import forbidden, keep_default_database, may_be_forbidden
 from pipeline.engines.chdb_server.request import _DECODERS, _PIECE, RequestError, _bounded, _inflate
 from pipeline.engines.chdb_server.statements import read_from
 from pipeline.engines.embedded import Uris
@@ -275,6 +275,12 @@ def test_a_statement_is_read_as_its_parser_writes_it() -> None:
     assert forbidden("SELECT file FROM t WHERE profile(x) = 'file(' AND a = 'it\\'s INTO OUTFILE'") is None
     assert forbidden("SELECT 'it\\'s' INTO OUTFILE 'x'") == "INTO OUTFILE"
     assert forbidden("BACKUP TABLE t TO Disk('backups', 'x')") is None
+
+
+def test_only_what_may_be_forbidden_is_given_to_the_parser_first() -> None:
+    assert not may_be_forbidden("SELECT name FROM system.tables WHERE database = 'replica'")
+    for sql in ("SELECT `f\\x69le`('x')", "SELECT 1 INTO/**/OutFile 'x'", "SELECT 1; DROP TABLE t", "x DISK('a')"):
+        assert may_be_forbidden(sql), sql
 
 
 # ---------------------------------------------------------------- inserts that fail, and bodies that grow
