@@ -30,7 +30,8 @@ from pipeline.replication import snapshot_window as history
 from pipeline.replication.verify import verify
 from pipeline.runs.run import Run
 from pipeline.settings import Settings
-from pipeline.stores.mongo.store import History, Mongo
+from pipeline.stores.mongo.session import History
+from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.selection import Range
 
 ROOT = Path(__file__).parents[1]

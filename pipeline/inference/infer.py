@@ -18,7 +18,8 @@ from pipeline.errors import UsageError
 from pipeline.inference.trial import Reason, Trial, tries
 from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.runtime.timings import ACTIVITY
-from pipeline.stores.mongo.store import Extent, Mongo
+from pipeline.stores.mongo.measured import Extent
+from pipeline.stores.mongo.store import Mongo
 from transforms.gc_pause import gc_paused
 from transforms.inference.decide import decide, decide_id
 from transforms.inference.evidence import Survey

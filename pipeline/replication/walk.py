@@ -14,16 +14,16 @@ from contracts.schema.kinds import ANY_ID
 from pipeline.connections import Connections
 from pipeline.replication.sample import Sample
 from pipeline.runtime.prefetch import prefetch
-from pipeline.stores.mongo.store import Extent, Mongo
+from pipeline.stores.mongo.measured import Extent
+from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.selection import Ids, Range
-from transforms.bson.documents import resize_batches
+from transforms.bson.documents import elements_of, resize_batches
 from transforms.bson.identity import cut_id, decode_id
 from transforms.oracle.canonical_id import canonical_id
 from transforms.oracle.expected import expected_ids
 
 _IDS = 20_000  # looked at together
 _TOGETHER = 1_000  # documents that are asked for by their _ids, at most
-_HEAD = 4  # bytes of a document before its first element
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def tile(connections: Connections, entity: Entity, moment: Timestamp, selection:
     found, end = [mongo.in_order(entity, moment, selection)], None
     if upper is not None:
         raw = bson.encode(upper)
-        found.append(mongo.read(entity, moment, Ids((raw[_HEAD:-1],))))
+        found.append(mongo.read(entity, moment, Ids((elements_of(raw),))))
         (end,) = expected_ids([raw], entity)
     batches = prefetch(resize_batches(chain.from_iterable(found), connections.memory.compared))
     return Part(batches, lower is None, upper is None, end)
@@ -133,7 +133,7 @@ def _sorted_ids(mongo: Mongo, collection: str, moment: Timestamp) -> pl.Series:
     frames = [pl.DataFrame(schema=schema)]
     rows: list[tuple[str | None, bytes]] = []
     for raw in mongo.ids(collection, moment, Range()):
-        rows.append((next(map(canonical_id, decode_id(raw)), None), raw[_HEAD:-1]))
+        rows.append((next(map(canonical_id, decode_id(raw)), None), elements_of(raw)))
         if len(rows) == _IDS:
             frames.append(pl.DataFrame(rows, schema, orient="row"))
             rows = []
@@ -148,5 +148,5 @@ def _documents(
     together = max(1, min(_TOGETHER, most * extent.documents // max(1, extent.size)))
     for start in range(0, len(ids), together):
         elements = tuple(ids[start : start + together])
-        found = {cut_id(raw)[_HEAD:-1]: raw for raw in mongo.read(entity, moment, Ids(elements))}
+        found = {elements_of(cut_id(raw)): raw for raw in mongo.read(entity, moment, Ids(elements))}
         yield b"".join(found[one] for one in elements if one in found)  # of a capped collection some may have gone

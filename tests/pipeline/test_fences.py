@@ -19,7 +19,8 @@ from contracts.schema.fields import documents, identifier, subdocument, uuid
 from pipeline.cli import interrupt
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.patience import Patience
-from pipeline.stores.mongo.store import SnapshotReadConcern, _moment_of
+from pipeline.stores.mongo.changes import _moment_of
+from pipeline.stores.mongo.concerns import SnapshotReadConcern
 from pipeline.stores.postgres.driver import manager
 from pipeline.stores.postgres.session import JSONB_VERSION
 from transforms.ingest.decode import decode

@@ -56,6 +56,11 @@ def make_document(*elements: bytes) -> bytes:
     return (len(body) + _SHORTEST).to_bytes(4, "little") + body + b"\0"
 
 
+def elements_of(raw: bytes) -> bytes:
+    """Return the elements of a document, one after the other: what :func:`make_document` made it of."""
+    return raw[4:-1]
+
+
 def split_documents(batch: bytes) -> list[bytes]:
     """Cut a batch into its documents; each begins with its length."""
     return [batch[start:end] for start, end in pairwise([*find_starts(batch), len(batch)])]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from transforms.bson.documents import make_document
+from transforms.bson.documents import elements_of, make_document
 from transforms.bson.identity import element_length
 from transforms.bson.nested import ARRAY, DOCUMENT
 
@@ -83,7 +83,7 @@ def _entries(map_: bytes, edit: Edit) -> Iterator[bytes]:
         if edit.value is not None:
             parts += (map_[start : start + 1], edit.value, b"\0", inside)
         elif map_[start] == DOCUMENT:
-            parts.append(edited(inside, edit.inside)[4:-1])
+            parts.append(elements_of(edited(inside, edit.inside)))
         yield bytes([DOCUMENT]) + b"%d\0" % number + make_document(*parts)
 
 

@@ -28,7 +28,7 @@ from pipeline.control import changes
 from pipeline.replication import repair, replicate, sync, verify
 from pipeline.replication.sample import Sample
 from pipeline.stores.mongo import store as mongo
-from pipeline.stores.mongo.store import FAR_DATES
+from pipeline.stores.mongo.measured import FAR_DATES
 from tests.pipeline.lab import Lab
 from transforms.bson.identity import cut_id
 from transforms.ingest.ids import to_stored_ids

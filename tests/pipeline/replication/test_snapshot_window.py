@@ -8,7 +8,7 @@ from pipeline import control
 from pipeline.replication import replicate
 from pipeline.replication import snapshot_window as history
 from pipeline.replication.snapshot_window import outlives_history
-from pipeline.stores.mongo.store import History
+from pipeline.stores.mongo.session import History
 from tests.pipeline.lab import Lab
 
 

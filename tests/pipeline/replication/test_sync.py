@@ -21,7 +21,7 @@ from pipeline.marts import build as marts
 from pipeline.replication import replicate, verify
 from pipeline.replication.sync import Synced, follow, summed, sync
 from pipeline.stores.clickhouse.store import ClickHouse
-from pipeline.stores.mongo.store import FAR_DATES
+from pipeline.stores.mongo.measured import FAR_DATES
 from pipeline.stores.postgres.store import Postgres
 from tests.pipeline.lab import Lab
 from transforms.bson.identity import cut_id

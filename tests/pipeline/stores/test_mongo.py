@@ -22,7 +22,9 @@ from pipeline.errors import EtlError, ServerError, SnapshotError, UsageError
 from pipeline.marts.build import build
 from pipeline.replication import replicate
 from pipeline.replication.replicate import Partition
-from pipeline.stores.mongo.store import FAR_DATES, RAW, Mongo
+from pipeline.stores.mongo.measured import FAR_DATES
+from pipeline.stores.mongo.session import RAW
+from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.selection import Range
 from transforms.bson.documents import make_document, split_documents
 
