@@ -4,34 +4,34 @@ The SQL is that which the tests hold the marts against: written by another road,
 reads others is computed with them here, from the copies as well. Each writes a table of its own.
 """
 
+import os
 import random
-import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from benchmarks import record, world
-from pipeline import control
+from benchmarks.measure import servers_cpu_s
 from pipeline.connections import Connections, connect
 from pipeline.errors import EtlError
 from pipeline.marts.build import build
 from pipeline.replication.replicate import replicate
 from pipeline.replication.sync import sync
 from pipeline.settings import Settings
+from tests.sql.rendering import rendered, settings_of
 
-SQL = Path(__file__).parent.parent / "tests" / "sql" / "marts"
 OTHERS_PART = 20  # so many times fewer documents of the other collections than sessions
-LIMIT_S = 600  # of a query; of one that takes longer only that is told
+LIMIT_S = 300  # of a query; of one that takes longer only that is told
 CHANGED = 1_000  # sessions, before marts are computed in part
 TEMPORARY = "bench_sql"
+STORES = ("postgres", "clickhouse")
+Taken = dict[str, float]
 
 
 def run(rows: int) -> dict[str, Any]:
-    """Fill stores, measure, save and return the results."""
+    """Fill stores, measure, save and return the results; what was measured is saved mart by mart."""
     with world.engines() as (home, uris):
         others = ("SearchQueries", "SupportTickets", "ModerationQueue", "EventLogs", "ProductPriceHistory")
         sizes = {"UserSessions": rows, **dict.fromkeys((*others, "UserRecommendations"), max(rows // OTHERS_PART, 10))}
@@ -39,49 +39,64 @@ def run(rows: int) -> dict[str, Any]:
         given = {"mongo_uri": uris.mongo, "postgres_uri": uris.postgres, "clickhouse_uri": uris.clickhouse}
         with connect(Settings.load(home=home, mongo_database="etl", **given)) as connections:
             replicate(connections)
-            found = world.surroundings() | {"sessions": rows} | measure(connections)
-    record.save("marts", found)
+            found = world.surroundings() | {"sessions": rows, "limit_s": LIMIT_S, "marts": {}}
+            measure(connections, home, found)
     return found
 
 
-def measure(connections: Connections) -> dict[str, Any]:
-    """Measure on stores that hold the copies."""
-    build(connections, full=True)
-    found: dict[str, Any] = {"marts": {}}
+def measure(connections: Connections, home: Path, found: dict[str, Any]) -> None:
+    """Measure on stores that hold the copies, and enter it in what was found, saved after each step."""
+    found["all"] = _taken(home, lambda: build(connections, full=True))
+    found["in_part"] = _in_part(connections, home)
+    record.save("marts", found)
     for name in connections.marts:
-        found["marts"][name] = {
-            "ours": _seconds(lambda name=name: _ours(connections, name)),
-            "postgres": _seconds(lambda name=name: _postgres(connections, name)),
-            "clickhouse": _seconds(lambda name=name: _clickhouse(connections, name)),
-        }
-        print(name, found["marts"][name], file=sys.stderr)
-    pairs = [(one["postgres"], one["ours"]) for one in found["marts"].values()]
-    found["postgres_by_ours"] = median((LIMIT_S if sql is None else sql) / ours for sql, ours in pairs if ours)
-    return found | {"in_part": in_part(connections)}
+        one = {"ours": _taken(home, lambda name=name: _ours(connections, name))}
+        for store, ask in (("postgres", _postgres), ("clickhouse", _clickhouse)):
+            one[store] = _taken(home, lambda name=name, ask=ask: ask(connections, name))
+        found["marts"][name] = one
+        record.save("marts", found)
+        print(name, one, file=sys.stderr)
 
 
-def in_part(connections: Connections) -> dict[str, float | None]:
-    """Change few sessions, and measure how long all marts take in part, and whole."""
+def ratios(found: dict[str, Any], store: str, what: str) -> list[float]:
+    """Return how many times what ours took a store took for its SQL, mart by mart; of one that was given up at least.
+
+    Args:
+        found: What was measured.
+        store: Of which store.
+        what: ``wall_s`` or ``cpu_s``.
+    """
+    return [one[store][what] / one["ours"][what] for one in found["marts"].values() if one["ours"][what]]
+
+
+def _in_part(connections: Connections, home: Path) -> dict[str, Taken]:
+    """Change few sessions, and measure what all marts take in part, and whole."""
     sessions = connections.mongo.database["UserSessions"]
     ids = [one["_id"] for one in sessions.aggregate([{"$sample": {"size": CHANGED}}, {"$project": {"_id": 1}}])]
     shift = random.Random(0).randint(1, 1000)
     later = {name: {"$add": [f"${name}", shift]} for name in ("start_time", "end_time")}
     sessions.update_many({"_id": {"$in": ids}}, [{"$set": later}])
-    build(connections, full=True)
     sync(connections)
-    part = _seconds(lambda: build(connections))
-    return {"part": part, "whole": _seconds(lambda: build(connections, full=True))}
+    part = _taken(home, lambda: build(connections))
+    return {"part": part, "whole": _taken(home, lambda: build(connections, full=True))}
 
 
-def _seconds(work: Callable[[], Any]) -> float | None:
-    """Return how long something takes; None if it was given up."""
-    began = time.perf_counter()
+def _taken(home: Path, work: Callable[[], Any]) -> Taken:
+    """Return the seconds that something takes, and the processors', with the servers', and if it was given up."""
+    before, began = _cpu_s(home), time.perf_counter()
+    given_up = {}
     try:
         work()
     except EtlError as error:
-        print(error, file=sys.stderr)
-        return None
-    return round(time.perf_counter() - began, 2)
+        if "timeout" not in str(error).lower():
+            raise
+        given_up = {"gave_up": True}
+    wall = time.perf_counter() - began
+    return {"wall_s": round(wall, 2), "cpu_s": round(_cpu_s(home) - before, 2)} | given_up
+
+
+def _cpu_s(home: Path) -> float:
+    return sum(os.times()[:4]) + servers_cpu_s(home)
 
 
 def _ours(connections: Connections, name: str) -> None:
@@ -93,12 +108,13 @@ def _ours(connections: Connections, name: str) -> None:
 
 
 def _postgres(connections: Connections, name: str) -> None:
+    sql = _sql(connections, name, "postgres")
     with connections.postgres.transaction():
         connections.postgres.execute(
             f"DROP SCHEMA IF EXISTS {TEMPORARY} CASCADE",
             f"CREATE SCHEMA {TEMPORARY}",
             f"SET LOCAL statement_timeout = '{LIMIT_S}s'",
-            f"CREATE TABLE {TEMPORARY}.{name} AS {_sql(connections, name, 'postgres')}",
+            f"CREATE TABLE {TEMPORARY}.{name} AS {sql}",
         )
 
 
@@ -106,25 +122,11 @@ def _clickhouse(connections: Connections, name: str) -> None:
     connections.clickhouse.execute(
         f"CREATE DATABASE IF NOT EXISTS {TEMPORARY}",
         f"CREATE OR REPLACE TABLE {TEMPORARY}.{name} ENGINE = MergeTree ORDER BY () AS "
-        f"{_sql(connections, name, 'clickhouse')} SETTINGS max_execution_time = {LIMIT_S}",
+        f"{_sql(connections, name, 'clickhouse')} "
+        f"SETTINGS max_execution_time = {LIMIT_S}, allow_suspicious_low_cardinality_types = 1",
         f"DROP DATABASE {TEMPORARY}",
     )
 
 
 def _sql(connections: Connections, name: str, store: str) -> str:
-    """Return the SQL of a mart; [[other]] in it stands for that of another mart."""
-    with connections.postgres.transaction():
-        shown = control.publications(connections.postgres)
-    moment = max(one.cluster_time.as_datetime() for one in shown if one.name in connections.entities)
-    text, zone = f"{moment:%Y-%m-%d %H:%M:%S}", connections.timezone
-    values = {
-        "as_of": f"timestamptz '{text}Z'" if store == "postgres" else f"toDateTime64('{text}', 3, 'UTC')",
-        "today": moment.astimezone(ZoneInfo(zone)).date().isoformat(),
-        "tz": zone,
-        "sla": f"{connections.support_sla['']:.0f}",
-        "sla_billing": f"{connections.support_sla['']:.0f}",
-    }
-    sql = (SQL / f"{name}.{store}.sql").read_text()
-    for key, value in values.items():
-        sql = sql.replace("{" + key + "}", value)
-    return re.sub(r"\[\[(\w+)\]\]", lambda other: f"(\n{_sql(connections, other[1], store)})", sql)
+    return rendered(name, store, settings_of(connections, store))

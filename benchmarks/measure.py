@@ -51,10 +51,10 @@ def measure(command: Sequence[str], variables: Mapping[str, str], home: Path) ->
     """
     with tempfile.TemporaryDirectory() as folder:
         result, log = Path(folder) / "result.json", Path(folder) / "log"
-        before, busy_before = _servers_cpu_s(home), _busy_s()
+        before, busy_before = servers_cpu_s(home), _busy_s()
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(result), str(log), *command]
         _run(launcher, os.environ | dict(variables), folder)
-        servers, busy = _servers_cpu_s(home) - before, _busy_s() - busy_before
+        servers, busy = servers_cpu_s(home) - before, _busy_s() - busy_before
         taken = json.loads(result.read_text())
         others = max(0.0, busy - servers - taken["cpu_s"])
         said = log.read_text(errors="replace")[-4000:]
@@ -79,7 +79,7 @@ def _busy_s() -> float:
     return float(times.user + times.nice + times.system)
 
 
-def _servers_cpu_s(home: Path) -> float:
+def servers_cpu_s(home: Path) -> float:
     """Return the processor time of all engines so far; a backend that has ended counts in its parent's children."""
     running = [process for kind in ENGINES if (process := kind(home.resolve()).find())]
     everyone = [*running, *(child for process in running for child in process.children(recursive=True))]

@@ -8,6 +8,8 @@ from typing import Any
 
 from benchmarks import plots, record
 from benchmarks.fidelity import NAMES
+from benchmarks.marts import CHANGED, ratios
+from benchmarks.marts import OTHERS_PART as OTHERS_OF_MARTS
 from benchmarks.memory import LIMIT_MIB, OTHERS_PART, STEPS
 from benchmarks.speed import disturbed_pct, rounds
 from benchmarks.tables import EQUAL_HEADER, SPEED_HEADER, equal_rows, speed_rows
@@ -20,6 +22,7 @@ INTRODUCTION = """\
 
 One measurement: the largest that there is. Its figures come first, then what they can't tell and how they were taken.
 """
+WHO = {"ours": "ours", "postgres": "PostgreSQL", "clickhouse": "ClickHouse"}
 METHOD = """\
 ## How it is measured
 
@@ -50,13 +53,14 @@ atomically. Nobody else does; those that build no key at all save an index.
 def write() -> None:
     """Write the page and the plots from whatever results there are; of speed only the largest measurement counts."""
     speeds = record.speeds()[:1]
-    memory, scale, fidelity = (record.read(name) for name in ("memory", "scale-out", "fidelity"))
+    memory, scale, fidelity, marts = (record.read(name) for name in ("memory", "scale-out", "fidelity", "marts"))
     plotted = plots.chosen(speeds)
     parts = [INTRODUCTION]
     if speeds:
         parts += [_targets(speeds), *(_speed(one, plotted) for one in speeds)]
     parts += [_memory(memory)] if memory else []
     parts += [_scale_out(scale)] if scale else []
+    parts += [_marts(marts)] if marts else []
     parts += [_fidelity(fidelity)] if fidelity else []
     parts += [*([NOTES.read_text()] if NOTES.exists() else []), METHOD]
     PAGE.write_text("\n".join(parts))
@@ -185,6 +189,42 @@ def _scale_out(scale: dict[str, Any]) -> str:
             _table(header, rows),
         )
     )
+
+
+def _marts(found: dict[str, Any]) -> str:
+    measured = {"wall_s": "wall s", "cpu_s": "CPU s"}
+    header = ("with those that it reads", *(f"{who}, {word}" for word in measured.values() for who in WHO.values()))
+    rows = [
+        [f"`{name}`", *(_time(one[who], what) for what in measured for who in WHO)]
+        for name, one in found["marts"].items()
+    ]
+    middles = {
+        title: " and ".join(f"{median(ratios(found, who, what)):.2f} ({words})" for what, words in measured.items())
+        for who, title in WHO.items()
+    }
+    part, whole, everything = (
+        f"{_time(taken, 'wall_s')} s ({_time(taken, 'cpu_s')} of CPU)"
+        for taken in (found["in_part"]["part"], found["in_part"]["whole"], found["all"])
+    )
+    return "\n".join(
+        (
+            "## Marts beside SQL\n",
+            _surroundings(found),
+            f"Of {found['sessions']:,} UserSessions and a {OTHERS_OF_MARTS}th as many documents of each other "
+            "collection, once. *Ours* computes a mart and those that it reads, holds them against their contracts, and "
+            "publishes them with keys and indexes in PostgreSQL. The SQL is that which the tests hold the marts "
+            "against, written for clearness: one query over the copies, into a table without a key. CPU is that of all "
+            f"processes, the servers' too. A query that takes more than {found['limit_s']} s is given up.\n",
+            f"SQL / ours, median over the marts: PostgreSQL {middles['PostgreSQL']}, ClickHouse "
+            f"{middles['ClickHouse']}. All marts at once, into both stores: {everything}. After {CHANGED:,} changed "
+            f"sessions: in part {part}, whole {whole}.\n",
+            _table(header, rows),
+        )
+    )
+
+
+def _time(taken: dict[str, Any], what: str) -> str:
+    return f"{'over ' if taken.get('gave_up') else ''}{taken[what]:.1f}"
 
 
 def _fidelity(fidelity: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """Marts on real stores: the same numbers as independent SQL over the replica gives, in both of them."""
 
 import random
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,14 +8,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
 from bson import Decimal128, ObjectId
 
 from contracts.schema.entity import ContractError
-from contracts.schema.history import valid_at
 from contracts.schema.mart import Mart
 from contracts.schema.registry import entities as known_entities
 from contracts.schema.registry import marts as known_marts
@@ -35,9 +32,9 @@ from pipeline.runtime import memory
 from pipeline.runtime.memory import MemoryBudget
 from pipeline.stores.postgres.store import Postgres
 from tests.pipeline.lab import Lab
+from tests.sql.rendering import rendered, settings_of
 from transforms.marts import compute
 
-SQL = Path(__file__).parents[2] / "sql" / "marts"
 MARTS = sorted(known_marts())
 TARGETS = ("postgres", "clickhouse")
 LATEST = datetime(2299, 12, 30, 1, 2, 3, 4000, tzinfo=UTC)
@@ -282,48 +279,13 @@ def _frame(lab: Lab, target: str, query: str) -> pl.DataFrame:
         return pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
 
 
-def _sql(name: str, oracle: str, settings: dict[str, str]) -> str:
-    """Return the SQL of a mart; [[other]] in it stands for that of another mart."""
-    text = (SQL / f"{name}.{oracle}.sql").read_text()
-    for key, value in settings.items():
-        text = text.replace("{" + key + "}", value)
-    return re.sub(r"\[\[(\w+)\]\]", lambda other: f"(\n{_sql(other[1], oracle, settings)})", text)
-
-
-def _settings(lab: Lab, oracle: str, timezone: str) -> dict[str, str]:
-    moments = {one.cluster_time for one in control.publications(lab.connections.postgres) if one.name in MARTS}
-    (moment,) = (one.as_datetime() for one in moments)
-    text = f"{moment:%Y-%m-%d %H:%M:%S}"
-    as_of = f"timestamptz '{text}Z'" if oracle == "postgres" else f"toDateTime64('{text}', 3, 'UTC')"
-    today = moment.astimezone(ZoneInfo(timezone)).date()
-    return {
-        "as_of": as_of,
-        "today": today.isoformat(),
-        "tz": timezone,
-        "sla": f"{SLA['']:.0f}",
-        "sla_billing": f"{SLA['billing']:.0f}",
-        **_observed(lab, oracle, timezone),
-    }
-
-
-def _observed(lab: Lab, oracle: str, timezone: str) -> dict[str, str]:
-    """Return since when the versions are kept that marts are computed from, as a moment and as a day."""
-    found = dict[str, str]()
-    for collection, number in control.observed(lab.connections.postgres, "postgres").items():
-        table, since = lab.connections.entities[collection].table, valid_at(number)
-        text = f"{since:%Y-%m-%d %H:%M:%S.%f}"
-        moment = f"timestamptz '{text}Z'" if oracle == "postgres" else f"toDateTime64('{text}', 6, 'UTC')"
-        day = since.astimezone(ZoneInfo(timezone)).date().isoformat()
-        found |= {f"{table}_since": moment, f"{table}_on": day}
-    return found
-
-
 @pytest.mark.parametrize("name", MARTS)
 @pytest.mark.parametrize("oracle", TARGETS)
 def test_marts_say_what_sql_says_cell_by_cell(lab: Lab, compared: str, name: str, oracle: str) -> None:
-    mart, settings = known_marts()[name], _settings(lab, oracle, compared)
+    connections = replace(lab.connections, timezone=compared, support_sla=SLA)
+    mart, settings = known_marts()[name], settings_of(connections, oracle)
     schema, key = mart.table.frame_schema, list(mart.key)
-    sql = _sql(name, oracle, settings)
+    sql = rendered(name, oracle, settings)
     as_of = f"CASE WHEN {AGES.get(name, 'true')} THEN {settings['as_of']} END AS as_of"
     asked = _frame(lab, oracle, f"SELECT one.*, {as_of} FROM (\n{sql}\n) AS one")
     assert set(asked.columns) >= set(schema)
