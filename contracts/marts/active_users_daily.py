@@ -10,8 +10,8 @@ WEEK_DAYS, MONTH_DAYS = 7, 28
 MART = Mart(
     name="active_users_daily",
     description=(
-        "One day, from the first with any activity to the one that is running, and later ones that the data bear; "
-        "active is who has a row of that day in user_activity_daily."
+        "One day, from the first with any activity to the one that is running, and any later one with activity, as "
+        "of clocks that are ahead; active is who has a row of that day in user_activity_daily."
     ),
     key=("active_on",),
     fields=(

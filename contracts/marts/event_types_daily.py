@@ -12,8 +12,8 @@ TRAINING_DAYS, UNUSUAL_Z = 14, 3
 MART = Mart(
     name="event_types_daily",
     description=(
-        "The events of one type on one day, from the first event of the type to the day that is running, and later "
-        "days that the data bear."
+        "The events of one type on one day, from the first event of the type to the day that is running, and any later "
+        "day with events, as of clocks that are ahead."
     ),
     key=("event_on", "event_type"),
     fields=(
@@ -38,7 +38,7 @@ MART = Mart(
             "that is running, without 14 days before, or if all 14 are equal.",
             nullable=True,
         ),
-        boolean("is_unusual", "Whether z_score is at least 3 or at most -3; null if it is.", nullable=True),
+        boolean("is_unusual", "Whether z_score is at least 3 or at most -3; null if z_score is null.", nullable=True),
         boolean("is_complete", "Whether the day was over at as_of."),
         as_of(),
     ),
@@ -55,6 +55,7 @@ MART = Mart(
     limits=(
         "14 days hold two of each weekday: a strong weekly rhythm widens what is usual.",
         "On low counts z says little: look at event_count and mean_14d_count first.",
+        "After 14 equal days no day has a score: that something of the kind has stopped, event_count tells alone.",
         "It is computed in one piece, which holds one number per day and type.",
     ),
 )

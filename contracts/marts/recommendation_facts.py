@@ -53,6 +53,7 @@ MART = Mart(
     limits=(
         "A list is overwritten by the next: lists are known that a copy showed, so one that was written and "
         "overwritten between two copies is not; where no copies are kept, the present one alone.",
+        "An action counts with its session: of one that ended before the list, or began after these days, none does.",
         "No impressions and no clicks: what was seen is not known, nor what would have been bought anyway.",
     ),
 )

@@ -11,7 +11,7 @@ MART = Mart(
     name="recommendation_reach_daily",
     description=(
         "One day, from the first on which a known list of recommendations was written to the one that is running, and "
-        "later ones that the data bear."
+        "any later one on which a list was written, as by clocks that are ahead."
     ),
     key=("reached_on",),
     fields=(

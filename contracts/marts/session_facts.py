@@ -39,7 +39,7 @@ MART = Mart(
         boolean(
             "is_engaged",
             "At least 2 pages, or something put into the cart or bought, or more than 10 seconds (duration_s, of a "
-            "timed_out one span_s); null while it may still become so.",
+            "timed_out one span_s); null of an open one that may still become so, and of an invalid one.",
             nullable=True,
         ),
         boolean("is_bounce", "Whether a session that is over was not engaged; null of others.", nullable=True),

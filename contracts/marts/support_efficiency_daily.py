@@ -24,9 +24,9 @@ def _days(low: int, high: int | None) -> str:
 MART = Mart(
     name="support_efficiency_daily",
     description=(
-        "One day of the support about one type of issue, from its first ticket to the day that is running, and later "
-        "days that the data bear: the tickets opened on the day as they stand at as_of, and what came into the backlog "
-        "and left it on the day. "
+        "One day of the support about one type of issue, from its first ticket to the day that is running, and any "
+        "later day on which a ticket came or went, as of clocks that are ahead: the tickets opened on the day as they "
+        "stand at as_of, and what came into the backlog and left it on the day. "
         "Quantiles interpolate linearly between neighbours, as percentile_cont of SQL does."
     ),
     key=("created_on", "issue_type"),

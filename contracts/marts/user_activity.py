@@ -72,8 +72,8 @@ MART = Mart(
         integer("e_score", "Score of the engagement, intensity_28d.", minimum=1, maximum=5),
         category(
             "segment",
-            "champions: r, f and e of at least 4. loyal: r of at least 3, f of at least 4. promising: r of at least 4. "
-            "attention: r of 3. slipping: r of 2. dormant: r of 1.",
+            "The first that fits. champions: r, f and e of at least 4. loyal: r of at least 3, f of at least 4. "
+            "promising: r of at least 4. attention: r of 3. slipping: r of 2. dormant: r of 1.",
             *SEGMENTS,
             closed=True,
         ),

@@ -8,8 +8,9 @@ STATUSES = ("new", "returning", "resurrecting", "dormant")
 MART = Mart(
     name="user_lifecycle_weekly",
     description=(
-        "The users of one status in one week, from the first with any activity to the one that is running, and later "
-        "ones that the data bear. New, returning and resurrecting users are the active ones; dormant ones are not."
+        "The users of one status in one week, from the first with any activity to the one that is running, and any "
+        "later one with activity, as of clocks that are ahead. "
+        "New, returning and resurrecting users are the active ones; dormant ones are not."
     ),
     key=("week_on", "status"),
     fields=(

@@ -170,10 +170,13 @@ any moment. `etl status` and `etl.published` tell the moment of every mart. What
 * Durations are seconds. Quantiles interpolate linearly between neighbours, as `percentile_cont` of SQL does.
 * Rows are told apart by `_id`. Documents that share a business key are all counted, except where the key of the mart
   is that business key.
-* MongoDB keeps no history: what a status was before is not known. A column with `_basis` says how a mart helps itself.
+* MongoDB keeps no history: what it has overwritten is known by the [versions](history.md) that copies kept, and of the
+  time before `observed_since` not at all. A column with `basis` says by what a row is known: `observed`, by versions
+  before and after; `proxy`, by what comes closest to it, such as the last change of a document.
+* A day or week that lies after the running one is there only if there are data of it.
 """
 # What the last part of a mart's column tells of its unit; the kind tells the rest.
-UNITS = {"_s": "seconds", "_days": "days", "_pct": "percent, 0-100", "_count": "count", "_28d": "count"}
+UNITS = {"_s": "seconds", "_days": "days", "_pct": "percent, 100 is all", "_count": "count", "_28d": "count"}
 KIND_UNITS = {TIMESTAMP: "UTC, to the millisecond", DATE: "day of the reporting zone", BOOLEAN: "true or false"}
 ENTITY_HEAD = ("Column", "Meaning", "In the document", "BSON", "PostgreSQL", "ClickHouse", "Null", "Rules")
 MART_HEAD = ("Column", "Meaning", "Unit", "PostgreSQL", "ClickHouse", "Null", "Rules")
@@ -253,13 +256,14 @@ def _mart(mart: Mart) -> str:
         (f"`{column.name}`", column.description, _unit(column), *_store_types(column), "; ".join(_rules(column)))
         for column in mart.table.columns
     ]
-    about = [f"### marts.{mart.name}", mart.question, mart.description, mart.definition, _limits_of(mart)]
-    head = "".join(f"{text}\n\n" for text in about if text)
+    told = {"Question": mart.question, "Grain": mart.description, "Definition": mart.definition}
+    about = [f"**{what}.** {text}" for what, text in told.items() if text]
+    head = "".join(f"{text}\n\n" for text in (f"### marts.{mart.name}", *about, _limits_of(mart)) if text)
     return "\n".join([head.removesuffix("\n"), *_grid(MART_HEAD, rows), "", *_facts(mart.table)])
 
 
 def _limits_of(mart: Mart) -> str:
-    return "\n".join(["What it can't tell:\n", *(f"* {limit}" for limit in mart.limits)]) if mart.limits else ""
+    return "\n".join(["**What it can't tell:**\n", *(f"* {limit}" for limit in mart.limits)]) if mart.limits else ""
 
 
 def _grid(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:

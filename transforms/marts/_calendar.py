@@ -35,7 +35,7 @@ def is_over(first_day: pl.Expr, context: Context, period: timedelta = DAY) -> pl
 
 
 def spine(days: pl.LazyFrame, name: str, context: Context, by: Sequence[str] = (), period: str = "1d") -> pl.LazyFrame:
-    """Return every period from the first of a group to the running one, and those after it that the data bear.
+    """Return every period from the first of a group to the running one, and those after it with data.
 
     Args:
         days: Dates of the data, as often as they like.

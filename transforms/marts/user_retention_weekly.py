@@ -48,7 +48,7 @@ def user_retention_weekly(user_activity_daily: pl.LazyFrame, *, context: Context
 
 
 def _weeks(retained: pl.LazyFrame, context: Context) -> pl.LazyFrame:
-    """Return the weeks of each cohort up to the running one, and those after it that the data bear."""
+    """Return the weeks of each cohort up to the running one, and those after it with data."""
     running = week_of(pl.lit(context.today))
     cohorts = retained.select(COHORT).unique().filter(pl.col(COHORT) <= running)
     filled = cohorts.with_columns(pl.date_ranges(pl.col(COHORT), running, "1w").alias(ON)).explode(ON)
