@@ -60,11 +60,48 @@ def write() -> None:
         parts += [_targets(speeds), *(_speed(one, plotted) for one in speeds)]
     parts += [_memory(memory)] if memory else []
     parts += [_scale_out(scale)] if scale else []
-    parts += [_marts(marts)] if marts else []
+    parts += [marts_beside_sql(marts)] if marts else []
     parts += [_fidelity(fidelity)] if fidelity else []
     parts += [*([NOTES.read_text()] if NOTES.exists() else []), METHOD]
     PAGE.write_text("\n".join(parts))
     plots.draw(plotted, memory or None)
+
+
+def marts_beside_sql(found: dict[str, Any]) -> str:
+    """Return the part of the page that tells of the marts.
+
+    Args:
+        found: What was measured.
+    """
+    measured = {"wall_s": "wall s", "cpu_s": "CPU s"}
+    header = ("with those that it reads", *(f"{who}, {word}" for word in measured.values() for who in WHO.values()))
+    rows = [
+        [f"`{name}`", *(_time(one[who], what) for what in measured for who in WHO)]
+        for name, one in found["marts"].items()
+    ]
+    middles = {
+        title: " and ".join(f"{median(ratios(found, who, what)):.2f} ({words})" for what, words in measured.items())
+        for who, title in WHO.items()
+    }
+    part, whole, everything = (
+        f"{_time(taken, 'wall_s')} s ({_time(taken, 'cpu_s')} of CPU)"
+        for taken in (found["in_part"]["part"], found["in_part"]["whole"], found["all"])
+    )
+    return "\n".join(
+        (
+            "## Marts beside SQL\n",
+            _surroundings(found),
+            f"Of {found['sessions']:,} UserSessions and a {OTHERS_OF_MARTS}th as many documents of each other "
+            "collection, once. *Ours* computes a mart and those that it reads, holds them against their contracts, and "
+            "publishes them with keys and indexes in PostgreSQL. The SQL is that which the tests hold the marts "
+            "against, written for clearness: one query over the copies, into a table without a key. CPU is that of all "
+            f"processes, the servers' too. A query that takes more than {found['limit_s']} s is given up.\n",
+            f"SQL / ours, median over the marts: PostgreSQL {middles['PostgreSQL']}, ClickHouse "
+            f"{middles['ClickHouse']}. All marts at once, into both stores: {everything}. After {CHANGED:,} changed "
+            f"sessions: in part {part}, whole {whole}.\n",
+            _table(header, rows),
+        )
+    )
 
 
 def _targets(speeds: Sequence[dict[str, Any]]) -> str:
@@ -186,38 +223,6 @@ def _scale_out(scale: dict[str, Any]) -> str:
             f"{'round' if times == 1 else 'rounds, medians'}. The servers share the {scale['cores']} cores with them, "
             "so this shows what further processes cost, not what further cores bring. *MiB of all* is the memory of "
             "all of them at one time, what they share counted for each.\n",
-            _table(header, rows),
-        )
-    )
-
-
-def _marts(found: dict[str, Any]) -> str:
-    measured = {"wall_s": "wall s", "cpu_s": "CPU s"}
-    header = ("with those that it reads", *(f"{who}, {word}" for word in measured.values() for who in WHO.values()))
-    rows = [
-        [f"`{name}`", *(_time(one[who], what) for what in measured for who in WHO)]
-        for name, one in found["marts"].items()
-    ]
-    middles = {
-        title: " and ".join(f"{median(ratios(found, who, what)):.2f} ({words})" for what, words in measured.items())
-        for who, title in WHO.items()
-    }
-    part, whole, everything = (
-        f"{_time(taken, 'wall_s')} s ({_time(taken, 'cpu_s')} of CPU)"
-        for taken in (found["in_part"]["part"], found["in_part"]["whole"], found["all"])
-    )
-    return "\n".join(
-        (
-            "## Marts beside SQL\n",
-            _surroundings(found),
-            f"Of {found['sessions']:,} UserSessions and a {OTHERS_OF_MARTS}th as many documents of each other "
-            "collection, once. *Ours* computes a mart and those that it reads, holds them against their contracts, and "
-            "publishes them with keys and indexes in PostgreSQL. The SQL is that which the tests hold the marts "
-            "against, written for clearness: one query over the copies, into a table without a key. CPU is that of all "
-            f"processes, the servers' too. A query that takes more than {found['limit_s']} s is given up.\n",
-            f"SQL / ours, median over the marts: PostgreSQL {middles['PostgreSQL']}, ClickHouse "
-            f"{middles['ClickHouse']}. All marts at once, into both stores: {everything}. After {CHANGED:,} changed "
-            f"sessions: in part {part}, whole {whole}.\n",
             _table(header, rows),
         )
     )
