@@ -7,15 +7,15 @@ from typing import Any
 
 from bson import Timestamp
 
-from contracts.schema.entity import Entity
+from contracts.schema.entity import ID, Entity
 from contracts.schema.field import ContractError, Field
 from pipeline.inference.check import choose_declared
 from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.stores.mongo.store import Mongo
 from transforms.gc_pause import gc_paused
 from transforms.inference.amend import amended
-from transforms.inference.decide import decide
-from transforms.inference.difference import Difference, differences
+from transforms.inference.decide import decide, decide_id
+from transforms.inference.difference import Difference, difference_of_id, differences
 from transforms.inference.evidence import DISTINCT, Survey
 from transforms.inference.names import Tables
 from transforms.inference.render import Contract, render
@@ -98,6 +98,13 @@ def _of(mongo: Mongo, entity: Entity, path: Path | None, cluster_time: Timestamp
 
 
 def _changes(entity: Entity, survey: Survey) -> list[Difference]:
+    ids = survey.root.fields[ID]
+    of_id = difference_of_id(entity.id_field, ids, decide_id(ids))
+    # What is taken whole holds any field.
+    return [*([of_id] if of_id else []), *([] if entity.whole else _changes_of_fields(entity, survey))]
+
+
+def _changes_of_fields(entity: Entity, survey: Survey) -> list[Difference]:
     proposals = decide(survey.root, entity.table, Tables())
     # Kinds are compared as the words make them, so what is proposed is declared for once.
     contract = Contract(entity.collection, entity.table, True, "OBJECT_ID", survey, proposals, "", strict=False)

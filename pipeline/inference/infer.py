@@ -23,6 +23,7 @@ from pipeline.stores.mongo.store import Mongo
 from transforms.gc_pause import gc_paused
 from transforms.inference.decide import decide, decide_id
 from transforms.inference.evidence import Survey
+from transforms.inference.maps import why_whole
 from transforms.inference.names import Tables
 from transforms.inference.render import Contract, render
 from transforms.marts import marts_of
@@ -201,7 +202,7 @@ def _inferred(
         return "none of its documents can be decoded without loss"
     id_kind = decide_id(survey.root.fields[ID])
     stem = stem or tables.take_stem(plain_name(name))
-    fields = decide(survey.root, stem, tables, strict=strict)
+    fields = () if why_whole(survey.root) else decide(survey.root, stem, tables, strict=strict)
     moment = f"{datetime.fromtimestamp(cluster_time.time, UTC):%Y-%m-%d %H:%M:%S} UTC"
     said, is_pinned = snake_case(plain_name(name)) != stem, mongo.is_pinned(name)
     return Contract(name, stem, said, id_kind, survey, fields, moment, strict, is_pinned)
@@ -234,7 +235,7 @@ def _tried(
         len(declared),
         len(entity.tables),
         sum(len(table.columns) for table in entity.tables),
-        sum(one.word is not None and one.word.name == "json" for one in declared),
+        1 if contract.why_whole else sum(one.word is not None and one.word.name == "json" for one in declared),
         len(contract.every) - len(declared),
         len(contract.to_decide),
         trial.slow,

@@ -68,6 +68,7 @@ COLLECTIONS: dict[str, list[Any]] = {
     "客人": [{"名称": "x"}],
     "files.of": [{"_id": AT, "length": Int64(5), "a": {"b": 1}, "a_b": 2}],
     "wide": [{f"k{number}": number for number in range(10_000)}, {"k1": "text"}],
+    "a map": [{f"k{number}": number, f"l{number}": "x"} for number in range(30)],
     "broken": [RawBSONDocument(_TWICE), {"_id": 2, "a": 1}, {"_id": 3, "a": 2}],
 }
 

@@ -8,6 +8,7 @@ import bson
 from bson import CodecOptions
 from bson.codec_options import DatetimeConversion
 
+from transforms.bson.lost import UNDECODABLE, find_lost
 from transforms.violations import Violation
 
 Document = dict[str, Any]
@@ -179,10 +180,19 @@ def find_lossy_decoding(document: Document, raw: bytes) -> Violation | None:
     encoded = bson.encode({"": document})[6:-1]  # at the top level pymongo would put _id first
     if encoded == raw:
         return None
-    if len(encoded) != len(raw):
-        return Violation("", "duplicate field names", None)
-    # A symbol becomes a string, undefined null, and an array's items get the names that they should have.
-    return Violation("", "a BSON type or form that can't be kept, such as symbol or undefined", None)
+    # Else an array's items have other names than they should, or a regular expression's letters another order.
+    return find_lost(raw) or Violation("", "a form of BSON that can't be kept", None)
+
+
+def undecodable(raw: bytes, error: Exception) -> Violation:
+    """Return why a document can't be decoded, and where, if that is found.
+
+    Args:
+        raw: Its BSON.
+        error: What the decoder says.
+    """
+    lost = find_lost(raw)
+    return Violation(lost.path if lost and lost.rule == UNDECODABLE else "", UNDECODABLE, str(error))
 
 
 def _decoded_together(raws: Sequence[bytes]) -> list[Document | None] | None:
@@ -202,7 +212,7 @@ def _decoded_alone(raw: bytes) -> Document | Violation:
     try:
         document = decode_document(raw)
     except Exception as error:
-        return Violation("", "undecodable BSON", str(error))
+        return undecodable(raw, error)
     return find_lossy_decoding(document, raw) or document
 
 

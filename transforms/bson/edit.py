@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from transforms.bson.documents import elements_of, make_document
-from transforms.bson.identity import element_length
+from transforms.bson.elements import element_length
 from transforms.bson.nested import ARRAY, DOCUMENT
 
 

@@ -4,7 +4,6 @@ The BSON element of an ``_id`` is its type, its name and its value: what a store
 """
 
 import hashlib
-from collections.abc import Callable
 from decimal import Decimal
 from math import nan
 from typing import Any
@@ -14,11 +13,11 @@ import bsonjs
 import orjson
 
 from transforms.bson.documents import decode_document, make_document
+from transforms.bson.elements import LENGTHS
 
 _START = 4  # a document begins with its length
 _NAME = b"_id\0"
 _UNEQUAL_BYTES = {0x01, 0x03, 0x10, 0x12, 0x13}  # types of which equal values may have other bytes: numbers, documents
-_SIZES = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
 
 
 def identify(raw: bytes) -> tuple[bytes, str]:
@@ -46,23 +45,9 @@ def cut_id(raw: bytes) -> bytes:
     """Return the BSON of ``{"_id": ...}`` of a document; the whole document if it does not begin with its ``_id``."""
     value = _START + 1 + len(_NAME)
     kind = raw[_START]
-    if raw[_START + 1 : value] != _NAME or kind not in _LENGTHS:
+    if raw[_START + 1 : value] != _NAME or kind not in LENGTHS:
         return raw
-    return make_document(raw[_START : value + _LENGTHS[kind](raw, value)])
-
-
-def element_length(raw: bytes, start: int, value: int) -> int:
-    """Return how many bytes the value of an element takes.
-
-    Args:
-        raw: A document's BSON.
-        start: Where the element begins, with its type.
-        value: Where its value begins.
-
-    Raises:
-        KeyError: There is no such type.
-    """
-    return _LENGTHS[raw[start]](raw, value)
+    return make_document(raw[_START : value + LENGTHS[kind](raw, value)])
 
 
 def hash_id(only: bytes) -> bytes:
@@ -106,29 +91,3 @@ def _comparable(value: Any) -> Any:
             return nan
     is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
     return float(value) + 0.0 if is_number else value  # 0.0 is added to make one zero of both
-
-
-def _fixed(size: int) -> Callable[[bytes, int], int]:
-    return lambda raw, at: size
-
-
-def _int32(raw: bytes, at: int) -> int:
-    return int.from_bytes(raw[at : at + 4], "little")
-
-
-def _regex(raw: bytes, at: int) -> int:
-    return raw.index(b"\0", raw.index(b"\0", at) + 1) + 1 - at
-
-
-# The length of a value by its BSON type: fixed, or told by the value itself.
-_LENGTHS: dict[int, Callable[[bytes, int], int]] = {kind: _fixed(size) for kind, size in _SIZES.items()} | {
-    0x02: lambda raw, at: 4 + _int32(raw, at),
-    0x03: _int32,
-    0x04: _int32,
-    0x05: lambda raw, at: 5 + _int32(raw, at),
-    0x0B: _regex,
-    0x0C: lambda raw, at: 4 + _int32(raw, at) + 12,
-    0x0D: lambda raw, at: 4 + _int32(raw, at),
-    0x0E: lambda raw, at: 4 + _int32(raw, at),
-    0x0F: _int32,
-}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transforms.bson.identity import element_length
+from transforms.bson.elements import element_length
 from transforms.bson.nested import ARRAY, DOCUMENT, Places
 
 Bytes = npt.NDArray[np.uint8]

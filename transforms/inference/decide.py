@@ -5,19 +5,16 @@ Nothing is coerced. A type that half of the values have, or more, decides, and t
 undeclared; then it is kept in ``_extra``, by its JSON Pointer.
 """
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from contracts.schema.entity import ID, TEXT_KEY_CHARACTERS
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
 from contracts.schema.kinds import DECIMAL_DIGITS, UUID
 from transforms.inference.evidence import Evidence
-from transforms.inference.majority import NUMBERS, find_misfits, has_half, misfits_of, winning_type
-from transforms.inference.names import Columns, Tables
+from transforms.inference.majority import NUMBERS, find_misfits, has_half, misfits_of, number_word, winning_type
+from transforms.inference.maps import why_any_shape
+from transforms.inference.names import COLUMNS, Columns, Tables
 
-DEPTH = 4  # levels of subdocuments that become columns; what is deeper is a document of any shape
-_FEW_KEYS, _SELDOM = 10, 0.1  # a map has so many keys at least, each in so few documents on average
 _ARRAYS = {  # by the word for one, the word for an array of them
     "text": "texts",
     "integer": "integers",
@@ -29,8 +26,6 @@ _ARRAYS = {  # by the word for one, the word for an array of them
 }
 ANY_ID = "any_id()"  # as Python
 _BINARY, _SUBTYPE = ("binary", UUID.name), "binary of subtype "  # how the names of their kinds begin
-IS_A_MAP = "so it is a map"
-_LIKE_AN_ID = re.compile(r"\d+|[0-9a-fA-F]{24}|[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True)
@@ -131,11 +126,12 @@ def describe_types(evidence: Evidence) -> str:
 
 
 def _fields(parent: Evidence, place: _Place) -> tuple[Proposal, ...]:
-    return tuple(
-        _field(name, evidence, parent.count("document"), place)
-        for name, evidence in parent.fields.items()
-        if place.path or name != ID
-    )
+    names = [name for name in parent.fields if place.path or name != ID]
+    if len(names) > COLUMNS:  # not all can have one: those that most documents have come first
+        names.sort(key=lambda name: -parent.fields[name].present)
+    documents = parent.count("document")
+    found = {name: _field(name, parent.fields[name], documents, place) for name in names}
+    return tuple(found[name] for name in parent.fields if name in found)
 
 
 def _field(name: str, evidence: Evidence, parents: int, place: _Place) -> Proposal:
@@ -218,12 +214,8 @@ def _by_majority(evidence: Evidence, winner: str) -> Word | str:
 
 
 def _number(evidence: Evidence) -> Word | str:
-    """Return the word for numbers: an integer if all are, else a double if no 64-bit integer is among them."""
-    longs = evidence.count("long")
-    # A double's -0.0 would be 0 as an integer.
-    if not (evidence.fractions or evidence.beyond or (evidence.negative_zeros and not longs)):
-        return Word("integer")
-    return "fractions mixed with 64-bit integers, which no one type holds exactly" if longs else Word("number")
+    word = number_word(evidence)
+    return Word(word) if word else "fractions mixed with 64-bit integers, which no one type holds exactly"
 
 
 def _is_in_range(evidence: Evidence) -> bool:
@@ -231,7 +223,7 @@ def _is_in_range(evidence: Evidence) -> bool:
 
 
 def _document(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...], str]:
-    if why := _why_any_shape(evidence, len(place.prefix)):
+    if why := why_any_shape(evidence, len(place.prefix)):
         return why, (), name
     label = next(place.columns.labels(place.prefix, name, "_", in_item=place.in_item), name)
     path, prefix = (*place.path, name), (*place.prefix, label)
@@ -240,40 +232,6 @@ def _document(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str,
     if any(one.word for one in fields):
         return Word("subdocument"), fields, label
     return "none of its fields can be declared", (), name
-
-
-def kind_of_entries(values: Iterable[Evidence]) -> str:
-    """Return by what the entries of a map can be declared in ``map_of``, as Python.
-
-    Args:
-        values: What was seen of each entry.
-    """
-    seen = list(values)
-    types = {name for one in seen for name in one.types} - {"null"}
-    if types == {"document"}:
-        return "..."
-    if types and types <= NUMBERS:
-        words = {word.name if isinstance(word, Word) else "" for word in map(_number, seen)}
-        whole = words == {"integer"}
-        return "INTEGER" if whole else "NUMBER" if words <= {"integer", "number"} and "long" not in types else "ANY"
-    only = next(iter(types)) if len(types) == 1 else ""
-    return {"text": "TEXT", "boolean": "BOOLEAN", "ObjectId": "OBJECT_ID"}.get(only, "ANY")
-
-
-def _why_any_shape(evidence: Evidence, depth: int) -> str:
-    """Return why documents are better kept as JSON than as columns, if so."""
-    keys, documents = evidence.fields, evidence.count("document")
-    if evidence.unread:
-        return "it has very many keys, or is very deep"
-    if not keys:
-        return "only empty documents were seen so far"
-    if depth >= DEPTH:
-        return f"it is more than {DEPTH} levels deep"
-    if all(map(_LIKE_AN_ID.fullmatch, keys)):
-        return f"its keys look like ids, {IS_A_MAP}"
-    if len(keys) >= _FEW_KEYS and sum(one.present for one in keys.values()) < _SELDOM * len(keys) * documents:
-        return f"it has {len(keys):,} keys, each in few documents, {IS_A_MAP}"
-    return ""
 
 
 def _array(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...], str]:
@@ -296,7 +254,7 @@ def _array(name: str, evidence: Evidence, place: _Place) -> tuple[Word | str, tu
 
 
 def _documents(name: str, items: Evidence, place: _Place) -> tuple[Word | str, tuple[Proposal, ...], str]:
-    if why := _why_any_shape(items, place.columns.level):
+    if why := why_any_shape(items, place.columns.level):
         return f"of its items: {why}", (), name
     taken = set(place.columns.names), set(place.tables.names)
     label = _label_of_table(name, place)

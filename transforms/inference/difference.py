@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from contracts.schema.entity import Field
-from contracts.schema.kinds import ANY, DECIMAL_DIGITS, INTEGER, JSON, Kind
+from contracts.schema.kinds import ANY, ANY_ID, DECIMAL_DIGITS, INTEGER, JSON, Kind
 from transforms.inference.decide import Proposal, describe_types
 from transforms.inference.evidence import Evidence
 from transforms.inference.render import field_lines, shown_id
@@ -69,6 +69,19 @@ def differences(
         seen: The evidence of the documents.
     """
     return list(_within(tuple(declared), _named(proposed), {one.name: one for one in inferred}, seen, ()))
+
+
+def difference_of_id(field: Field, seen: Evidence, proposed: str) -> Difference | None:
+    """Hold the ``_id``s that were seen against what the contract says of them.
+
+    Args:
+        field: The contract's.
+        seen: The evidence.
+        proposed: The kind that holds them all, as Python.
+    """
+    if field.kind is ANY_ID or (holds(field, seen) and not seen.count("null")):
+        return None
+    return Difference((field.name,), MISFITS, _counts(seen), _odd_one(field, seen), (f"id_kind={proposed},",))
 
 
 def _named(proposed: Iterable[Proposal]) -> dict[str, Proposal]:

@@ -86,3 +86,12 @@ def _unheld(evidence: Evidence, word: str) -> dict[str, int]:
         "timestamp": {"date that no store holds": evidence.far_dates},
         "decimal": {"decimal that is NaN or infinite": evidence.odd_decimals},
     }.get(word, {})
+
+
+def number_word(evidence: Evidence) -> str:
+    """Return the word for numbers: integers if all are, else doubles if no 64-bit integer is among them, or nothing."""
+    longs = evidence.count("long")
+    # A double's -0.0 would be 0 as an integer.
+    if not (evidence.fractions or evidence.beyond or (evidence.negative_zeros and not longs)):
+        return "integer"
+    return "" if longs else "number"

@@ -9,15 +9,20 @@ from typing import Any
 
 from contracts.schema.entity import ID
 from contracts.schema.namespace import Namespace, plain_name
-from transforms.inference.decide import ANY_ID, IS_A_MAP, Proposal, kind_of_entries
+from transforms.inference.decide import ANY_ID, Proposal, describe_types
 from transforms.inference.evidence import Evidence, Survey
+from transforms.inference.maps import is_a_map, kind_of_entries, why_whole
 
 _WIDTH = 88  # what formatters take if nobody tells them otherwise
 _SHOWN = 40  # characters of an id
 # Values are shown that were seen so often on average: then they are words of an application, not of a person.
 _OFTEN = 5
 _SECRET = re.compile(r"passw|passphrase|pwd|secret|token|jwt|ssn|card|iban|cvv|cvc|api_?key|credential", re.IGNORECASE)
-_PERSONAL = re.compile(r"e_?mail|phone|birth|address|first_?name|last_?name|surname|passport|gender", re.IGNORECASE)
+_PERSONAL = re.compile(
+    r"e_?mail|phone|mobile|birth|address|(first|last|full|given|family|middle|maiden)_?name|surname|passport|gender"
+    r"|nationality|religion|tax_?id|^ip$|ip_?addr|post_?code|^zip",
+    re.IGNORECASE,
+)
 _NULLABLE = "nullable=True"
 
 
@@ -48,6 +53,11 @@ class Contract:
     is_pinned: bool = True
 
     @property
+    def why_whole(self) -> str:
+        """Why the documents are taken whole, and no field of them is declared; nothing if they are not."""
+        return "" if self.fields else why_whole(self.survey.root)
+
+    @property
     def every(self) -> list[Proposal]:
         """Every field at any level, declared or not."""
         return list(_flat(self.fields))
@@ -55,19 +65,19 @@ class Contract:
     @property
     def to_decide(self) -> list[Proposal]:
         """The fields that a person should look at: those left undeclared, and what looks secret."""
-        return [one for one in self.every if one.word is None or looks_secret(one)]
+        return [one for one in self.every if one.word is None or looks_secret(one.name)]
 
 
-def looks_secret(field: Proposal) -> bool:
+def looks_secret(name: str) -> bool:
     """Tell whether a field's name smells of a secret."""
-    return bool(_SECRET.search(field.name))
+    return bool(_SECRET.search(name))
 
 
 def render(contract: Contract) -> str:
     """Return the contract's module, formatted."""
     words = {one.word.name for one in contract.every if one.word}
     kinds = {contract.id_kind} - {"OBJECT_ID"}
-    if any(map(looks_secret, contract.every)):
+    if any(looks_secret(one.name) for one in contract.every):
         words.add("omit")  # which the file proposes
     if contract.id_kind == ANY_ID:
         words, kinds = {*words, "any_id"}, set()
@@ -78,14 +88,23 @@ def render(contract: Contract) -> str:
     lines += ["", *_comment(_header(contract), 0), "ENTITY = Entity("]
     lines += [f"    collection={quoted(plain_name(contract.collection))},", '    description="Not described yet.",']
     fields = [line for one in contract.fields for line in field_lines(one, indent=8)]
-    lines += ["    fields=(", *fields, "    ),"] if fields else ["    fields=(),"]
+    lines += ["    fields=(", *fields, "    ),"] if fields else _without_fields(contract)
     if contract.id_kind != "OBJECT_ID":
         lines += [*_comment(_of_id(contract), 4), f"    id_kind={contract.id_kind},"]
     lines += [f"    table={quoted(contract.stem)},"] if contract.said_stem else []
-    lines += [*_comment("What does not fit its field is kept in _extra, and its row stays.", 4), '    misfits="extra",']
+    if not contract.why_whole:
+        aside = _comment("What does not fit its field is kept in _extra, and its row stays.", 4)
+        lines += [*aside, '    misfits="extra",']
     if isinstance(contract.collection, Namespace):
         lines.append(f"    database={quoted(contract.collection.database)},")
     return "\n".join([*lines, ")", ""])
+
+
+def _without_fields(contract: Contract) -> list[str]:
+    if not (why := contract.why_whole):
+        return ["    fields=(),"]
+    told = f"The documents are maps: {why}. So each is kept whole, as JSON. Fields can be declared in place of that."
+    return [*_comment(told, 4), '    whole="document",']
 
 
 def quoted(text: str) -> str:
@@ -115,13 +134,14 @@ def _header(contract: Contract) -> str:
     parts = [
         f"Inferred from all {survey.documents:,} documents ({survey.size:,} bytes) as they were at {contract.moment}.",
         "What every document has is required." if contract.strict else "Only _id is required.",
-        "What is left undeclared is kept in _extra, by its JSON Pointer.",
     ]
+    if not contract.why_whole:
+        parts.append("What is left undeclared is kept in _extra, by its JSON Pointer.")
     if not contract.is_pinned:
         parts.append("MongoDB can't read it at one moment; etl replicate takes it with --without-snapshot.")
     if survey.unreadable:
         parts.append(f"{survey.unreadable:,} documents can't be decoded without loss, so they told nothing.")
-    if survey.root.unread:
+    if survey.root.unread and not contract.why_whole:
         parts.append(f"There are very many fields: {survey.root.unread:,} values were left undeclared unseen.")
     return " ".join(parts)
 
@@ -177,27 +197,33 @@ def _notes(field: Proposal) -> Iterator[str]:
         yield f"As JSON: {field.why}.{_as_map(field)}"
     if field.misfits:
         yield f"Kept in _extra, since they do not fit: {', '.join(field.misfits)}."
-    if looks_secret(field):
+    if looks_secret(field.name):
         omit = f"put omit({quoted(field.name)}) in its place"
         yield f"TO DECIDE: the name smells of a secret, and the value is copied as any other; if none may be, {omit}."
     elif _PERSONAL.search(field.name):
         yield "The name smells of personal data."
-    yield f"In {seen.present:,} of {field.parents:,}: {', '.join([*_types(seen), *_values(field)])}."
+    yield f"In {seen.present:,} of {field.parents:,}: {', '.join([*_types(field), *_values(field)])}."
 
 
 def _as_map(field: Proposal) -> str:
     """Return how a map can be had as rows, which is for a person to decide."""
     entries = field.evidence.fields
-    if not field.why.endswith(IS_A_MAP) or not entries:
+    if not is_a_map(field.why) or not entries:
         return ""
     kind = kind_of_entries(entries.values())
     return f' As rows of a child table: map_of({quoted(field.name)}, "Not described yet.", {kind})'
 
 
-def _types(seen: Evidence) -> Iterator[str]:
-    yield from _counted(seen)
+def _types(field: Proposal) -> Iterator[str]:
+    seen = field.evidence
+    if len(seen.types) == 1:  # of all of which the number is told already
+        (only,) = _counted(seen) if seen.present < field.parents else seen.types
+        yield only.removeprefix(f"{seen.present:,} ")
+    else:
+        yield from _counted(seen)
     if seen.items:
-        yield "items: " + " and ".join(_counted(seen.items))
+        counted = _counted(seen.items)
+        yield "items: " + (" and ".join(counted) if len(seen.items.types) > 1 else describe_types(seen.items))
 
 
 def _counted(seen: Evidence) -> Iterator[str]:
@@ -210,10 +236,10 @@ def _values(field: Proposal) -> Iterator[str]:
     if not texts:
         return
     distinct = seen.distinct or {}
-    if distinct and not looks_secret(field):
-        some = len(distinct) * _OFTEN <= texts
+    if distinct and not any(map(looks_secret, field.path)):
+        some = len(distinct) * _OFTEN <= texts and not any(map(_PERSONAL.search, field.path))
         yield f"{len(distinct):,} distinct" + (f" ({', '.join(map(quoted, distinct))})" if some else "")
-    yield f"the longest has {seen.longest:,} characters"
+    yield f"the longest has {seen.longest:,} character{'s' * (seen.longest != 1)}"
     for hint in sorted(seen.hints):
         yield f"all look like {hint}"
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import ANY_ID
-from transforms.bson.documents import decode_document, find_lossy_decoding, split_documents
+from transforms.bson.documents import decode_document, find_lossy_decoding, split_documents, undecodable
 from transforms.bson.layouts import Located
 from transforms.ingest.any_ids import to_id_texts
 from transforms.ingest.decode import decode
@@ -178,7 +178,7 @@ def _why_undecodable(raw: bytes, entity: Entity) -> list[Violation]:
     try:
         document = decode_document(raw)
     except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
-        return [Violation("", "undecodable BSON", str(error))]
+        return [undecodable(raw, error)]
     lossy = find_lossy_decoding(document, raw)
     found = [*([lossy] if lossy else []), *find_type_violations(document, entity)]
     return limit_violations(found) or [Violation("", "the typed reader can't decode it", None)]

@@ -20,6 +20,7 @@ from transforms.bson.documents import (
     encode_documents,
     find_lossy_decoding,
     in_chunks,
+    undecodable,
 )
 from transforms.gc_pause import gc_paused
 from transforms.ingest.any_ids import shown_id
@@ -148,7 +149,7 @@ def _why_lost(raw: bytes, entity: Entity) -> list[Violation]:
     try:
         document = decode_document(raw)
     except Exception as error:  # whatever the decoder makes of damaged bytes, the document must be accounted for
-        return [Violation("", "undecodable BSON", str(error))]
+        return [undecodable(raw, error)]
     lost = find_lossy_decoding(document, raw)
     return limit_violations([*([lost] if lost else []), *limit_violations(find_type_violations(document, entity))])
 

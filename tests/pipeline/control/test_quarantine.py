@@ -343,7 +343,7 @@ def test_list_counts_by_collection_and_rule(lab: Lab, refused: Any, etl: Any) ->
         ("rating_at_least", "/rating", 2),
         ("expected objectId, found int", "/_id", 1),
         ("expected objectId, found string", "/_id", 1),
-        ("undecodable BSON", "", 1),
+        ("undecodable BSON", "/review_text", 1),
         ("user_id_min_length", "/user_id", 1),
     ]
     assert found[0]["sample"] == '{"$oid":"000000000000000000000001"}'

@@ -1,6 +1,7 @@
 """What follows from evidence: rules by hand-written values, then any documents at all."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from contracts.schema.entity import Entity
 from transforms.inference.decide import Proposal, Word, decide, decide_id
 from transforms.inference.difference import differences
 from transforms.inference.evidence import KEYS, LEVELS, Survey
+from transforms.inference.maps import why_whole
 from transforms.inference.names import COLUMNS, Tables
 from transforms.inference.render import Contract, looks_secret, render
 from transforms.ingest.slow_path import transform_slowly
@@ -83,6 +85,7 @@ SCALARS = [
     (([{"a": 1}],), "documents"),
     (({str(ObjectId()): 1},), "json"),
     (({"2020": 1, "2021": 2},), "json"),
+    (({"2024-05-01": 1, "2024-06": 2},), "json"),
     (tuple({f"k{number}-{one}": 1 for number in range(11)} for one in range(20)), "json"),
     (({f"k{number}": 1 for number in range(KEYS + 1)},), "json"),
 ]
@@ -114,6 +117,7 @@ AS_JSON = [
     ((Decimal128("1E-40"),), "no decimal of 34 digits"),
     ((Decimal128("1E+30"), Decimal128("1E-30")), "no decimal of 34 digits"),
     (([{f"{number}": 1} for number in range(3)],), "keys look like ids"),
+    (({f"k{number}": 1 for number in range(KEYS + 1)},), "more than 1,000 keys, so it is a map"),
 ]
 
 
@@ -252,6 +256,23 @@ def test_a_table_gets_no_more_columns_than_a_row_can_hold() -> None:
     assert len(loaded(contract).root.columns) == COLUMNS
 
 
+def test_the_fields_of_most_documents_come_first_where_not_all_can_have_a_column() -> None:
+    odd = {f"k{number}": number for number in range(COLUMNS)}
+    contract = inferred(surveyed(odd, *[{"a": 1, "b": "x"}] * 2))
+    assert {"a", "b"} < set(loaded(contract).root.names)
+    assert [one.name for one in contract.fields][-2:] == ["a", "b"]  # in the order in which they were seen
+
+
+def test_documents_that_are_maps_are_taken_whole_unless_some_fields_are_in_many() -> None:
+    maps = [{f"k{number}": number, "list": [number]} for number in range(30)]
+    assert why_whole(surveyed(*maps).root) == ""
+    survey = surveyed(*({f"k{number}": number} for number in range(30)))
+    contract = replace(inferred(survey), fields=())
+    assert "each in few documents" in contract.why_whole
+    entity = loaded(contract)
+    assert (entity.whole, entity.fields) == ("document", ())
+
+
 def test_tables_get_names_of_their_own() -> None:
     collections = [
         "Orders",
@@ -278,13 +299,20 @@ def test_evidence_stands_beside_the_fields_and_secrets_are_not_shown() -> None:
     text = " ".join(render(contract).replace("#", " ").split())
     assert "Kept in _extra, since they do not fit: 1 int." in text
     assert '2 distinct ("new", "sent"), the longest has 4 characters' in text
-    assert "In 20 of 21: 20 text (as in 0), 1 distinct" in text
+    assert "In 20 of 21: text (as in 0), 1 distinct" in text
     assert "all look like dates" in text
     assert "smells of a secret" in text
     assert "geheim" not in text
     assert loaded(contract).collection == 'Shop\'s "best"\n'
     assert [one.name for one in contract.to_decide] == ["password"]
-    assert any(looks_secret(one) for one in contract.every)
+    assert any(looks_secret(one.name) for one in contract.every)
+
+
+def test_values_are_not_shown_where_a_name_around_them_smells_of_a_secret_or_a_person() -> None:
+    document = {"credentials": {"hash": "geheim"}, "phone": "geheim", "passenger": {"first_name": "geheim"}}
+    text = render(inferred(surveyed(*[document] * 20)))
+    assert "geheim" not in text
+    assert text.count("1 distinct") == 2  # how many there are tells nothing of a person
 
 
 def test_what_is_too_much_or_too_deep_is_not_looked_at_and_not_declared() -> None:

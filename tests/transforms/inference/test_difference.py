@@ -6,6 +6,7 @@ import bson
 import pytest
 from bson import Decimal128, Int64
 
+from contracts.schema.entity import Entity
 from contracts.schema.field import Field
 from contracts.schema.fields import (
     categories,
@@ -21,9 +22,9 @@ from contracts.schema.fields import (
     text,
     timestamp,
 )
-from contracts.schema.kinds import INTEGER
-from transforms.inference.decide import decide
-from transforms.inference.difference import differences, holds
+from contracts.schema.kinds import ANY_ID, INTEGER, Kind
+from transforms.inference.decide import decide, decide_id
+from transforms.inference.difference import difference_of_id, differences, holds
 from transforms.inference.evidence import Survey
 from transforms.inference.names import Tables
 
@@ -65,6 +66,25 @@ def changes(fields: list[Field], *seen: dict[str, Any]) -> dict[str, str]:
 )
 def test_what_a_field_holds_has_not_changed(field: Field, values: list[Any], change: str | None) -> None:
     assert changes([field], *({"v": one} for one in values)).get("v") == change
+
+
+@pytest.mark.parametrize(
+    ("ids", "kind", "lines"),
+    [
+        ([1, 2.0], INTEGER, None),
+        ([1, "a"], INTEGER, ("id_kind=any_id(),",)),
+        ([1, 2.5], INTEGER, ("id_kind=NUMBER,",)),
+        ([1, "a", None], ANY_ID, None),
+    ],
+)
+def test_ids_of_another_type_are_told_with_the_kind_that_holds_them(
+    ids: list[Any], kind: Kind, lines: tuple[str, ...] | None
+) -> None:
+    survey = Survey()
+    survey.observe(b"".join(bson.encode({"_id": one}) for one in ids))
+    seen = survey.root.fields["_id"]
+    found = difference_of_id(Entity("Things", "Things.", "_id", (), id_kind=kind).id_field, seen, decide_id(seen))
+    assert (found.lines if found else None) == lines
 
 
 def test_what_is_deep_is_told_by_its_path_and_what_is_gone_too() -> None:

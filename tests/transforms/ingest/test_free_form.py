@@ -342,8 +342,8 @@ def test_texts_stand_in_the_order_of_the_documents(raw: SimpleNamespace) -> None
     texts, refused = written(b"".join(made), "d", "s.d")
     assert texts == {}
     assert {place: (reason.path, reason.rule.split(":")[0]) for place, reason in refused.items()} == {
-        4: ("", "duplicate field names"),
-        5: ("", "undecodable BSON"),
+        4: ("/d", "duplicate field names"),
+        5: ("/d", "undecodable BSON"),
     }
 
 
@@ -365,6 +365,24 @@ LOSSY = {
         r.inside("a", r.document(b"\x0a\0", b"\x0a\0", b"\x0a\0"), b"\x04"), b"\x0a\0", b"\x0a\0"
     ),
 }
+
+
+WHERE = {
+    "twice inside": ("/a/b", "duplicate field names"),
+    "twice in an item": ("/a/0/b", "duplicate field names"),
+    "symbol": ("/a", "the BSON type symbol, which can't be kept"),
+    "undefined": ("/a", "the BSON type undefined, which can't be kept"),
+    "pointer": ("/a", "the BSON type dbPointer, which can't be kept"),
+    "unknown regex letter": ("", "a form of BSON that can't be kept"),
+}
+
+
+@pytest.mark.parametrize("case", WHERE)
+def test_what_python_objects_do_not_hold_is_told_with_its_place(case: str, raw: SimpleNamespace) -> None:
+    bytes_ = LOSSY[case](raw)
+    found = find_lossy_decoding(decode_document(bytes_), bytes_)
+    assert found is not None
+    assert (found.path, found.rule) == WHERE[case]
 
 
 @pytest.mark.parametrize("case", LOSSY)
