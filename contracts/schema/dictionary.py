@@ -169,7 +169,8 @@ any moment. `etl status` and `etl.published` tell the moment of every mart. What
 * Distinct users and quantiles don't add up at all: count them anew from the rows that they come from.
 * Durations are seconds. Quantiles interpolate linearly between neighbours, as `percentile_cont` of SQL does.
 * Rows are told apart by `_id`. Documents that share a business key are all counted, except where the key of the mart
-  is that business key.
+  is that business key. Equal items of an array are all counted too: nothing tells that a message which is there twice
+  was written once.
 * MongoDB keeps no history: what it has overwritten is known by the [versions](history.md) that copies kept, and of the
   time before `observed_since` not at all. A column with `basis` says by what a row is known: `observed`, by versions
   before and after; `proxy`, by what comes closest to it, such as the last change of a document.

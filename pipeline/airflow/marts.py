@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from contracts.schema.history import HISTORY, versions_of
 from pipeline.airflow import lineage
 from pipeline.airflow.log_lines import finished_lines
 from pipeline.airflow.sessions import connected, moment, run_task, skip, still_shown
@@ -60,10 +61,18 @@ def publish(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _tell_lineage(connections: Connections, run: MartRun, built: Iterable[BuiltMart]) -> None:
-    tables = {table.name: table for entity in connections.entities.values() for table in entity.tables}
     known = connections.marts
-    names = sorted({source for name in run.marts for source in sources(known[name]) if source in tables})
-    read = [lineage.Dataset(run.source, REPLICA, tables[name]) for name in names]
     lineage.tell(
-        read, [lineage.Dataset(to, MARTS, known[one.name].table, one.rows) for one in built for to in run.targets]
+        _read(connections, run),
+        [lineage.Dataset(to, MARTS, known[one.name].table, one.rows) for one in built for to in run.targets],
     )
+
+
+def _read(connections: Connections, run: MartRun) -> list[lineage.Dataset]:
+    """Return what the marts of a run read, tables of the replica and of the history alike."""
+    names = {source for name in run.marts for source in sources(connections.marts[name])}
+    entities = connections.entities.values()
+    tables = [(REPLICA, table) for entity in entities for table in entity.tables]
+    tables += [(HISTORY, table) for entity in entities for table in versions_of(entity)]
+    there = (lineage.Dataset(run.source, schema, table) for schema, table in tables if table.name in names)
+    return sorted(there, key=lambda one: one.table.name)
