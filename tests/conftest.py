@@ -8,6 +8,7 @@ import gc
 import os
 import re
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -74,6 +75,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if ENGINE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.engine)
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be heard, also where a shell runs the tests in its background, which has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -62,6 +62,19 @@ class Link:
             with self._told(opening):
                 self.connection = dbapi.connect(self._uri)
             self._sockets = opening.new()
+        try:
+            self._introduce()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is undone."""
+        with suppress(adbc_driver_manager.Error):  # the server may be gone
+            self.connection.close()
+
+    def _introduce(self) -> None:
+        """Tell the server what it must know of us, and learn which of its processes serves us."""
         with self.waiting(), self.connection.cursor() as cursor:
             # Of a connection that was cut the server would only know when the statement ends, and hold its locks.
             cursor.execute("SELECT set_config('client_connection_check_interval', '1s', false), pg_backend_pid()")

@@ -74,9 +74,10 @@ class Session:
         Raises:
             LostError: The server can't be reached, or the lost connection's session is at work there still.
         """
-        lost, session = self.connection, self._session
-        self._open()
-        with suppress(adbc_driver_manager.Error):
+        lost, session = self._link, self._session
+        try:
+            self._open()
+        finally:
             lost.close()
         # Where only the network was cut, the server may not know yet, and a commit of ours may be under way.
         query = (
@@ -94,7 +95,14 @@ class Session:
         with self._translated():
             self._link = Link(self._uri, f"PostgreSQL at {self._shown}", self._silence)
         self.connection = self._link.connection
-        # Rows must read the same whatever the server's defaults are.
+        try:
+            self._set_up()
+        except BaseException:
+            self._link.close()
+            raise
+
+    def _set_up(self) -> None:
+        """Let rows read the same whatever the server's defaults are, and note which session this is."""
         self.execute("SET TIME ZONE 'UTC'", "SET extra_float_digits = 1", f"SET lock_timeout = {self._lock_timeout}")
         query = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
         self._session = self.rows(query)[0]
