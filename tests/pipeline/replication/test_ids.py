@@ -126,7 +126,7 @@ class Order:
 
     postgres: str
     options: dict[str, Any]
-    names: tuple[str, ...] = ("Texts", "Numbers")
+    names: tuple[str, ...]
 
 
 def _decimals(*numbers: object) -> list[Decimal128]:
@@ -194,8 +194,8 @@ SHIFTED = {"locale": "fr", "strength": 3, "alternate": "shifted", "numericOrderi
 ORDERS: dict[str, Order] = {
     "bytes": Order("C", {}, tuple(KINDS)),
     "libc, base letters": Order("libc", {"collation": {"locale": "en", "strength": 1}}, ("Texts", "Numbers", "Mixed")),
-    "icu, letters and accents": Order("icu", {"collation": ACCENTS}),
-    "bytes, but no punctuation": Order("bytes", {"collation": SHIFTED}),
+    "icu, letters and accents": Order("icu", {"collation": ACCENTS}, ("Texts",)),
+    "bytes, but no punctuation": Order("bytes", {"collation": SHIFTED}, ("Texts",)),
 }
 
 

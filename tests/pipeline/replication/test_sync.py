@@ -91,7 +91,7 @@ def _id_of(raw: bytes) -> Any:
 def test_whatever_is_changed_arrives_in_both_stores(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lab, chance = copied, random.Random(11)
     monkeypatch.setattr(changes, "_PAGE_BYTES", 500)  # several pages a collection
-    for _ in range(3):
+    for _ in range(2):
         _change_at_random(lab, chance)
         found = sync(lab.connections)
         assert _numbers(found).keys() == lab.connections.entities.keys()

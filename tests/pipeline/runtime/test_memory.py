@@ -12,7 +12,7 @@ from pipeline.replication import replicate
 from tests.pipeline.lab import Lab
 
 ALLOWED_MIB, LIMIT_MIB = 512, 640
-ROWS = 40_000
+ROWS = 20_000
 USERS, OTHERS = 80_000, sorted(entities().keys() - {"UserSessions"})
 LEAST_MIB, LIMIT_OF_LEAST_MIB = 256, 384  # the libraries and a batch of PostgreSQL's take the most of it
 LARGE, LARGE_DOCUMENTS = 15 * 2**20, 3  # a document may have 16 MB
