@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.runs.run import Run
     from pipeline.settings import Settings
 
-_WEEK_S = 7 * 86_400.0
+_WEEK = timedelta(days=7)
 _COMMAND = 15  # characters of a command, where what it does stands beside it
 _SHOWN = ("active_users_daily", "ticket_resolution", "user_activity")
 
@@ -50,7 +51,8 @@ def demo(
 ) -> None:
     """Generate, replicate, verify; let a week go by, sync, verify again; compute the marts; show what came of it.
 
-    A few documents break their contract on purpose, so that the quarantine has something to show.
+    A few documents break their contract on purpose, so that the quarantine has something to show. All of it happens in
+    the half year before today.
 
     Examples:
       etl demo
@@ -139,7 +141,10 @@ def _copy(connections: "Connections", scale: float, defects: float, seed: int, r
     database, entities = connections.mongo.database, connections.entities
     say("1/7 generate: made-up documents go into MongoDB, some of them broken on purpose")
     with collection_bars("generate", stays=False) as bars:
-        made = generate(database, entities, scale=scale, seed=seed, defects=defects, replace=replace, progress=bars)
+        until = datetime.now(UTC).date() - _WEEK  # so that all periods of marts and report end with the present one
+        made = generate(
+            database, entities, scale=scale, seed=seed, defects=defects, until=until, replace=replace, progress=bars
+        )
     say("2/7 replicate: all collections, as they are at one moment, into both stores")
     with partition_bars(stays=False) as partitions:
         run, accounts = replicate(connections, progress=partitions, max_quarantined="100%", allow_shrink=True)
@@ -155,7 +160,7 @@ def _go_on(connections: "Connections") -> _GoneOn:
 
     say("4/7 a week goes by: documents are inserted, changed and deleted in MongoDB")
     with collection_bars("advance", stays=False) as bars:
-        advanced = advance(connections.mongo.database, connections.entities, _WEEK_S, progress=bars)
+        advanced = advance(connections.mongo.database, connections.entities, _WEEK.total_seconds(), progress=bars)
     say("5/7 sync: only what was changed since, and what it was before is kept")
     with partition_bars("sync", equal=False, stays=False) as partitions:
         synced = sync(connections, progress=partitions, allow_shrink=True)

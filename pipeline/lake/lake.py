@@ -143,6 +143,11 @@ class Lake:
         """The contracts of the marts, by name."""
         return self._marts
 
+    @property
+    def entities(self) -> Mapping[str, Entity]:
+        """The contracts of the collections, by name."""
+        return self._entities
+
     def quarantine(self, *collections: str) -> pl.DataFrame:
         """Return the refused documents, whole, with every reason; those of all collections if none is named.
 

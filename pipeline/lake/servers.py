@@ -25,9 +25,12 @@ class Servers:
     def __init__(self, settings: Settings) -> None:
         self._settings, self._stack = settings, ExitStack()
         self._uris: dict[str, str] = {}
+        self._idle: list[Postgres] = []
 
     def close(self) -> None:
         """Close the connections, and stop the engines that were started for them."""
+        while self._idle:
+            self._idle.pop().close()
         self._stack.close()
 
     @cached_property
@@ -44,14 +47,34 @@ class Servers:
 
     @contextmanager
     def store(self, name: str) -> Iterator[Target]:
-        """Open a store for one read: Polars reads the tables of a query at the same time."""
-        uri = self._uri(name)
+        """Give a store for one read: Polars reads the tables of a query at the same time."""
         if name == "postgres":
-            with closing(Postgres(uri, self._settings.wait, self._settings.silence)) as postgres:
+            with self._postgres() as postgres:
                 yield postgres
         else:
-            with closing(ClickHouse(uri, silence=self._settings.silence)) as clickhouse:
+            with closing(ClickHouse(self._uri(name), silence=self._settings.silence)) as clickhouse:
                 yield clickhouse
+
+    @contextmanager
+    def _postgres(self) -> Iterator[Postgres]:
+        """Give a connection that nobody uses; to open one for each read would take longer than most reads do."""
+        postgres = self._kept() or Postgres(self._uri("postgres"), self._settings.wait, self._settings.silence)
+        try:
+            yield postgres
+            postgres.undo()  # or what was read would stay locked
+        except BaseException:
+            postgres.close()
+            raise
+        self._idle.append(postgres)
+
+    def _kept(self) -> Postgres | None:
+        """Return an idle connection that is alive."""
+        while self._idle:
+            postgres = self._idle.pop()
+            if postgres.answers():
+                return postgres
+            postgres.close()
+        return None
 
     def _uri(self, name: str) -> str:
         if name not in self._uris:

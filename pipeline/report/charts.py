@@ -21,6 +21,7 @@ _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down
 _DATES = "utcFormat(toDate(datum.value), '%-d %b')"
 _MARKED = 9  # points of a line that bear its shape
 _SHORT = 45  # characters of a name on an axis
+_HIGH = 0.6  # of the largest value: lines that never fall below it have an axis that does not begin at zero
 
 
 def lines(
@@ -52,16 +53,16 @@ def lines(
         if dates
         else alt.X("x:Q", axis=alt.Axis(format="d", values=sorted({row["x"] for row in rows})))
     )
-    y = alt.Y("v:Q", title=unit, scale=_from_zero(top))
-    color = _color([*series.values()])
+    y = alt.Y("v:Q", title=unit, scale=_scale([*solid, *dashed], top))
+    color = color_of([*series.values()])
     strokes: list[tuple[Rows, dict[str, Any]]] = [(solid, {}), (dashed, {"strokeDash": [4, 3], "opacity": 0.7})]
     layers: list[Any] = [
-        alt.Chart(_values(drawn)).mark_line(strokeWidth=2, **style).encode(x=x, y=y, color=color)
+        alt.Chart(values_of(drawn)).mark_line(strokeWidth=2, **style).encode(x=x, y=y, color=color)
         for drawn, style in strokes
         if drawn
     ]
     every = [*solid, *(one for one in dashed if one["is_running"])]
-    layers += [*_shapes(every, x, y, series), *_pointed_at(every, x, y, color, words)]
+    layers += [*shapes_of(every, x, y, series), *pointed_at(every, x, y, color, words)]
     if rule is not None:
         layers.append(_rule(rule))
     return alt.layer(*layers).properties(width="container", height=height)
@@ -91,8 +92,8 @@ def bars(
     labels = [*series.values(), *([line[1]] if line else [])]
     axis = alt.Axis(labelExpr=_DATES, labelAngle=0) if dates else alt.Axis(labelAngle=0)
     x = alt.X("x:O", axis=axis, scale=alt.Scale(paddingInner=0.15), sort=None)
-    color = _color(labels)
-    made = alt.Chart(_values(_long(rows, series))).mark_bar(strokeWidth=1)
+    color = color_of(labels)
+    made = alt.Chart(values_of(_long(rows, series))).mark_bar(strokeWidth=1)
     drawn = made.encode(
         x=x,
         y=alt.Y("v:Q", title=unit),
@@ -101,12 +102,12 @@ def bars(
         opacity=alt.condition("datum.is_running", alt.value(theme.RUNNING), alt.value(1)),
         strokeDash=alt.condition("datum.is_running", alt.value([3, 2]), alt.value([1, 0])),
         stroke=alt.condition("datum.is_running", alt.value(theme.INK), alt.value("transparent")),
-        tooltip=_tooltip(words),
+        tooltip=tooltip_of(words),
     )
     layers: list[Any] = [drawn]
     over = _long(rows, {line[0]: line[1]}) if line else []
     if over:
-        layers.append(alt.Chart(_values(over)).mark_line(strokeWidth=2).encode(x=x, y="v:Q", color=color))
+        layers.append(alt.Chart(values_of(over)).mark_line(strokeWidth=2).encode(x=x, y="v:Q", color=color))
     return alt.layer(*layers).properties(width="container", height=height)
 
 
@@ -122,8 +123,9 @@ def ranked(rows: Rows, *, unit: str, words: Mapping[str, str], share: str = "") 
     values = [{**row, "x": shortened(row["x"]), "told": row["x"], "s": ""} for row in rows]
     y = alt.Y("x:N", sort=None, title=None, axis=alt.Axis(labelLimit=170, domain=False, ticks=False, titleAngle=0))
     most = max((row["v"] for row in rows), default=1) or 1
-    x = alt.X("v:Q", title=unit, axis=alt.Axis(grid=True, tickCount=4), scale=alt.Scale(domain=[0, most * 1.22]))
-    base = alt.Chart(_values(values)).encode(y=y, x=x, tooltip=_tooltip(words))
+    room = 1.12 + 0.018 * max((len(row["text"]) for row in rows), default=0)  # for the text of the longest bar
+    x = alt.X("v:Q", title=unit, axis=alt.Axis(grid=True, tickCount=4), scale=alt.Scale(domain=[0, most * room]))
+    base = alt.Chart(values_of(values)).encode(y=y, x=x, tooltip=tooltip_of(words))
     layers: list[Any] = [base.mark_bar(color=theme.ACCENT, opacity=0.35 if share else 1)]
     if share:
         layers.append(base.mark_bar(color=theme.ACCENT).encode(x=alt.X(f"{share}:Q")))
@@ -159,10 +161,10 @@ def heat(
     axis = alt.Axis(labelExpr=_DATES, labelAngle=0) if dates else alt.Axis(labelAngle=0)
     scale = alt.Scale(type="threshold", domain=_steps(most), range=theme.HEAT)
     legend = None if texts else alt.Legend(title=unit or None, gradientLength=220)
-    base = alt.Chart(_values(values)).encode(
+    base = alt.Chart(values_of(values)).encode(
         x=alt.X("x:O", sort=[*xs], axis=axis, scale=alt.Scale(domain=[*xs])),
         y=alt.Y("y:O", sort=[*ys], title=None, axis=alt.Axis(titleAngle=0), scale=alt.Scale(domain=[*ys])),
-        tooltip=_tooltip(words),
+        tooltip=tooltip_of(words),
     )
     cells = base.mark_rect(stroke="var(--paper)", strokeWidth=1).encode(
         color=alt.Color("v:Q", scale=scale, legend=legend)
@@ -193,7 +195,7 @@ def points(
     """
     scale = alt.Scale(type="log", nice=False, padding=8) if logs else alt.Scale(nice=True, padding=8)
     axis = alt.Axis(title=x, grid=True, tickCount=5, format="~s")
-    made = alt.Chart(_values(rows)).mark_circle(size=42, opacity=0.55, color=theme.ACCENT)
+    made = alt.Chart(values_of(rows)).mark_circle(size=42, opacity=0.55, color=theme.ACCENT)
     return made.encode(
         x=alt.X("x:Q", scale=scale, axis=axis),
         y=alt.Y("y:Q", title=y, scale=alt.Scale(zero=True, nice=True)),
@@ -211,20 +213,20 @@ def band(rows: Rows, *, words: Mapping[str, str], flagged: str) -> Chart:
     """
     values = [{**row, "s": flagged if row["is_unusual"] else ""} for row in rows]
     x = alt.X("x:T", scale=alt.Scale(type="utc"), axis=alt.Axis(format="%-d %b", tickCount=4))
-    base = alt.Chart(_values(values)).encode(x=x)
+    base = alt.Chart(values_of(values)).encode(x=x)
     over, odd = [row for row in values if not row["is_running"]], [row for row in values if row["is_unusual"]]
     y = alt.Y("v:Q", title=None, axis=alt.Axis(tickCount=3), scale=alt.Scale(zero=True))
     expected = base.mark_area(color=theme.ACCENT, opacity=0.16).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
     layers: list[Any] = [
         *([expected] if any(row["high"] is not None for row in values) else []),
-        *([alt.Chart(_values(over)).mark_line(strokeWidth=1.5, color=theme.ACCENT).encode(x=x, y=y)] if over else []),
-        base.mark_point(opacity=0, size=60).encode(y=y, tooltip=_tooltip(words)),
+        *([alt.Chart(values_of(over)).mark_line(strokeWidth=1.5, color=theme.ACCENT).encode(x=x, y=y)] if over else []),
+        base.mark_point(opacity=0, size=60).encode(y=y, tooltip=tooltip_of(words)),
     ]
     if odd:
-        marked = alt.Chart(_values(odd)).mark_point(
+        marked = alt.Chart(values_of(odd)).mark_point(
             shape="diamond", size=90, filled=True, color=theme.SECOND, opacity=1
         )
-        layers.append(marked.encode(x=x, y=y, tooltip=_tooltip(words)))
+        layers.append(marked.encode(x=x, y=y, tooltip=tooltip_of(words)))
     return alt.layer(*layers).properties(width="container", height=theme.PANEL_HEIGHT)
 
 
@@ -263,12 +265,16 @@ def _steps(most: float) -> list[float]:
     return [round(step * number, 4) for number in range(1, shades)]
 
 
-def _values(rows: Rows) -> alt.InlineData:
+def values_of(rows: Rows) -> alt.InlineData:
+    """Return rows as the data of a drawing."""
     return alt.InlineData(values=[dict(row) for row in rows])
 
 
-def _from_zero(top: float | None) -> alt.Scale:
-    return alt.Scale(zero=True, nice=True) if top is None else alt.Scale(domain=[0, top], nice=True)
+def _scale(rows: Rows, top: float | None) -> alt.Scale:
+    """Return the scale of lines: from zero, unless all that happens is far above it, and would look flat."""
+    values = [row["v"] for row in rows]
+    is_high = bool(values) and min(values) > _HIGH * max(values)
+    return alt.Scale(zero=not is_high, nice=True) if top is None else alt.Scale(domain=[0, top], nice=True)
 
 
 def _long(rows: Rows, series: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -292,7 +298,8 @@ def _running(rows: Rows, series: Mapping[str, str]) -> list[dict[str, Any]]:
     return _long([*before, *running], series) if running else []
 
 
-def _color(labels: Sequence[str]) -> alt.Color:
+def color_of(labels: Sequence[str]) -> alt.Color:
+    """Return the colours of series by their labels, with a legend if there are several."""
     legend = alt.Legend(symbolType="square", columns=_columns(labels)) if len(labels) > 1 else None
     return alt.Color(
         "s:N", scale=alt.Scale(domain=[*labels], range=theme.SERIES[: len(labels)]), legend=legend, sort=None
@@ -303,7 +310,7 @@ def _columns(labels: Sequence[str]) -> int:
     return 2 if len(labels) > 3 else 3
 
 
-def _shapes(rows: Rows, x: Any, y: Any, series: Mapping[str, str]) -> list[Any]:
+def shapes_of(rows: Rows, x: Any, y: Any, series: Mapping[str, str]) -> list[Any]:
     """Return marks that tell the lines apart without their colours, if there are several."""
     labels = [*series.values()]
     if len(labels) < 2 or not rows:
@@ -312,25 +319,26 @@ def _shapes(rows: Rows, x: Any, y: Any, series: Mapping[str, str]) -> list[Any]:
     marked = [row for own in by_label for row in own[:: -max(1, len(own) // _MARKED)]]
     scale = alt.Scale(domain=labels, range=_SHAPES[: len(labels)])
     shape = alt.Shape("s:N", scale=scale, legend=alt.Legend(columns=_columns(labels)))
-    made = alt.Chart(_values(marked)).mark_point(filled=True, size=46, opacity=1)
-    return [made.encode(x=x, y=y, shape=shape, color=_color(labels))]
+    made = alt.Chart(values_of(marked)).mark_point(filled=True, size=46, opacity=1)
+    return [made.encode(x=x, y=y, shape=shape, color=color_of(labels))]
 
 
-def _pointed_at(rows: Rows, x: Any, y: Any, color: Any, words: Mapping[str, str]) -> list[Chart]:
+def pointed_at(rows: Rows, x: Any, y: Any, color: Any, words: Mapping[str, str]) -> list[Chart]:
     """Return the marks that appear, and tell their values, where one points at the lines."""
     if not rows:
         return []
     near = alt.selection_point(on="pointerover", nearest=True, empty=False, fields=["x", "s"], clear="pointerout")
-    made = alt.Chart(_values(rows)).mark_point(filled=True, size=60)
+    made = alt.Chart(values_of(rows)).mark_point(filled=True, size=60)
     opacity = alt.condition(near, alt.value(1), alt.value(0))
-    return [made.encode(x=x, y=y, color=color, opacity=opacity, tooltip=_tooltip(words)).add_params(near)]
+    return [made.encode(x=x, y=y, color=color, opacity=opacity, tooltip=tooltip_of(words)).add_params(near)]
 
 
 def _rule(value: float) -> Chart:
-    made = alt.Chart(_values([{"v": value}])).mark_rule(strokeDash=[1, 3], strokeWidth=1.5, color=theme.INK)
+    made = alt.Chart(values_of([{"v": value}])).mark_rule(strokeDash=[1, 3], strokeWidth=1.5, color=theme.INK)
     return made.encode(y=alt.Y("v:Q"))
 
 
-def _tooltip(words: Mapping[str, str]) -> list[alt.Tooltip]:
+def tooltip_of(words: Mapping[str, str]) -> list[alt.Tooltip]:
+    """Return what a mark tells where one points at it."""
     of = [alt.Tooltip("s:N", title=words["s"])] if words.get("s") else []
     return [alt.Tooltip("told:N", title=words["x"]), *of, alt.Tooltip("v:Q", title=words["v"], format=",.2~f")]

@@ -26,7 +26,8 @@ _WIDE = (
     "lifecycle",
     "conversion",
     "triangle",
-    "decision_times",
+    "reach",
+    "segment_sizes",
     "types_by_day",
     "rhythm",
     "arrivals",
@@ -104,7 +105,7 @@ def _words(language: Language, source: Source) -> dict[str, Any]:
         "titles": lambda keys: ", ".join(
             f"\N{LEFT DOUBLE QUOTATION MARK}{language.plot(one)[0]}\N{RIGHT DOUBLE QUOTATION MARK}" for one in keys
         ),
-        "shown": lambda mart: language.moment(source.shown.get(mart)),
+        "shown": lambda table: language.moment(source.at(table)),
         "definitions": lambda section: _definitions(section, source.marts, language),
     }
 

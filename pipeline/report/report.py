@@ -1,13 +1,15 @@
 """The use case: read marts and books, and write the report."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+
+from altair.utils.schemapi import debug_mode
 
 from pipeline.errors import UsageError
 from pipeline.lake.lake import Lake
@@ -18,6 +20,7 @@ from pipeline.report.headline import figures
 from pipeline.report.language import Language
 from pipeline.report.page import Content, page
 from pipeline.report.source import Source
+from pipeline.runs.published import REPLICA
 
 
 @dataclass(frozen=True)
@@ -51,18 +54,25 @@ def make_report(lake: Lake, zone: str, language: str = "en", now: datetime | Non
     spoken, now = Language.of(language, zone), now or datetime.now(UTC)
     books = state.read_books(lake.keeper)
     shown = {name: at for name, at in books.shown.items() if name in lake.contracts}
-    source = Source(lake, spoken, lake.contracts, shown)
+    source = Source(lake, spoken, lake.contracts, shown, _copied(lake, books.shown))
     found = figures(source)
-    content = Content(
-        figures=found,
-        todo=todo(source),
-        sections=sections(source),
-        facts=state.facts(books, spoken, now, [*shown]),
-        state=state.plots(books, spoken, now),
-        made_at=now,
-        version=_version(),
-    )
+    with debug_mode(False):  # to hold each part of a drawing against Vega-Lite's schema is what tests do
+        content = Content(
+            figures=found,
+            todo=todo(source),
+            sections=sections(source),
+            facts=state.facts(books, spoken, now, [*shown]),
+            state=state.plots(books, spoken, now),
+            made_at=now,
+            version=_version(),
+        )
     return Report(page(content, source), found, source.as_of)
+
+
+def _copied(lake: Lake, moments: Mapping[str, datetime]) -> dict[str, datetime]:
+    """Return which moment each copied table shows, of moments by collection."""
+    published = {name: entity for name, entity in lake.entities.items() if name in moments}
+    return {f"{REPLICA}.{table.name}": moments[name] for name, entity in published.items() for table in entity.tables}
 
 
 def write(html: str, to: Path) -> int:

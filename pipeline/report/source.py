@@ -1,9 +1,13 @@
-"""What the plots read: published marts, cut at the last day that has anything, and the moment that they show."""
+"""What the plots read: published marts, cut at the last day that has anything, and the moment that they show.
+
+What no mart has is read from the copied tables themselves.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
@@ -11,6 +15,7 @@ from contracts.schema.mart import Mart
 from pipeline.errors import UsageError
 from pipeline.lake.lake import Lake
 from pipeline.report.language import Language
+from pipeline.runs.published import REPLICA
 
 # Of what the days with data are told; a mart that has a row for each day says which of them have something.
 _DAYS = {
@@ -25,7 +30,7 @@ DAYS = 90  # that a plot by day shows
 
 
 class NotBuiltError(Exception):
-    """A mart is not there; its name is the only argument."""
+    """A mart or a copied table is not there, or the latter has other columns; its name is the only argument."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,14 @@ class Source:
         language: In which they are told.
         marts: The contracts, by name.
         shown: Which moment each of them shows.
+        copied: Which moment each copied table shows, by names such as ``replica.event_logs``.
     """
 
     lake: Lake
     language: Language
     marts: Mapping[str, Mart]
     shown: Mapping[str, datetime]
+    copied: Mapping[str, datetime] = field(default_factory=dict)
     _scans: dict[str, pl.LazyFrame] = field(default_factory=dict)
 
     def frame(self, mart: str, *columns: str) -> pl.LazyFrame:
@@ -53,6 +60,34 @@ class Source:
         """
         frame, known = self._scanned(mart), self.marts[mart].table.names
         return frame.select(pl.col(one) if one in known else pl.lit(None).alias(one) for one in columns)
+
+    def copy(self, table: str, **columns: pl.DataType) -> pl.LazyFrame:
+        """Return columns of a copied table, which belongs to its contract and may be shaped otherwise elsewhere.
+
+        Args:
+            table: Such as ``event_logs``.
+            **columns: The columns, and of which types they must be.
+
+        Raises:
+            NotBuiltError: It is not published, or has other columns.
+        """
+        name = f"{REPLICA}.{table}"
+        if name not in self.copied:
+            raise NotBuiltError(name)
+        frame = self._copied(table)
+        schema = frame.collect_schema()
+        if any(schema.get(column) != kind for column, kind in columns.items()):
+            raise NotBuiltError(name)
+        return frame.select(*columns)
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a question that PostgreSQL answers itself: it would be too much to have them all sent."""
+        with self.lake.keeper.snapshot():
+            return self.lake.keeper.rows(query, *parameters)
+
+    def at(self, table: str) -> datetime | None:
+        """Return which moment a mart or a copied table shows."""
+        return self.shown.get(table) or self.copied.get(table)
 
     def has(self, mart: str, column: str) -> bool:
         """Tell whether a mart is there and has a column."""
@@ -106,6 +141,12 @@ class Source:
             except UsageError as error:
                 raise NotBuiltError(mart) from error
         return self._scans[mart]
+
+    def _copied(self, table: str) -> pl.LazyFrame:
+        try:
+            return self.lake.replica[table]
+        except UsageError as error:
+            raise NotBuiltError(f"{REPLICA}.{table}") from error
 
     def _latest(self, mart: str) -> date | None:
         day, count = _DAYS[mart]

@@ -1,6 +1,7 @@
 """From frames to what plots and tables take: rows with their days in words, tables, and a sentence of what is seen."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import polars as pl
 from pipeline.report.drawn import Table
 from pipeline.report.language import Language
 
-ROWS = 31  # of a table
+ROWS, ROWS_OF_LIST = 31, 12  # of a table, and of a list to act on
 Format = Callable[[Any], Any]
 Columns = Mapping[str, tuple[str, Format]]  # heading and format of each column
 
@@ -48,6 +49,12 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Columns, *, newest_first: 
         if any(isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows)
     )
     return Table([heading for heading, _ in columns.values()], told, numeric, max(0, len(rows) - ROWS))
+
+
+def list_table(rows: Sequence[Mapping[str, Any]], columns: Columns, total: int) -> Table:
+    """Return the first rows of a list to act on, and how many there are beside them."""
+    made = table(rows[:ROWS_OF_LIST], columns, newest_first=False)
+    return replace(made, further=total - min(len(rows), ROWS_OF_LIST))
 
 
 def day_table(

@@ -5,12 +5,13 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.report import todo_copy
 from pipeline.report.drawn import Draw, Drawing, Spark
 from pipeline.report.language import NOTHING
 from pipeline.report.source import Source
-from pipeline.report.telling import Columns, table
+from pipeline.report.telling import ROWS_OF_LIST, Columns, list_table
 
-_ROWS, _TREND_WEEKS = 12, 12
+_TREND_WEEKS = 12
 _UNUSUAL_DAYS = 28
 
 
@@ -24,7 +25,7 @@ def waiting(source: Source) -> Drawing | None:
         return None
     rows: list[dict[str, Any]] = [
         {**row, "waits": language.span((source.as_of - row["waiting_since"]).total_seconds() if source.as_of else None)}
-        for row in found.head(_ROWS).iter_rows(named=True)
+        for row in found.head(ROWS_OF_LIST).iter_rows(named=True)
     ]
     columns: Columns = {
         "ticket_id": (language.label("ticket"), str),
@@ -35,7 +36,7 @@ def waiting(source: Source) -> Drawing | None:
         "message_count": (language.label("messages"), language.number),
         "user_id": (language.label("user"), str),
     }
-    return _listed(rows, columns, len(found))
+    return Drawing((), list_table(rows, columns, len(found)), "")
 
 
 def missing_terms(source: Source) -> Drawing | None:
@@ -47,9 +48,10 @@ def missing_terms(source: Source) -> Drawing | None:
     found = there.sort(order, descending=[True, True, False]).collect()
     if not len(found):
         return None
-    trends = _trends(source, found["search_term"].head(_ROWS).to_list())
+    trends = _trends(source, found["search_term"].head(ROWS_OF_LIST).to_list())
     rows = [
-        {**row, "trend": Spark(trends.get(row["search_term"], ()))} for row in found.head(_ROWS).iter_rows(named=True)
+        {**row, "trend": Spark(trends.get(row["search_term"], ()))}
+        for row in found.head(ROWS_OF_LIST).iter_rows(named=True)
     ]
     columns: Columns = {
         "search_term": (language.label("search_term"), str),
@@ -59,21 +61,22 @@ def missing_terms(source: Source) -> Drawing | None:
         "trend": (language.say("says.weeks", weeks=language.number(_TREND_WEEKS)), lambda spark: spark),
         "top_next_term": (language.label("top_next_term"), lambda value: NOTHING if value is None else str(value)),
     }
-    return _listed(rows, columns, len(found))
+    return Drawing((), list_table(rows, columns, len(found)), "")
 
 
 def false_drops(source: Source) -> Drawing | None:
     """List the newest drops of prices that are none against the 30 days before."""
     language = source.language
     prices = ("price", "prior_price", "lowest_price_30d")
-    there = source.frame("price_drops", "product_id", "dropped_on", "currency", *prices, "reduction_pct", "is_genuine")
+    names = ("product_id", "dropped_on", "currency", *prices, "reduction_pct", "is_genuine", "history_days")
+    there = source.frame("price_drops", *names)
     found = there.filter(~pl.col("is_genuine"), pl.col("dropped_on") <= source.end)
     ordered = found.sort("dropped_on", "reduction_pct", "product_id", descending=[True, False, False]).collect()
     if not len(ordered):
         return None
     rows = [
         {**row, **{name: f"{language.number(row[name], 2)} {row['currency']}" for name in prices}}
-        for row in ordered.head(_ROWS).iter_rows(named=True)
+        for row in ordered.head(ROWS_OF_LIST).iter_rows(named=True)
     ]
     columns: Columns = {
         "product_id": (language.label("product"), str),
@@ -82,8 +85,9 @@ def false_drops(source: Source) -> Drawing | None:
         "prior_price": (language.label("prior_price"), str),
         "lowest_price_30d": (language.label("lowest_price_30d"), str),
         "reduction_pct": (language.label("reduction_pct"), language.percent),
+        "history_days": (language.label("history_days"), language.number),
     }
-    return _listed(rows, columns, len(ordered))
+    return Drawing((), list_table(rows, columns, len(ordered)), "")
 
 
 def unusual_events(source: Source) -> Drawing | None:
@@ -98,7 +102,7 @@ def unusual_events(source: Source) -> Drawing | None:
         return None
     rows = [
         {**row, "judged": language.label("more" if row["z_score"] > 0 else "less")}
-        for row in found.head(_ROWS).iter_rows(named=True)
+        for row in found.head(ROWS_OF_LIST).iter_rows(named=True)
     ]
     columns: Columns = {
         "event_type": (language.label("event_type"), str),
@@ -108,12 +112,7 @@ def unusual_events(source: Source) -> Drawing | None:
         "mean_14d_count": (language.label("mean_14d_count"), lambda value: language.number(value, 1)),
         "z_score": (language.label("z_score"), lambda value: language.number(value, 1)),
     }
-    return _listed(rows, columns, len(found))
-
-
-def _listed(rows: list[dict[str, Any]], columns: Columns, total: int) -> Drawing:
-    made = table(rows, columns, newest_first=False)
-    return Drawing((), type(made)(made.headings, made.rows, made.numeric, total - len(rows)), "")
+    return Drawing((), list_table(rows, columns, len(found)), "")
 
 
 def _trends(source: Source, terms: list[str]) -> dict[str, list[float]]:
@@ -144,4 +143,5 @@ LISTS: dict[Draw, str] = {
     missing_terms: "search_terms",
     false_drops: "price_drops",
     unusual_events: "event_types_daily",
+    **todo_copy.LISTS,
 }

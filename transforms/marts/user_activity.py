@@ -49,14 +49,20 @@ def user_activity(
             zero_result_search_pct=percent(pl.col("zero_result_search_count"), searches),
         )
     )
-    return conform(_scored(users, user_score_cuts).with_columns(segment=_segment()), MART, context)
+    return conform(segmented(users, user_score_cuts), MART, context)
 
 
-def _scored(users: pl.LazyFrame, cuts: pl.LazyFrame) -> pl.LazyFrame:
+def segmented(users: pl.LazyFrame, cuts: pl.LazyFrame) -> pl.LazyFrame:
+    """Add the scores and the segment of each user.
+
+    Args:
+        users: One row per user, as ``user_recency`` has them.
+        cuts: The mart ``user_score_cuts`` of these users.
+    """
     for value, (axis, score) in SCORED.items():
         of_axis = cuts.filter(pl.col("axis") == axis).select(pl.col("value").alias(value), pl.col("score").alias(score))
         users = users.join(of_axis, on=value, how="left")
-    return users
+    return users.with_columns(segment=_segment())
 
 
 def _segment() -> pl.Expr:

@@ -11,12 +11,13 @@ from pipeline.report.areas import (
     retention,
     search,
     support,
+    users,
 )
 from pipeline.report.drawn import Draw
 
 # By area: the functions that draw, each with the mart that it draws from.
 AREAS: Mapping[str, Mapping[Draw, str]] = {
-    "activity": activity.PLOTS,
+    "activity": {**activity.PLOTS, **users.PLOTS},
     "retention": retention.PLOTS,
     "support": support.PLOTS,
     "search": search.PLOTS,

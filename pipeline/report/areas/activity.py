@@ -5,7 +5,9 @@ from datetime import timedelta
 import polars as pl
 
 from pipeline.report import charts
+from pipeline.report.areas.spans import hours, spans
 from pipeline.report.drawn import Draw, Drawing
+from pipeline.report.language import MINUS, Language
 from pipeline.report.source import Source
 from pipeline.report.telling import (
     Columns,
@@ -20,20 +22,6 @@ from pipeline.report.telling import (
     words,
 )
 
-_DURATIONS = (
-    1,
-    3,
-    10,
-    30,
-    60,
-    180,
-    600,
-    1_800,
-    3_600,
-    10_800,
-    86_400,
-)  # seconds; each at most about three times the one before
-_SCORES = range(1, 6)
 _DEVICES = 4
 _TRIED = 28  # days of which a rhythm is told
 
@@ -151,36 +139,6 @@ def rhythm(source: Source) -> Drawing | None:
     return hours(source, there.select(at="started_at"), "sessions")
 
 
-def hours(source: Source, moments: pl.LazyFrame, what: str) -> Drawing | None:
-    """Draw moments (``at``) by hour and weekday, in the zone of the report."""
-    language = source.language
-    local = pl.col("at").dt.convert_time_zone(str(language.zone))
-    counted = moments.group_by(hour=local.dt.hour(), weekday=local.dt.weekday()).agg(v=pl.len()).collect().iter_rows()
-    found = {(hour, weekday): number for hour, weekday, number in counted}
-    if not found:
-        return None
-    cells = [
-        {
-            "x": f"{hour:02}",
-            "y": name,
-            "v": found.get((hour, place), 0),
-            "told": f"{name}, {hour:02}:00\N{EN DASH}{hour + 1:02}:00",
-        }
-        for place, name in enumerate(language.weekdays, 1)
-        for hour in range(24)
-    ]
-    chart = charts.heat(
-        cells,
-        xs=[f"{hour:02}" for hour in range(24)],
-        ys=language.weekdays,
-        unit=language.label(what),
-        words=words(language, "hour", what),
-    )
-    most = sorted(cells, key=lambda cell: -cell["v"])
-    columns: Columns = {"told": (language.label("hour"), str), "v": (language.label(what), language.number)}
-    return Drawing([charts.panel(chart)], table(most, columns, newest_first=False), says_most(cells, what, language))
-
-
 def durations(source: Source) -> Drawing | None:
     """Draw how long sessions are, in classes that grow by factors."""
     since = source.end - timedelta(days=89)
@@ -188,25 +146,6 @@ def durations(source: Source) -> Drawing | None:
         pl.col("started_on").is_between(since, source.end)
     )
     return spans(source, there.select(span="duration_s"), "sessions")
-
-
-def spans(source: Source, seconds: pl.LazyFrame, what: str) -> Drawing | None:
-    """Draw spans of time (``span``, in seconds), in classes that grow by factors."""
-    language = source.language
-    labels = [language.span(limit) for limit in _DURATIONS]
-    names = [f"< {labels[0]}", *(f"\N{GREATER-THAN OR EQUAL TO} {one}" for one in labels)]
-    place = pl.sum_horizontal([(pl.col("span") >= limit).cast(pl.Int32) for limit in _DURATIONS])
-    counted = seconds.drop_nulls().group_by(place=place).agg(v=pl.len()).collect()
-    found = dict(counted.iter_rows())
-    if not found:
-        return None
-    rows = [
-        {"x": names[one], "told": names[one], "v": found.get(one, 0), what: found.get(one, 0), "is_running": False}
-        for one in range(min(found), max(found) + 1)
-    ]
-    chart = charts.bars(rows, {what: language.label(what)}, words=words(language, "class", what), dates=False)
-    columns: Columns = {"told": (language.label("class"), str), "v": (language.label(what), language.number)}
-    return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), says_most(rows, what, language))
 
 
 def engagement(source: Source) -> Drawing | None:
@@ -244,7 +183,7 @@ def funnel(source: Source) -> Drawing | None:
             "v": one["reached_count"],
             "share": 100 * one["reached_count"] / entered,
             "lost": before - one["reached_count"],
-            "text": language.part(one["reached_count"], entered),
+            "text": _step(language, one["reached_count"], before, entered),
         }
         for one, before in zip(found, [entered, *(one["reached_count"] for one in found)], strict=False)
     ]
@@ -255,8 +194,14 @@ def funnel(source: Source) -> Drawing | None:
         "share": (language.label("share"), language.percent),
         "lost": (language.label("lost"), language.number),
     }
-    seen = language.say("says.funnel", entered=language.number(entered), last=rows[-1]["text"], step=rows[-1]["x"])
+    last = language.part(rows[-1]["v"], entered)
+    seen = language.say("says.funnel", entered=language.number(entered), last=last, step=rows[-1]["x"])
     return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), seen)
+
+
+def _step(language: Language, reached: int, before: int, entered: int) -> str:
+    told, lost = language.part(reached, entered), before - reached
+    return f"{told}, {MINUS}{language.number(lost)}" if lost else told
 
 
 def conversion(source: Source) -> Drawing | None:
@@ -295,58 +240,6 @@ def time_to_buy(source: Source) -> Drawing | None:
     return spans(source, there.select(span=took), "sessions")
 
 
-def scores(source: Source) -> Drawing | None:
-    """Draw how many users have which scores of recency and frequency."""
-    language = source.language
-    there = source.frame("user_activity", "r_score", "f_score").drop_nulls()
-    found = {
-        (r, f): number for r, f, number in there.group_by("r_score", "f_score").agg(pl.len()).collect().iter_rows()
-    }
-    if not found:
-        return None
-    recency, often = language.label("recency"), language.label("frequency")
-    cells = [
-        {
-            "x": f"{often} {f}",
-            "y": f"{recency} {r}",
-            "v": found.get((r, f), 0),
-            "text": language.number(found.get((r, f), 0)),
-            "told": f"{recency} {r}, {often} {f}",
-        }
-        for r in reversed(_SCORES)
-        for f in _SCORES
-    ]
-    xs, ys = [f"{often} {f}" for f in _SCORES], [f"{recency} {r}" for r in reversed(_SCORES)]
-    chart = charts.heat(
-        cells, xs=xs, ys=ys, unit="", words=words(language, "scores", "users"), texts=True, row_height=30
-    )
-    columns: Columns = {"told": (language.label("scores"), str), "v": (language.label("users"), language.number)}
-    return Drawing(
-        [charts.panel(chart)], table(cells, columns, newest_first=False), says_most(cells, "users", language)
-    )
-
-
-def segments(source: Source) -> Drawing | None:
-    """Draw how many users each segment has."""
-    language = source.language
-    counted = source.frame("user_activity", "segment").group_by(pl.col("segment").cast(pl.String)).agg(v=pl.len())
-    found = counted.sort("v", "segment", descending=[True, False]).collect().to_dicts()
-    total = sum(one["v"] for one in found)
-    if not total:
-        return None
-    rows = [
-        {
-            "x": one["segment"],
-            "v": one["v"],
-            "text": language.part(one["v"], total),
-        }
-        for one in found
-    ]
-    chart = charts.ranked(rows, unit="", words=words(language, "segment", "users"))
-    columns: Columns = {"x": (language.label("segment"), str), "v": (language.label("users"), language.number)}
-    return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), says_most(rows, "users", language))
-
-
 PLOTS: dict[Draw, str] = {
     active_users: "active_users_daily",
     stickiness: "active_users_daily",
@@ -359,6 +252,4 @@ PLOTS: dict[Draw, str] = {
     funnel: "funnel_daily",
     time_to_buy: "session_facts",
     conversion: "funnel_daily",
-    scores: "user_activity",
-    segments: "user_activity",
 }

@@ -1,21 +1,24 @@
 """Whether the queue of reviews is fast, and fair to all stars."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import polars as pl
 
 from pipeline.report import charts
+from pipeline.report.areas.spans import durations
 from pipeline.report.drawn import Draw, Drawing
 from pipeline.report.language import Language
 from pipeline.report.source import Source
 from pipeline.report.telling import Columns, by_day, day_table, has_running, says, says_most, share, table, words
+from pipeline.text.printable import visible
 
 _DAILY = "moderation_daily"
 _OUTCOMES = ("approved_count", "rejected_count", "pending_count", "other_count")
 _AGES = ((1, "pending_1d"), (3, "pending_3d"), (7, "pending_7d"), (28, "pending_28d"), (None, "pending_older"))
-_HOUR = 3_600
+_FLAGS = 8  # that are told apart
 
 
 def outcomes(source: Source) -> Drawing | None:
@@ -114,28 +117,67 @@ def _ranked(language: Language, rows: Sequence[Mapping[str, Any]], what: str, mo
     return Drawing([charts.panel(chart)], table(drawn, columns, newest_first=False), seen)
 
 
-def decision_times(source: Source) -> Drawing | None:
-    """Draw how long decisions took that a copy has seen; the largest of the stars' quantiles."""
-    language = source.language
-    frame = source.days(_DAILY, "submitted_on", "p50_decision_s", "p95_decision_s", "observed_decision_count")
-    seen = frame.filter(pl.col("observed_decision_count") > 0)
-    if not len(seen):
+def flag_outcomes(source: Source) -> Drawing | None:
+    """Draw what became of the reviews in which something was found, by what that was."""
+    language, found = source.language, _flagged(source)
+    if not found:
         return None
-    of = seen.group_by("day").agg(
-        decision_p50=pl.col("p50_decision_s").max() / _HOUR,
-        decision_p95=pl.col("p95_decision_s").max() / _HOUR,
-        observed_decision_count=pl.col("observed_decision_count").sum(),
-        is_complete=pl.col("is_complete").all(),
-    )
-    rows = by_day(of.sort("day"), language)
-    series = {name: language.label(name) for name in ("decision_p50", "decision_p95")}
-    chart = charts.lines(rows, series, unit=language.label("h"), words=words(language, "day", "hours", "quantile"))
+    cells = _cells(language, found)
+    xs, ys = ([*dict.fromkeys(str(cell[axis]) for cell in cells)] for axis in "xy")
+    called = words(language, "outcome", "of_flag")
+    chart = charts.heat(cells, xs=xs, ys=ys, unit="", words=called, texts=True, row_height=30)
+    columns: Columns = {
+        "y": (language.label("flag"), str),
+        "x": (language.label("outcome"), str),
+        "number": (language.label("reviews"), language.number),
+        "v": (language.label("of_flag"), language.percent),
+    }
+    most = max((cell for cell in cells if cell["is_rejected"]), key=lambda cell: cell["v"], default=cells[0])
+    seen = language.say("says.flag", flag=most["y"], outcome=most["x"], value=language.percent(most["v"]))
+    return Drawing([charts.panel(chart)], table(cells, columns, newest_first=False), seen)
 
-    def spelled(value: float) -> str:
-        return language.span(None if value is None else value * _HOUR)
 
-    told = day_table(rows, language, {**dict.fromkeys(series, spelled), "observed_decision_count": None})
-    return Drawing([charts.panel(chart)], told, says(rows, "decision_p50", language, spelled), has_running(rows))
+def _cells(language: Language, found: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
+    """Return a cell for each flag, none at the end, and outcome."""
+    flags = _most_frequent({names: number for names, number in found.items() if names[0]}, 0)[:_FLAGS]
+    cells = []
+    for flag in [*flags, *([""] if any(not flag for flag, _ in found) else [])]:
+        of = sum(number for (one, _), number in found.items() if one == flag)
+        name = charts.shortened(visible(flag)) if flag else language.label("no_flag")
+        for status in _most_frequent(found, 1)[:_FLAGS]:
+            number = found.get((flag, status), 0)
+            outcome = language.label(f"{status}_count") if f"{status}_count" in _OUTCOMES else visible(status)
+            told = {"text": language.percent(100 * number / of, 0), "told": f"{name}, {outcome}"}
+            cell = {"x": outcome, "y": name, "v": 100 * number / of, "number": number, **told}
+            cells.append({**cell, "is_rejected": status == "rejected"})
+    return cells
+
+
+def _flagged(source: Source) -> dict[tuple[str, str], int]:
+    """Return how many reviews of 90 days have a flag and an outcome; those without a flag have an empty one."""
+    first = datetime.combine(source.end - timedelta(days=89), time(), source.language.zone).astimezone(UTC)
+    moment = pl.Datetime("ms", "UTC")
+    there = source.copy(
+        "moderation_queue", flags=pl.List(pl.String()), moderation_status=pl.String(), submitted_at=moment
+    ).filter(pl.col("submitted_at") >= first)
+    each = there.select("moderation_status", flag=pl.col("flags")).explode("flag")
+    counted = each.group_by(pl.col("flag").fill_null(""), "moderation_status").agg(pl.len()).collect()
+    return {(flag, status): number for flag, status, number in counted.iter_rows()}
+
+
+def _most_frequent(found: Mapping[tuple[str, str], int], place: int) -> list[str]:
+    """Return the first or the second names of some counts, the most frequent first."""
+    sums: Counter[str] = Counter()
+    for names, number in found.items():
+        sums[names[place]] += number
+    return sorted(sums, key=lambda name: (-sums[name], name))
+
+
+def decision_times(source: Source) -> Drawing | None:
+    """Draw which share of the decisions that copies have seen took how long."""
+    there = source.frame("review_facts", "decision_s").filter(pl.col("decision_s").is_not_null())
+    taken = there.collect()["decision_s"]
+    return durations(source, {"decided_within": taken}, len(taken), "reviews")
 
 
 PLOTS: dict[Draw, str] = {
@@ -143,5 +185,6 @@ PLOTS: dict[Draw, str] = {
     pending_by_age: _DAILY,
     rejected_by_stars: _DAILY,
     flags: _DAILY,
-    decision_times: _DAILY,
+    flag_outcomes: "replica.moderation_queue",
+    decision_times: "review_facts",
 }

@@ -1,16 +1,22 @@
 """Which prices fell, and whether they really did."""
 
-from datetime import timedelta
+from bisect import bisect_left, bisect_right
+from datetime import date, timedelta
 from itertools import pairwise
+from typing import Any
 
 import polars as pl
 
-from pipeline.report import charts
+from contracts.marts.price_drops import WINDOW_DAYS
+from pipeline.report import charts, curves
 from pipeline.report.drawn import Draw, Drawing
+from pipeline.report.language import Language
 from pipeline.report.source import Source
 from pipeline.report.telling import Columns, by_week, day_table, has_running, monday, says, says_most, table, words
+from pipeline.text.printable import visible
 
 _DEPTHS = (0, 5, 10, 15, 20, 30, 40, 50)
+_PRODUCTS, _SHOWN_DAYS = 4, 90
 
 
 def drops(source: Source) -> Drawing | None:
@@ -54,4 +60,94 @@ def depths(source: Source) -> Drawing | None:
     return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), says_most(rows, "drops", language))
 
 
-PLOTS: dict[Draw, str] = {drops: "price_drops", depths: "price_drops"}
+def price_steps(source: Source) -> Drawing | None:
+    """Draw the prices of the products with the newest drops that are none, with the lowest of the 30 days before."""
+    language = source.language
+    names = ("product_id", "dropped_on", "price", "lowest_price_30d", "reduction_pct", "is_genuine", "is_new_arrival")
+    found = source.frame("price_drops", *names).filter(pl.col("dropped_on") <= source.end).collect()
+    order = ["is_new_arrival", "is_genuine", "dropped_on", "reduction_pct", "product_id"]
+    ordered = found.sort(order, descending=[False, False, True, False, False])
+    chosen = ordered["product_id"].unique(maintain_order=True).head(_PRODUCTS).to_list()
+    periods = _periods(source, chosen)
+    since = source.end - timedelta(days=_SHOWN_DAYS - 1)
+    series = {"price": language.label("price"), "lowest": language.label("lowest_price_30d")}
+    kinds = [language.label("genuine"), language.label("not_genuine")]
+    panels, told = [], []
+    for product in chosen:
+        own = found.filter(pl.col("product_id") == product, pl.col("dropped_on") >= since).sort("dropped_on")
+        marks = [
+            {"x": day.isoformat(), "told": language.day(day), "v": float(price), "s": kinds[not genuine]}
+            for day, price, genuine in own.select("dropped_on", "price", "is_genuine").iter_rows()
+        ]
+        prices = _by_day(periods.get(product, []), since, source.end, language)
+        if prices:
+            chart = curves.steps(prices, marks, series, kinds, words={**words(language, "day", "price"), "s": " "})
+            panels.append(charts.panel(chart, visible(product)))
+            told += [{**row, "product": product} for row in prices if row["is_changed"]]
+    if not panels:
+        return None
+    columns: Columns = {
+        "product": (language.label("product"), str),
+        "told": (language.label("day"), str),
+        "price": (series["price"], lambda value: language.number(value, 2)),
+        "lowest": (series["lowest"], lambda value: language.number(value, 2)),
+    }
+    newest = ordered.row(0, named=True)
+    seen = language.say(
+        "says.price_steps",
+        product=visible(newest["product_id"]),
+        day=language.day(newest["dropped_on"]),
+        price=language.number(newest["price"], 2),
+        lowest=language.number(newest["lowest_price_30d"], 2),
+    )
+    return Drawing(panels, table(told, columns, newest_first=False), seen)
+
+
+def _periods(source: Source, products: list[str]) -> dict[str, list[tuple[date, float]]]:
+    """Return from which day on which price was asked, by product, in the order in which prices changed."""
+    text, money, moment = pl.String(), pl.Decimal(12, 2), pl.Datetime("ms", "UTC")
+    known = source.copy("product_price_history", _id=text, product_id=text).filter(pl.col("product_id").is_in(products))
+    product_of = dict(known.collect().iter_rows())
+    changes = source.copy(
+        "product_price_history_price_changes", _id=text, _position=pl.Int64(), changed_at=moment, price=money
+    ).filter(pl.col("_id").is_in([*product_of]), pl.col("price") > 0)
+    day = pl.col("changed_at").dt.convert_time_zone(str(source.language.zone)).dt.date()
+    ordered = changes.sort("changed_at", "_position").select("_id", day.alias("day"), pl.col("price").cast(pl.Float64))
+    periods: dict[str, list[tuple[date, float]]] = {}
+    for _id, changed, price in ordered.collect().iter_rows():
+        periods.setdefault(product_of[_id], []).append((changed, price))
+    return periods
+
+
+def _by_day(periods: list[tuple[date, float]], since: date, until: date, language: Language) -> list[dict[str, Any]]:
+    """Return the price at the end of each day, and the lowest of the 30 days before it."""
+    days = [since + timedelta(days=number) for number in range(-WINDOW_DAYS - 1, (until - since).days + 1)]
+    asked = [_asked(periods, day) for day in days]  # the last one of a day is that of its end
+    rows: list[dict[str, Any]] = []
+    for place in range(WINDOW_DAYS + 1, len(days)):
+        before = [price for prices in asked[place - WINDOW_DAYS : place] for price in prices]
+        price = asked[place][-1] if asked[place] else None
+        rows.append(
+            {
+                "x": days[place].isoformat(),
+                "told": language.day(days[place]),
+                "price": price,
+                "lowest": min(before, default=None),
+                "is_changed": not rows or price != rows[-1]["price"],
+            }
+        )
+    return rows if any(row["price"] is not None for row in rows) else []
+
+
+def _asked(periods: list[tuple[date, float]], day: date) -> list[float]:
+    """Return the prices in force on a day: the one that it began with, and those that came on it."""
+    days = [one for one, _ in periods]
+    first, end = bisect_left(days, day), bisect_right(days, day)
+    return [price for _, price in periods[max(0, first - 1) : end]]
+
+
+PLOTS: dict[Draw, str] = {
+    drops: "price_drops",
+    depths: "price_drops",
+    price_steps: "replica.product_price_history_price_changes",
+}

@@ -5,6 +5,7 @@ from itertools import pairwise
 import polars as pl
 
 from pipeline.report import charts
+from pipeline.report.areas.users import inequality
 from pipeline.report.drawn import Draw, Drawing
 from pipeline.report.source import Source
 from pipeline.report.telling import (
@@ -86,4 +87,25 @@ def list_ages(source: Source) -> Drawing | None:
     return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), says_most(rows, "lists", language))
 
 
-PLOTS: dict[Draw, str] = {reach: _DAILY, list_ages: "recommendation_facts", hits: _DAILY}
+def spread(source: Source) -> Drawing | None:
+    """Draw which share of all recommendations goes to which share of the products that are known."""
+    recommended = listed(source).group_by("product").agg(much=pl.len()).collect()
+    known = source.copy("product_price_history", product_id=pl.String()).select(pl.col("product_id").unique()).collect()
+    never = known.join(recommended, left_on="product_id", right_on="product", how="anti").height
+    counted = recommended.group_by("much").agg(many=pl.len())
+    owners = dict(counted.iter_rows()) | ({0: never} if never else {})
+    return inequality(source, owners, "products", "recommendations")
+
+
+def listed(source: Source) -> pl.LazyFrame:
+    """Return the products of the valid lists, one a row, once for each list that they are in."""
+    lists = source.copy("user_recommendations", recommended_products=pl.List(pl.String()))
+    return lists.select(product=pl.col("recommended_products").list.unique()).explode("product").drop_nulls()
+
+
+PLOTS: dict[Draw, str] = {
+    reach: _DAILY,
+    list_ages: "recommendation_facts",
+    spread: "replica.user_recommendations",
+    hits: _DAILY,
+}

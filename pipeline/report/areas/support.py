@@ -5,7 +5,7 @@ from datetime import timedelta
 import polars as pl
 
 from pipeline.report import charts
-from pipeline.report.areas.activity import hours, spans
+from pipeline.report.areas.spans import durations, hours, spans
 from pipeline.report.drawn import Draw, Drawing
 from pipeline.report.source import Source
 from pipeline.report.telling import (
@@ -117,6 +117,45 @@ def in_time(source: Source) -> Drawing | None:
     )
 
 
+def helped_within(source: Source) -> Drawing | None:
+    """Draw which share of the tickets had a first reply, and was resolved, within which time."""
+    found = _recent_tickets(source, "first_response_s", "resolution_s").collect()
+    spans_of = {
+        "replied": found["first_response_s"].drop_nulls(),
+        "resolved": found["resolution_s"].drop_nulls(),
+    }
+    return durations(source, spans_of, len(found), "tickets")
+
+
+def reopened(source: Source) -> Drawing | None:
+    """Draw how many tickets were solved in each week, how that is known, and how many were opened again."""
+    language, since = source.language, source.end - timedelta(days=181)
+    there = source.frame("ticket_changes", "changed_on", "change", "basis").filter(
+        pl.col("changed_on").is_between(since, source.end)
+    )
+    solved, basis = pl.col("change") == "solved", pl.col("basis")
+    weekly = (
+        there.group_by(day=monday("changed_on"))
+        .agg(
+            solved_observed=(solved & (basis == "observed")).sum(),
+            solved_proxy=(solved & (basis == "proxy")).sum(),
+            reopened=(pl.col("change") == "reopened").sum(),
+        )
+        .sort("day")
+        .collect()
+    )
+    names = ("solved_proxy", "solved_observed", "reopened")
+    if not len(weekly) or not weekly.select(pl.sum_horizontal(pl.col(names).sum())).item():
+        return None
+    rows = by_week(weekly.with_columns(down=-pl.col("reopened").cast(pl.Int64)), source.last_complete, language)
+    series = {"solved_proxy": language.label("solved_proxy"), "solved_observed": language.label("solved_observed")}
+    chart = charts.bars(
+        rows, {**series, "down": language.label("reopened")}, words=words(language, "week", "tickets", "kind")
+    )
+    told = day_table(rows, language, dict.fromkeys(names), "week")
+    return Drawing([charts.panel(chart)], told, says(rows, "reopened", language), has_running(rows))
+
+
 def arrivals(source: Source) -> Drawing | None:
     """Draw at which hours of which weekdays tickets are opened."""
     return hours(source, _recent_tickets(source).select(at="created_at"), "tickets")
@@ -211,6 +250,8 @@ PLOTS: dict[Draw, str] = {
     in_time: _DAILY,
     first_reply: "ticket_resolution",
     reply_quantiles: "ticket_resolution",
+    helped_within: "ticket_resolution",
+    reopened: "ticket_changes",
     arrivals: "ticket_resolution",
     open_tickets: "ticket_resolution",
     issue_types: "ticket_resolution",

@@ -1,6 +1,7 @@
 """The lake on real engines: what a person in a notebook asks for, and what is asked of the stores."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipeline import Lake, UsageError, replicate, sync
 from pipeline.connections import TARGETS
 from pipeline.lake.lake import _cluster_time
 from pipeline.stores.clickhouse.store import ClickHouse
+from pipeline.stores.postgres.session import Session
 from pipeline.stores.postgres.store import Postgres
 from tests.pipeline.lab import Lab
 
@@ -48,6 +50,19 @@ def test_each_table_is_what_the_store_shows(lake: Lake, filled: Lab) -> None:
             assert frame.collect_schema() == table.frame_schema
             found = frame.drop("_extra", "device", strict=False).collect().sort(table.key)
             assert found.equals(filled.stored(lake._store, table).select(found.columns))
+
+
+def test_reads_share_a_connection_that_locks_nothing_until_it_is_lost(filled: Lab) -> None:
+    with Lake(filled.settings) as lake, closing(Session(lake._servers._uri("postgres"))) as other:
+        lake.replica.support_tickets.collect()
+        (kept,) = lake._servers._idle
+        lake.replica.support_tickets.collect()
+        assert lake._servers._idle == [kept]
+        other.execute("SET lock_timeout = 1", "LOCK TABLE replica.support_tickets IN ACCESS EXCLUSIVE MODE")
+        other.undo()
+        other.rows(f"SELECT pg_terminate_backend({kept._session[0]}, 5000)")
+        assert len(lake.replica.support_tickets.collect()) and lake._servers._idle != [kept]
+    assert lake._servers._idle == []
 
 
 @pytest.mark.parametrize("name", FILTERS)

@@ -126,3 +126,8 @@ def _add_hostile(lab: Lab) -> None:
                 document |= {**changes, **key}
                 del document["_id"]
                 lab.collection(name).insert_one(document)
+    event = lab.collection("EventLogs").find_one({"event_type": "login"}) or {}
+    del event["_id"]
+    lab.collection("EventLogs").insert_one(
+        event | {"event_id": "E-new-key", "timestamp": now, "details": {HOSTILE[0]: 1, "user_id": "U1"}}
+    )

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from altair.utils.schemapi import validate_jsonschema
+from altair.vegalite import load_schema
 from playwright.sync_api import Browser, Page
 
 from pipeline.report.areas import AREAS
@@ -76,7 +78,7 @@ def test_each_view_draws_all_plots_and_is_accessible(browser: Browser, pages: Pa
         told = session.send("Runtime.evaluate", {"expression": RUN, "awaitPromise": True, "returnByValue": True})
         serious = [one for one in json.loads(told["result"]["value"]) if one[0] in ("serious", "critical")]
         assert serious == []
-        assert len(page.screenshot(full_page=True)) > 50_000
+        assert len(page.screenshot(full_page=True, timeout=180_000)) > 50_000
 
 
 def test_hostile_texts_are_texts(browser: Browser, pages: Pages) -> None:
@@ -87,6 +89,19 @@ def test_hostile_texts_are_texts(browser: Browser, pages: Pages) -> None:
         assert HOSTILE[0] in text and "\\u202eevil\\u202c \\x1b[31m" in text and "{{ 7 * 7 }}" in text
         assert page.query_selector("img") is None
         assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f]", page.content())
+
+
+def test_a_key_that_no_event_of_the_type_had_is_listed_with_its_event(browser: Browser, pages: Pages) -> None:
+    with opened(browser, pages.address("en"), java_script_enabled=False, **VIEWS["light"]) as (page, _):
+        rows = [row for row in page.inner_text("#list-new_keys table").splitlines() if "E-new-key" in row]
+        assert len(rows) == 1 and rows[0].startswith("login") and HOSTILE[0] in rows[0], rows
+
+
+def test_each_drawing_is_valid_vega_lite(pages: Pages) -> None:
+    drawn = re.findall(r'<script type="application/json">(.*?)</script>', pages.file("ru").read_text(encoding="utf-8"))
+    assert len(drawn) > 30
+    for spec in map(json.loads, drawn):
+        validate_jsonschema(spec, load_schema())
 
 
 def test_no_address_of_another_place_stands_in_it(pages: Pages) -> None:
@@ -145,7 +160,7 @@ def test_each_plot_says_what_is_seen_and_where_it_is_from(browser: Browser, page
         for caption in page.eval_on_selector_all(
             "section:not(#copy) figcaption", "all => all.map(one => one.innerText)"
         ):
-            assert re.match(r"marts\.\w+, as of \d+ \w+ \d{4}, \d\d:\d\d\.", caption), caption
+            assert re.match(r"(marts|replica)\.\w+, as of \d+ \w+ \d{4}, \d\d:\d\d\.", caption), caption
         assert "Dashed and lighter" in page.inner_text("main")
 
 

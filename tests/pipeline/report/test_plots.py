@@ -1,7 +1,7 @@
 """What is drawn of marts that have no rows, and how numbers, spans and lines are told; no engine is needed."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -9,7 +9,8 @@ import pytest
 
 from contracts.schema.registry import entities, marts
 from pipeline.errors import UsageError
-from pipeline.report.areas import AREAS
+from pipeline.report import curves
+from pipeline.report.areas import AREAS, prices
 from pipeline.report.draw import section
 from pipeline.report.drawn import Spark
 from pipeline.report.headline import figures
@@ -21,6 +22,7 @@ from pipeline.report.vega import as_json
 from transforms.marts import marts_of
 
 MARTS = marts_of(entities().values(), marts())
+TABLES = {table.name: table for entity in entities().values() for table in entity.tables}
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 
 
@@ -31,10 +33,17 @@ class WithoutRows(Source):
     def _scanned(self, mart: str) -> pl.LazyFrame:
         return self.marts[mart].table.frame_schema.to_frame().lazy()
 
+    def _copied(self, table: str) -> pl.LazyFrame:
+        return TABLES[table].frame_schema.to_frame().lazy()
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return []
+
 
 def test_marts_without_rows_give_sentences_and_no_plot() -> None:
     nobody: Any = None
-    source = WithoutRows(nobody, Language.of("en", "UTC"), MARTS, dict.fromkeys(MARTS, NOW))
+    copied = {f"replica.{name}": NOW for name in TABLES}
+    source = WithoutRows(nobody, Language.of("en", "UTC"), MARTS, dict.fromkeys(MARTS, NOW), copied)
     for key, functions in {**AREAS, "todo": LISTS}.items():
         found = section(source, key, functions)
         assert (found.plots, found.not_built) == ((), ())
@@ -49,7 +58,9 @@ def test_every_word_is_there_in_both_languages() -> None:
             assert {"en", "ru"} - texts.keys() <= ({"en"} if section_of == "mart" else set()), key
     functions = {one for functions in (*AREAS.values(), LISTS) for one in functions}
     assert {function.__name__ for function in functions} <= words["plot"].keys()
-    drawn = {mart for functions in (*AREAS.values(), LISTS) for mart in functions.values()}
+    drawn = {one for functions in (*AREAS.values(), LISTS) for one in functions.values() if one in MARTS}
+    others = {one for functions in (*AREAS.values(), LISTS) for one in functions.values()} - drawn
+    assert others <= {f"replica.{name}" for name in TABLES}
     assert drawn <= words["mart"].keys(), "the Russian report would have English definitions"
     for name in drawn:
         limits = Language.of("ru", "UTC").mart(MARTS[name])[2]
@@ -80,6 +91,32 @@ def test_a_sparkline_needs_two_points_and_stays_within_its_box() -> None:
     assert sparkline(Spark()) == sparkline(Spark([1.0])) == sparkline(Spark([None, 3.0])) == ""
     places = sparkline(Spark([5.0, None, 5.0])).partition('points="')[2].partition('"')[0].split()
     assert places == ["3.0,14.0", "117.0,14.0"]
+
+
+def test_a_lorenz_curve_of_equals_is_the_diagonal_and_of_one_owner_a_corner() -> None:
+    points, gini = curves.shares({5: 10})
+    assert (points, gini, curves.top_share(points)) == ([(0, 0), (100, 100)], 0, 10)
+    points, gini = curves.shares({0: 9, 7: 1})
+    assert points == [(0, 0), (90, 0), (100, 100)] and gini == pytest.approx(0.9)
+    assert curves.top_share(points) == 100
+    points, gini = curves.shares(dict.fromkeys(range(1, 1001), 1))
+    assert len(points) < 100 and points[-1] == pytest.approx((100, 100)) and gini == pytest.approx(1 / 3, abs=0.001)
+
+
+def test_what_is_reached_ends_with_the_share_that_came_to_it() -> None:
+    points = curves.reached_by([float(number) for number in range(1, 1001)], whole=2_000)
+    assert len(points) < 100 and points[0] == (1, 0.05) and points[-1] == (1_000, 50)
+    assert curves.reached_by([2, 2, 2], whole=3) == [(2, 100)] and curves.reached_by([], whole=3) == []
+
+
+def test_the_lowest_price_before_a_day_is_of_all_that_were_asked_in_thirty_days() -> None:
+    day = date(2026, 6, 1)
+    changes = [(-90, 10.0), (-31, 4.0), (-31, 9.0), (-30, 7.0), (-30, 8.0), (0, 5.0), (1, 6.0)]
+    periods = [(day + timedelta(days=at), price) for at, price in changes]
+    rows = prices._by_day(periods, day, day + timedelta(days=1), Language.of("en", "UTC"))
+    # 4 was asked on the 31st day before alone; with 9 the 30th began, and 5 of the day itself is no price before it.
+    assert [(row["price"], row["lowest"]) for row in rows] == [(5, 7), (6, 5)]
+    assert prices._by_day([(day + timedelta(days=9), 1.0)], day, day, Language.of("en", "UTC")) == []
 
 
 def test_json_in_the_page_ends_no_script() -> None:
