@@ -42,6 +42,8 @@ of their own.
   out what a million would cost. It names what of ours takes over a fifth more than was recorded among the results, each
   time by what the hand-written COPY takes: that is not ours, so another machine may judge as well. The first one
   records, and so does `make bench-quick RECORD=1`.
+* `python -m benchmarks --part marts` measures the marts, which `make bench` leaves out: of each the SQL in both stores
+  as well, within one process.
 * The machine has 2 cores for the client and all three servers. With more, what works in parallel gains more.
 
 The work is not the same for all: see the settings. Ours counts at the source and in the stores, tests every document

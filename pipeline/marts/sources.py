@@ -24,11 +24,17 @@ def with_their_marts(connections: Connections, names: Iterable[str]) -> list[Mar
     Raises:
         UsageError: There is no such mart, or it can't be computed, or none can.
     """
-    lacking = reasons(connections.entities.values(), connections.known_marts)
-    known = {name: mart for name, mart in connections.known_marts.items() if name not in lacking}
-    asked = list(names) or list(known)
+    named, everything, entities = list(names), connections.known_marts, connections.entities.values()
+    if named and everything.keys() >= set(named):
+        meant = _with_sources(named, everything)
+        # These alone are tried: to try all others takes longer than to compute a small one.
+        if not reasons(entities, {mart.name: mart for mart in meant}):
+            return meant
+    lacking = reasons(entities, everything)
+    known = {name: mart for name, mart in everything.items() if name not in lacking}
+    asked = named or list(known)
     if unknown := [name for name in asked if name not in known]:
-        raise UsageError(_why_not(unknown[0], connections.known_marts, lacking, known))
+        raise UsageError(_why_not(unknown[0], everything, lacking, known))
     if not asked:
         raise UsageError(f"there are no marts: no contract declares what they read ({_DEMO_ADDS})")
     return _with_sources(asked, known)
