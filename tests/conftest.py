@@ -50,20 +50,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 # Files that take longest: begun last, they would keep one worker busy long after the others have ended.
 LONGEST = (
     "dags/test_end_to_end.py",
+    "marts/test_marts.py",
     "fire/test_fire.py",
+    "cli/test_cli.py",
     "dags/test_runs.py",
-    "replication/test_ids.py",
+    "report/test_page.py",
+    "marts/test_incremental.py",
     "dags/test_stack.py",
+    "replication/test_sync.py",
+    "replication/test_ids.py",
     "runs/test_publish.py",
     "stores/test_connections.py",
-    "cli/test_cli.py",
-    "replication/test_sync.py",
     "runtime/test_memory.py",
-    "marts/test_marts.py",
+    "replication/test_gate.py",
+    "replication/test_exactness.py",
+    "replication/test_presence.py",
     "pipeline/test_inference.py",
     "replication/test_history.py",
     "replication/test_verify.py",
-    "tests/test_clickhouse_users.py",
 )
 
 

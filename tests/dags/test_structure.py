@@ -25,24 +25,30 @@ HEAVY += (
     "generators",
 )
 LOOK = f"""
-import json, sys
+import json, sys, time
+from pathlib import Path
 import airflow.sdk
 from airflow.dag_processing.dagbag import DagBag
-before = set(sys.modules)
-bag = DagBag(dag_folder={str(ROOT / "dags")!r})
+before, errors, seconds = set(sys.modules), {{}}, {{}}
+for file in sorted(Path({str(ROOT / "dags")!r}).glob("*.py")):
+    began = time.process_time()
+    bag = DagBag(dag_folder=str(file))
+    seconds[file.stem] = time.process_time() - began
+    errors |= bag.import_errors
+    assert len(bag.dags) == 1, file
 print(json.dumps({{
-    "errors": bag.import_errors,
-    "seconds": {{stat.file: stat.duration.total_seconds() for stat in bag.dagbag_stats}},
+    "errors": errors,
+    "seconds": seconds,
     "heavy": sorted(set({HEAVY!r}) & (set(sys.modules) - before)),
 }}))
 """
 
 
 def test_dag_files_import_without_errors_or_heavy_modules_in_under_a_second() -> None:
+    """Of the processor's time: what else the machine is busy with is nobody's fault."""
     done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, cwd=ROOT, check=True)
     seen = json.loads(done.stdout.splitlines()[-1])
     assert seen["errors"] == {}
-    assert {Path(file).stem for file in seen["seconds"]} == {path.stem for path in (ROOT / "dags").glob("*.py")}
     assert max(seen["seconds"].values()) < 1
     assert seen["heavy"] == []
 

@@ -385,7 +385,7 @@ def test_down_does_not_wait_for_another_process_to_reap(
     _line(parent)
     began = time.monotonic()
     assert embedded.down(home) == ("postgres",)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40  # as long as the parent sleeps it does not reap
     parent.kill()
     _end(parent)
 
