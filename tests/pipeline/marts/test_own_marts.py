@@ -244,7 +244,7 @@ def test_own_marts_are_built_listed_and_dropped(lab: Lab, shop: Etl, own: Path) 
         assert set(lake.marts) == {"buyers", "best_buyers"}
     assert catalog.marts_read() == {"best_buyers": ["buyers"], "buyers": []}
     assert catalog.tables_read() == ["orders"]
-    assert "### marts.buyers\n\nWho buys? (shop)" in dictionary([own])
+    assert "### marts.buyers\n\n**Question.** Who buys? (shop)" in dictionary([own])
     (own / "buyers.contract.py").unlink()  # it can be dropped all the same
     (own / "best_buyers.contract.py").unlink()
     code, out, err = shop("drop", "buyers", "--yes", "--json")
