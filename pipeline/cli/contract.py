@@ -15,6 +15,7 @@ from pipeline.cli.output import moment, say_error, show
 from pipeline.cli.progress import collection_bars
 from pipeline.cli.sessions import mongo_alone, source
 from pipeline.errors import DataError, UsageError
+from pipeline.text.number import counted
 
 if TYPE_CHECKING:
     from pipeline.inference.infer import Inference
@@ -106,7 +107,9 @@ def check(collections: Collections = None, as_json: AsJson = False) -> None:
     shown = asdict(found) | {"cluster_time": moment(found.cluster_time), "refused": found.refused}
     show(shown, *contract_tables.checked(found), as_json=as_json)
     if found.refused:
-        say_error(f"{found.refused:,} documents would be refused; mend them or their contracts before you copy them")
+        say_error(
+            f"{counted(found.refused, 'document')} would be refused; mend them or their contracts before you copy them"
+        )
         raise typer.Exit(DataError.exit_code)
 
 

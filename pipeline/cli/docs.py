@@ -33,8 +33,9 @@ def dbt(
 ) -> None:
     """Write the sources of a dbt project: tables, columns, descriptions, and tests of keys.
 
-    For replica, history and marts, in PostgreSQL or ClickHouse alike. dbt test then
-    looks for nulls and doubles in keys, and for rows without the row that they refer to.
+    For replica, history and marts, in PostgreSQL or ClickHouse alike.
+    dbt test then looks for nulls and doubles in keys, and for rows without the
+    row that they refer to.
 
     Examples:
       etl docs dbt
@@ -51,7 +52,7 @@ def dbt(
     found = sources(declared, marts_of(declared, known(settings.marts)).values())
     _write(output, as_yaml(found), WRITTEN, replace=replace)
     tables = {schema: len(tables) for schema, tables in found.items()}
-    told = ", ".join(f"{count} of {schema}" for schema, count in tables.items())
+    told = ", ".join(f"{count} of {schema}" for schema, count in tables.items()) or "none, for nothing is declared"
     show({"file": output, "tables": tables}, Text(visible(f"{output}: tables: {told}")), as_json=as_json)
 
 

@@ -9,6 +9,7 @@ from pipeline.cli.confirm import check_can_answer, confirm
 from pipeline.cli.options import AsJson, Wait
 from pipeline.cli.output import say, show
 from pipeline.cli.sessions import connected
+from pipeline.text.number import counted
 from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
@@ -50,5 +51,5 @@ def _ask(found: "Sequence[Dropped]") -> None:
     """Show what would be removed, and let the user say whether to go on."""
     for one in found:
         where = " and ".join(one.targets) or "neither store"
-        say(visible(f"{one.collection}: {one.rows:,} documents in {where}, {one.quarantined:,} in quarantine"))
+        say(visible(f"{one.collection}: {counted(one.rows, 'document')} in {where}, {one.quarantined:,} in quarantine"))
     confirm("Remove that, and the history kept of it, from the stores and the books? MongoDB is not touched.")

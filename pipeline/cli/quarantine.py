@@ -17,6 +17,7 @@ from pipeline.cli.options import AsJson, Collections, Wait
 from pipeline.cli.output import say, show
 from pipeline.cli.sessions import bookkeeper, connected
 from pipeline.errors import UsageError
+from pipeline.text.number import counted
 from pipeline.text.printable import visible, visible_json
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def export(
         for document in every(postgres, names):
             file.write(document.raw if form is Format.BSON else visible_json(document.document).encode() + b"\n")
             exported += 1
-    say(f"{exported:,} documents exported")
+    say(f"{counted(exported, 'document')} exported")
     if as_json:
         show({"exported": exported, "output": str(output), "format": form}, as_json=True)
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.output import moment
+from pipeline.text.number import counted
 from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def verdict(good: bool, yes: str, no: str) -> Text:
 
 def generated(outcome: "Generated") -> Table:
     """Show what ``generate`` wrote."""
-    title = f"Generated: {outcome.documents:,} documents (seed {outcome.seed})"
+    title = f"Generated: {counted(outcome.documents, 'document')} (seed {outcome.seed})"
     rows = [
         (one.collection, one.documents, one.expected("mended"), one.expected("quarantined"), one.seconds)
         for one in outcome.collections
@@ -207,7 +208,8 @@ def refused(accounts: Iterable["Account | Synced"]) -> list[Text]:
     numbers = {one.collection: one.quarantined for one in accounts}
     if not (total := sum(numbers.values())):
         return []
-    return [Text(f"{total:,} documents are in quarantine; etl quarantine list tells why", style=_BAD)]
+    are = "is" if total == 1 else "are"
+    return [Text(f"{counted(total, 'document')} {are} in quarantine; etl quarantine list tells why", style=_BAD)]
 
 
 def verification(found: Sequence["Comparison"], sample: "Sample | None" = None) -> list[Table]:

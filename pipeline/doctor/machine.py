@@ -12,6 +12,7 @@ from contracts.schema.registry import entities
 from pipeline.doctor.common import size
 from pipeline.doctor.finding import Finding, judged
 from pipeline.settings import Settings
+from pipeline.text.number import counted
 
 ABOUT = "this machine"
 _LEAST_FREE = 2**30
@@ -38,7 +39,7 @@ def examine_contracts(settings: Settings) -> tuple[Finding, dict[str, Entity]]:
         found = entities(settings.contracts)
     except ContractError as error:
         return judged("contracts", "contracts", str(error), fail="mend the file that is named"), {}
-    says = f"{len(found)} collections are declared"
+    says = f"{counted(len(found), 'collection')} declared"
     advice = "" if found else "look at ETL_CONTRACTS, or let contracts be inferred"
     return judged("contracts", "contracts", says, warn=advice), found
 

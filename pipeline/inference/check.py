@@ -95,10 +95,12 @@ def choose_declared(
         collections: Names of collections or of their tables; all that have a contract if none is named.
 
     Raises:
-        UsageError: A named collection has no contract, is not there; or none of all is there.
+        UsageError: A named collection has no contract or is not there; or none is there, or has a contract.
     """
     known = by_name(entities.values())
     listed, named = mongo.listed(), list(dict.fromkeys(collections))
+    if not known and not named:
+        raise UsageError("no contract is declared; set ETL_CONTRACTS to a folder that has some")
     if unknown := [name for name in named if name not in known]:
         there = f"; there are {', '.join(sorted(entities))}" if entities else ""
         raise UsageError(f"there is no contract of {unknown[0]!r}{there}")

@@ -169,6 +169,10 @@ def _choose(
         raise UsageError(
             f"there is no collection {unknown[0]!r} in the MongoDB database {database or mongo.database.name!r}{there}"
         )
+    if not listed and not chosen:
+        raise UsageError(
+            f"the MongoDB database {database or mongo.database.name!r} has no collections; name another one"
+        )
     left_out = {name: "a contract declares it already" for name in chosen if name in declared}
     return [name for name in chosen if name not in left_out], left_out
 

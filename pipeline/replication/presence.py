@@ -100,7 +100,7 @@ def choose_copied(
     left_out = [name for name in absent if name not in empty]
     for names, what in ((empty, "copied as empty"), (left_out, "left out")):
         if names:
-            log.warning("%s: %s", _not_there(connections, names), what)
+            log.warning("%s, since they are %s", what, _not_there(connections, names))
     return [name for name in found if name not in left_out]
 
 

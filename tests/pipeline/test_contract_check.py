@@ -44,6 +44,15 @@ def orders(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     collection.drop()
 
 
+@pytest.mark.parametrize("command", ["check", "diff"])
+def test_where_nothing_is_declared_nothing_is_said_to_be_well(
+    etl: Etl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("ETL_CONTRACTS", str(tmp_path))
+    code, _, err = etl("contract", command)
+    assert (code, "no contract is declared" in err) == (2, True)
+
+
 def test_what_would_be_refused_is_counted_by_rule_and_named(etl: Etl, orders: Any, lab: Lab) -> None:
     contract = ("contract", "check", "orders", "--json")
     assert etl(*contract)[0] == 1, "these _ids are no ObjectIds"

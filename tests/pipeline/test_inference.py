@@ -136,6 +136,13 @@ def test_what_is_no_plain_collection_is_named(lab: Lab, strangers: Path) -> None
         database.drop_collection(name)
 
 
+def test_a_database_without_collections_is_told(etl: Etl, tmp_path: Path) -> None:
+    code, _, err = etl("contract", "infer", "--database", "nowhere", "-o", str(tmp_path / "none"))
+    assert code == 2
+    assert "the MongoDB database 'nowhere' has no collections" in err
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_contract_that_is_there_is_kept_unless_one_replaces_it(etl: Etl, strangers: Path) -> None:
     named = ("contract", "infer", "Guests", "-o", str(strangers))
     code, out, _ = etl(*named, "files.of")

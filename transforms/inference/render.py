@@ -17,7 +17,10 @@ _WIDTH = 88  # what formatters take if nobody tells them otherwise
 _SHOWN = 40  # characters of an id
 # Values are shown that were seen so often on average: then they are words of an application, not of a person.
 _OFTEN = 5
-_SECRET = re.compile(r"passw|passphrase|pwd|secret|token|jwt|ssn|card|iban|cvv|cvc|api_?key|credential", re.IGNORECASE)
+_SECRET = re.compile(
+    r"passw|passphrase|pwd|secret|token|jwt|ssn|card|iban|cvv|cvc|(api|private|access|session)_?key|credential|^pin(_?code)?$",
+    re.IGNORECASE,
+)
 _PERSONAL = re.compile(
     r"e_?mail|phone|mobile|birth|address|(first|last|full|given|family|middle|maiden)_?name|surname|passport|gender"
     r"|nationality|religion|tax_?id|^ip$|ip_?addr|post_?code|^zip",
@@ -132,7 +135,7 @@ def _import(module: str, names: list[str]) -> list[str]:
 def _header(contract: Contract) -> str:
     survey = contract.survey
     parts = [
-        f"Inferred from all {survey.documents:,} documents ({survey.size:,} bytes) as they were at {contract.moment}.",
+        f"Inferred from {_all(survey.documents)} ({survey.size:,} bytes) of {contract.moment}.",
         "What every document has is required." if contract.strict else "Only _id is required.",
     ]
     if not contract.why_whole:
@@ -140,10 +143,14 @@ def _header(contract: Contract) -> str:
     if not contract.is_pinned:
         parts.append("MongoDB can't read it at one moment; etl replicate takes it with --without-snapshot.")
     if survey.unreadable:
-        parts.append(f"{survey.unreadable:,} documents can't be decoded without loss, so they told nothing.")
+        parts.append(f"Not decoded without loss, so it told nothing: {survey.unreadable:,} of them.")
     if survey.root.unread and not contract.why_whole:
         parts.append(f"There are very many fields: {survey.root.unread:,} values were left undeclared unseen.")
     return " ".join(parts)
+
+
+def _all(documents: int) -> str:
+    return f"all {documents:,} documents" if documents != 1 else "the only document"
 
 
 def _of_id(contract: Contract) -> str:

@@ -398,7 +398,7 @@ SITUATIONS = (
     ),
     Situation("would shrink from", ("sync",), "--allow-shrink", _all_deleted, code=1),
     Situation(
-        "are in quarantine; etl quarantine list tells why",
+        "in quarantine; etl quarantine list tells why",
         ("replicate", NAME),
         "etl quarantine list",
         _one_refused,

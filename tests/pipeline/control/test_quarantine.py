@@ -212,7 +212,7 @@ def test_the_limit_of_the_command_line_ends_with_1_and_a_wrong_one_with_2(lab: L
     code, _, told = etl("replicate", REVIEWS, "--max-quarantined", "few")
     assert code == 2 and b"such as 100 or 0.5%, not 'few'" in told
     code, out, told = etl("replicate", REVIEWS, "--max-quarantined", "1")
-    assert code == 0 and b"1 documents are in quarantine; etl quarantine list tells why" in out
+    assert code == 0 and b"1 document is in quarantine; etl quarantine list tells why" in out
 
 
 # History ------------------------------------------------------------------------------------------------------------
