@@ -74,6 +74,8 @@ def test_they_are_what_the_books_say(copied: Lab, etl: Etl, tmp_path: Path) -> N
     assert _one(found, "etl_run_duration_seconds", kind="replicate") > 0
     assert _one(found, "etl_run_stage_seconds", kind="replicate", stage="publish") > 0
     assert _names_of_the_board() <= {name for name, _ in found}
+    labels = {(name, label) for name, pairs in found for label, _ in pairs}
+    assert _labels_of_the_board() <= labels
     told = json.loads(etl("metrics", "--json")[1])["metrics"]
     assert {one["name"] for one in told} == {name for name, _ in found}
 
@@ -103,9 +105,32 @@ def test_any_name_comes_through() -> None:
     assert _read(text) == {("etl_rows", frozenset({("name", odd)})): 0.1, ("etl_rows", frozenset()): 2.0}
 
 
+def test_no_panel_of_the_board_hides_another() -> None:
+    board = json.loads(BOARD.read_text())
+    places = [panel["gridPos"] for panel in board["panels"]]
+    cells = [
+        (x, y) for at in places for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])
+    ]
+    assert len(cells) == len(set(cells)) and max(x for x, _ in cells) < 24
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
 def _names_of_the_board() -> set[str]:
+    return {name for query in _questions_of_the_board() for name in re.findall(r"\betl_\w+", query)}
+
+
+def _labels_of_the_board() -> set[tuple[str, str]]:
+    asked = _questions_of_the_board()
+    found = {(name, one) for query in asked for name, one in re.findall(r"label_values\((etl_\w+), *(\w+)\)", query)}
+    chosen = [pair for query in asked for pair in re.findall(r"\b(etl_\w+)\{([^}]*)\}", query)]
+    found |= {(name, label) for name, within in chosen for label in re.findall(r"(\w+) *[=!]", within)}
+    assert len(found) > 10
+    return found
+
+
+def _questions_of_the_board() -> list[str]:
     board = json.loads(BOARD.read_text())
     asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     asked += [one["definition"] for one in board["templating"]["list"] if "definition" in one]
     assert len(asked) > 10
-    return {name for query in asked for name in re.findall(r"\betl_\w+", query)}
+    return asked
