@@ -62,7 +62,8 @@ def never_touched(source: Source) -> Drawing | None:
     acted = source.copy("user_sessions_actions", target=pl.String()).select(product="target")
     reviewed = source.copy("moderation_queue", product_id=pl.String()).select(product="product_id")
     touched = pl.concat([acted, reviewed]).unique()
-    found = counted.join(touched, on="product", how="anti").sort("lists", "product", descending=[True, False]).collect()
+    untouched = counted.join(touched, on="product", how="anti").sort("lists", "product", descending=[True, False])
+    found = untouched.collect(engine="streaming")  # all actions are looked at, and never are all in memory
     if not len(found):
         return None
     lists = source.copy("user_recommendations", user_id=pl.String()).select(pl.len()).collect().item()
