@@ -100,6 +100,10 @@ class Staging:
         """Return what that table is called until it is complete, where it can't be made in a transaction."""
         return self._of_root("changing", table)
 
+    def differing(self, table: Table) -> str:
+        """Return the name of the table of the documents whose rows of a table a publish changes."""
+        return f"_differing_{md5(table.name.encode(), usedforsecurity=False).hexdigest()}"
+
     def _of_root(self, what: str, table: Table) -> str:
         # Told by the root's name alone, which may be as long as PostgreSQL allows.
         return f"_{what}_{md5(table.root.encode(), usedforsecurity=False).hexdigest()}"

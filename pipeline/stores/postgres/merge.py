@@ -17,7 +17,8 @@ class Merge:
         staging: Where the new rows are.
         table: Which table.
         names: What the published table calls the contract's columns for now.
-        among: A query of the ``_id``s of all documents whose rows differ, where that was found out before.
+        among: A query of what the keys of all rows that differ begin with, such as the ``_id``s of documents, where
+            that was found out before.
     """
 
     staging: Staging
@@ -38,8 +39,15 @@ class Merge:
             f"WHEN NOT MATCHED THEN INSERT ({columns}) VALUES ({given})",
         )
 
-    def differing(self, gone: Iterable[str]) -> str:
+    @property
+    def is_whole(self) -> bool:
+        """Whether staging speaks for all rows of the table, most of which will be what they were."""
+        return self.staging.spoken_for(self.table) is None
+
+    def differing(self, gone: Iterable[str] = ()) -> str:
         """Return a query of the ``_id``s whose rows are not what they are to be; an ``_id`` may come twice.
+
+        Where keys begin with something else, as those of marts do, that is called so.
 
         Args:
             gone: Columns that the published table loses by this publish: whoever has a value there loses it.
@@ -92,7 +100,7 @@ class Merge:
         return f"(SELECT * FROM {self.source} s WHERE true{self._among('s')})" if self.among else self.source
 
     def _among(self, alias: str) -> str:
-        return f" AND {alias}.{quoted(ID)} IN ({self.among})" if self.among else ""
+        return f" AND {alias}.{quoted(self.table.key[0])} IN ({self.among})" if self.among else ""
 
     @property
     def _same_key(self) -> str:
@@ -105,10 +113,7 @@ class Merge:
 
     @property
     def _changed(self) -> str:
-        return " OR ".join(
-            f"{_identity(column, 't', self.names[column.name])} IS DISTINCT FROM {_identity(column, 's', column.name)}"
-            for column in self._values
-        )
+        return " OR ".join(_differ(column, self.names[column.name]) for column in self._values)
 
     @property
     def _is_extra(self) -> str:
@@ -122,9 +127,9 @@ class Merge:
         return f" AND t.{column} IN (SELECT {column} FROM {keys})"
 
 
-def _identity(column: Column, alias: str, called: str) -> str:
-    """Return an expression that differs whenever the value does; jsonb and doubles have equal but different values."""
-    name = f"{alias}.{quoted(called)}"
-    if column.kind.is_json:
-        return f"{name}::text"
-    return f"float8send({name})" if column.kind is NUMBER else name
+def _differ(column: Column, called: str) -> str:
+    """Return a test whether a column's values differ; jsonb and doubles have values that are equal and yet differ."""
+    published, staged = f"t.{quoted(called)}", f"s.{quoted(column.name)}"
+    if column.kind.is_json or (column.kind.item or column.kind) is NUMBER:  # their bytes tell, which records compare
+        return f"ROW({published})::record *<> ROW({staged})::record"
+    return f"{published} IS DISTINCT FROM {staged}"

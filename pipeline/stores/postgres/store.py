@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from hashlib import md5
 from itertools import count
@@ -20,6 +21,7 @@ from contracts.schema.ddl import (
     postgres_table,
     postgres_type,
     quoted,
+    quoted_names,
 )
 from contracts.schema.entity import EXTRA, ID, Column, Table
 from contracts.schema.history import HISTORY
@@ -122,7 +124,7 @@ class Postgres(Session):
         # Each table on a connection of its own: PostgreSQL builds an index on one core.
         with ThreadPoolExecutor(_BUILDERS, thread_name_prefix="keys") as pool:
             building = [
-                pool.submit(self._build, [*keys, f"ANALYZE {quoted(staging.name)}.{quoted(table.name)}"])
+                pool.submit(self._build, [*keys, _analyze(staging, table, whole=table in new)])
                 for table in staging.tables
                 for keys in [postgres_keys(staging.name, table) if table in missing else []]
             ]
@@ -175,7 +177,7 @@ class Postgres(Session):
             if table not in published:
                 self._move_in(staging, table)
             elif table.name in work:
-                self.execute(*work[table.name].statements)
+                self._merge(work[table.name])
         meddling = triggers(self.rows, _quoted(staging))
         self._prove(merges.values(), meddling)
         if any(one.waits for one in meddling):
@@ -464,6 +466,20 @@ class Postgres(Session):
         ]
         return [*keys, *references]
 
+    def _merge(self, merge: Merge) -> None:
+        """Make a published table equal to staging; of a whole one most rows are, so those that are not are found first.
+
+        That takes one join of the two; to delete and to merge would take one each.
+        """
+        if not merge.is_whole or merge.among:
+            self.execute(*merge.statements)
+            return
+        found = f"{quoted(merge.staging.name)}.{merge.staging.differing(merge.table)}"
+        self.execute(f"CREATE TABLE {found} AS {merge.differing()}", f"ANALYZE {found}")
+        if self._number(f"SELECT count(*) FROM {found}"):
+            self.execute(*replace(merge, among=f"SELECT {quoted(ID)} FROM {found}").statements)
+        self.execute(f"DROP TABLE {found}")
+
     def _prove(self, merges: Iterable[Merge], meddling: Sequence[Trigger]) -> None:
         """Count what has become of published tables; where a user's trigger was at it, compare every row.
 
@@ -574,6 +590,12 @@ def _until_unlocked(attempt: Callable[[], None]) -> None:
 def _quoted(staging: Staging) -> list[str]:
     """Return the names of the tables that are published."""
     return [f"{quoted(staging.schema)}.{quoted(table.name)}" for table in staging.tables]
+
+
+def _analyze(staging: Staging, table: Table, *, whole: bool) -> str:
+    """Return what gathers statistics of a table in staging; of one that is only merged its key's are asked for."""
+    columns = "" if whole else f" ({quoted_names(table.key)})"
+    return f"ANALYZE {quoted(staging.name)}.{quoted(table.name)}{columns}"
 
 
 def _condition(condition: Condition, places: Sequence[str]) -> str:

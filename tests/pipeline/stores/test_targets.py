@@ -18,6 +18,7 @@ from contracts.schema.fields import (
     identifier,
     integer,
     number,
+    numbers,
     text,
     texts,
     timestamp,
@@ -41,6 +42,7 @@ ENTITY = Entity(
         timestamp("at", "When.", nullable=True),
         decimal("wide", "Wide decimal.", 34, 10, nullable=True),
         texts("many", "Texts.", nullable=True),
+        numbers("reals", "Real numbers.", nullable=True),
         free_form("free", "Free form.", nullable=True),
         documents("parts", "Parts.", integer("n", "Number."), nullable=True),
     ),
@@ -60,6 +62,7 @@ EDGES: dict[str, list[Any]] = {
     ],
     "wide": [Decimal(10**34 - 1).scaleb(-10), -Decimal(10**34 - 1).scaleb(-10), Decimal("1E-10"), Decimal(0)],
     "many": [[], [""], ["a", "b", "a"], ["{", ",", '"', "\\", "NULL"]],
+    "reals": [[], [0.0], [-0.0, 5e-324, 0.1]],
     "free": ["{}", '{"a":null}', '{"a":1.0,"b":1,"c":"\\"\\\\","é":[]}', '{"n":9007199254740993}'],
 }
 
@@ -70,7 +73,7 @@ def _rows(table: Table, *rows: dict[str, Any]) -> pl.DataFrame:
 
 
 def _row(key: str, **values: Any) -> dict[str, Any]:
-    counts = {"many_count": None if values.get("many") is None else len(values["many"])}
+    counts = {f"{name}_count": None if values.get(name) is None else len(values[name]) for name in ("many", "reals")}
     return {"_id": key, "name": key, **counts, **values}
 
 
@@ -227,6 +230,7 @@ def test_a_publish_replaces_adds_and_removes(store: Any, transaction: Any) -> No
     ("old", "new"),
     [
         ({"real": 0.0}, {"real": -0.0}),
+        ({"reals": [1.0, 0.0]}, {"reals": [1.0, -0.0]}),
         ({"words": "a"}, {"words": None}),
         ({"words": ""}, {"words": " "}),
         ({"free": '{"a":1}'}, {"free": '{"a":1.0}'}),
