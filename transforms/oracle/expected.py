@@ -44,7 +44,7 @@ _MOMENTS = {
     "postgres": (-210_863_520_000_000, 9_223_371_331_199_999),
     "clickhouse": tuple(int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT)),
 }
-_TOGETHER = 250  # documents whose objects the processor's cache holds: of 20,000 each takes nearly twice as long
+_TOGETHER = 500  # documents whose objects the processor's cache holds: of 20,000 each takes nearly twice as long
 _SORTED = orjson.OPT_SORT_KEYS
 _EXPONENT, _LONG_INTEGER = orjson.dumps(1e20)[1:-2], re.compile(r"(?<![\d.])\d{20,}(?![\d.])")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -159,6 +159,14 @@ def _holds_nan(value: Any) -> bool:
     return isinstance(value, float) and not isfinite(value)
 
 
+def _hold_all(documents: Sequence[Document], raws: Sequence[bytes]) -> bool:
+    """Tell whether decoded documents say what their bytes say, which are nearly always the same when encoded again."""
+    # One array of all takes half of the time that one by one do; a document within another keeps its fields' order.
+    if bson.encode({"": documents})[10:-2] == b"".join(b"\x03%d\0%b" % one for one in enumerate(raws)):
+        return True
+    return all(_says_the_same(bson.encode({"": one})[6:-1], raw) for one, raw in zip(documents, raws, strict=True))
+
+
 def _says_the_same(encoded: bytes, raw: bytes) -> bool:
     """Tell whether a document is what was decoded from it: no name stands twice, no type lacks a Python counterpart.
 
@@ -184,9 +192,8 @@ def _halved(raws: Sequence[bytes], entity: Entity) -> Iterator[tuple[Sequence[by
 
 def _frames(raws: Sequence[bytes], entity: Entity) -> dict[str, pl.DataFrame]:
     documents = _decoded(raws)
-    for document, raw in zip(documents, raws, strict=True):
-        if not _says_the_same(bson.encode({"": document})[6:-1], raw):
-            raise UnexpectedValueError("bytes that Python objects do not hold")
+    if not _hold_all(documents, raws):
+        raise UnexpectedValueError("bytes that Python objects do not hold")
     aside: list[Document] = [{} for _ in documents]
     try:
         return _tables(documents, aside, entity)
