@@ -236,7 +236,6 @@ def verify(
     """
     from pipeline.connections import TARGETS
     from pipeline.replication.history import prove_history
-    from pipeline.replication.repair import repair as mend
     from pipeline.replication.sample import Sample
     from pipeline.replication.verify import left_out
 
@@ -245,8 +244,7 @@ def verify(
     drawn = None if sample is None else Sample.drawn(sample, seed)
     with connected(wait=wait, workers=workers) as connections, collection_bars("verify") as progress:
         found, error = _compared(connections, collections or (), target or TARGETS, progress, drawn)
-        mended = mend(connections, found) if repair else []
-        if mended:
+        if repair and (mended := _mended(connections, found)):
             say(f"{sum(len(one.broken) for one in mended):,} documents were read again; verifying once more")
             found, error = _compared(connections, collections or (), target or TARGETS, progress, drawn)
         unproven = left_out(connections, collections or (), target or TARGETS, found)
@@ -337,6 +335,13 @@ def _compared(
         if not error.found:
             raise
         return error.found, error
+
+
+def _mended(connections: "Connections", found: Sequence["Comparison"]) -> Sequence["Comparison"]:
+    """Put broken documents right and return what was; the copy's way is imported for that alone."""
+    from pipeline.replication.repair import repair
+
+    return repair(connections, found)
 
 
 def end_by(

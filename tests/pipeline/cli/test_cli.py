@@ -218,6 +218,8 @@ def test_a_command_imports_only_what_it_uses(etl: Etl) -> None:
     assert etl("sync").code == 0
     unread = {"pandas", "pandera", "pymongoarrow", "faker"}
     assert unread & _imported_by(etl, "sync") == set()
+    # A proof shares no code with the copy.
+    assert {*unread, "transforms.ingest.batch"} & _imported_by(etl, "verify", "UserSessions") == set()
     # The books alone are read.
     unread |= {"polars", "pymongo", "clickhouse_connect", "contracts.schema", "tenacity", "transforms.digest"}
     assert unread & _imported_by(etl, "status") == set()
