@@ -44,7 +44,7 @@ _MOMENTS = {
     "postgres": (-210_863_520_000_000, 9_223_371_331_199_999),
     "clickhouse": tuple(int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT)),
 }
-_TOGETHER = 500  # documents whose objects the processor's cache holds: of 20,000 each takes nearly twice as long
+_TOGETHER = 500  # the processor's cache holds their objects: 13 to 25 us for each; of 20,000 together 26 to 28
 _SORTED = orjson.OPT_SORT_KEYS
 _EXPONENT, _LONG_INTEGER = orjson.dumps(1e20)[1:-2], re.compile(r"(?<![\d.])\d{20,}(?![\d.])")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
