@@ -123,7 +123,7 @@ def ranked(rows: Rows, *, unit: str, words: Mapping[str, str], share: str = "") 
     values = [{**row, "x": shortened(row["x"]), "told": row["x"], "s": ""} for row in rows]
     y = alt.Y("x:N", sort=None, title=None, axis=alt.Axis(labelLimit=170, domain=False, ticks=False, titleAngle=0))
     most = max((row["v"] for row in rows), default=1) or 1
-    room = 1.12 + 0.018 * max((len(row["text"]) for row in rows), default=0)  # for the text of the longest bar
+    room = 1.12 + 0.034 * max((len(row["text"]) for row in rows), default=0)  # for its text, on a phone as well
     x = alt.X("v:Q", title=unit, axis=alt.Axis(grid=True, tickCount=4), scale=alt.Scale(domain=[0, most * room]))
     base = alt.Chart(values_of(values)).encode(y=y, x=x, tooltip=tooltip_of(words))
     layers: list[Any] = [base.mark_bar(color=theme.ACCENT, opacity=0.35 if share else 1)]
