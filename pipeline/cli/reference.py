@@ -154,7 +154,12 @@ def _parameter(one: Any) -> tuple[str, str, str]:
 
 def _call(word: Callable[..., Any]) -> str:
     parameters = inspect.signature(word).parameters.values()
-    return f"{word.__name__}({', '.join(str(one).split(':')[0] for one in parameters if one.kind != one.VAR_KEYWORD)})"
+    return f"{word.__name__}({', '.join(_written(one) for one in parameters if one.kind != one.VAR_KEYWORD)})"
+
+
+def _written(one: inspect.Parameter) -> str:
+    """Return a parameter as it is written in a call; one that goes only by its name with that and its default."""
+    return f"{one.name}={one.default!r}" if one.kind == one.KEYWORD_ONLY else str(one).split(":")[0]
 
 
 def _options(word: Callable[..., Any]) -> str:
