@@ -58,6 +58,9 @@ def test_every_word_is_there_in_both_languages() -> None:
             assert {"en", "ru"} - texts.keys() <= ({"en"} if section_of == "mart" else set()), key
     functions = {one for functions in (*AREAS.values(), LISTS) for one in functions}
     assert {function.__name__ for function in functions} <= words["plot"].keys()
+    # Of each mart its question, its definition and its limits: one that is new in the contract is to be told here too.
+    told = {name: len(texts["ru"]) - 2 for name, texts in words["mart"].items()}
+    assert told == {name: len(mart.limits) for name, mart in marts().items()}
     drawn = {one for functions in (*AREAS.values(), LISTS) for one in functions.values() if one in MARTS}
     others = {one for functions in (*AREAS.values(), LISTS) for one in functions.values()} - drawn
     assert others <= {f"replica.{name}" for name in TABLES}
