@@ -3,7 +3,7 @@
 import polars as pl
 
 from contracts.schema.fields import boolean, date, integer, number, rule
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import DAILY, Mart, as_of
 
 WEEK_DAYS, MONTH_DAYS = 7, 28
 
@@ -49,6 +49,7 @@ MART = Mart(
             "Who is active on a day is active in the weeks around it.",
         ),
     ),
+    ages=DAILY,
     question="How many people use us, and how often? (product, leadership)",
     definition="PostHog's DAU, WAU, MAU and stickiness; a month is 28 days, so that it has four of each weekday.",
     limits=(

@@ -4,7 +4,7 @@ import polars as pl
 
 from contracts.schema.entity import TEXT_KEY_CHARACTERS
 from contracts.schema.fields import boolean, category, date, integer, number, rule
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import DAILY, Mart, as_of
 
 # A day is held against so many days before it, and is unusual from so many standard deviations on.
 TRAINING_DAYS, UNUSUAL_Z = 14, 3
@@ -50,6 +50,7 @@ MART = Mart(
             "A day is judged if and only if it has a score.",
         ),
     ),
+    ages=DAILY,
     question="Is the data arriving, and unchanged? (engineering, analysts)",
     definition="Elementary's volume anomalies: 14 days of training, |z| of at least 3, the running bucket left out.",
     limits=(

@@ -3,7 +3,7 @@
 import polars as pl
 
 from contracts.schema.fields import boolean, category, date, integer, number, rule
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import DAILY, Mart, as_of
 
 STEPS = ("view", "add_to_cart", "purchase")
 
@@ -54,6 +54,7 @@ MART = Mart(
         ),
     ),
     by=pl.col("started_on").alias("entered_on"),
+    ages=DAILY,
     question="Where do visits stop? (product, UX)",
     definition=(
         "An ordered funnel within a session, as Amplitude's with the session held constant. Steps in one millisecond "

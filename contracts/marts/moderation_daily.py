@@ -3,7 +3,7 @@
 import polars as pl
 
 from contracts.schema.fields import boolean, date, integer, number, rule, timestamp
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import DAILY, Mart, as_of
 
 STATUSES = ("approved", "rejected", "pending")
 
@@ -70,6 +70,7 @@ MART = Mart(
     ),
     indexes=("rating",),
     by=pl.col("rating"),
+    ages=DAILY,
     question="Is the queue of reviews fast, and fair to all stars? (trust and safety)",
     definition=(
         "Rejections of the decided, with the share that is decided beside it; by stars, since guidelines (Bazaarvoice) "

@@ -1,9 +1,11 @@
 """What came of each list of recommendations."""
 
+from datetime import timedelta
+
 import polars as pl
 
 from contracts.schema.fields import boolean, date, identifier, integer, rule, timestamp
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import AS_OF, Mart, as_of
 
 HIT_DAYS, TOP = 7, 10
 
@@ -35,7 +37,7 @@ MART = Mart(
             "was written; null unless it is eligible.",
             nullable=True,
         ),
-        as_of(),
+        as_of(ages=True),
     ),
     rules=(
         rule(
@@ -47,6 +49,7 @@ MART = Mart(
     ),
     indexes=("listed_on",),
     by=pl.col("user_id"),
+    ages=pl.col("listed_at") + pl.lit(timedelta(days=HIT_DAYS)) > pl.col(AS_OF),
     optional=("user_recommendations_versions",),
     question="Did this user use what was recommended? (ML, merchandising)",
     definition="Evidently's hit rate at 10, in the 7 days after the list: what was done before it is no hit.",

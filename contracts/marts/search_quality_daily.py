@@ -3,7 +3,7 @@
 import polars as pl
 
 from contracts.schema.fields import boolean, date, integer, number, rule
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import DAILY, Mart, as_of
 
 MART = Mart(
     name="search_quality_daily",
@@ -42,6 +42,7 @@ MART = Mart(
         ),
     ),
     by=pl.col("searched_on"),
+    ages=DAILY,
     question="Does the search give people what they want? (search, catalog)",
     definition="Algolia's and SearchStax's rate of searches without results; refinement as SearchStax's.",
     limits=(

@@ -4,7 +4,7 @@ import polars as pl
 
 from contracts.schema.entity import TEXT_KEY_CHARACTERS
 from contracts.schema.fields import integer, number, rule, text, timestamp
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import NEVER, Mart, as_of
 
 MART = Mart(
     name="search_terms",
@@ -49,6 +49,7 @@ MART = Mart(
     ),
     indexes=("search_count",),
     by=pl.col("search_term"),
+    ages=NEVER,
     question="What do people want that we do not give, and what do they call it then? (search, catalog)",
     definition="Algolia's top searches without results; the next term as a candidate for a synonym.",
     limits=(

@@ -3,7 +3,7 @@
 import polars as pl
 
 from contracts.schema.fields import category, identifier, integer, number, rule, timestamp
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import DAILY, Mart, as_of
 
 # From r_score, f_score and e_score, the first that fits.
 SEGMENTS = ("champions", "loyal", "promising", "attention", "slipping", "dormant")
@@ -105,6 +105,7 @@ MART = Mart(
     ),
     indexes=("last_activity_at",),
     by=pl.col("user_id"),
+    ages=DAILY,
     whole=("user_score_cuts",),
     question="Whom to win back, whom to help, whom to thank? (CRM, support)",
     definition=(

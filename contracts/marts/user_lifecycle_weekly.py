@@ -1,7 +1,7 @@
 """Who came, stayed, came back and went, by week."""
 
 from contracts.schema.fields import boolean, category, date, integer
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import DAILY, Mart, as_of
 
 STATUSES = ("new", "returning", "resurrecting", "dormant")
 
@@ -31,6 +31,7 @@ MART = Mart(
         ),
         as_of(),
     ),
+    ages=DAILY,
     question="Is growth real, or a leaky bucket? (growth, leadership)",
     definition="PostHog's lifecycle, with new by our own first activity rather than by the making of an account.",
     limits=("The date of the signing up is not known: new is who was first seen by us.",),

@@ -3,7 +3,7 @@
 import polars as pl
 
 from contracts.schema.fields import identifier, integer, rule
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import DAILY, Mart, as_of
 
 WINDOW_DAYS = 28
 
@@ -35,7 +35,8 @@ MART = Mart(
         ),
     ),
     by=pl.col("user_id"),
+    ages=DAILY,
     question="Who was here lately, and how much? (CRM)",
     definition="The raw values of R-F-E, beside its scores: 28 days are whole weeks.",
-    limits=("It changes for all users whenever a day begins, so it is computed whole.",),
+    limits=("It changes for all users whenever a day begins; then it is computed whole.",),
 )

@@ -3,7 +3,7 @@
 import polars as pl
 
 from contracts.schema.fields import boolean, date, integer, number, rule
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import DAILY, Mart, as_of
 
 MART = Mart(
     name="user_retention_weekly",
@@ -44,6 +44,7 @@ MART = Mart(
             "All of a cohort are active in its first week.",
         ),
     ),
+    ages=DAILY,
     question="Do people come back? (product)",
     definition="N-week retention of Amplitude and PostHog: active in exactly that week, by calendar weeks.",
     limits=(

@@ -1,7 +1,7 @@
 """Where the scores of users are cut."""
 
 from contracts.schema.fields import category, integer
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import DAILY, Mart, as_of
 
 # What is scored: recency (the fewer days the better), frequency and engagement (the more the better).
 AXES = ("recency", "frequency", "engagement")
@@ -31,6 +31,7 @@ MART = Mart(
         ),
         as_of(),
     ),
+    ages=DAILY,
     question="From which value on is a user recent, frequent, engaged? (CRM)",
     definition="Percentile rank, not NTILE, which parts equal values at random.",
     limits=("A user's score moves when others move: the values stand beside it.",),

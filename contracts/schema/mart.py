@@ -12,6 +12,7 @@ from contracts.schema.mistakes import check_tuples
 
 AS_OF = "as_of"
 NEVER = pl.lit(False)
+DAILY = pl.lit("daily")
 
 
 def as_of(*, ages: bool = False) -> Field:
@@ -52,12 +53,16 @@ class Mart:
             memory that takes. Rows whose value is not their piece's are refused, so a key never comes out of two
             pieces; were it to, the primary key in PostgreSQL and the count of keys in ClickHouse would forbid the
             publish. That no row depends on what lies in another piece, only its author can know.
-        ages: Which of its rows the clock alone may change: an expression over the mart's columns, ``NEVER`` for none.
-            These rows bear ``as_of``; in all others it is null, for they are so at any moment. A mart with it that can
-            be computed apart by a column (``by``) is computed in part after a sync: the rows with the values that
-            changed documents have or had there, and those that bear ``as_of``. If None, any row may change, and the
-            mart is computed whole.
-        whole: Sources that each piece reads whole: small ones, such as what all users together have to tell of each.
+        ages: Which of its rows the clock alone may change: an expression over the mart's columns, ``NEVER`` for none,
+            ``DAILY`` for all of them, but only as a day begins in the reporting zone. If None, any row may change at
+            any moment. If it is said, and the mart can be computed apart by a column (``by``), it is computed in part
+            after a sync: the rows with the values that changed documents have or had there, and those that the clock
+            may change. If no document that it depends on was changed and no clock changes it, nothing is computed.
+            Where the rows that age bear ``as_of`` and it is null in the others (``as_of(ages=True)``), they are told by
+            that; where all bear it, all are brought to the moment without being computed.
+        whole: Sources that each piece reads whole: small ones, such as what all users together have to tell of each. A
+            mart with such sources is computed in part if its module has a function ``refreshed`` as well, which brings
+            rows that were computed before to what these sources say now.
         optional: Sources that are views of all versions, and without which it can be computed as well: where no former
             versions are kept, they are empty.
     """
@@ -85,16 +90,20 @@ class Mart:
         _ = self.table
         if self.by is not None and self.by.meta.output_name() not in self.table.names:
             raise ContractError(f"{self.name}: it is computed apart by {self.by}, which is none of its columns")
-        told = next((column for column in self.table.columns if column.name == AS_OF), None)
-        if self.ages is not None and (told is None or not told.nullable):
+        if self.ages is not None and self.ages is not NEVER and self.ages is not DAILY and not self.tells_ages:
             raise ContractError(
                 f"{self.name}: it says which rows age, so its fields need as_of(ages=True) to tell them"
             )
 
     @property
+    def tells_ages(self) -> bool:
+        """Whether ``as_of`` tells which of its rows the clock may still change: it is null in the others."""
+        return any(column.name == AS_OF and column.nullable for column in self.table.columns)
+
+    @property
     def key_column(self) -> str | None:
         """The column by whose values it can be computed in part; None if it can't be."""
-        if self.by is None or self.ages is None or self.whole or not self.by.meta.is_column():
+        if self.by is None or self.ages is None or not self.by.meta.is_column():
             return None
         return self.by.meta.output_name()
 

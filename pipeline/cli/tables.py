@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.control.status import Status
     from pipeline.generate import Generated
     from pipeline.marts.build import BuiltMart
+    from pipeline.marts.run import Plan
     from pipeline.marts.trace import Trace
     from pipeline.replication.sample import Sample
     from pipeline.replication.sync import Synced
@@ -272,15 +273,15 @@ def marts(built: Sequence["BuiltMart"]) -> Table:
     """Show which marts were built."""
     at = f", as of {shown(moment(built[0].cluster_time))} UTC" if built else ""
     rows = [
-        (one.name, one.rows, one.computed_rows if one.plan.column else Text("all", style="dim"), one.seconds)
+        (one.name, one.rows, one.written_rows if one.plan.base else Text("all", style="dim"), one.seconds)
         for one in built
     ]
-    return table(f"Marts{at}", ("mart", "rows", "computed", "seconds"), rows)
+    return table(f"Marts{at}", ("mart", "rows", "written", "seconds"), rows)
 
 
 def explained(built: Sequence["BuiltMart"], trace: "Trace") -> list[Table]:
     """Show how marts were computed and why so, what was read for it, and where the time went."""
-    plans = [(one.name, f"by {one.plan.column}" if one.plan.column else "whole", one.plan.why) for one in built]
+    plans = [(one.name, _computed(one.plan), one.plan.why) for one in built]
     reads = [
         (one.table, _which(one.by, others=one.others), one.rows, f"{one.bytes / 1e6:,.1f}", ", ".join(one.columns))
         for one in trace.reads
@@ -290,6 +291,10 @@ def explained(built: Sequence["BuiltMart"], trace: "Trace") -> list[Table]:
         table("Read", ("table", "which rows", "rows", "MB", "columns"), reads, ["columns"]),
         table("Steps", ("step", "seconds"), list(trace.watch.seconds.items())),
     ]
+
+
+def _computed(plan: "Plan") -> str:
+    return "nothing" if plan.stays else f"by {plan.column}" if plan.column else "whole"
 
 
 def _which(by: str, *, others: bool) -> str:

@@ -74,5 +74,6 @@ def file_of(mart: Mart) -> Path:
 def left_out(connections: Connections) -> dict[str, str]:
     """Return of a user's own marts that can't be computed why not, in a sentence, by name."""
     known = connections.known_marts
-    found = reasons(connections.entities.values(), known)
-    return {name: says for name, says in found.items() if known[name].home is not None}
+    own = {name for name, mart in known.items() if mart.home is not None}
+    found = reasons(connections.entities.values(), known) if own else {}
+    return {name: says for name, says in found.items() if name in own}

@@ -1,7 +1,7 @@
 """What a mart was computed from, and what has become of it since: the code, the settings, the documents."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -75,6 +75,23 @@ class Basis:
             self._changes[key] = control.changed_since(self.connections.postgres, collection, now, since)
         return self._changes[key]
 
+    def is_touched(self, mart: Mart) -> bool:
+        """Tell whether documents were changed that the published rows of a mart depend on, or that is not known."""
+        before = self.before(mart)
+        if before is None:
+            return True
+        found = [self.changed(name, before["shows"][name]) for name in self.now(mart)["shows"]]
+        return any(one is None or one.ids for one in found)
+
+    def a_day_began(self, mart: Mart) -> bool:
+        """Tell whether a day of the reporting zone has begun since the moment that the published rows show."""
+        shown = self.shown[mart.name, self.targets[0]].cluster_time
+        return replace(self.run.context, as_of=shown.as_datetime()).today != self.run.context.today
+
+    def rows(self, mart: Mart) -> int:
+        """Return how many rows of a mart are published."""
+        return self.shown[mart.name, self.targets[0]].held[mart.name].rows
+
     def differences(self, mart: Mart) -> Iterator[str]:
         """Yield why the published rows of a mart can't be gone on with, if they can't."""
         if not self.run_of(mart):
@@ -92,15 +109,27 @@ class Basis:
 
     def _lost(self, mart: Mart) -> Iterator[str]:
         """Yield what has become of the published rows."""
-        for target in self.connections.targets(self.targets):
-            held = self.shown[mart.name, target.name].held.get(mart.name)
-            if not target.is_published(MARTS, mart.table) or not target.fits(MARTS, mart.table):
-                yield f"in {target.name} it has other columns than its contract"
-            elif held is None or target.count(MARTS, mart.table) != held.rows:
-                yield f"in {target.name} it has other rows than were published"
-        clickhouse = "clickhouse"
-        if clickhouse in self.targets and self.connections.clickhouse.run_of(MARTS, mart.table) != self.run_of(mart):
+        for target, sizes in self._sizes.items():
+            held = self.shown[mart.name, target].held.get(mart.name)
+            if mart.name not in sizes:
+                yield f"in {target} it has other columns than its contract"
+            elif held is None or sizes[mart.name] != held.rows:
+                yield f"in {target} it has other rows than were published"
+        if self._told and self._told.get(mart.name) != self.run_of(mart):
             yield "ClickHouse shows another run than the books say"
+
+    @cached_property
+    def _sizes(self) -> dict[str, dict[str, int]]:
+        """How many rows the marts of the run have, by store; one whose table is another by now is left out."""
+        tables = [self.marts[name].table for name in self.run.marts]
+        return {target.name: target.sizes(MARTS, tables) for target in self.connections.targets(self.targets)}
+
+    @cached_property
+    def _told(self) -> dict[str, str]:
+        """The runs that ClickHouse's tables tell, by mart; nothing where it is none of the stores."""
+        if self.connections.clickhouse.name not in self.targets:
+            return {}
+        return self.connections.clickhouse.runs_of(MARTS, [self.marts[name].table for name in self.run.marts])
 
     def collections(self, mart: Mart) -> set[str]:
         """Return the collections that a mart is computed from, by way of other marts, too."""

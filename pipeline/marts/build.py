@@ -18,16 +18,19 @@ from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import reason_of
 from pipeline.marts.basis import Basis
+from pipeline.marts.computing import Piece
+from pipeline.marts.difference import difference
 from pipeline.marts.inputs import Inputs
 from pipeline.marts.planning import plan
 from pipeline.marts.publishing import publish
 from pipeline.marts.run import BuiltMart, MartRun, staging_of
 from pipeline.marts.sharing import groups
-from pipeline.marts.sources import observed_since, sources_at_one_moment, with_their_marts
+from pipeline.marts.sources import observed_since, sources_at_one_moment, with_sources, with_their_marts
 from pipeline.marts.trace import Trace
 from pipeline.runs import lifecycle
 from pipeline.runs.lifecycle import holding_run_lock, running
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
+from pipeline.runs.publish import create_tables
 from pipeline.runs.published import MARTS
 from pipeline.runs.recovery import recover
 from pipeline.runs.resume import retrying
@@ -110,9 +113,12 @@ def open_run(
         basis = Basis(connections, run)
         steps = [{"collection": one.name, "number": n, "basis": basis.now(one)} for n, one in enumerate(wanted)]
         control.record_plan(postgres, run_id, steps, chosen)
-    lifecycle.open_staging(connections, staging_of(connections, run), chosen)
+    lifecycle.open_staging(connections, replace(staging_of(connections, run), tables=()), chosen)
     try:
-        return replace(run, plans=plan(connections, run, full=full))
+        run = replace(run, plans=plan(connections, run, full=full))
+        with postgres.transaction():
+            create_tables(connections, staging_of(connections, run), chosen)
+        return run
     except BaseException as error:
         lifecycle.abandon(connections, run_id, chosen, reason_of(error))
         raise
@@ -167,11 +173,11 @@ def load(
     left = [name for name, number in numbers.items() if not control.is_loaded(connections.postgres, run.id, number)]
     if not left:
         return
-    wanted, started = with_their_marts(connections, left), time.monotonic()
+    wanted, started = with_sources(left, connections.marts), time.monotonic()
     with ExitStack() as stack:
         inputs = Inputs(connections, run, wanted, stack, trace := trace or Trace())
         for mart in wanted:
-            pieces = inputs.computed(mart)
+            pieces = iter(()) if run.plan(mart.name).stays else inputs.computed(mart)
             if mart.name in left:
                 with trace.watch.at(f"compute and load {mart.name}"):
                     rows = _load(connections, run, mart, numbers[mart.name], pieces, started)
@@ -182,26 +188,31 @@ def load(
 
 
 def _load(
-    connections: Connections, run: MartRun, mart: Mart, number: int, pieces: Iterable[pl.DataFrame], started: float
+    connections: Connections, run: MartRun, mart: Mart, number: int, pieces: Iterable[Piece], started: float
 ) -> int:
-    """Load a mart into all targets, and enter it into the books: with the commit, it is loaded.
+    """Load what is to be written of a mart into all targets, and enter that into the books: with the commit it is done.
 
     Returns:
-        How many rows it has.
+        How many rows are written.
     """
-    rows = 0
+    staging, plan = staging_of(connections, run), run.plan(mart.name)
+    rows, keys, targets = 0, [mart.table.frame_schema.to_frame().select(mart.key)], connections.targets(run.targets)
     with connections.postgres.transaction():
         with ExitStack() as stack:
             loads = {
-                target.name: stack.enter_context(target.loading(staging_of(connections, run), number, (mart.table,)))
-                for target in connections.targets(run.targets)
+                target.name: stack.enter_context(target.loading(staging, number, (mart.table,)))
+                for target in ([] if plan.stays else targets)
             }
-            for frame in ACTIVITY.timed(mart.name, "compute", pieces, "mart"):
-                for target, load_frame in loads.items():
-                    with ACTIVITY.at(mart.name, target, "mart"):
+            for piece in ACTIVITY.timed(mart.name, "compute", pieces, "mart"):
+                frame, named = difference(mart, piece) if plan.base else (piece.rows, keys[0])
+                for name, load_frame in loads.items():
+                    with ACTIVITY.at(mart.name, name, "mart"):
                         load_frame(mart.table, frame)
                 rows += len(frame)
-                del frame  # or it would be in memory while the next one is computed
+                keys.append(named)
+                del piece, frame  # or they would be in memory while the next one is computed
+        for target in targets if plan.base else ():
+            target.speak_for(staging, mart.table, pl.concat(keys))
         took = time.monotonic() - started
         control.record_partition(connections.postgres, run.id, number, source=rows, quarantined=0, size=0, seconds=took)
     return rows

@@ -117,5 +117,5 @@ def _computed(mart: Mart, read: Iterable[Rows], size: int) -> pl.DataFrame:
         for table, frame in read:
             with spill.adding(table) as write:
                 write(frame, 0)
-        pieces = [*computed(mart, CONTEXT, spill, None)]
+        pieces = [piece.rows for piece in computed(mart, CONTEXT, spill)]
     return pl.concat(pieces).sort(mart.key)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import polars as pl
 
@@ -12,10 +13,39 @@ from pipeline.errors import DataError
 from pipeline.marts.available import why_failed
 from pipeline.marts.spill import Spill, bucket_of
 from pipeline.runtime.memory import release_memory
-from transforms.marts import Context, compute, sources
+from transforms.marts import Context, compute, refreshed, sources
 
 
-def computed(mart: Mart, context: Context, spill: Spill, kept: Table | None = None) -> Iterator[pl.DataFrame]:
+class Piece(NamedTuple):
+    """Rows of a mart.
+
+    Attributes:
+        rows: As they were computed.
+        published: What is published of them; None if that is of no matter.
+    """
+
+    rows: pl.DataFrame
+    published: pl.LazyFrame | None = None
+
+
+class Published(NamedTuple):
+    """Names of what the files hold of a mart that is published.
+
+    Attributes:
+        same: The rows that are computed anew, if they are compared.
+        others: The rows beside them that are brought to what the whole sources say, if they are.
+    """
+
+    same: str = ""
+    others: str = ""
+
+
+_NOTHING = Published()
+
+
+def computed(
+    mart: Mart, context: Context, spill: Spill, kept: Table | None = None, published: Published = _NOTHING
+) -> Iterator[Piece]:
     """Compute a mart piece by piece, and hold each against its contract.
 
     Args:
@@ -23,6 +53,7 @@ def computed(mart: Mart, context: Context, spill: Spill, kept: Table | None = No
         context: The moment and the settings.
         spill: What it reads; it is kept there itself.
         kept: The columns that other marts read, if any does.
+        published: What the files hold of its published rows.
 
     Yields:
         Its rows.
@@ -32,22 +63,29 @@ def computed(mart: Mart, context: Context, spill: Spill, kept: Table | None = No
     with spill.adding(kept, _by_of_rows(mart), buckets) if kept else nullcontext() as keep:
         for bucket in range(buckets):
             pieces = {name: one.lazy(bucket) for name, one in tables.items()}
-            frame = _computed_from(mart, context, pieces | {name: one.lazy(0) for name, one in whole.items()})
+            pieces |= {name: one.lazy(0) for name, one in whole.items()}
+            shown = [spill.cut_into(name, _by_of_rows(mart), buckets).lazy(bucket) for name in filter(None, published)]
+            frame = _computed_from(mart, context, pieces, shown[1] if len(shown) > 1 else None)
             if buckets > 1:
                 _check_buckets(mart, frame, bucket, buckets)
             if keep:
                 keep(frame, bucket)
-            yield frame
+            yield Piece(frame, pl.concat(shown) if shown else None)
             del frame  # or it would be in memory while the next one is computed
             release_memory()
 
 
-def _computed_from(mart: Mart, context: Context, tables: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
-    """Compute what one bucket of each table gives, and hold it against the contract."""
+def _computed_from(
+    mart: Mart, context: Context, tables: Mapping[str, pl.LazyFrame], others: pl.LazyFrame | None
+) -> pl.DataFrame:
+    """Compute what one bucket of each table gives, with other rows refreshed, and hold it against the contract."""
     from pandera.errors import SchemaErrors  # heavy, as in contracts.schema.frame
 
     try:
-        frame = compute(mart, tables, context).collect(engine="streaming")
+        rows = compute(mart, tables, context)
+        if others is not None:
+            rows = pl.concat([rows, refreshed(mart, others, tables, context)]).sort(mart.key)
+        frame = rows.collect(engine="streaming")
     except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{why_failed(mart, error)}; nothing was published") from error
     try:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-
-import polars as pl
+from dataclasses import replace
 
 from contracts.schema.entity import Table
 from contracts.schema.mart import Mart
 from pipeline.connections import Connections
-from pipeline.marts.computing import computed
-from pipeline.marts.reading import rest, spill_sources, tables_read
+from pipeline.marts.computing import Piece, Published, computed
+from pipeline.marts.reading import published, spill_sources, tables_read
 from pipeline.marts.run import MartRun
 from pipeline.marts.spill import Spill, spilling
 from pipeline.marts.trace import Trace
@@ -33,27 +32,54 @@ class Inputs:
         self._connections, self._run, self._trace = connections, run, trace
         self._read: dict[str, dict[str, Table]] = {}
         self._spills: dict[str, Spill] = {}
-        for column in sorted({run.column(mart.name) for mart in wanted}):
-            readers = [mart for mart in wanted if run.column(mart.name) == column]
+        computed = [mart for mart in wanted if not run.plan(mart.name).stays]
+        for column in sorted({run.column(mart.name) for mart in computed}):
+            readers = [mart for mart in computed if run.column(mart.name) == column]
             self._read[column] = tables_read(connections, wanted, readers)
             self._spills[column] = stack.enter_context(spilling(connections.memory.bucket))
+            whole = {name for mart in readers for name in mart.whole}
             with ACTIVITY.at("read the replica", run.source):
                 spill_sources(connections, run, self._read[column], self._spills[column], column, trace)
+                for table in self._read[column].values():
+                    if run.plan(table.name).stays:
+                        self._add(column, table, "" if table.name in whole else column)
 
-    def computed(self, mart: Mart) -> Iterator[pl.DataFrame]:
+    def computed(self, mart: Mart) -> Iterator[Piece]:
         """Yield the rows of a mart, or those of its part; whoever reads it finds them afterwards."""
         column = self._run.column(mart.name)
-        pieces = computed(mart, self._run.context, self._spills[column], self._read[column].get(mart.name))
+        spill, kept = self._spills[column], self._read[column].get(mart.name)
+        pieces = computed(mart, self._run.context, spill, kept, self._published(mart))
         pieces = self._trace.watch.timed(f"compute {mart.name}", pieces)
-        wanted_whole = self._read.get("", {}).get(mart.name) if column else None
-        return pieces if wanted_whole is None else self._completed(wanted_whole, pieces)
+        for other, read in self._read.items():
+            if other != column and mart.name in read:
+                pieces = self._completed(other, mart, read[mart.name], pieces)
+        return pieces
 
-    def _completed(self, table: Table, pieces: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        """Yield the rows of a part, and keep them with the rest for the marts that read all."""
-        with self._spills[""].adding(table) as write:
-            for frame in rest(self._connections, self._run, table, self._trace):
+    def _published(self, mart: Mart) -> Published:
+        """Keep the published rows of a mart that those are compared with which are computed, if they are."""
+        plan, name = self._run.plan(mart.name), mart.name
+        if not plan.base:
+            return Published()
+        found = Published(f"{name}, published", f"{name}, others" if plan.column and mart.whole else "")
+        for called, outside in ((found.same, False), (found.others, True)):
+            if called:
+                self._add(plan.column, mart.table, plan.column, called=called, outside=outside)
+        return found
+
+    def _add(self, family: str, table: Table, column: str, *, called: str = "", outside: bool = False) -> None:
+        """Keep published rows of a mart in the files of those that are computed by one column."""
+        with self._spills[family].adding(replace(table, name=called or table.name)) as write:
+            for frame in published(self._connections, self._run, table, column, self._trace, outside=outside):
                 write(frame, 0)
-            for frame in pieces:
-                write(frame, 0)
-                yield frame
-                del frame  # or it would be in memory while the next one is computed
+
+    def _completed(self, family: str, mart: Mart, table: Table, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """Yield the rows of a mart, and keep them, all of them, for marts that are computed by another column."""
+        column = self._run.column(mart.name)
+        with self._spills[family].adding(table) as write:
+            if column and not mart.whole:
+                for frame in published(self._connections, self._run, table, column, self._trace, outside=True):
+                    write(frame, 0)
+            for piece in pieces:
+                write(piece.rows, 0)
+                yield piece
+                del piece  # or it would be in memory while the next one is computed

@@ -1,9 +1,11 @@
-"""How each mart of a run is computed: whole, or those rows alone that changed documents and the clock can change.
+"""How each mart of a run is computed: whole, in part (what changed documents and the clock can change), or not at all.
 
 What a row depends on is told by the mart's contract: if it can be computed apart by a column (``by``), on the documents
 alone that have its value there. So the rows to compute are those of the values that changed documents have by now, of
 those that they had when the mart was published, and the rows that the clock may change (``ages``). All marts that are
 computed apart by one column are computed for the same values, so that each finds what it reads of the others.
+What is computed is held against what is published, and only what differs is written; very large marts that are computed
+whole are written whole.
 """
 
 from collections import defaultdict
@@ -13,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from contracts.schema.entity import ID, Column, Entity, Table
-from contracts.schema.mart import AS_OF, NEVER, Mart
+from contracts.schema.mart import AS_OF, DAILY, NEVER, Mart
 from pipeline.connections import Connections
 from pipeline.control import Changed
 from pipeline.marts.basis import Basis
@@ -21,9 +23,10 @@ from pipeline.marts.run import MartRun, Plan, staging_of
 from pipeline.marts.sources import versions
 from pipeline.runs.published import MARTS, REPLICA
 from pipeline.stores.base import Among, Condition
-from transforms.marts import sources
+from transforms.marts import refreshes, sources
 
 _MOST = 0.5  # of a mart's rows: with more, to compute all is no more work
+_COMPARED = 200_000  # rows of a mart that is computed whole: of more, it is no more work to write them all
 _TOLD = (pl.String(), pl.Int64())  # _ids that are the same when they were written down as text
 
 
@@ -40,9 +43,7 @@ def plan(connections: Connections, run: MartRun, *, full: bool = False) -> dict[
     with connections.postgres.transaction():
         basis, found = Basis(connections, run), dict[str, Plan]()
         for name in run.marts:
-            why = next(_obstacles(basis, basis.marts[name], found), None)
-            mart = basis.marts[name]
-            found[name] = Plan(why) if why else Plan("", str(mart.key_column), basis.run_of(mart))
+            found[name] = _without_keys(basis, basis.marts[name], found)
         families: dict[str, list[Mart]] = defaultdict(list)
         for name, one in found.items():
             if one.column:
@@ -54,34 +55,57 @@ def plan(connections: Connections, run: MartRun, *, full: bool = False) -> dict[
         return found
 
 
+def _without_keys(basis: Basis, mart: Mart, found: Mapping[str, Plan]) -> Plan:
+    """Return how a mart is computed, as far as that is known before the values by which it is computed in part."""
+    if basis.run.source != basis.connections.postgres.name:
+        return Plan(f"it is read from {basis.run.source}, of which nobody notes what is changed")
+    if why := next(basis.differences(mart), ""):
+        return Plan(why)
+    base = basis.run_of(mart)
+    if _stays(basis, mart, found):
+        return Plan("nothing was changed that it depends on", base=base, stays=True)
+    if why := next(_obstacles(basis, mart, found), ""):
+        return Plan(why, base=base if basis.rows(mart) <= _COMPARED else "")
+    return Plan("", str(mart.key_column), base)
+
+
+def _stays(basis: Basis, mart: Mart, found: Mapping[str, Plan]) -> bool:
+    """Tell whether neither documents nor the clock can have changed a row since a mart was published."""
+    if mart.ages is not NEVER and (mart.ages is not DAILY or basis.a_day_began(mart)):
+        return False
+    read, base = [found[name] for name in sources(mart) if name in found], basis.run_of(mart)
+    return all(one.stays and one.base == base for one in read) and not basis.is_touched(mart)
+
+
 def _obstacles(basis: Basis, mart: Mart, found: Mapping[str, Plan]) -> Iterator[str]:
     """Yield why a mart has to be computed whole, before it is known by which values it would not be."""
     if mart.by is None:
         yield "which of its rows depend on what was changed, its contract does not say (by)"
-    elif mart.whole:
+    elif mart.whole and not refreshes(mart):
         yield f"each of its rows depends on all of {', '.join(mart.whole)}"
     elif mart.ages is None:
         yield "the clock may change any of its rows (ages, in its contract)"
+    elif mart.ages is DAILY and basis.a_day_began(mart):
+        yield "a day has begun since, which may change any of its rows"
     elif (column := mart.key_column) is None:
         yield f"it is computed apart by {mart.by}, which is no column"
     else:
         for name in sources(mart):
-            if name in found:
-                yield from _unlike(name, found[name], column, basis.run_of(mart))
-            else:
+            if name in found and name not in mart.whole:
+                yield from _unlike(basis.marts[name], found[name], column, basis.run_of(mart))
+            elif name not in mart.whole:
                 yield from _lacking(basis, name, column)
-        if basis.run.source != basis.connections.postgres.name:
-            yield f"it is read from {basis.run.source}, of which nobody notes what is changed"
-        yield from basis.differences(mart)
 
 
-def _unlike(name: str, one: Plan, column: str, base: str) -> Iterator[str]:
-    if not one.column:
-        yield f"{name} is computed whole"
-    elif one.column != column:
-        yield f"{name} is computed by {one.column}"
+def _unlike(read: Mart, one: Plan, column: str, base: str) -> Iterator[str]:
+    if one.stays and column not in read.table.names:
+        yield f"{read.name} does not have the column {column}, by which it is computed apart"
+    elif not one.stays and (not one.column or read.whole):
+        yield f"{read.name} is computed whole"
+    elif not one.stays and one.column != column:
+        yield f"{read.name} is computed by {one.column}"
     elif one.base != base:
-        yield f"{name} was published by another run"
+        yield f"{read.name} was published by another run"
 
 
 def _lacking(basis: Basis, name: str, column: str) -> Iterator[str]:
@@ -98,12 +122,13 @@ def _by_keys(basis: Basis, mart: Mart, keys: pl.Series | None, found: Mapping[st
     one = found[mart.name]
     if keys is None:
         return Plan(f"a changed document has no {one.column}, by which it is computed apart")
-    if whole := [name for name in sources(mart) if name in found and not found[name].column]:
+    moving = [name for name in sources(mart) if name in found and name not in mart.whole and not found[name].stays]
+    if whole := [name for name in moving if not found[name].column]:
         return Plan(f"{whole[0]} is computed whole")
     among = Among(staging_of(basis.connections, basis.run), one.column, one.column)
     only, postgres = mart.table.only([one.column]), basis.connections.postgres
     rows = sum(batch.num_rows for batch in postgres.read(MARTS, only, among=among)) if len(keys) else 0
-    total = basis.shown[mart.name, postgres.name].held[mart.name].rows
+    total = basis.rows(mart)
     why = f"{rows:,} of {total:,} rows depend on what was changed"
     return Plan(why) if rows > total * _MOST else Plan(why, one.column, one.base, len(keys))
 
@@ -140,7 +165,8 @@ class _Keys:
         before = self._basis.before(mart)
         assert before is not None
         owners = self._basis.owners
-        read = {owners[name].collection: owners[name] for name in sources(mart) if name in owners}
+        of_documents = [name for name in sources(mart) if name in owners and name not in mart.whole]
+        read = {owners[name].collection: owners[name] for name in of_documents}
         for collection, entity in read.items():
             changed = self._basis.changed(collection, since := before["shows"][collection])
             assert changed is not None
@@ -159,8 +185,8 @@ class _Keys:
         return self._values(REPLICA, entity.root, among=among)
 
     def _aged(self, mart: Mart) -> pl.Series:
-        """Return the values of the rows that the clock may have changed: those bear the moment."""
-        if mart.ages is NEVER:
+        """Return the values of the rows that the clock may have changed: those bear the moment. None by the day."""
+        if mart.ages is NEVER or mart.ages is DAILY:
             return pl.Series(dtype=mart.table.frame_schema[self._column])
         return self._values(MARTS, mart.table, where=[Condition(_column(mart.table, AS_OF), "IS NOT NULL")])
 

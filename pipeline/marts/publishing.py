@@ -47,15 +47,15 @@ def _publish(connections: Connections, run: MartRun, staging: Staging) -> None:
 
 def _built(connections: Connections, run: MartRun) -> list[BuiltMart]:
     postgres = connections.postgres
-    computed_rows = {account.collection: account.source for account in control.accounts(postgres, run.id)}
-    rows = computed_rows | {
+    written_rows = {account.collection: account.source for account in control.accounts(postgres, run.id)}
+    rows = written_rows | {
         one.name: one.held[one.name].rows
         for one in control.publications(postgres)
         if one.run_id == run.id and one.name in one.held
     }
     seconds = control.seconds(postgres, run.id)
     return [
-        BuiltMart(name, rows[name], seconds[name], run.cluster_time, computed_rows[name], run.plan(name))
+        BuiltMart(name, rows[name], seconds[name], run.cluster_time, written_rows[name], run.plan(name))
         for name in run.marts
     ]
 
@@ -68,7 +68,7 @@ def _check_bases(connections: Connections, run: MartRun) -> None:
     """
     shows = {(one.name, one.target): one.run_id for one in control.publications(connections.postgres) if one.finished}
     for name, one in run.plans.items():
-        if one.column and any(shows.get((name, target)) != one.base for target in run.targets):
+        if one.base and any(shows.get((name, target)) != one.base for target in run.targets):
             raise SnapshotError(f"the mart {name} was published anew while it was computed; run it again")
 
 
@@ -80,7 +80,7 @@ def _prove_completed(connections: Connections, run: MartRun) -> None:
     """
     postgres, known = connections.postgres, connections.marts
     for one in control.publications(postgres):
-        if one.target == postgres.name and one.run_id == run.id and run.column(one.name):
+        if one.target == postgres.name and one.run_id == run.id and run.plan(one.name).base:
             rows, found = one.held[one.name].rows, postgres.count(MARTS, known[one.name].table)
             if rows != found:
                 raise BooksOpenError(
@@ -106,9 +106,11 @@ def _prove(connections: Connections, run: MartRun) -> None:
     postgres, staging = connections.postgres, staging_of(connections, run)
     if missing := control.unloaded(postgres, run.id):
         raise BooksOpenError(f"the mart {run.marts[missing[0]]} of run {run.id} was not loaded; nothing was published")
+    numbers = {name: number for number, name in enumerate(run.marts)}  # each is loaded as one partition
     for table in staging.tables:
         for target in connections.targets(run.targets):
-            control.record_loaded(postgres, run.id, table.name, target.name, target.staged(staging, table))
+            found, number = {} if run.plan(table.name).stays else target.staged(staging, table), numbers[table.name]
+            control.record_loaded(postgres, run.id, table.name, target.name, {number: found.get(number, 0)})
     for account in control.accounts(postgres, run.id):
         if not account.closed:
             raise BooksOpenError(

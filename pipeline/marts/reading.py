@@ -114,10 +114,26 @@ def spill_sources(
     check_same_run(connections, run)
 
 
-def rest(connections: Connections, run: MartRun, table: Table, trace: Trace | None = None) -> Iterator[pl.DataFrame]:
-    """Yield the published rows of a mart that stay as they are beside the part which is computed."""
-    column = run.column(table.name)
-    among = Among(staging_of(connections, run), column, column, outside=True)
+def published(
+    connections: Connections,
+    run: MartRun,
+    table: Table,
+    column: str = "",
+    trace: Trace | None = None,
+    *,
+    outside: bool = False,
+) -> Iterator[pl.DataFrame]:
+    """Yield the published rows of a mart.
+
+    Args:
+        connections: The open connections.
+        run: The run.
+        table: The mart's table, with the columns that are wanted.
+        column: By whose values rows are chosen; all rows if there is none.
+        trace: Is told what is read.
+        outside: Whether the rows are wanted that have other values than are computed anew.
+    """
+    among = Among(staging_of(connections, run), column, column, outside=outside) if column else None
     yield from _rows(connections, run, MARTS, table, among, trace)
 
 
@@ -137,7 +153,8 @@ def _rows(
     among: Among | None,
     trace: Trace | None,
 ) -> Iterator[pl.DataFrame]:
-    (source,) = connections.targets([run.source])
+    # All stores that are written to show the same rows of marts, and of these ClickHouse is the quickest to read.
+    source = connections.targets([run.source] if schema != MARTS else run.targets)[-1]
     by, others = (among.column, among.outside) if among else ("", False)
     batches = source.read(schema, table, among=among)
     for batch in (trace or Trace()).reading(schema, table, by, batches, others=others):

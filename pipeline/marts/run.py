@@ -19,15 +19,17 @@ class Plan:
 
     Attributes:
         why: Why it is computed whole or, of one that is computed in part, how much of it.
-        column: By whose values it is computed in part; nothing if it is computed whole.
-        base: The run whose rows stay as they are beside the part.
+        column: By whose values it is computed in part; nothing if it is computed whole, or not at all.
+        base: The run whose rows stay as they are, but for those that come out otherwise; nothing if all are written.
         keys: How many values there are.
+        stays: Whether nothing is computed, for no row can have changed.
     """
 
     why: str
     column: str = ""
     base: str = ""
     keys: int = 0
+    stays: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class BuiltMart:
         rows: How many rows it has.
         seconds: How long it took to read its sources, to compute and to load it.
         cluster_time: The moment that it shows.
-        computed_rows: How many of them were computed; the others stay as they were.
+        written_rows: How many of them were written; the others stay as they were.
         plan: How, and why so.
     """
 
@@ -91,7 +93,7 @@ class BuiltMart:
     rows: int
     seconds: float
     cluster_time: Timestamp
-    computed_rows: int = 0
+    written_rows: int = 0
     plan: Plan = Plan("")
 
 
@@ -99,5 +101,5 @@ def staging_of(connections: Connections, run: MartRun) -> Staging:
     """Return the staging area of a run."""
     known = connections.marts
     tables = tuple(known[name].table for name in run.marts)
-    parts = {name: run.column(name) for name in run.marts if run.column(name)}
+    parts = frozenset(name for name in run.marts if run.plan(name).base)
     return Staging(run.id, MARTS, tables, as_number(run.cluster_time), parts=parts)

@@ -26,7 +26,7 @@ def with_their_marts(connections: Connections, names: Iterable[str]) -> list[Mar
     """
     named, everything, entities = list(names), connections.known_marts, connections.entities.values()
     if named and everything.keys() >= set(named):
-        meant = _with_sources(named, everything)
+        meant = with_sources(named, everything)
         # These alone are tried: to try all others takes longer than to compute a small one.
         if not reasons(entities, {mart.name: mart for mart in meant}):
             return meant
@@ -37,10 +37,10 @@ def with_their_marts(connections: Connections, names: Iterable[str]) -> list[Mar
         raise UsageError(_why_not(unknown[0], everything, lacking, known))
     if not asked:
         raise UsageError(f"there are no marts: no contract declares what they read ({_DEMO_ADDS})")
-    return _with_sources(asked, known)
+    return with_sources(asked, known)
 
 
-def _with_sources(names: Iterable[str], known: Mapping[str, Mart]) -> list[Mart]:
+def with_sources(names: Iterable[str], known: Mapping[str, Mart]) -> list[Mart]:
     """Return marts and those that they read, each after those."""
     wanted: dict[str, Mart] = {}
     queue = list(names)
@@ -117,7 +117,7 @@ def _shown(connections: Connections, wanted: Iterable[Mart]) -> dict[str, dict[s
 def _others(connections: Connections, wanted: Sequence[Mart]) -> str:
     """Tell which of the marts can be built though all together can't, if any can."""
     known = {mart.name: mart for mart in wanted}
-    able = [name for name in known if len(known) > 1 and _is_ready(connections, _with_sources([name], known))]
+    able = [name for name in known if len(known) > 1 and _is_ready(connections, with_sources([name], known))]
     return f"; these can be built by name: {', '.join(able)}" if able else ""
 
 

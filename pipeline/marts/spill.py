@@ -131,6 +131,10 @@ class Spill:
         buckets = max(needed, *(len(one.buckets) for one in there), 1)
         return buckets, {name: self._cut_once(name, by, buckets) for name in tables}
 
+    def cut_into(self, name: str, by: pl.Expr | None, buckets: int) -> Spilled:
+        """Cut a table that has the columns of ``by`` into so many buckets, as those tables are that it belongs to."""
+        return self._tables[name].whole() if by is None or buckets == 1 else self._cut_once(name, by, buckets)
+
     def _needed(self, size: int) -> int:
         return max(1, ceil(size / self._size))
 

@@ -31,6 +31,12 @@ def create_staging(connections: Connections, staging: Staging, targets: Iterable
         target.stage(_with_ours(connections, staging, target.name))
 
 
+def create_tables(connections: Connections, staging: Staging, targets: Iterable[str]) -> None:
+    """Create the tables of staging areas that were created without, as :func:`create_staging` does it."""
+    for target in connections.targets(targets):
+        target.stage_tables(_with_ours(connections, staging, target.name))
+
+
 def _with_ours(connections: Connections, staging: Staging, target: str) -> Staging:
     ours = control.columns_added(connections.postgres, target, staging.schema)
     return replace(staging, ours=ours, observed=observed(connections, target))
@@ -124,8 +130,8 @@ def _grown(
     """Return what the tables of a collection or mart hold after a publish, as far as that was known before."""
     found = {}
     for table in tables_of(connections, [name]):
-        if staging.is_full or table.name in before:
-            rows = growth[table.name] + (0 if staging.is_full else before[table.name].rows)
+        if not staging.is_part(table) or table.name in before:
+            rows = growth[table.name] + (before[table.name].rows if staging.is_part(table) else 0)
             found[table.name] = Held(rows, marks.get(table.name, ""))
     return found
 

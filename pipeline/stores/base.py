@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import md5
 from typing import Any, Protocol
 
@@ -45,8 +45,8 @@ class Staging:
         version: The run's cluster time as one number: a later one is greater.
         is_full: Whether it holds all rows of its tables. If not, it holds those of the documents that
             :meth:`Target.set_scope` named, and all other documents stay as they are published.
-        parts: Of which tables it holds a part of the rows all the same, by the table's name: the column by whose
-            values they are told, those that :meth:`Target.hold_keys` was given. Other rows stay as they are published.
+        parts: Names of tables of which it holds a part of the rows all the same: of those that
+            :meth:`Target.speak_for` named. Others stay as they are published, and show the moment where they tell one.
         ours: The columns that contracts have made of the published tables, by table, as far as the books know: what
             else they have is somebody else's.
         observed: Since when the former versions of documents are kept, as a number, by root table; of those alone.
@@ -59,7 +59,7 @@ class Staging:
     is_full: bool = True
     ours: Mapping[str, Collection[str]] = field(default_factory=dict)
     observed: Mapping[str, int] = field(default_factory=dict)
-    parts: Mapping[str, str] = field(default_factory=dict)
+    parts: Collection[str] = ()
 
     def owned(self, table: Table) -> Collection[str]:
         """Return which columns of a published table are ours; the contract's where the books don't know."""
@@ -83,14 +83,27 @@ class Staging:
         """Return what the table of some keys is called."""
         return f"_keys_{md5(name.encode(), usedforsecurity=False).hexdigest()}"
 
-    def spoken_for(self, table: Table) -> tuple[str, str] | None:
-        """Return the column and the table of the keys by which the rows are told that this area speaks for.
+    def is_part(self, table: Table) -> bool:
+        """Tell whether rows of a published table stay that this area does not hold."""
+        return not self.is_full or table.name in self.parts
+
+    def rows_of(self, table: Table) -> str:
+        """Return what the keys of the rows are called that it speaks for, of a table of which it holds a part."""
+        return self.keys(f"rows of {table.name}")
+
+    def spoken_for(self, table: Table) -> tuple[tuple[str, ...], str] | None:
+        """Return the columns and the table of the keys by which the rows are told that this area speaks for.
 
         None if these are all rows of the table.
         """
-        if column := self.parts.get(table.name):
-            return column, self.keys(column)
-        return None if self.is_full else (ID, self.documents(table))
+        if table.name in self.parts:
+            return table.key, self.rows_of(table)
+        return None if self.is_full else ((ID,), self.documents(table))
+
+    @property
+    def moment(self) -> datetime:
+        """The run's cluster time as rows tell it."""
+        return datetime.fromtimestamp(self.version >> 32, UTC)
 
     def changed(self, table: Table) -> str:
         """Return the name of the table of the documents that a publish changes, where former versions are kept."""
@@ -159,7 +172,10 @@ class Target(Protocol):
     name: str
 
     def stage(self, staging: Staging) -> None:
-        """Create the staging area, and the schema it will be published to.
+        """Create the staging area, with its tables, and the schema it will be published to."""
+
+    def stage_tables(self, staging: Staging) -> None:
+        """Create the tables of a staging area.
 
         What somebody has put on the published tables and would end the publish is refused; what it would cost is told.
         """
@@ -184,9 +200,18 @@ class Target(Protocol):
 
         Args:
             staging: The area.
-            name: What they are called; the column's name if the area is to speak for the rows that have them.
+            name: What they are called.
             column: The column.
             keys: Its values, as the contract has them.
+        """
+
+    def speak_for(self, staging: Staging, table: Table, keys: pl.DataFrame) -> None:
+        """Name the rows of a published table that an area speaks for, of one of which it holds a part.
+
+        Args:
+            staging: The area; the table is among its parts.
+            table: The table.
+            keys: The columns of its key, for each row that the area holds, and for each that is to go.
         """
 
     def staged(self, staging: Staging, table: Table) -> Mapping[int, int]:
@@ -270,6 +295,9 @@ class Target(Protocol):
 
     def count(self, schema: str, table: Table) -> int:
         """Count the rows of a published table."""
+
+    def sizes(self, schema: str, tables: Sequence[Table]) -> dict[str, int]:
+        """Count the rows of published tables by name; one that is not there, or not as its contract, is left out."""
 
     def count_ids(self, schema: str, table: str, ids: Sequence[str]) -> int:
         """Count the rows of a published table without a parent that have one of some ``_id``s, given as texts."""

@@ -70,6 +70,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "before the commit": lambda: die_after(control, "record_publication"),
     "after the commit": lambda: die_before(ClickHouse, "publish"),
     "half applied": lambda: die_at_statement('INSERT INTO "replica"', 4),
+    "a mart half applied": lambda: die_at_statement('INSERT INTO "marts"', 6),
     "before the second rename": lambda: die_at_statement("RENAME", 2),
     "before the second exchange": lambda: die_at_statement("EXCHANGE", 2),
     "between an exchange and its view": lambda: die_at_statement("CREATE OR REPLACE VIEW", 2),

@@ -22,10 +22,11 @@ from contracts.schema.entity import ContractError, Entity
 from contracts.schema.history import versions_of
 from contracts.schema.loading import load
 from contracts.schema.mart import Mart
+from transforms.marts._conform import conform
 from transforms.marts._context import Context
 from transforms.marts._own import conform_own
 
-__all__ = ["Context", "compute", "function_of", "in_order", "marts_of", "sources", "unmet"]
+__all__ = ["Context", "compute", "function_of", "in_order", "marts_of", "refreshed", "refreshes", "sources", "unmet"]
 
 
 def compute(mart: Mart, tables: Mapping[str, pl.LazyFrame], context: Context) -> pl.LazyFrame:
@@ -44,6 +45,36 @@ def compute(mart: Mart, tables: Mapping[str, pl.LazyFrame], context: Context) ->
     return frame if mart.home is None else conform_own(frame, mart, context)
 
 
+def refreshes(mart: Mart) -> bool:
+    """Tell whether rows of a mart that were computed before can be brought to what its whole sources say now."""
+    return _refresher(mart) is not None
+
+
+def refreshed(mart: Mart, rows: pl.LazyFrame, tables: Mapping[str, pl.LazyFrame], context: Context) -> pl.LazyFrame:
+    """Bring rows of a mart that were computed before to what its whole sources say now, lazily.
+
+    Args:
+        mart: Its contract; its module has a function ``refreshed``.
+        rows: The rows.
+        tables: The whole sources, by name.
+        context: The moment and the settings.
+    """
+    function = _refresher(mart)
+    assert function is not None
+    return conform(function(rows, *(tables[name] for name in mart.whole)), mart, context)
+
+
+@cache
+def _refresher(mart: Mart) -> Callable[..., pl.LazyFrame] | None:
+    """Return the function that brings a mart's rows to what its whole sources say; it takes the rows, then these."""
+    found: Callable[..., pl.LazyFrame] | None = getattr(_module(mart, Path(_path(mart))), "refreshed", None)
+    return found
+
+
+def _path(mart: Mart) -> str:
+    return f"transforms/marts/{mart.name}.py" if mart.home is None else str(mart.home / f"{mart.name}.py")
+
+
 @cache  # each mart that is read from its files anew is an object of its own
 def function_of(mart: Mart) -> Callable[..., pl.LazyFrame]:
     """Return the function that computes a mart from the tables that it reads.
@@ -54,7 +85,7 @@ def function_of(mart: Mart) -> Callable[..., pl.LazyFrame]:
     Raises:
         ContractError: There is no such module, or no such function in it.
     """
-    path = f"transforms/marts/{mart.name}.py" if mart.home is None else str(mart.home / f"{mart.name}.py")
+    path = _path(mart)
     module = _module(mart, Path(path))
     function: Callable[..., pl.LazyFrame] | None = getattr(module, mart.name, None)
     if not callable(function):

@@ -52,6 +52,17 @@ def user_activity(
     return conform(segmented(users, user_score_cuts), MART, context)
 
 
+def refreshed(users: pl.LazyFrame, user_score_cuts: pl.LazyFrame) -> pl.LazyFrame:
+    """Score users anew of whom nothing else was changed: others moved.
+
+    Args:
+        users: Rows of this mart.
+        user_score_cuts: The mart of that name.
+    """
+    scores = [score for _, score in SCORED.values()]
+    return segmented(users.drop(*scores, "segment"), user_score_cuts)
+
+
 def segmented(users: pl.LazyFrame, cuts: pl.LazyFrame) -> pl.LazyFrame:
     """Add the scores and the segment of each user.
 

@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +28,7 @@ from contracts.schema.ddl import clickhouse_quoted as quoted
 from contracts.schema.entity import ID, Column, Table
 from contracts.schema.history import HISTORY
 from contracts.schema.kinds import NUMBER, UUID
+from contracts.schema.mart import AS_OF
 from contracts.schema.names import DATA
 from contracts.schema.names import MADE as PART
 from pipeline.errors import DataError, EtlError, LostError, ServerError
@@ -39,7 +41,6 @@ from pipeline.stores.clickhouse.history import History, dropped, removed
 from pipeline.text.redaction import remember
 
 BLOCK_BYTES = 4 * 2**20  # of Arrow within one insert: all rows in one block took a tenth longer, and more memory
-REST = 2**31  # number of the partition of what is published and stays as it is
 _LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'")
 _NAME = re.compile(r"`(?:[^`\\]|\\.)*`|\w+")
 _ADDITION = re.compile(r"\b(INDEX|CONSTRAINT|PROJECTION) (`(?:[^`\\]|\\.)*`|\w+)")
@@ -76,13 +77,19 @@ class ClickHouse:
 
     def stage(self, staging: Staging) -> None:
         """Create the staging area, and the database it will be published to."""
-        for table in staging.tables:
-            self._check_for_strangers(staging.schema, table)
-            if staging.is_full:
-                self._tell_what_goes(staging, table)
+        self.stage_tables(staging)
         self.execute(
             f"CREATE DATABASE IF NOT EXISTS {quoted(staging.schema)}", f"CREATE DATABASE {quoted(staging.name)}"
         )
+
+    def stage_tables(self, staging: Staging) -> None:
+        """Look at what tables of a staging area will take the place of; loading creates them."""
+        for table in staging.tables:
+            if table.name in staging.parts:  # was looked at, and is not exchanged
+                continue
+            self._check_for_strangers(staging.schema, table)
+            if staging.is_full:
+                self._tell_what_goes(staging, table)
 
     @contextmanager
     def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> Iterator[LoadFrame]:
@@ -118,10 +125,23 @@ class ClickHouse:
         self.execute(f"CREATE OR REPLACE TABLE {table} ({key} {column.kind.clickhouse}) ENGINE = MergeTree ORDER BY ()")
         self._append(staging.name, staging.keys(name), keys.unique().to_frame(column.name))
 
+    def speak_for(self, staging: Staging, table: Table, keys: pl.DataFrame) -> None:
+        """Name the rows of a published table that an area speaks for."""
+        columns = ", ".join(f"{quoted(one.name)} {clickhouse_type(one)}" for one in table.only(table.key).columns)
+        named = staging.rows_of(table)
+        self.execute(
+            f"CREATE OR REPLACE TABLE {quoted(staging.name)}.{named} ({columns}) ENGINE = MergeTree ORDER BY ()"
+        )
+        self._append(staging.name, named, keys)
+
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""
-        found = self._staged(staging, table)
-        return {number: rows for number, rows in found.items() if number != REST}
+        parts = self._parts(staging, table)
+        counts = {
+            number: self.rows(f"SELECT count() FROM {quoted(staging.name)}.{quoted(_part(table, number))} FINAL")
+            for number in parts
+        }
+        return {number: int(rows[0][0]) for number, rows in counts.items()}
 
     def staged_ids(self, staging: Staging, table: Table, partition: int) -> Iterator[pa.RecordBatch]:
         """Yield the first column of a table in staging, for one partition."""
@@ -132,20 +152,20 @@ class ClickHouse:
 
     def prepare(self, staging: Staging) -> None:
         """Gather the partitions of each table into one, by hard links."""
-        for table in staging.tables:
+        unchanged = self._unchanged(staging)
+        for table in (one for one in staging.tables if one.name not in unchanged):
             is_full = f"{quoted(staging.name)}.{quoted(table.name)}"
             self.execute(clickhouse_table(staging.name, table.name, table, _mark(staging, table)))
-            if table.name in staging.parts:
-                self._add_rest(staging, table, staging.parts[table.name])
             for number in self._parts(staging, table):
                 part = f"{quoted(staging.name)}.{quoted(_part(table, number))}"
                 self.execute(f"ALTER TABLE {is_full} ATTACH PARTITION tuple() FROM {part}")
 
     def growth(self, staging: Staging) -> dict[str, int]:
-        """Count how many rows each table will have, or of an area that is not whole: how many more than now."""
-        found = {table.name: sum(self._staged(staging, table).values()) for table in staging.tables}
-        if not staging.is_full:
-            for table in staging.tables:
+        """Count how many rows each table will have, or of one of which it holds a part: how many more than now."""
+        found = dict.fromkeys(self._unchanged(staging), 0)
+        for table in (one for one in staging.tables if one.name not in found):
+            found[table.name] = sum(self.staged(staging, table).values())
+            if staging.is_part(table):
                 found[table.name] -= self._spoken_for(staging, table)[0]
         return found
 
@@ -154,7 +174,9 @@ class ClickHouse:
 
         The views that people read keep their names and see the new rows at once.
         """
-        forgotten = self._forgotten(staging) if staging.is_full else {}
+        named = self._named_rows(staging) if staging.is_full else {}
+        staging, unchanged = replace(staging, parts=frozenset(named)), {one for one, rows in named.items() if not rows}
+        forgotten = self._forgotten(staging) if staging.is_full and not staging.parts else {}
         histories = {
             root.name: History(self.execute, self.rows, staging, root, forgotten.get(root.name, ()))
             for root in staging.roots
@@ -168,9 +190,12 @@ class ClickHouse:
             data = data_name(table)
             staged = f"{quoted(staging.name)}.{quoted(table.name)}"
             published = f"{quoted(staging.schema)}.{quoted(data)}"
-            if not staging.is_full:
-                self._apply(staging, table)
-                self._prove_applied(staging, table)
+            if staging.is_part(table):
+                if table.name not in unchanged:
+                    self._apply(staging, table)
+                    self._prove_applied(staging, table)
+                if table.name in staging.parts and AS_OF in table.names:
+                    self._stamp(staging, table)
                 if table.parent is None:
                     self.execute(clickhouse_comment(staging.schema, data, _mark(staging, table)))
                 continue
@@ -259,6 +284,18 @@ class ClickHouse:
         """Count the rows of a published table."""
         return self._number(f"SELECT count() FROM {quoted(schema)}.{quoted(table.name)}")
 
+    def sizes(self, schema: str, tables: Sequence[Table]) -> dict[str, int]:
+        """Count the rows of published tables by name; one that is not there, or not as its contract, is left out."""
+        found: dict[str, dict[str, str]] = {}
+        query = "SELECT table, name, type FROM system.columns WHERE database = {database:String}"
+        for table, name, kind in self.rows(query, database=schema):
+            found.setdefault(table, {})[name] = kind
+        kinds = {one.name: {column.name: clickhouse_type(column) for column in one.columns} for one in tables}
+        whole = {one.name: found.get(data_name(one), {}).items() for one in tables if one.name in found}
+        fit = [one for one in tables if one.name in whole and kinds[one.name].items() <= whole[one.name]]
+        counts = (f"SELECT {place}, count() FROM {quoted(schema)}.{quoted(one.name)}" for place, one in enumerate(fit))
+        return {fit[place].name: int(rows) for place, rows in (self.rows(" UNION ALL ".join(counts)) if fit else [])}
+
     def count_ids(self, schema: str, table: str, ids: Sequence[str]) -> int:
         """Count the rows of a published table without a parent that have one of some ``_id``s, given as texts."""
         condition = f"toString({quoted(ID)}) IN {{ids:Array(String)}}"
@@ -290,8 +327,17 @@ class ClickHouse:
 
     def run_of(self, schema: str, table: Table) -> str | None:
         """Return the run that a published table without a parent shows, as it tells itself; None if it is not there."""
-        comment = self._comment(schema, data_name(table))
-        return None if comment is None else comment.partition(" ")[0]
+        return self.runs_of(schema, [table]).get(table.name)
+
+    def runs_of(self, schema: str, tables: Sequence[Table]) -> dict[str, str]:
+        """Return the runs that published tables without a parent show, as they tell themselves, by name."""
+        query = (
+            "SELECT name, comment FROM system.tables "
+            "WHERE database = {database:String} AND name IN {names:Array(String)}"
+        )
+        names = {data_name(table): table.name for table in tables}
+        found = self.rows(query, database=schema, names=list(names))
+        return {names[name]: comment.partition(" ")[0] for name, comment in found}
 
     # What only ClickHouse does ----------------------------------------------------------------------------------
 
@@ -327,29 +373,25 @@ class ClickHouse:
                 f"ClickHouse at {self._shown} is still at an exchange of run {run_id}, which lost us"
             ) from None
 
-    def _staged(self, staging: Staging, table: Table) -> dict[int, int]:
-        """Count the rows of a table in staging by partition, those that were added to a part among them."""
-        parts = self._parts(staging, table)
-        counts = {
-            number: self.rows(f"SELECT count() FROM {quoted(staging.name)}.{quoted(_part(table, number))} FINAL")
-            for number in parts
-        }
-        return {number: int(rows[0][0]) for number, rows in counts.items()}
+    def _unchanged(self, staging: Staging) -> list[str]:
+        """Return the tables of which an area holds a part that has no rows, and of which none is to go."""
+        return [name for name, rows in self._named_rows(staging).items() if not rows] if staging.is_full else []
 
-    def _add_rest(self, staging: Staging, table: Table, column: str) -> None:
-        """Add the published rows that the area does not speak for: then it holds all, and is exchanged as a whole."""
-        rest, published = _part(table, REST), f"{quoted(staging.schema)}.{quoted(data_name(table))}"
-        self.execute(clickhouse_table(staging.name, rest, table, _mark(staging, table)))
-        columns = quoted_names((*table.names, VERSION, DELETED))
-        others = _among(staging.schema, Among(staging, column, column, outside=True))
-        self.execute(
-            f"INSERT INTO {quoted(staging.name)}.{quoted(rest)} ({columns}) "
-            f"SELECT {columns} FROM {published} AS t FINAL WHERE {others}"
+    def _named_rows(self, staging: Staging) -> dict[str, int]:
+        """Return of how many rows of tables an area holds what they are to be, of those of which it holds a part."""
+        named = {staging.rows_of(table): table.name for table in staging.tables}
+        query = (
+            "SELECT name, total_rows FROM system.tables "
+            "WHERE database = {area:String} AND name IN {names:Array(String)}"
         )
+        found = self.rows(query, area=staging.name, names=list(named))
+        return {named[name]: int(rows or 0) for name, rows in found}
 
     def _apply(self, staging: Staging, table: Table) -> None:
-        """Bring the enlisted documents in a published table to what staging has of them; twice does no harm."""
-        staged = f"{quoted(staging.name)}.{quoted(table.name)}"
+        """Bring the enlisted rows in a published table to what staging has of them; twice does no harm."""
+        named = staging.spoken_for(table)
+        assert named is not None
+        spoken_for, staged = quoted_names(named[0]), f"{quoted(staging.name)}.{quoted(table.name)}"
         published = f"{quoted(staging.schema)}.{quoted(data_name(table))}"
         key, columns = quoted_names(table.key), quoted_names(self._columns(staging.name, table.name))
         # Of rows with one key and version the one that was inserted last is kept.
@@ -358,9 +400,22 @@ class ClickHouse:
         self.execute(
             f"INSERT INTO {published} ({key}, {VERSION}, {DELETED}) "
             f"SELECT {key}, greatest({VERSION}, {staging.version}), 1 FROM {published} FINAL "
-            f"WHERE {quoted(ID)} IN {quoted(staging.name)}.{staging.documents(table)} "
+            f"WHERE ({spoken_for}) IN {quoted(staging.name)}.{named[1]} "
             f"AND ({key}) NOT IN (SELECT {key} FROM {staged})"
         )
+
+    def _stamp(self, staging: Staging, table: Table) -> None:
+        """Let the rows that stay tell the moment, those that tell one."""
+        published, as_of = f"{quoted(staging.schema)}.{quoted(data_name(table))}", quoted(AS_OF)
+        columns = quoted_names(name for name in table.names if name != AS_OF)
+        moment = f"fromUnixTimestamp64Milli({int(staging.moment.timestamp() * 1000)}, 'UTC')"
+        # Of all versions that one column alone is quickly read; the newest versions, of a large table, are not.
+        if self._number(f"SELECT count() FROM {published} WHERE {as_of} <> {moment}"):
+            self.execute(
+                f"INSERT INTO {published} ({columns}, {as_of}, {VERSION}, {DELETED}) "
+                f"SELECT {columns}, {moment}, greatest({VERSION}, {staging.version}), 0 FROM {published} FINAL "
+                f"WHERE {as_of} <> {moment}"
+            )
 
     def _prove_exchanged(self, staging: Staging, table: Table) -> None:
         """Count what people see against what was staged.
@@ -375,7 +430,7 @@ class ClickHouse:
             self._number(f"SELECT count() FROM {one}") for one in parts
         ):
             return
-        published, staged = self.count(staging.schema, table), sum(self._staged(staging, table).values())
+        published, staged = self.count(staging.schema, table), sum(self.staged(staging, table).values())
         if published != staged:
             raise DataError(_not_become(staging, table, published, staged))
 
@@ -393,9 +448,10 @@ class ClickHouse:
     def _spoken_for(self, staging: Staging, table: Table) -> tuple[int, int]:
         """Count the published rows of the documents that are spoken for, and those of this run among them."""
         published = f"{quoted(staging.schema)}.{quoted(data_name(table))}"
-        documents = f"{quoted(staging.name)}.{staging.documents(table)}"
+        named = staging.spoken_for(table)
+        assert named is not None
         query = f"SELECT count(), countIf({VERSION} = {staging.version}) FROM {published} FINAL"
-        ((rows, ours),) = self.rows(f"{query} WHERE {quoted(ID)} IN {documents}")
+        ((rows, ours),) = self.rows(f"{query} WHERE ({quoted_names(named[0])}) IN {quoted(staging.name)}.{named[1]}")
         return int(rows), int(ours)
 
     def _insert(self, staging: Staging, part: str, table: Table, frames: list[pl.DataFrame]) -> None:

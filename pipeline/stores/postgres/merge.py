@@ -60,6 +60,11 @@ class Merge:
             f"ON {self._same_key} WHERE {' OR '.join(filter(None, tests))}"
         )
 
+    def stamped(self, column: str) -> str:
+        """Return the statement that brings a column of moments to that of the staging, wherever there is one."""
+        moment = f"timestamptz '{self.staging.moment.isoformat()}'"
+        return f"UPDATE {self.target} SET {quoted(column)} = {moment} WHERE {quoted(column)} <> {moment}"
+
     @property
     def published(self) -> str:
         """A query that counts the published rows that the staging speaks for."""
@@ -123,8 +128,8 @@ class Merge:
     def _spoken_for(self) -> str:
         if (told := self.staging.spoken_for(self.table)) is None:
             return ""
-        column, keys = quoted(told[0]), f"{quoted(self.staging.name)}.{told[1]}"
-        return f" AND t.{column} IN (SELECT {column} FROM {keys})"
+        key, keys = quoted_names(told[0]), f"{quoted(self.staging.name)}.{told[1]}"
+        return f" AND ({', '.join(f't.{quoted(name)}' for name in told[0])}) IN (SELECT {key} FROM {keys})"
 
 
 def _differ(column: Column, called: str) -> str:

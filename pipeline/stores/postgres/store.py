@@ -26,6 +26,7 @@ from contracts.schema.ddl import (
 from contracts.schema.entity import EXTRA, ID, Column, Table
 from contracts.schema.history import HISTORY
 from contracts.schema.kinds import BYTEWISE, UUID
+from contracts.schema.mart import AS_OF
 from pipeline.errors import DataError, EtlError
 from pipeline.stores.base import Among, Condition, LoadFrame, Sight, Staging
 from pipeline.stores.postgres.errors import LockedError
@@ -56,19 +57,23 @@ class Postgres(Session):
     # What both targets do, in the same order --------------------------------------------------------------------
 
     def stage(self, staging: Staging) -> None:
-        """Create the staging area, and the schema it will be published to."""
+        """Create the staging area, with its tables, and the schema it will be published to."""
         name = quoted(staging.name)
-        for table in staging.tables:
-            self._check_for_strangers(staging.schema, table)
-            self._check_columns(staging, table)
-        check_provable(self.rows, _quoted(staging))
         self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(staging.schema)}", f"CREATE SCHEMA {name}")
-        for table in staging.tables:
-            self.execute(*postgres_table(staging.name, table))
+        self.stage_tables(staging)
         self.execute(f"CREATE TABLE {name}._partitions (partition bigint PRIMARY KEY, loaded_by bigint NOT NULL)")
         for root in () if staging.is_full else staging.roots:
             key = root.columns[0]
             self.execute(f"CREATE TABLE {name}.{staging.documents(root)} ({quoted(key.name)} {postgres_type(key)})")
+
+    def stage_tables(self, staging: Staging) -> None:
+        """Create the tables of a staging area."""
+        for table in staging.tables:
+            self._check_for_strangers(staging.schema, table)
+            self._check_columns(staging, table)
+        check_provable(self.rows, _quoted(staging))
+        for table in staging.tables:
+            self.execute(*postgres_table(staging.name, table))
 
     @contextmanager
     def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> Iterator[LoadFrame]:
@@ -96,6 +101,18 @@ class Postgres(Session):
         if rows.num_rows:
             self.append(staging.name, staging.keys(name), rows)
         self.execute(f"ANALYZE {table}")
+
+    def speak_for(self, staging: Staging, table: Table, keys: pl.DataFrame) -> None:
+        """Name the rows of a published table that an area speaks for, within the caller's transaction."""
+        columns = ", ".join(
+            f"{quoted(one.name)} {postgres_type(one)}" for one in table.columns if one.name in table.key
+        )
+        named = f"{quoted(staging.name)}.{staging.rows_of(table)}"
+        self.execute(f"CREATE TABLE {named} ({columns})")
+        if not keys.is_empty():
+            in_order = keys.select(name for name in table.names if name in table.key)
+            self._copy(staging.name, replace(table.only(table.key), name=staging.rows_of(table)), in_order)
+        self.execute(f"ANALYZE {named}", f"ANALYZE {quoted(staging.name)}.{quoted(table.name)}")
 
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""
@@ -126,6 +143,7 @@ class Postgres(Session):
             building = [
                 pool.submit(self._build, [*keys, _analyze(staging, table, whole=table in new)])
                 for table in staging.tables
+                if table.name not in staging.parts
                 for keys in [postgres_keys(staging.name, table) if table in missing else []]
             ]
             if not staging.is_full:
@@ -137,15 +155,13 @@ class Postgres(Session):
         self._build([postgres_foreign_key(staging.name, table) for table in missing if table.parent in names])
 
     def growth(self, staging: Staging) -> dict[str, int]:
-        """Count how many rows each table will have, or of an area that is not whole: how many more than now."""
+        """Count how many rows each table will have, or of one of which it holds a part: how many more than now."""
         found = {}
         for table in staging.tables:
             merge = Merge(staging, table, {})
             found[table.name] = self._number(merge.staged)
             if staging.spoken_for(table):
                 found[table.name] -= self._number(merge.published)
-            if table.name in staging.parts:
-                found[table.name] += self.count(staging.schema, table)
         return found
 
     def publish(self, staging: Staging) -> None:
@@ -156,8 +172,11 @@ class Postgres(Session):
         """
         published = [table for table in staging.tables if self._exists(staging.schema, table)]
         check_provable(self.rows, _quoted(staging))
-        changes = {table.name: self._change(staging, table) for table in published}
-        merges = {table.name: Merge(staging, table, changes[table.name].names) for table in published}
+        whole = [table for table in published if table.name not in staging.parts]  # a part fits what is published
+        changes = {table.name: self._change(staging, table) for table in whole}
+        called = {table.name: dict(zip(table.names, table.names, strict=True)) for table in published}
+        called |= {name: one.names for name, one in changes.items()}
+        merges = {table.name: Merge(staging, table, called[table.name]) for table in published}
         ahead = [statement for one in changes.values() for statement in one.ahead]
         ahead += released(self.rows, staging, [table for table in staging.tables if table not in published])
         self._at_moments(ahead)
@@ -178,6 +197,7 @@ class Postgres(Session):
                 self._move_in(staging, table)
             elif table.name in work:
                 self._merge(work[table.name])
+                self.execute(*self._stamps(staging, work[table.name]))
         meddling = triggers(self.rows, _quoted(staging))
         self._prove(merges.values(), meddling)
         if any(one.waits for one in meddling):
@@ -195,7 +215,12 @@ class Postgres(Session):
             names = [f"{quoted(staging.schema)}.{quoted(name)}" for name, one in changes.items() if one.last]
             self._lock_out_readers([*names, *dropped, *(name for _, locked in following for name in locked)])
             self.execute(*last)
-        self.execute(*(one for table in published for one in postgres_comments(staging.schema, table)))
+        self.execute(*(one for table in whole for one in postgres_comments(staging.schema, table)))
+
+    def _stamps(self, staging: Staging, merge: Merge) -> list[str]:
+        """Return what lets the rows that stay tell the moment, of a table of which a part is staged."""
+        is_told = merge.table.name in staging.parts and AS_OF in merge.table.names
+        return [merge.stamped(AS_OF)] if is_told else []
 
     def discard(self, run_id: str) -> None:
         """Drop the staging area of a run, if there is one, and what it added to published tables."""
@@ -283,6 +308,10 @@ class Postgres(Session):
     def count(self, schema: str, table: Table) -> int:
         """Count the rows of a published table."""
         return self._number(f"SELECT count(*) FROM {quoted(schema)}.{quoted(table.name)}")
+
+    def sizes(self, schema: str, tables: Sequence[Table]) -> dict[str, int]:
+        """Count the rows of published tables by name; one that is not there, or not as its contract, is left out."""
+        return {table.name: self.count(schema, table) for table in tables if self.fits(schema, table)}
 
     def count_ids(self, schema: str, table: str, ids: Sequence[str]) -> int:
         """Count the rows of a published table without a parent that have one of some ``_id``s, given as texts."""

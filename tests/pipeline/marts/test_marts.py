@@ -56,6 +56,7 @@ AGES = {
     "search_facts": "false",
     "ticket_changes": "false",
     "review_facts": "false",
+    "recommendation_facts": "one.listed_at + INTERVAL '7' DAY > {as_of}",
 }
 SLA = {"": 8 * 3600.0, "billing": 900.0}
 
@@ -289,7 +290,7 @@ def test_marts_say_what_sql_says_cell_by_cell(lab: Lab, compared: str, name: str
     mart, settings = known_marts()[name], settings_of(connections, oracle)
     schema, key = mart.table.frame_schema, list(mart.key)
     sql = rendered(name, oracle, settings)
-    as_of = f"CASE WHEN {AGES.get(name, 'true')} THEN {settings['as_of']} END AS as_of"
+    as_of = f"CASE WHEN {AGES.get(name, 'true').format(**settings)} THEN {settings['as_of']} END AS as_of"
     asked = _frame(lab, oracle, f"SELECT one.*, {as_of} FROM (\n{sql}\n) AS one")
     assert set(asked.columns) >= set(schema)
     expected = asked.select(list(schema)).cast(schema).sort(key)  # type: ignore[arg-type]
