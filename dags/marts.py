@@ -8,7 +8,7 @@ Any task can be retried or cleared: a mart that is loaded is left alone, and pub
 replica shows another moment meanwhile this run is given up; the publish that did it has started the next one.
 """
 
-from airflow.sdk import dag
+from airflow.sdk import Param, dag
 
 from pipeline.airflow import assets, catalog
 from pipeline.airflow.defaults import OF_NO_SNAPSHOT, about, defaults, names
@@ -20,6 +20,7 @@ from pipeline.airflow.groups.marts import marts_tasks
     **about(__doc__, "marts"),
     params={
         "marts": names(catalog.marts(), "Marts; none chosen means all."),
+        "full": Param(False, type="boolean", description="Compute all rows, not those alone that may have changed."),
         "without_snapshot": OF_NO_SNAPSHOT,
     },
     **defaults(),

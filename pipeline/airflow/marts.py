@@ -18,11 +18,12 @@ from transforms.marts import sources
 log = logging.getLogger(__name__)
 
 
-def open_run(names: Iterable[str], *, without_snapshot: bool = False) -> dict[str, Any]:
+def open_run(names: Iterable[str], *, full: bool = False, without_snapshot: bool = False) -> dict[str, Any]:
     """Choose the moment that all sources of the marts show, and open a run.
 
     Args:
         names: The marts, to which those that they read are added; all if none is named.
+        full: Whether all rows are computed, and not those alone that may have changed.
         without_snapshot: Whether marts may read what was copied at no one moment, such as capped collections.
 
     Returns:
@@ -30,7 +31,7 @@ def open_run(names: Iterable[str], *, without_snapshot: bool = False) -> dict[st
     """
     with connected() as connections:
         recover(connections)
-        run = use_case.open_run(connections, names, single_process=False, without_snapshot=without_snapshot)
+        run = use_case.open_run(connections, names, single_process=False, full=full, without_snapshot=without_snapshot)
     at = run.cluster_time.as_datetime().isoformat()
     log.info("run %s: %s marts from the replica in %s as of %s", run.id, len(run.marts), run.source, at)
     return run.as_json()

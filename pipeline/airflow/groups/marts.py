@@ -21,7 +21,7 @@ def open_run(params: dict[str, Any], given: dict[str, Any] | None) -> dict[str, 
     from pipeline.airflow.marts import open_run
 
     chosen = given_or(params, given)
-    return open_run(chosen["marts"], without_snapshot=chosen["without_snapshot"])
+    return open_run(chosen["marts"], full=chosen["full"], without_snapshot=chosen["without_snapshot"])
 
 
 @task(trigger_rule=AFTER_SKIPPED)
@@ -61,6 +61,7 @@ def marts_group(
     group_id: str = "marts",
     *,
     marts: Sequence[str] = (),
+    full: bool = False,
     without_snapshot: bool = False,
     default_args: Mapping[str, Any] | None = None,
 ) -> TaskGroup:
@@ -69,6 +70,7 @@ def marts_group(
     Args:
         group_id: Name of the group, which goes before the names of its tasks.
         marts: Names of marts, to which those that they read are added; all if none is named.
+        full: Whether all rows are computed, and not those alone that may have changed.
         without_snapshot: Whether marts may read what was copied at no one moment, such as capped collections.
         default_args: What goes before our own options of all its tasks, such as ``retries``.
 
@@ -76,7 +78,7 @@ def marts_group(
         The group.
     """
     with group(group_id, "Compute the marts and publish them together.", default_args) as made:
-        marts_tasks({"marts": list(marts), "without_snapshot": without_snapshot})
+        marts_tasks({"marts": list(marts), "full": full, "without_snapshot": without_snapshot})
     return made
 
 
