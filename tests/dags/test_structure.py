@@ -209,7 +209,7 @@ def test_params_are_validated(load_dags: Callable[[], dict[str, Any]], dag_id: s
             "a number or a percentage up to 100%, such as 100 or 0.5%, not '150%'",
         ),
         ("sync", {"max_quarantined": "1e3"}, "a number or a percentage up to 100%, such as 100 or 0.5%, not '1e3'"),
-        ("marts", {"mart": ["user_activity"]}, "the DAG marts has no param 'mart'; it has marts"),
+        ("marts", {"mart": ["user_activity"]}, "the DAG marts has no param 'mart'; it has full, marts"),
         (
             "verify",
             {"max_quarantined": 1},
