@@ -30,16 +30,16 @@ class Target:
 
 
 TARGETS = (
-    Target("first copy into both stores / only reading", "UserSessions", "both_first", "floor", most=1.5),
-    Target("first copy into both stores / reading the scalar fields", "EventLogs", "both_first", "floor", most=2.5),
-    Target("repeated copy / first copy", "UserSessions", "both_again", "both_first", most=1.5),
-    Target("repeated copy / first copy", "EventLogs", "both_again", "both_first", most=1.5),
-    Target("verify / first copy", "UserSessions", "verify", "both_first", most=2.0),
-    Target("verify / first copy", "EventLogs", "verify", "both_first", most=2.0),
-    Target("dlt Arrow / ours, PostgreSQL", "UserSessions", "dlt_arrow", "postgres", least=3.0),
+    Target("first copy into both stores / only reading", "UserSessions", "both_first", "floor", most=1.3),
+    Target("first copy into both stores / reading the scalar fields", "EventLogs", "both_first", "floor", most=2.6),
+    Target("repeated copy / first copy", "UserSessions", "both_again", "both_first", most=0.9),
+    Target("repeated copy / first copy", "EventLogs", "both_again", "both_first", most=0.9),
+    Target("verify / first copy", "UserSessions", "verify", "both_first", most=1.2),
+    Target("verify / first copy", "EventLogs", "verify", "both_first", most=1.2),
+    Target("dlt Arrow / ours, PostgreSQL", "UserSessions", "dlt_arrow", "postgres", least=3.5),
     Target("dlt defaults / ours, PostgreSQL", "UserSessions", "dlt_objects", "postgres", least=20.0),
-    Target("ingestr / ours, PostgreSQL", "UserSessions", "ingestr", "postgres", least=2.5),
-    Target("ingestr / ours, PostgreSQL", "EventLogs", "ingestr", "postgres", least=1.5),
+    Target("ingestr / ours, PostgreSQL", "UserSessions", "ingestr", "postgres", least=2.4),
+    Target("ingestr / ours, PostgreSQL", "EventLogs", "ingestr", "postgres", least=1.8),
     Target("hand-written COPY / ours, PostgreSQL", "EventLogs", "handwritten", "postgres", least=1.5),
 )
 GENERATED_PER_S = 60_000

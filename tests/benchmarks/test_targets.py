@@ -2,9 +2,18 @@ from typing import Any
 
 import pytest
 
+from benchmarks import targets
 from benchmarks.measure import measure
 from benchmarks.speed import CPU, ratios
-from benchmarks.targets import outcomes
+from benchmarks.targets import Target, outcomes
+
+
+@pytest.fixture(autouse=True)
+def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold what is tried here against bounds of its own: ours change with what we aim at."""
+    bounds = ("both_first", "floor"), ("both_again", "both_first")
+    ours = tuple(Target("", "UserSessions", measured, to, most=1.5) for measured, to in bounds)
+    monkeypatch.setattr(targets, "TARGETS", ours)
 
 
 def _contender(documents: int, *seconds: float) -> dict[str, Any]:
