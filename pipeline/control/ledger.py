@@ -101,11 +101,12 @@ def record_partition(
 
 def record_loaded(postgres: Session, run_id: str, collection: str, target: str, loaded: Mapping[int, int]) -> None:
     """Enter how many rows of a collection's root table a target counted in its staging, by partition."""
-    for partition, rows in loaded.items():
+    if loaded:  # in one statement: a store may name all partitions of the run, and there may be many collections
         postgres.execute(
-            "UPDATE etl.ledger SET loaded = $5::bigint WHERE run_id = $1::text AND collection = $2::text "
-            "AND target = $3::text AND partition = $4::bigint",
-            parameters=(run_id, collection, target, partition, rows),
+            "UPDATE etl.ledger l SET loaded = c.rows FROM unnest($4::bigint[], $5::bigint[]) c (partition, rows) "
+            "WHERE l.run_id = $1::text AND l.collection = $2::text AND l.target = $3::text "
+            "AND l.partition = c.partition",
+            parameters=(run_id, collection, target, [*loaded], [*loaded.values()]),
         )
 
 
