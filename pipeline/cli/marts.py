@@ -14,6 +14,7 @@ from pipeline.cli.options import AsJson
 from pipeline.cli.output import say_error, show
 from pipeline.cli.sessions import bookkeeper
 from pipeline.errors import DataError
+from pipeline.text.number import counted
 from pipeline.text.printable import visible
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def check(names: Marts = None, as_json: AsJson = False) -> None:
     found = hold(entities(settings.contracts), known(settings.marts), names or ())
     show({"marts": found}, _checks(found), *_mistakes(found), as_json=as_json)
     if wrong := sum(len(one.mistakes) for one in found):
-        say_error(f"{wrong} thing{'s' * (wrong > 1)} to mend in {', '.join(one.mart for one in found if one.mistakes)}")
+        say_error(f"{counted(wrong, 'thing')} to mend in {', '.join(one.mart for one in found if one.mistakes)}")
         raise typer.Exit(DataError.exit_code)
 
 

@@ -7,7 +7,7 @@ so that another process or another machine can do one of them, and do it again.
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
@@ -177,7 +177,7 @@ def load(
     with ExitStack() as stack:
         inputs = Inputs(connections, run, wanted, stack, trace := trace or Trace())
         for mart in wanted:
-            pieces = iter(()) if run.plan(mart.name).stays else inputs.computed(mart)
+            pieces = () if run.plan(mart.name).stays else stack.enter_context(closing(inputs.computed(mart)))
             if mart.name in left:
                 with trace.watch.at(f"compute and load {mart.name}"):
                     rows = _load(connections, run, mart, numbers[mart.name], pieces, started)

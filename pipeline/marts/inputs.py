@@ -1,6 +1,6 @@
 """What the marts of a run are computed from, and what is computed, where those find it that read it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -44,8 +44,11 @@ class Inputs:
                     if run.plan(table.name).stays:
                         self._add(column, table, "" if table.name in whole else column)
 
-    def computed(self, mart: Mart) -> Iterator[Piece]:
-        """Yield the rows of a mart, or those of its part; whoever reads it finds them afterwards."""
+    def computed(self, mart: Mart) -> Generator[Piece, None, None]:
+        """Yield the rows of a mart, or those of its part; whoever reads it finds them afterwards.
+
+        Who may leave before the end closes it: files are written meanwhile.
+        """
         column = self._run.column(mart.name)
         spill, kept = self._spills[column], self._read[column].get(mart.name)
         pieces = computed(mart, self._run.context, spill, kept, self._published(mart))
@@ -72,7 +75,9 @@ class Inputs:
             for frame in published(self._connections, self._run, table, column, self._trace, outside=outside):
                 write(frame, 0)
 
-    def _completed(self, family: str, mart: Mart, table: Table, pieces: Iterable[Piece]) -> Iterator[Piece]:
+    def _completed(
+        self, family: str, mart: Mart, table: Table, pieces: Iterable[Piece]
+    ) -> Generator[Piece, None, None]:
         """Yield the rows of a mart, and keep them, all of them, for marts that are computed by another column."""
         column = self._run.column(mart.name)
         with self._spills[family].adding(table) as write:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
@@ -42,7 +42,9 @@ class Activity:
                 del self._now[token]
                 self._seconds[what][key] += time.perf_counter() - began
 
-    def timed(self, what: str, stage: str, items: Iterable[Item], lane: str | None = None) -> Iterator[Item]:
+    def timed(
+        self, what: str, stage: str, items: Iterable[Item], lane: str | None = None
+    ) -> Generator[Item, None, None]:
         """Yield items; the wait for each of them is a stage of a piece of work."""
         return _timed(lambda: self.at(what, stage, lane), items)
 
@@ -112,12 +114,12 @@ class Stopwatch:
             with self._lock:
                 self.seconds[stage] += time.perf_counter() - began
 
-    def timed(self, stage: str, items: Iterable[Item]) -> Iterator[Item]:
+    def timed(self, stage: str, items: Iterable[Item]) -> Generator[Item, None, None]:
         """Yield items; the wait for each of them is work of a stage."""
         return _timed(lambda: self.at(stage), items)
 
 
-def _timed(measured: Callable[[], AbstractContextManager[None]], items: Iterable[Item]) -> Iterator[Item]:
+def _timed(measured: Callable[[], AbstractContextManager[None]], items: Iterable[Item]) -> Generator[Item, None, None]:
     iterator = iter(items)
     while True:
         with measured():
