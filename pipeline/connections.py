@@ -45,6 +45,7 @@ class Connections:
         known_marts: Every contract of a mart, by its name; :attr:`marts` are those whose sources are declared.
         memory: What this process may take, and how it is shared out.
         workers: The processes that share what is large.
+        provers: Those that share a verification.
         retention: How long the books are kept.
         retry: Seconds for which it is waited in all, to try again what failed by something that passes.
         home: Folder of what commands keep on this machine.
@@ -65,6 +66,7 @@ class Connections:
     timezone: str
     support_sla: dict[str, float]
     workers: Workers
+    provers: Workers
 
     @property
     def clickhouse(self) -> ClickHouse:
@@ -153,8 +155,13 @@ def connect(settings: Settings) -> Iterator[Connections]:
             settings.home,
             settings.timezone,
             settings.support_sla,
-            Workers(settings.processes, open_worker, (settings.of_one_process,)),
+            _shared(settings, settings.processes),
+            _shared(settings, settings.provers, effort=2),
         )
+
+
+def _shared(settings: Settings, processes: int, effort: int = 1) -> Workers:
+    return Workers(processes, open_worker, (settings.of_one_process(processes),), effort)
 
 
 @contextmanager

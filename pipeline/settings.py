@@ -112,8 +112,8 @@ class Settings(BaseSettings):
         support_sla: Within what time a support ticket is to be answered; ``24h,billing=4h`` has a time of its own
             for a type of issue.
         memory: Bytes that a command may take, all its processes together; servers are not counted.
-        workers: How many processes share what is large; unless it is set half as many as there are cores, and no more
-            than the memory has room for, 256 MiB each.
+        workers: How many processes share what is large; unless it is set half as many as there are cores, to verify as
+            many, and no more than the memory has room for, 256 MiB each.
         wait: Seconds for which a command waits for another one that publishes.
         silence: Seconds that a server may be silent before it is asked whether it is still at work.
         max_shrink: The share of what is published that a publish may remove or refuse; in ``ETL_MAX_SHRINK``
@@ -177,14 +177,20 @@ class Settings(BaseSettings):
     def processes(self) -> int:
         """How many processes share what is large: those that were set, or what cores and memory allow."""
         # One process and the servers beside it keep two cores busy.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.workers or max(1, min(cores // 2, self.memory // _LEAST_MEMORY - 1))
+        return self.workers or self._with_room(_cores() // 2)
 
     @property
-    def of_one_process(self) -> Self:
-        """The settings of one of several processes: its share of the memory, beside the process that leads them."""
-        memory = ByteSize((self.memory - _LEAST_MEMORY) // self.processes)
+    def provers(self) -> int:
+        """How many share a verification unless that was set: it leaves the servers little to do, so one by core."""
+        return self.workers or self._with_room(_cores())
+
+    def of_one_process(self, processes: int) -> Self:
+        """Return the settings of one of several processes: its share of the memory, beside that which leads them."""
+        memory = ByteSize((self.memory - _LEAST_MEMORY) // processes)
         return self.model_copy(update={"memory": memory, "workers": 1})
+
+    def _with_room(self, processes: int) -> int:
+        return max(1, min(processes, self.memory // _LEAST_MEMORY - 1))
 
     @field_validator("home", "contracts", "marts", "reports")
     @classmethod
@@ -240,6 +246,10 @@ class Settings(BaseSettings):
                 f"{needed.human_readable()} for all of them together"
             )
         return value
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:

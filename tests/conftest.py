@@ -141,6 +141,7 @@ def settings(engine_uris: Uris, request: pytest.FixtureRequest, tmp_path_factory
         postgres_uri=_new_database(engine_uris.postgres, name),
         clickhouse_uri=engine_uris.clickhouse,
         retry=2.0,  # where a test breaks a server for good, a minute of retries would be lost
+        workers=1,  # whatever the machine has; tests of several say so
         max_shrink=1.0,  # most tests lose and refuse what they please; test_limits.py does not
     )
 

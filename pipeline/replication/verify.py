@@ -248,9 +248,9 @@ def _compared(
         progress(entity.collection, wanted, sum(through.values()))
 
     calls = [] if sample or not is_pinned else _calls(connections, entity, asked)
-    if connections.workers.wanted(calls) == 1:
+    if connections.provers.wanted(calls) == 1:
         return _compare(connections, entity, asked, selected, partial(told, 0))
-    found = dict(connections.workers.share(calls, told))
+    found = dict(connections.provers.share(calls, told))
     return _together([found[place] for place in range(len(calls))])
 
 
@@ -279,7 +279,7 @@ class _Asked:
 
 def _calls(connections: Connections, entity: Entity, asked: _Asked) -> list[Call]:
     """Return how several processes share a comparison; nothing where this one does it."""
-    if (workers := connections.workers.number) == 1:
+    if (workers := connections.provers.number) == 1:
         return []
     extent = connections.mongo.extent(entity.collection)
     size = asked.documents * extent.size // max(1, extent.documents)

@@ -56,15 +56,17 @@ class Workers:
         number: How many, at most; with one, the command's own process does everything.
         opening: Gives a context with what the calls work with; it is found by its name.
         given: What it is given.
+        effort: How many times as long as to copy it takes to do the work: so many fewer bytes are worth a process.
     """
 
     number: int = 1
     opening: Callable[..., AbstractContextManager[Any]] | None = None
     given: tuple[Any, ...] = ()
+    effort: int = 1
 
     def wanted(self, calls: Sequence[Call]) -> int:
         """Return how many processes are worth their start for some calls; one means none but this."""
-        enough = sum(call.size for call in calls) // SHARE_BYTES
+        enough = sum(call.size for call in calls) * self.effort // SHARE_BYTES
         return max(1, min(self.number, len(calls), enough))
 
     def share(self, calls: Sequence[Call], progress: Callable[..., None]) -> Iterator[tuple[int, Any]]:

@@ -179,8 +179,23 @@ def test_all_processes_together_keep_to_the_memory(lab: Lab, several: Connection
     settings = type(lab.settings)
     with pytest.raises(UsageError, match=r"ETL_WORKERS is 4, for which ETL_MEMORY=1.0GiB is too little: .* 1.2GiB"):
         settings.load(workers=4)
-    assert settings.load(workers=4, memory="2GiB").of_one_process.memory == 448 * 2**20
+    assert settings.load(workers=4, memory="2GiB").of_one_process(4).memory == 448 * 2**20
     found = dict(several.workers.share([workers.Call(chores.limits, (), "limits", 2**30)] * 2, lambda *_: None))
     share = (int(lab.settings.memory) - 256 * 2**20) // 2
     threads = str(max(1, (os.cpu_count() or 1) // 2))
     assert found == dict.fromkeys(range(2), (share, {"POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}))
+
+
+def test_a_core_has_a_process_to_verify_and_two_have_one_to_copy(monkeypatch: pytest.MonkeyPatch, lab: Lab) -> None:
+    load = type(lab.settings).load
+    monkeypatch.delenv("ETL_WORKERS", raising=False)
+
+    def chosen(cores: int, **given: Any) -> tuple[int, int]:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+        settings = load(**given)
+        return settings.processes, settings.provers
+
+    assert [chosen(cores, memory="8GiB") for cores in (1, 2, 3, 8)] == [(1, 1), (1, 2), (1, 3), (4, 8)]
+    assert chosen(8, memory="1GiB") == (3, 3)
+    assert chosen(8, memory="256MiB") == (1, 1)
+    assert chosen(2, workers=3) == (3, 3)

@@ -89,3 +89,4 @@ def test_few_bytes_are_not_worth_a_process() -> None:
     assert many.wanted(calls(one, one)) == many.wanted(calls(one, one // 2, one // 2)) == 2
     assert many.wanted(calls(*[one] * 9)) == 4
     assert Workers().wanted(calls(*[one] * 9)) == 1
+    assert Workers(4, effort=2).wanted(calls(one // 2, one // 2)) == 2
