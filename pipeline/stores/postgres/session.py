@@ -27,12 +27,13 @@ class Session:
         uri: Connection string.
         wait: Seconds for which another one's lock is waited for.
         silence: Seconds that the server may be silent before it is asked whether it is still at work.
+        beside: An open connection to the same server, which makes this one cheaper.
     """
 
-    def __init__(self, uri: str, wait: float = 600.0, silence: float = SILENCE_S) -> None:
+    def __init__(self, uri: str, wait: float = 600.0, silence: float = SILENCE_S, beside: Link | None = None) -> None:
         self._uri, self._shown, self.wait, self._silence = uri, remember(uri), wait, silence
         self._session: Row = ()
-        self._open()
+        self._open(beside)
 
     def close(self) -> None:
         """Close the connection; what was not committed is undone."""
@@ -91,9 +92,9 @@ class Session:
             self.connection.close()
             raise LostError(f"PostgreSQL at {self._shown} is still at work for a connection that was lost")
 
-    def _open(self) -> None:
+    def _open(self, beside: Link | None = None) -> None:
         with self._translated():
-            self._link = Link(self._uri, f"PostgreSQL at {self._shown}", self._silence)
+            self._link = Link(self._uri, f"PostgreSQL at {self._shown}", self._silence, beside)
         self.connection = self._link.connection
         try:
             self._set_up()
@@ -152,7 +153,7 @@ class Session:
 
     def _another(self) -> Self:
         """Open another connection to the same server."""
-        return type(self)(self._uri, self.wait, self._silence)
+        return type(self)(self._uri, self.wait, self._silence, self._link)
 
     @property
     def _lock_timeout(self) -> int:

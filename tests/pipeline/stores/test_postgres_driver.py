@@ -2,6 +2,10 @@
 
 import subprocess
 import sys
+from contextlib import closing
+
+from pipeline.settings import Settings
+from pipeline.stores.postgres.session import Session
 
 # In a process of its own: in this one much is imported already.
 LOOK = """
@@ -23,3 +27,16 @@ import polars
 def test_the_driver_and_arrow_take_pandas_and_polars_along_only_when_they_must() -> None:
     done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_connection_that_was_opened_beside_another_one_is_its_own(settings: Settings) -> None:
+    assert settings.postgres_uri is not None
+    ask, first = "SELECT pg_backend_pid(), count(*) FROM pg_class WHERE relname = 'seen'", []
+    with closing(Session(settings.postgres_uri.get_secret_value())) as session:
+        beside = session._another()
+        session.execute("CREATE TABLE seen (n int)")
+        first += [session.rows(ask), beside.rows(ask)]
+    with closing(beside):
+        assert beside.answers()
+        assert [rows[0][1] for rows in first] == [1, 0]
+        assert first[0][0][0] != first[1][0][0] == beside.rows(ask)[0][0]
