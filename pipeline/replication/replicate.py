@@ -283,7 +283,7 @@ def load(
             ids = to_stored_ids(map(make_document, selection.all), entity)
             for target in targets:
                 target.set_scope(staging, entity.root, ids)
-        tally, is_heavy = _Tally(), is_larger_than(connections.memory.batch)
+        tally, is_heavy, released = _Tally(), is_larger_than(connections.memory.batch), 0
         with (
             closing(prefetch(found, is_heavy)) as results,
             closing(_loaded(results, entity, loaders, watch)) as loaded,
@@ -294,9 +294,10 @@ def load(
                 )
                 tally.add(one)
                 progress(partition, source, tally.documents)
-                if is_heavy(one):
+                if is_heavy(one) or tally.size - released > connections.memory.total:
                     del one
                     release_memory()
+                    released = tally.size
         control.record_partition(
             connections.postgres,
             run.id,
@@ -310,6 +311,8 @@ def load(
             tally.drift += _omitted(connections, run, entity, selection)
         control.record_drift(connections.postgres, run.id, partition.collection, partition.number, tally.drift)
         control.record_timings(connections.postgres, run.id, watch.seconds)
+    if tally.size > connections.memory.batch:
+        release_memory()  # what is free but in pieces adds up from one partition to the next
 
 
 @retrying
