@@ -12,6 +12,7 @@ from contracts.schema.mart import Mart
 from pipeline.errors import DataError
 from pipeline.marts.available import why_failed
 from pipeline.marts.spill import Spill, bucket_of
+from pipeline.runtime.hiding import import_checks
 from pipeline.runtime.memory import release_memory
 from transforms.marts import Context, compute, refreshed, sources
 
@@ -79,6 +80,7 @@ def _computed_from(
     mart: Mart, context: Context, tables: Mapping[str, pl.LazyFrame], others: pl.LazyFrame | None
 ) -> pl.DataFrame:
     """Compute what one bucket of each table gives, with other rows refreshed, and hold it against the contract."""
+    import_checks()
     from pandera.errors import SchemaErrors  # heavy, as in contracts.schema.frame
 
     try:

@@ -10,6 +10,7 @@ from typing import Protocol
 from contracts.schema.entity import Entity
 from pipeline.connections import Connections
 from pipeline.runs.run import Run
+from pipeline.runtime.hiding import import_readers
 from pipeline.runtime.prefetch import prefetch
 from pipeline.runtime.timings import Stopwatch
 from pipeline.stores.selection import Ids, Range
@@ -67,11 +68,14 @@ def reading(
     if name not in run.unpinned:
         with watch.at("mongo"):
             source = mongo.count(name, run.cluster_time, selection)
+        if source:
+            import_readers()
         yield source, _transformed(connections, run, entity, selection, source, watch)
         return
     with watch.at("mongo"):
         read = mongo.spooled(name, run.cluster_time, entity)
     with read:
+        import_readers()
         raws = chain.from_iterable(map(split_documents, read.batches()))
         # One by one: MongoDB's gate would see others by now.
         yield read.documents, _slowly(raws, entity, connections.memory.slow_batch, watch, gated=False)

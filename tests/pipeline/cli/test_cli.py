@@ -218,6 +218,9 @@ def test_a_command_imports_only_what_it_uses(etl: Etl) -> None:
     assert etl("sync").code == 0
     unread = {"pandas", "pandera", "pymongoarrow", "faker"}
     assert unread & _imported_by(etl, "sync") == set()
+    # Pandera and PyMongoArrow import it wherever it is installed, which takes as long as all that is read here.
+    read = _imported_by(etl, "replicate", "UserSessions")
+    assert read & unread == {"pandera", "pymongoarrow"}
     # A proof shares no code with the copy.
     assert {*unread, "transforms.ingest.batch"} & _imported_by(etl, "verify", "UserSessions") == set()
     # The books alone are read.
