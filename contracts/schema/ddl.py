@@ -20,10 +20,20 @@ def clickhouse_quoted(name: str) -> str:
     return quoted(name.replace("\\", "\\\\"))
 
 
+def qualified(schema: str, name: str) -> str:
+    """Return the name of a table with its schema's, quoted for PostgreSQL."""
+    return f"{quoted(schema)}.{quoted(name)}"
+
+
+def clickhouse_qualified(database: str, name: str) -> str:
+    """Return the name of a table with its database's, quoted for ClickHouse."""
+    return f"{clickhouse_quoted(database)}.{clickhouse_quoted(name)}"
+
+
 def postgres_table(schema: str, table: Table) -> list[str]:
     """Return the statements that create a table, bare of keys: a COPY is fastest without them."""
     columns = ", ".join(f"{quoted(column.name)} {postgres_type(column)}" for column in table.columns)
-    return [f"CREATE TABLE {quoted(schema)}.{quoted(table.name)} ({columns})", *postgres_comments(schema, table)]
+    return [f"CREATE TABLE {qualified(schema, table.name)} ({columns})", *postgres_comments(schema, table)]
 
 
 def postgres_type(column: Column) -> str:
@@ -33,7 +43,7 @@ def postgres_type(column: Column) -> str:
 
 def postgres_comments(schema: str, table: Table) -> list[str]:
     """Return the statements that put the contract's descriptions into the catalog."""
-    name = f"{quoted(schema)}.{quoted(table.name)}"
+    name = qualified(schema, table.name)
     columns = (
         f"COMMENT ON COLUMN {name}.{quoted(column.name)} IS {postgres_literal(column.description)}"
         for column in table.columns
@@ -48,12 +58,12 @@ def postgres_keys(schema: str, table: Table) -> list[str]:
 
 def postgres_key(schema: str, table: Table) -> str:
     """Return the statement that adds the primary key."""
-    return f"ALTER TABLE {quoted(schema)}.{quoted(table.name)} ADD PRIMARY KEY ({quoted_names(table.key)})"
+    return f"ALTER TABLE {qualified(schema, table.name)} ADD PRIMARY KEY ({quoted_names(table.key)})"
 
 
 def postgres_index(schema: str, table: Table, column: str, called: str = "") -> str:
     """Return the statement that adds the index on one column, whatever it is called for now."""
-    return f"CREATE INDEX ON {quoted(schema)}.{quoted(table.name)} {_index(table.column(column), called or column)}"
+    return f"CREATE INDEX ON {qualified(schema, table.name)} {_index(table.column(column), called or column)}"
 
 
 def postgres_foreign_key(schema: str, table: Table) -> str:
@@ -62,8 +72,8 @@ def postgres_foreign_key(schema: str, table: Table) -> str:
     refers = table.key[:-1]
     # Deferred, so that a publish may change parents and children in any order within its transaction.
     return (
-        f"ALTER TABLE {quoted(schema)}.{quoted(table.name)} ADD FOREIGN KEY ({quoted_names(refers)}) "
-        f"REFERENCES {quoted(schema)}.{quoted(table.parent)} DEFERRABLE INITIALLY DEFERRED"
+        f"ALTER TABLE {qualified(schema, table.name)} ADD FOREIGN KEY ({quoted_names(refers)}) "
+        f"REFERENCES {qualified(schema, table.parent)} DEFERRABLE INITIALLY DEFERRED"
     )
 
 
@@ -82,7 +92,7 @@ def clickhouse_table(database: str, name: str, table: Table, comment: str) -> st
     columns += [f"{VERSION} UInt64 CODEC(T64, ZSTD(1))", f"{DELETED} UInt8 DEFAULT 0 CODEC(ZSTD(1))"]
     columns += [_skip_index(table.column(column)) for column in table.indexes]
     return (
-        f"CREATE OR REPLACE TABLE {clickhouse_quoted(database)}.{clickhouse_quoted(name)} ({', '.join(columns)}) "
+        f"CREATE OR REPLACE TABLE {clickhouse_qualified(database, name)} ({', '.join(columns)}) "
         f"ENGINE = ReplacingMergeTree({VERSION}, {DELETED}) ORDER BY ({clickhouse_names(table.key)}) "
         f"COMMENT {clickhouse_literal(comment)}"
     )
@@ -92,8 +102,8 @@ def clickhouse_view(database: str, source: str, table: Table) -> str:
     """Return the statement that creates the view people read: the newest version of each row, columns commented."""
     columns = ", ".join(map(_clickhouse_described, table.columns))
     return (
-        f"CREATE OR REPLACE VIEW {clickhouse_quoted(database)}.{clickhouse_quoted(table.name)} ({columns}) AS "
-        f"SELECT {clickhouse_names(table.names)} FROM {clickhouse_quoted(database)}.{clickhouse_quoted(source)} FINAL "
+        f"CREATE OR REPLACE VIEW {clickhouse_qualified(database, table.name)} ({columns}) AS "
+        f"SELECT {clickhouse_names(table.names)} FROM {clickhouse_qualified(database, source)} FINAL "
         f"COMMENT {clickhouse_literal(table.description)}"
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from contracts.schema.entity import Column, Table
-from pipeline.stores.base import Condition
+from pipeline.stores.conditions import Condition
 
 _OPERATORS = {"Eq": "=", "NotEq": "<>", "Lt": "<", "LtEq": "<=", "Gt": ">", "GtEq": ">="}
 _TURNED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}

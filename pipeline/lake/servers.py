@@ -8,11 +8,11 @@ from pydantic import SecretStr
 
 from pipeline.engines.embedded import NAMES, engines
 from pipeline.settings import Settings
-from pipeline.stores.base import Target
-from pipeline.stores.clickhouse.store import ClickHouse
+from pipeline.stores.base import Published
+from pipeline.stores.clickhouse.published import Published as ClickHouse
 from pipeline.stores.mongo.store import Mongo
+from pipeline.stores.postgres.published import Published as Postgres
 from pipeline.stores.postgres.session import Session
-from pipeline.stores.postgres.store import Postgres
 
 
 class Servers:
@@ -46,7 +46,7 @@ class Servers:
         return self._stack.enter_context(closing(opened))
 
     @contextmanager
-    def store(self, name: str) -> Iterator[Target]:
+    def store(self, name: str) -> Iterator[Published]:
         """Give a store for one read: Polars reads the tables of a query at the same time."""
         if name == "postgres":
             with self._postgres() as postgres:

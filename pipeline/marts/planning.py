@@ -22,7 +22,7 @@ from pipeline.marts.basis import Basis
 from pipeline.marts.run import MartRun, Plan, staging_of
 from pipeline.marts.sources import versions
 from pipeline.runs.published import MARTS, REPLICA
-from pipeline.stores.base import Among, Condition
+from pipeline.stores.conditions import Among, Condition
 from transforms.marts import refreshes, sources
 
 _MOST = 0.5  # of a mart's rows: with more, to compute all is no more work

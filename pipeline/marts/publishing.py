@@ -12,7 +12,7 @@ from pipeline.runs.published import MARTS, unpinned_in
 from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.runs.resume import retrying
 from pipeline.runtime.timings import ACTIVITY, PUBLISH
-from pipeline.stores.base import Staging
+from pipeline.stores.staging import Staging
 
 
 @retrying

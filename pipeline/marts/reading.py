@@ -15,7 +15,7 @@ from pipeline.marts.sources import check_same_run, versions
 from pipeline.marts.spill import Spill, has_columns
 from pipeline.marts.trace import Trace
 from pipeline.runs.published import MARTS, REPLICA
-from pipeline.stores.base import Among
+from pipeline.stores.conditions import Among
 from transforms.marts import Context, compute, sources
 
 

@@ -9,7 +9,7 @@ from pipeline.connections import Connections
 from pipeline.control import as_number
 from pipeline.runs.published import MARTS
 from pipeline.runs.run import ClusterTime, Portable
-from pipeline.stores.base import Staging
+from pipeline.stores.staging import Staging
 from transforms.marts import Context
 
 

@@ -23,7 +23,7 @@ from pipeline.runs.published import REPLICA, check_columns, check_same_run, judg
 from pipeline.runs.reconcile import check_scope
 from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.runs.shrinking import check_shrinking
-from pipeline.stores.base import Staging
+from pipeline.stores.staging import Staging
 from transforms.bson.documents import in_chunks
 from transforms.bson.identity import decode_id
 from transforms.ingest.drift import HELD_ALONE

@@ -29,7 +29,8 @@ from pipeline.runtime.prefetch import prefetch
 from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.runtime.timings import ACTIVITY
 from pipeline.runtime.workers import LEAST_BYTES, SHARES, Call
-from pipeline.stores.base import Target, within
+from pipeline.stores.base import Target
+from pipeline.stores.conditions import within
 from pipeline.stores.selection import Range
 from transforms.bson.documents import make_document, split_documents
 from transforms.bson.identity import identify

@@ -6,7 +6,7 @@ from contracts.schema.entity import ID, Entity
 from pipeline import control
 from pipeline.connections import Connections
 from pipeline.runs.published import REPLICA
-from pipeline.stores.base import Staging
+from pipeline.stores.staging import Staging
 
 
 def note_changes(connections: Connections, staging: Staging, names: Iterable[str], targets: Iterable[str]) -> None:

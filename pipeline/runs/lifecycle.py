@@ -14,7 +14,7 @@ from pipeline.errors import EtlError, reason_of
 from pipeline.runs import unrecorded
 from pipeline.runs.publish import create_staging
 from pipeline.runs.run import HasId
-from pipeline.stores.base import Staging
+from pipeline.stores.staging import Staging
 from pipeline.text.redaction import redacted
 
 _R = TypeVar("_R", bound=HasId)

@@ -8,7 +8,7 @@ from pipeline.connections import TARGETS, Connections
 from pipeline.control import Held, Publication
 from pipeline.errors import DataError
 from pipeline.runs.published import REPLICA
-from pipeline.stores.base import Target
+from pipeline.stores.base import Published
 
 
 def find_lost_tables(
@@ -49,7 +49,7 @@ def check_nothing_lost(lost: Mapping[str, str]) -> None:
         raise DataError("; ".join(lost.values()))
 
 
-def _lost(connections: Connections, target: Target, one: Publication, are_rows_asked: bool) -> str | None:
+def _lost(connections: Connections, target: Published, one: Publication, are_rows_asked: bool) -> str | None:
     """Return what to say of a collection that has lost something in a target; enter what the books did not know."""
     tables, held = connections.entities[one.name].tables, dict(one.held)
     seen = target.seen(REPLICA, tables)

@@ -6,7 +6,7 @@ from contracts.schema.history import HISTORY
 from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import as_number
-from pipeline.stores.base import Staging
+from pipeline.stores.staging import Staging
 
 
 def observe(connections: Connections, staging: Staging, names: Iterable[str], targets: Iterable[str]) -> None:

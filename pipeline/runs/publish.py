@@ -12,8 +12,8 @@ from pipeline.runs.changes import note_changes
 from pipeline.runs.observed import observe, observed
 from pipeline.runs.published import check_columns, check_held_alone, tables_of, unfinished
 from pipeline.runs.recovery import follow
-from pipeline.stores.base import Staging
 from pipeline.stores.source import Source
+from pipeline.stores.staging import Staging
 
 
 def create_staging(connections: Connections, staging: Staging, targets: Iterable[str]) -> None:

@@ -11,8 +11,9 @@ from pipeline.errors import BooksOpenError, QuarantineLimitError, UsageError
 from pipeline.runs.lifecycle import holding_run_lock
 from pipeline.runs.run import Partition, Run, select_documents, staging_of
 from pipeline.runs.shrinking import check_shrinking
-from pipeline.stores.base import Staging, Target
+from pipeline.stores.base import Target
 from pipeline.stores.selection import Ids, Range
+from pipeline.stores.staging import Staging
 from transforms.bson.documents import make_document
 from transforms.bson.identity import identify
 from transforms.ingest.ids import to_stored_ids

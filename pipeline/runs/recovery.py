@@ -10,7 +10,7 @@ from pipeline.errors import BusyError, DataError, EtlError, ServerError
 from pipeline.runs import unrecorded
 from pipeline.runs.observed import observed
 from pipeline.runs.published import MARTS, REPLICA, known_tables, tables_of, unfinished
-from pipeline.stores.base import Staging
+from pipeline.stores.staging import Staging
 
 log = logging.getLogger(__name__)
 _WHOLE = ("replicate", "marts")  # kinds of runs that stage all rows of their tables

@@ -12,8 +12,8 @@ from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import as_number
 from pipeline.runs.published import REPLICA, tables_of
-from pipeline.stores.base import Staging
 from pipeline.stores.selection import Ids, Range
+from pipeline.stores.staging import Staging
 
 _EXACT = json_util.CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_MS)
 ClusterTime = Annotated[

@@ -9,7 +9,7 @@ from pipeline.connections import Connections
 from pipeline.control import Account
 from pipeline.errors import QuarantineLimitError, ShrinkError
 from pipeline.runs.published import REPLICA
-from pipeline.stores.base import Staging
+from pipeline.stores.staging import Staging
 from transforms.violations import shorten_text
 
 NAMED = 3  # reasons that a message names

@@ -16,6 +16,7 @@ from pipeline.replication.replicate import Partition, Run
 from pipeline.runs import recovery
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.store import ClickHouse
+from pipeline.stores.postgres import indexes
 from pipeline.stores.postgres.store import Postgres
 
 
@@ -64,8 +65,8 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "changes noted": lambda: die_after(control, "cut_pages"),
     "after a load": lambda: die_after(replicate, "load"),
     "after all loads": lambda: die_before(replicate, "publish"),
-    "while keys are built": lambda: die_before(Postgres, "_build", 2),
-    "before the references": lambda: die_before(Postgres, "_build", 3),
+    "while keys are built": lambda: die_before(indexes, "build", 2),
+    "before the references": lambda: die_before(indexes, "build", 3),
     "prepared": lambda: die_after(ClickHouse, "prepare"),
     "before the commit": lambda: die_after(control, "record_publication"),
     "after the commit": lambda: die_before(ClickHouse, "publish"),

@@ -6,13 +6,13 @@ complete and never done again. Until then all can be done again, since nothing w
 of rows with one key, to which ``_valid_from`` belongs, one is shown.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import md5
-from typing import Any
 
 from contracts.schema.ddl import DELETED, VERSION, clickhouse_column, clickhouse_literal
 from contracts.schema.ddl import clickhouse_names as quoted_names
+from contracts.schema.ddl import clickhouse_qualified as qualified
 from contracts.schema.ddl import clickhouse_quoted as quoted
 from contracts.schema.entity import ID, Column, Table
 from contracts.schema.history import (
@@ -29,8 +29,9 @@ from contracts.schema.history import (
 from contracts.schema.kinds import TEXT
 from contracts.schema.names import DATA
 from pipeline.errors import EtlError
-from pipeline.stores.base import Staging
+from pipeline.stores.clickhouse.session import Session
 from pipeline.stores.following import following
+from pipeline.stores.staging import Staging
 from pipeline.stores.versions import moment_text
 
 REPLICA = "replica"  # where current versions are
@@ -46,22 +47,14 @@ class History:
     """The former versions of one collection, as one publish sees them.
 
     Args:
-        execute: Runs statements.
-        rows: Returns the rows of a query.
+        session: Its connection.
         staging: What is published.
         root: The collection's root table.
         forgotten: Its child tables that the contract no longer has, and that this publish drops.
     """
 
-    def __init__(
-        self,
-        execute: Callable[..., None],
-        rows: Callable[..., list[tuple[Any, ...]]],
-        staging: Staging,
-        root: Table,
-        forgotten: Sequence[str],
-    ) -> None:
-        self._execute, self._rows, self._staging, self._root = execute, rows, staging, root
+    def __init__(self, session: Session, staging: Staging, root: Table, forgotten: Sequence[str]) -> None:
+        self._session, self._staging, self._root = session, staging, root
         # Where nothing was kept of an array when the contract lost it, there is nothing to go on with.
         gone = [_bare(name, keys) for name in forgotten if (keys := self._keys(name))]
         self._tables, self._forgotten = (*staging.family(root), *gone), {table.name for table in gone}
@@ -77,26 +70,26 @@ class History:
         To be called before anything is changed; after that it does nothing that it has not done before.
         """
         if not self._columns(self._staging.name, self._staging.changed(self._root)):
-            self._execute(*self._made())
+            self._session.execute(*self._made())
             published = {table.name: self._published(table) for table in self._tables}
             for table in self._tables:
-                self._execute(*self._followed(table, published[table.name]))
-            self._execute(self._found(published))
-            if self._number(f"SELECT count() FROM {self._changing}"):
+                self._session.execute(*self._followed(table, published[table.name]))
+            self._session.execute(self._found(published))
+            if self._session.number(f"SELECT count() FROM {self._changing}"):
                 for table in self._tables:
-                    self._execute(*self._kept(table, published[table.name]))
-            self._execute(f"RENAME TABLE {self._changing} TO {self._changed}")
-        self._execute(
+                    self._session.execute(*self._kept(table, published[table.name]))
+            self._session.execute(f"RENAME TABLE {self._changing} TO {self._changed}")
+        self._session.execute(
             f"INSERT INTO {self._since} ({quoted(ID)}, {VALID_FROM}) "
             f"SELECT {quoted(ID)}, {self._moment} FROM {self._changed}"
         )
 
     def follow(self) -> None:
         """Give the history the columns that the published tables have by now, and views that show them."""
-        self._execute(*self._made())
+        self._session.execute(*self._made())
         for table in self._tables:
             columns = {} if table.name in self._forgotten else self._published(table)
-            self._execute(*self._followed(table, columns), *self._shown(table, columns))
+            self._session.execute(*self._followed(table, columns), *self._shown(table, columns))
 
     def _made(self) -> Iterator[str]:
         """Yield the statements that create what there is not yet: bare tables, of the key and the times."""
@@ -124,7 +117,7 @@ class History:
             EtlError: With the first of them.
         """
         query = "SELECT name, engine FROM system.tables WHERE database = {database:String}"
-        there = dict(self._rows(query, database=HISTORY))
+        there = dict(self._session.rows(query, database=HISTORY))
         wanted = {self._root.name + SINCE: "MergeTree"}
         for table in self._tables:
             wanted |= {table.name + DATA: "MergeTree", table.name: "View", versions_table(table).name: "View"}
@@ -141,7 +134,7 @@ class History:
             "SELECT name FROM system.columns WHERE database = {database:String} AND table = {name:String} "
             "AND is_in_sorting_key ORDER BY position"
         )
-        found = self._rows(query, database=HISTORY, name=name + DATA)
+        found = self._session.rows(query, database=HISTORY, name=name + DATA)
         return [column for (column,) in found if column != VALID_FROM]
 
     def _columns(self, database: str, name: str) -> dict[str, str]:
@@ -150,7 +143,7 @@ class History:
             "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {name:String} "
             "AND default_kind IN ('', 'DEFAULT') ORDER BY position"
         )
-        return dict(self._rows(query, database=database, name=name))
+        return dict(self._session.rows(query, database=database, name=name))
 
     def _published(self, table: Table) -> dict[str, str]:
         """Return the columns of a published table that are no part of its key, as its history has them."""
@@ -182,7 +175,7 @@ class History:
         """
         sides, key = " UNION ALL ".join(self._hashes(published)), quoted(ID)
         making = f"CREATE OR REPLACE TABLE {self._changing}"
-        if self._staging.is_full and not self._number(f"SELECT groupBitXor(hash) FROM ({sides})"):
+        if self._staging.is_full and not self._session.number(f"SELECT groupBitXor(hash) FROM ({sides})"):
             # Nothing is changed at all: that is told faster than by document.
             columns = former_table(self._root).only((ID, VALID_FROM, REMOVED)).columns
             return f"{making} ({', '.join(map(clickhouse_column, columns))}) ENGINE = MergeTree ORDER BY {key}"
@@ -202,7 +195,7 @@ class History:
                 continue  # it is moved in: that changes no document
             after = self._values(self._staging.name, table.name, table)
             both = sorted(name for name, kind in before.items() if after.get(name) == kind)
-            place = f"{quoted(self._staging.schema)}.{quoted(table.name + DATA)}"
+            place = qualified(self._staging.schema, table.name + DATA)
             yield self._hashed(table, f"{place} FINAL{self._named()}", both, before, 1)
             if table.name not in self._forgotten:
                 yield self._hashed(table, self._staged(table), both, after, 2)
@@ -229,7 +222,7 @@ class History:
         return f" WHERE {quoted(ID)} IN (SELECT {quoted(ID)} FROM {named})"
 
     def _staged(self, table: Table) -> str:
-        return f"{quoted(self._staging.name)}.{quoted(table.name)} FINAL"
+        return f"{qualified(self._staging.name, table.name)} FINAL"
 
     def _kept(self, table: Table, columns: Mapping[str, str]) -> Iterator[str]:
         """Yield what keeps the rows of a published table whose documents are going to change.
@@ -243,13 +236,13 @@ class History:
             yield (
                 f"INSERT INTO {_data(table)} ({quoted_names(names)}, {', '.join(_VALIDITY)}, {VERSION}) "
                 f"SELECT {given}, c.{VALID_FROM}, {self._moment}, c.{REMOVED}, {self._staging.version} "
-                f"FROM {quoted(self._staging.schema)}.{quoted(table.name + DATA)} AS t FINAL "
+                f"FROM {qualified(self._staging.schema, table.name + DATA)} AS t FINAL "
                 f"INNER JOIN {self._changing} AS c ON c.{quoted(ID)} = t.{quoted(ID)} "
                 f"WHERE c.{VALID_FROM} < {self._moment} "
                 f"AND t.{quoted(ID)} IN (SELECT {quoted(ID)} FROM {self._changing}) {_JOIN}"
             )
         over = f"FROM {self._changing} WHERE {REMOVED} AND {VALID_FROM} >= {self._moment}"
-        if self._number(f"SELECT count() {over}"):
+        if self._session.number(f"SELECT count() {over}"):
             all_names = quoted_names(name for name in self._former(table) if name != REMOVED)
             yield (
                 f"INSERT INTO {_data(table)} ({all_names}, {REMOVED}, {VERSION}) "
@@ -276,7 +269,7 @@ class History:
         mark = md5(f"{declared} {query}".encode(), usedforsecurity=False).hexdigest()
         comment = f"{table.description} ({mark})"
         known = "SELECT comment FROM system.tables WHERE database = {database:String} AND name = {name:String}"
-        if self._rows(known, database=HISTORY, name=table.name) != [(comment,)]:
+        if self._session.rows(known, database=HISTORY, name=table.name) != [(comment,)]:
             yield (
                 f"CREATE OR REPLACE VIEW {_place(table.name)} ({declared}) AS {query} "
                 f"COMMENT {clickhouse_literal(comment)}"
@@ -293,12 +286,9 @@ class History:
         given = (f"{values.get(name, _nothing(kind))} AS {quoted(name)}" for name, kind in former.items())
         key = quoted(ID)
         return (
-            f"SELECT {', '.join(given)} FROM {quoted(self._staging.schema)}.{quoted(table.name + DATA)} AS t FINAL "
+            f"SELECT {', '.join(given)} FROM {qualified(self._staging.schema, table.name + DATA)} AS t FINAL "
             f"LEFT JOIN (SELECT {key}, {VALID_FROM} FROM {self._since} FINAL) AS s ON s.{key} = t.{key}"
         )
-
-    def _number(self, query: str) -> int:
-        return int(self._rows(query)[0][0])
 
 
 def dropped(roots: Collection[str], tables: Collection[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ people read, and then saves PostgreSQL that scan; it has a name of the run's own
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from contracts.schema.ddl import postgres_index, quoted
+from contracts.schema.ddl import postgres_index, qualified, quoted
 from contracts.schema.entity import EXTRA, Column, Table
 from contracts.schema.kinds import BYTEWISE
 from contracts.schema.names import MADE as MADE
@@ -67,7 +67,7 @@ def change(schema: str, table: Table, run_id: str, found: Found) -> Change:
     Raises:
         EtlError: The key has another type now, which nothing that refers to the table could follow.
     """
-    alter = f"ALTER TABLE {quoted(schema)}.{quoted(table.name)}"
+    alter = f"ALTER TABLE {qualified(schema, table.name)}"
     there, wanted = found.columns, {column.name: column for column in table.columns}
     retyped = {name for name, (kind, _) in there.items() if name in wanted and kind != type_name(wanted[name])}
     if changed := [name for name in table.key if name in retyped]:

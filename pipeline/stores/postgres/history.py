@@ -14,6 +14,7 @@ from contracts.schema.ddl import (
     postgres_comments,
     postgres_literal,
     postgres_type,
+    qualified,
     quoted,
     quoted_names,
 )
@@ -30,16 +31,17 @@ from contracts.schema.history import (
     versions_table,
 )
 from pipeline.errors import EtlError
-from pipeline.stores.base import Staging
 from pipeline.stores.following import following
+from pipeline.stores.postgres.catalog import TABLES, Catalog
 from pipeline.stores.postgres.evolution import type_name
 from pipeline.stores.postgres.merge import Merge
 from pipeline.stores.postgres.session import Session
+from pipeline.stores.staging import Staging
 from pipeline.stores.versions import moment_text
 
 REPLICA = "replica"  # where current versions are
 _VALIDITY = (VALID_FROM, VALID_TO, REMOVED)
-_TABLE, _VIEW = ("r", "p"), ("v",)  # kinds of relations, in the catalog's letters
+_VIEW = ("v",)
 
 
 class History:
@@ -56,13 +58,13 @@ class History:
     def __init__(
         self, session: Session, staging: Staging, root: Table, merges: Mapping[str, Merge], forgotten: Sequence[str]
     ) -> None:
-        self._session, self._staging, self._root = session, staging, root
+        self._session, self._staging, self._root, self._catalog = session, staging, root, Catalog(session.rows)
         # Where nothing was kept of an array when the contract lost it, there is nothing to go on with.
-        self._forgotten = tuple(name for name in forgotten if self._kind(name, _TABLE))
+        self._forgotten = tuple(name for name in forgotten if self._kind(name, TABLES))
         self._merges = {table.name: merges[table.name] for table in staging.family(root) if table.name in merges}
         self._moment = _moment(staging.version)
         self._area = quoted(staging.name)
-        self._since = f"{quoted(HISTORY)}.{quoted(root.name + SINCE)}"
+        self._since = qualified(HISTORY, root.name + SINCE)
         self._changed = f"{self._area}.{staging.changed(root)}"
 
     def keep(self, merges: Mapping[str, Merge]) -> dict[str, Merge]:
@@ -115,10 +117,10 @@ class History:
 
     def _made(self) -> Iterator[str]:
         """Yield the statements that create what there is not yet: bare tables, of the key and the times."""
-        if not self._session.rows("SELECT to_regnamespace($1::text) IS NOT NULL", HISTORY)[0][0]:
+        if not self._catalog.has_schema(HISTORY):
             yield f"CREATE SCHEMA {HISTORY}"
         key = self._root.columns[0]
-        if self._kind(self._root.name + SINCE, _TABLE) is None:
+        if self._kind(self._root.name + SINCE, TABLES) is None:
             yield (
                 f"CREATE TABLE {self._since} ({quoted(ID)} {postgres_type(key)} PRIMARY KEY, "
                 f"{VALID_FROM} timestamptz NOT NULL)"
@@ -126,20 +128,19 @@ class History:
             about = f"Since when the current versions of {self._root.name} are shown, of documents that were changed."
             yield f"COMMENT ON TABLE {self._since} IS {postgres_literal(about)}"
         for table in self._tables():
-            if self._kind(table.name, _TABLE) is None:
+            if self._kind(table.name, TABLES) is None:
                 former = former_table(table)
                 bare = former.only((*former.key, *_VALIDITY))
                 columns = ", ".join(f"{quoted(one.name)} {postgres_type(one)}" for one in bare.columns)
                 yield f"CREATE TABLE {_place(table.name)} ({columns}, PRIMARY KEY ({quoted_names(former.key)}))"
 
-    def _kind(self, name: str, kinds: tuple[str, ...] = (*_TABLE, *_VIEW)) -> str | None:
+    def _kind(self, name: str, kinds: tuple[str, ...] = (*TABLES, *_VIEW)) -> str | None:
         """Return what bears a name in the history; None if nothing does.
 
         Raises:
             EtlError: It is something else than it has to be, and so somebody else's.
         """
-        query = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1::text)"
-        found = next((kind for (kind,) in self._session.rows(query, _place(name))), None)
+        found = self._catalog.kind(HISTORY, name)
         if found is not None and found not in kinds:
             raise EtlError(
                 f"{HISTORY}.{name} in PostgreSQL is somebody else's, in the place of what the history of "
@@ -149,11 +150,7 @@ class History:
 
     def _columns(self, schema: str, name: str) -> dict[str, str]:
         """Return the columns of a table and their types, in order."""
-        query = (
-            "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute "
-            "WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
-        )
-        return dict(self._session.rows(query, f"{quoted(schema)}.{quoted(name)}"))
+        return {column: kind for column, (kind, _) in self._catalog.columns(schema, name).items()}
 
     def _published(self, name: str) -> dict[str, str]:
         """Return the columns that contracts have made of a published table; none of one that is moved in."""
@@ -187,17 +184,17 @@ class History:
         ids = [*differing, *(f"SELECT {quoted(ID)} FROM {self._replica(name)}" for name in self._forgotten)]
         changing, key = f"{self._area}.{self._staging.changing(self._root)}", quoted(ID)
         self._session.execute(f"CREATE TABLE {changing} AS {' UNION '.join(ids)}", f"ANALYZE {changing}")
-        ((number,),) = self._session.rows(f"SELECT count(*) FROM {changing}")
+        number = self._session.number(f"SELECT count(*) FROM {changing}")
         if number:
             baseline = _moment(self._staging.observed[self._root.name])
             self._session.execute(
                 f"CREATE TABLE {self._changed} AS SELECT c.{key}, "
                 f"greatest(s.{VALID_FROM}, {baseline}) AS {VALID_FROM}, r.{key} IS NULL AS {REMOVED} "
                 f"FROM {changing} c LEFT JOIN {self._since} s ON s.{key} = c.{key} "
-                f"LEFT JOIN {self._area}.{quoted(self._root.name)} r ON r.{key} = c.{key}",
+                f"LEFT JOIN {qualified(self._staging.name, self._root.name)} r ON r.{key} = c.{key}",
                 f"ANALYZE {self._changed}",
             )
-        return int(number)
+        return number
 
     def _kept(self, name: str, columns: Sequence[str]) -> Iterator[str]:
         """Yield what keeps the rows of a published table whose documents are going to change.
@@ -264,7 +261,7 @@ class History:
         return [one for one in comments if VALID_FROM not in table.names or not one.startswith("COMMENT ON TABLE")]
 
     def _replica(self, name: str) -> str:
-        return f"{quoted(self._staging.schema)}.{quoted(name)}"
+        return qualified(self._staging.schema, name)
 
 
 def dropped(roots: Collection[str], tables: Collection[str]) -> Iterator[str]:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from contracts.schema.ddl import quoted, quoted_names
+from contracts.schema.ddl import qualified, quoted, quoted_names
 from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import NUMBER
-from pipeline.stores.base import Staging
+from pipeline.stores.staging import Staging
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ class Merge:
     @property
     def target(self) -> str:
         """The published table's name, quoted."""
-        return f"{quoted(self.staging.schema)}.{quoted(self.table.name)}"
+        return qualified(self.staging.schema, self.table.name)
 
     @property
     def source(self) -> str:
         """The name of the table in staging, quoted."""
-        return f"{quoted(self.staging.name)}.{quoted(self.table.name)}"
+        return qualified(self.staging.name, self.table.name)
 
     @property
     def _sources(self) -> str:

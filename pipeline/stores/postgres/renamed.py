@@ -5,9 +5,9 @@ from typing import Any
 
 import orjson
 
-from contracts.schema.ddl import quoted
+from contracts.schema.ddl import qualified, quoted
 from contracts.schema.entity import Table
-from pipeline.stores.base import Staging
+from pipeline.stores.staging import Staging
 
 # The constraint's owner, its name, and the table at the other end from the one that stayed.
 _REFERENCES = (
@@ -42,6 +42,6 @@ def released(rows: Callable[..., list[Any]], staging: Staging, missing: Sequence
         ends = [(_FROM_CHILD, one.name, one) for one in staging.tables if one.parent == table.name]
         ends += [(_TO_PARENT, table.parent, table)] if table.parent else []
         for query, stayed, child in ends:
-            name = f"{quoted(staging.schema)}.{quoted(stayed)}"
+            name = qualified(staging.schema, stayed)
             found += rows(query, name, staging.schema, ours, columns, orjson.dumps(child.key[:-1]).decode())
     return [f"ALTER TABLE {where} DROP CONSTRAINT IF EXISTS {quoted(name)}" for where, name in found]

@@ -104,7 +104,7 @@ class Session:
 
     def _set_up(self) -> None:
         """Let rows read the same whatever the server's defaults are, and note which session this is."""
-        self.execute("SET TIME ZONE 'UTC'", "SET extra_float_digits = 1", f"SET lock_timeout = {self._lock_timeout}")
+        self.execute("SET TIME ZONE 'UTC'", "SET extra_float_digits = 1", f"SET lock_timeout = {self.lock_timeout}")
         query = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
         self._session = self.rows(query)[0]
         self.commit()
@@ -130,7 +130,8 @@ class Session:
             cursor.execute(query, parameters or None)
             return cursor.fetchall()  # type: ignore[no-any-return]
 
-    def _number(self, query: str) -> int:
+    def number(self, query: str) -> int:
+        """Return the one number that a query tells."""
         return int(self.rows(query)[0][0])
 
     def append(self, schema: str, table: str, rows: pa.Table) -> None:
@@ -138,7 +139,7 @@ class Session:
         with self._translated(), self.connection.cursor() as cursor, self._link.waiting():
             cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema)
 
-    def _batches(self, query: str, *parameters: Any) -> Iterator[pa.RecordBatch]:
+    def batches(self, query: str, *parameters: Any) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a query as they come; only for the next ones is the server waited for."""
         with self._translated(), self.connection.cursor() as cursor:
             with self._link.waiting():
@@ -151,12 +152,12 @@ class Session:
                     return
                 yield batch
 
-    def _another(self) -> Self:
+    def another(self) -> Self:
         """Open another connection to the same server."""
         return type(self)(self._uri, self.wait, self._silence, self._link)
 
     @property
-    def _lock_timeout(self) -> int:
+    def lock_timeout(self) -> int:
         """Milliseconds for which the server waits for a lock; 0 would mean for ever, and few of them is no failure."""
         return max(int(self.wait * 1000), 1_000)
 

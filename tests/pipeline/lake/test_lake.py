@@ -12,9 +12,9 @@ from bson import ObjectId, Timestamp
 from pipeline import Lake, UsageError, replicate, sync
 from pipeline.connections import TARGETS
 from pipeline.lake.lake import _cluster_time
-from pipeline.stores.clickhouse.store import ClickHouse
+from pipeline.stores.clickhouse.published import Published as ClickHouse
+from pipeline.stores.postgres.published import Published as Postgres
 from pipeline.stores.postgres.session import Session
-from pipeline.stores.postgres.store import Postgres
 from tests.pipeline.lab import Lab
 
 FILTERS = {

@@ -18,7 +18,7 @@ from pipeline.errors import EtlError, UsageError
 from pipeline.replication import repair, replicate, verify
 from pipeline.runs import lifecycle
 from pipeline.runs.recovery import recover
-from pipeline.stores.postgres import store
+from pipeline.stores.postgres import locks
 from pipeline.stores.postgres.store import Postgres
 from tests.pipeline.lab import Lab
 
@@ -285,7 +285,7 @@ def test_one_long_query_does_not_make_others_wait(things: Things) -> None:
 
 
 def test_a_query_without_an_end_fails_the_publish(things: Things, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(locks, "_PATIENCE_S", 1.0)
     things.set("new")
     with things.lab.another() as slow:
         slow.postgres.rows("SELECT count(*) FROM replica.things")

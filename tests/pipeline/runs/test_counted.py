@@ -16,6 +16,7 @@ from pipeline.marts import build as marts
 from pipeline.replication import repair, replicate
 from pipeline.replication.sync import sync
 from pipeline.replication.verify import verify
+from pipeline.stores.postgres.publication import Publication
 from tests.pipeline.lab import Lab
 
 ITEMS = documents("items", "Items.", text("what", "What.", nullable=True))
@@ -120,14 +121,13 @@ def test_a_rule_is_named_before_the_work(things: Any) -> None:
 
 
 def test_what_others_write_meanwhile_is_counted_without_a_trigger(things: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = type(things.connections.postgres)
-    before = store._prove
+    before = Publication._prove
 
-    def somebody_deletes(self: Any, *arguments: Any) -> None:
-        self.execute("DELETE FROM replica.things_items WHERE what = 'y'")
-        before(self, *arguments)
+    def somebody_deletes(*given: Any) -> None:
+        things.connections.postgres.execute("DELETE FROM replica.things_items WHERE what = 'y'")
+        before(*given)
 
-    monkeypatch.setattr(store, "_prove", somebody_deletes)
+    monkeypatch.setattr(Publication, "_prove", somebody_deletes)
     _assert_refused(things, sync, r"things_items .* of \d+ rows it lacks 1 .* somebody else wrote to it meanwhile")
 
 

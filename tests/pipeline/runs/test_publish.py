@@ -21,6 +21,7 @@ from pipeline.runs import publish as publishing
 from pipeline.runs.recovery import recover
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.mongo.store import Mongo
+from pipeline.stores.postgres import indexes
 from pipeline.stores.postgres.store import Postgres
 from tests.pipeline.lab import Lab
 
@@ -175,15 +176,15 @@ def test_a_publish_that_failed_while_keys_were_built_is_done_again(
     run = replicate.open_run(lab.connections, [name], ("postgres", "clickhouse"), single_process=False)
     for partition in replicate.plan(lab.connections, run):
         replicate.load(lab.connections, run, partition)
-    build, begun = Postgres._build, count()
+    build, begun = indexes.build, count()
 
-    def few(self: Postgres, statements: Any) -> None:
+    def few(session: Any, statements: Any) -> None:
         if next(begun) >= builds:
             raise EtlError("away")
-        build(self, statements)
+        build(session, statements)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Postgres, "_build", few)
+        patched.setattr(indexes, "build", few)
         with pytest.raises(EtlError, match="away"):
             replicate.publish(lab.connections, run)
     replicate.publish(lab.connections, run)

@@ -14,9 +14,10 @@ from contracts.schema.entity import Table
 from pipeline.errors import BooksOpenError, EtlError
 from pipeline.replication import repair, replicate, verify
 from pipeline.replication.sync import sync
-from pipeline.stores.base import Staging
-from pipeline.stores.clickhouse.store import ClickHouse, data_name
+from pipeline.stores.clickhouse.names import data_name
+from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.postgres.store import Postgres
+from pipeline.stores.staging import Staging
 from tests.pipeline.lab import Lab
 
 NAMES = ("UserSessions", "SupportTickets")

@@ -76,7 +76,7 @@ def _commit(store: Postgres) -> None:
 
 
 def _rows(store: Postgres) -> None:
-    for _ in store._batches("SELECT repeat('x', 1000) AS x FROM generate_series(1, 100000)"):
+    for _ in store.batches("SELECT repeat('x', 1000) AS x FROM generate_series(1, 100000)"):
         pass
 
 
@@ -120,7 +120,7 @@ def test_a_long_statement_of_postgresql_lives(postgres: Callable[[], tuple[Any, 
 def test_what_takes_long_between_statements_disturbs_nobody(postgres: Callable[[], tuple[Any, str]]) -> None:
     _, uri = postgres()
     with closing(Postgres(uri, silence=BRIEF)) as store:
-        rows = store._batches("SELECT repeat('x', 1000) AS x FROM generate_series(1, 100000)")
+        rows = store.batches("SELECT repeat('x', 1000) AS x FROM generate_series(1, 100000)")
         count = len(next(rows))
         time.sleep(4 * BRIEF)
         assert count + sum(len(one) for one in rows) == 100_000
@@ -154,7 +154,7 @@ def clickhouse(engine_uris: Uris, proxy_of: Callable[..., Any]) -> Callable[[], 
 
 def _insert(store: ClickHouse) -> None:
     store.execute("DROP TABLE IF EXISTS many", "CREATE TABLE many (n Int64) ENGINE = Memory")
-    store._append("default", "many", pl.DataFrame({"n": range(3_000_000)}))
+    store.append("default", "many", pl.DataFrame({"n": range(3_000_000)}))
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["all", "one connection"])

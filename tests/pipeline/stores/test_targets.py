@@ -26,7 +26,8 @@ from contracts.schema.fields import (
 from contracts.schema.kinds import KEY_TEXT
 from pipeline.connections import Connections
 from pipeline.errors import EtlError
-from pipeline.stores.base import Staging, within
+from pipeline.stores.conditions import within
+from pipeline.stores.staging import Staging
 from transforms.oracle.compare import as_stored
 
 ENTITY = Entity(
@@ -189,7 +190,7 @@ def test_a_load_that_failed_is_done_again(store: Any, transaction: Any) -> None:
 def test_frames_larger_than_a_block_and_empty_ones(
     store: Any, transaction: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.stores.clickhouse.store.BLOCK_BYTES", 300)
+    monkeypatch.setattr("pipeline.stores.clickhouse.session.BLOCK_BYTES", 300)
     staging = _staging(1)
     with transaction():
         store.stage(staging)

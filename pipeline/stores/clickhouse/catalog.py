@@ -1,0 +1,93 @@
+"""What ClickHouse's catalog tells of tables: which there are, what they are like, and whose they are."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.schema.entity import Table
+from contracts.schema.names import DATA
+from pipeline.stores.clickhouse.names import NAME, data_name, part_prefix, plain, root_in
+from pipeline.stores.staging import Staging
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The catalog, by some session.
+
+    Attributes:
+        rows: Returns the rows of a query.
+    """
+
+    rows: Callable[..., list[tuple[Any, ...]]]
+
+    def has_database(self, name: str) -> bool:
+        """Tell whether there is a database."""
+        return bool(self.rows("SELECT 1 FROM system.databases WHERE name = {name:String}", name=name))
+
+    def comment(self, database: str, table: str) -> str | None:
+        """Return a table's comment, or None if there is no such table."""
+        return self.comments(database, [table]).get(table)
+
+    def comments(self, database: str, tables: Sequence[str]) -> dict[str, str]:
+        """Return the comments of those of some tables that there are."""
+        query = (
+            "SELECT name, comment FROM system.tables "
+            "WHERE database = {database:String} AND name IN {names:Array(String)}"
+        )
+        return dict(self.rows(query, database=database, names=list(tables)))
+
+    def columns(self, database: str, table: str) -> dict[str, str]:
+        """Return the types of a table's columns, in order."""
+        query = (
+            "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String} "
+            "ORDER BY position"
+        )
+        return dict(self.rows(query, database=database, table=table))
+
+    def parts(self, staging: Staging, table: Table) -> list[int]:
+        """Return the numbers of the partitions of a table that were loaded."""
+        query = (
+            "SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {prefix:String})"
+        )
+        found = self.rows(query, database=staging.name, prefix=part_prefix(table))
+        return sorted(int(name.removeprefix(part_prefix(table))) for (name,) in found)
+
+    def partial(self, staging: Staging) -> dict[str, int]:
+        """Return the tables of which an area holds a part, and of how many rows it holds what they are to be."""
+        if not staging.is_full:
+            return {}
+        named = {staging.rows_of(table): table.name for table in staging.tables}
+        query = (
+            "SELECT name, total_rows FROM system.tables "
+            "WHERE database = {area:String} AND name IN {names:Array(String)}"
+        )
+        found = self.rows(query, area=staging.name, names=list(named))
+        return {named[name]: int(rows or 0) for name, rows in found}
+
+    def unchanged(self, staging: Staging) -> list[str]:
+        """Return the tables of which an area holds a part that has no rows, and of which none is to go."""
+        return [name for name, rows in self.partial(staging).items() if not rows]
+
+    def ours(self, database: str) -> Iterator[tuple[str, str]]:
+        """Yield the tables behind views that we have published, each with the root table that it belongs to."""
+        query = "SELECT name, comment, as_select FROM system.tables WHERE database = {database:String}"
+        there = {name: (comment, select) for name, comment, select in self.rows(query, database=database)}
+        for name, (comment, _) in there.items():
+            # One that somebody has renamed bears our comment as well, but no view of its name reads it.
+            _, select = there.get(name.removesuffix(DATA), ("", ""))
+            if name.endswith(DATA) and name in map(plain, NAME.findall(select)):
+                yield name, root_in(comment)
+
+    def forgotten(self, staging: Staging) -> dict[str, list[str]]:
+        """Return the tables of arrays that a contract no longer has, by their roots: what they hold goes stale."""
+        found = {table.name: list[str]() for table in staging.roots}
+        current = {data_name(table) for table in staging.tables}
+        for name, root in self.ours(staging.schema):
+            if name not in current and root in found:
+                found[root].append(name.removesuffix(DATA))
+        return found
+
+    def staging_areas(self) -> list[str]:
+        """Return the ids of the runs that have a staging area."""
+        found = self.rows("SELECT name FROM system.databases WHERE startsWith(name, 'staging_') ORDER BY name")
+        return [name.removeprefix("staging_") for (name,) in found]

@@ -1,0 +1,188 @@
+"""One publish to ClickHouse: a table at a time is exchanged or brought to what staging holds, and it is counted.
+
+It may be cut short anywhere and done again: what is published already is told by the comments of the tables, and left
+alone.
+"""
+
+from dataclasses import replace
+
+from contracts.schema.ddl import DELETED, VERSION, clickhouse_comment, clickhouse_view
+from contracts.schema.ddl import clickhouse_names as quoted_names
+from contracts.schema.ddl import clickhouse_qualified as qualified
+from contracts.schema.ddl import clickhouse_quoted as quoted
+from contracts.schema.entity import Table
+from contracts.schema.mart import AS_OF
+from contracts.schema.names import DATA
+from pipeline.errors import DataError
+from pipeline.stores.clickhouse.guards import check_place
+from pipeline.stores.clickhouse.history import History
+from pipeline.stores.clickhouse.names import data_name, mark, part_name
+from pipeline.stores.clickhouse.published import Published
+from pipeline.stores.staging import Staging
+
+
+class Publication:
+    """What a publish finds, and what it is going to do.
+
+    Args:
+        store: Where the tables are.
+        staging: What is published; of which tables it holds a part is found out here.
+    """
+
+    def __init__(self, store: Published, staging: Staging) -> None:
+        self._store, self._catalog, partial = store, store.catalog, store.catalog.partial(staging)
+        self._staging = replace(staging, parts=frozenset(partial))
+        self._unchanged = {name for name, rows in partial.items() if not rows}
+        self._forgotten = self._catalog.forgotten(staging) if staging.is_full and not partial else {}
+
+    def publish(self) -> None:
+        """Make the published tables equal to staging.
+
+        Raises:
+            DataError: A table has other rows than staging.
+            EtlError: Something of somebody else's stands in the place of a table.
+        """
+        histories = self._kept()
+        for table in self._staging.tables:
+            if self._staging.is_part(table):
+                self._bring_up(table)
+            else:
+                self._exchange(table)
+        for history in histories:
+            history.follow()
+        for name in (one for names in self._forgotten.values() for one in names):
+            drop_table(self._store, self._staging.schema, f"{name}{DATA}")
+
+    def _kept(self) -> list[History]:
+        """Keep the versions that end by this publish, before it changes anything."""
+        histories = []
+        for root in (one for one in self._staging.roots if one.name in self._staging.observed):
+            history = History(self._store, self._staging, root, self._forgotten.get(root.name, ()))
+            histories.append(history)
+            # Where there is nothing yet, or this run's rows since a publish that was cut short, nothing ends by it.
+            if self._store.run_of(self._staging.schema, root) not in (None, self._staging.run_id):
+                history.keep()
+        return histories
+
+    def _exchange(self, table: Table) -> None:
+        """Put a table of staging in the place of the published one; the view on it shows the new rows at once."""
+        schema, data = self._staging.schema, data_name(table)
+        staged, published = qualified(self._staging.name, table.name), qualified(schema, data)
+        check_place(self._catalog, self._staging, table)
+        # The comment tells which run a table's rows are from, so a publish that was cut short can be finished.
+        comment = self._catalog.comment(schema, data)
+        if comment is None:
+            self._store.execute(f"RENAME TABLE {staged} TO {published}")
+        elif comment != mark(self._staging, table):
+            self._store.execute(f"EXCHANGE TABLES {staged} AND {published}")
+        # A contract that has changed since what is finished here was begun names columns that the rows don't have.
+        there = table.only(self._catalog.columns(schema, data))
+        self._store.execute(clickhouse_view(schema, data, there))
+        self._prove_exchanged(table)
+
+    def _prove_exchanged(self, table: Table) -> None:
+        """Count what people see against what was staged.
+
+        Raises:
+            DataError: They are not the same.
+        """
+        parts = [part_name(table, number) for number in self._catalog.parts(self._staging, table)]
+        data = qualified(self._staging.schema, data_name(table))
+        # ClickHouse knows how many rows there are, whatever their versions; of merged parts they may be fewer.
+        loaded = sum(self._store.number(f"SELECT count() FROM {qualified(self._staging.name, one)}") for one in parts)
+        if self._store.number(f"SELECT count() FROM {data}") == loaded:
+            return
+        published = self._store.count(self._staging.schema, table)
+        staged = sum(staged_rows(self._store, self._staging, table).values())
+        if published != staged:
+            raise DataError(_not_become(self._staging, table, published, staged))
+
+    def _bring_up(self, table: Table) -> None:
+        """Bring a published table to what staging has of it, of which it holds a part."""
+        if table.name not in self._unchanged:
+            self._apply(table)
+            self._prove_applied(table)
+        if table.name in self._staging.parts and AS_OF in table.names:
+            self._stamp(table)
+        if table.parent is None:
+            comment = clickhouse_comment(self._staging.schema, data_name(table), mark(self._staging, table))
+            self._store.execute(comment)
+
+    def _apply(self, table: Table) -> None:
+        """Bring the rows that are spoken for to what staging has of them; twice does no harm."""
+        staged, published = qualified(self._staging.name, table.name), self._data(table)
+        key, columns = quoted_names(table.key), quoted_names(self._catalog.columns(self._staging.name, table.name))
+        # Of rows with one key and version the one that was inserted last is kept.
+        self._store.execute(f"INSERT INTO {published} ({columns}) SELECT {columns} FROM {staged}")
+        # A deletion is a row, too: a tombstone of a version that is no older than the row which it hides.
+        self._store.execute(
+            f"INSERT INTO {published} ({key}, {VERSION}, {DELETED}) "
+            f"SELECT {key}, greatest({VERSION}, {self._staging.version}), 1 FROM {published} FINAL "
+            f"WHERE {_is_spoken_for(self._staging, table)} AND ({key}) NOT IN (SELECT {key} FROM {staged})"
+        )
+
+    def _prove_applied(self, table: Table) -> None:
+        """Count the rows that are spoken for against what was staged.
+
+        Raises:
+            DataError: They are not the same, or some are of another version.
+        """
+        staged = self._store.number(f"SELECT count() FROM {qualified(self._staging.name, table.name)} FINAL")
+        published, of_ours = spoken_for(self._store, self._staging, table)
+        if not published == of_ours == staged:
+            raise DataError(_not_become(self._staging, table, of_ours, staged))
+
+    def _stamp(self, table: Table) -> None:
+        """Let the rows that stay tell the moment, those that tell one."""
+        published, as_of = self._data(table), quoted(AS_OF)
+        columns = quoted_names(name for name in table.names if name != AS_OF)
+        moment = f"fromUnixTimestamp64Milli({int(self._staging.moment.timestamp() * 1000)}, 'UTC')"
+        # Of all versions that one column alone is quickly read; the newest versions, of a large table, are not.
+        if self._store.number(f"SELECT count() FROM {published} WHERE {as_of} <> {moment}"):
+            self._store.execute(
+                f"INSERT INTO {published} ({columns}, {as_of}, {VERSION}, {DELETED}) "
+                f"SELECT {columns}, {moment}, greatest({VERSION}, {self._staging.version}), 0 FROM {published} FINAL "
+                f"WHERE {as_of} <> {moment}"
+            )
+
+    def _data(self, table: Table) -> str:
+        return qualified(self._staging.schema, data_name(table))
+
+
+def staged_rows(store: Published, staging: Staging, table: Table) -> dict[int, int]:
+    """Count the rows of a table in staging, by partition."""
+    parts = {number: part_name(table, number) for number in store.catalog.parts(staging, table)}
+    return {
+        number: store.number(f"SELECT count() FROM {qualified(staging.name, part)} FINAL")
+        for number, part in parts.items()
+    }
+
+
+def spoken_for(store: Published, staging: Staging, table: Table) -> tuple[int, int]:
+    """Count the published rows that an area speaks for, and those of its run among them."""
+    published = qualified(staging.schema, data_name(table))
+    query = f"SELECT count(), countIf({VERSION} = {staging.version}) FROM {published} FINAL"
+    ((rows, ours),) = store.rows(f"{query} WHERE {_is_spoken_for(staging, table)}")
+    return int(rows), int(ours)
+
+
+def drop_table(store: Published, database: str, data: str) -> None:
+    """Drop a table and, before it, the view that people read."""
+    view = qualified(database, data.removesuffix(DATA))
+    store.execute(f"DROP VIEW IF EXISTS {view}", f"DROP TABLE {qualified(database, data)} SYNC")
+
+
+def _is_spoken_for(staging: Staging, table: Table) -> str:
+    """Return in SQL that a published row is one that an area speaks for, which holds a part of the table."""
+    named = staging.spoken_for(table)
+    assert named is not None
+    columns, keys = named
+    return f"({quoted_names(columns)}) IN {quoted(staging.name)}.{keys}"
+
+
+def _not_become(staging: Staging, table: Table, published: int, staged: int) -> str:
+    return (
+        f"{staging.schema}.{table.name} in ClickHouse has {published:,} rows of the run {staging.run_id}, of which "
+        f"{staged:,} were to be published; a TTL, a row policy, a mutation or a deletion of somebody's own may have "
+        "done that"
+    )

@@ -1,0 +1,163 @@
+"""The published tables of ClickHouse, as they are read and counted; people read views of the same names."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from contracts.schema.ddl import clickhouse_qualified as qualified
+from contracts.schema.ddl import clickhouse_quoted as quoted
+from contracts.schema.ddl import clickhouse_type
+from contracts.schema.entity import ID, Column, Table
+from contracts.schema.kinds import UUID
+from pipeline.stores.base import Sight
+from pipeline.stores.clickhouse.catalog import Catalog
+from pipeline.stores.clickhouse.names import data_name, run_in
+from pipeline.stores.clickhouse.session import Session
+from pipeline.stores.conditions import Among, Condition
+from pipeline.stores.staging import Staging
+
+
+class Published(Session):
+    """A session that reads published tables."""
+
+    name = "clickhouse"
+
+    @property
+    def catalog(self) -> Catalog:
+        """What the catalog tells."""
+        return Catalog(self.rows)
+
+    def read(
+        self,
+        schema: str,
+        table: Table,
+        where: Sequence[Condition] = (),
+        limit: int | None = None,
+        among: Among | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC."""
+        columns = ", ".join(_readable(column) for column in table.columns)
+        given: dict[str, Any] = {}
+        told = [*(_condition(one, given) for one in where), *([_among(schema, among)] if among else [])]
+        conditions = " AND ".join(told)
+        query = f"SELECT {columns} FROM {qualified(schema, table.name)} AS t{' WHERE ' * bool(told)}{conditions}"
+        query += "" if limit is None else f" LIMIT {limit}"
+        with closing(self.batches(query, **given)) as batches:
+            for batch in batches:
+                yield _as_bytes(batch, table)
+
+    def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:
+        """Look at published tables without reading rows; one that is gone, or whose view is, is left out."""
+        query = "SELECT name, engine, total_rows FROM system.tables WHERE database = {database:String}"
+        found = {name: (engine, rows) for name, engine, rows in self.rows(query, database=schema)}
+        sights = {}
+        for table in tables:
+            view, data = found.get(table.name), found.get(data_name(table))
+            if view and data and view[0] == "View" and "MergeTree" in data[0]:
+                # All versions of its rows, and such as are deleted and not yet merged away, count here.
+                sights[table.name] = Sight("", None if data[1] is None else int(data[1]))
+        return sights
+
+    def is_published(self, schema: str, table: Table) -> bool:
+        """Tell whether there is a published table, by the catalog alone."""
+        return self.catalog.comment(schema, data_name(table)) is not None
+
+    def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
+        """Tell whether a published table has its contract's columns: these names and types, in any order."""
+        found, owned = self.catalog.columns(schema, data_name(table)), table.names if ours is None else ours
+        there = {name: kind for name, kind in found.items() if name in owned}
+        return there == {column.name: clickhouse_type(column) for column in table.columns}
+
+    def count(self, schema: str, table: Table) -> int:
+        """Count the rows of a published table."""
+        return self.number(f"SELECT count() FROM {qualified(schema, table.name)}")
+
+    def sizes(self, schema: str, tables: Sequence[Table]) -> dict[str, int]:
+        """Count the rows of published tables by name; one that is not there, or not as its contract, is left out."""
+        found: dict[str, dict[str, str]] = {}
+        query = "SELECT table, name, type FROM system.columns WHERE database = {database:String}"
+        for table, name, kind in self.rows(query, database=schema):
+            found.setdefault(table, {})[name] = kind
+        kinds = {one.name: {column.name: clickhouse_type(column) for column in one.columns} for one in tables}
+        whole = {one.name: found.get(data_name(one), {}).items() for one in tables if one.name in found}
+        fit = [one for one in tables if one.name in whole and kinds[one.name].items() <= whole[one.name]]
+        counts = (f"SELECT {place}, count() FROM {qualified(schema, one.name)}" for place, one in enumerate(fit))
+        return {fit[place].name: int(rows) for place, rows in (self.rows(" UNION ALL ".join(counts)) if fit else [])}
+
+    def count_ids(self, schema: str, table: str, ids: Sequence[str]) -> int:
+        """Count the rows of a published table without a parent that have one of some ``_id``s, given as texts."""
+        condition = f"toString({quoted(ID)}) IN {{ids:Array(String)}}"
+        return self.number(f"SELECT count() FROM {qualified(schema, table)} WHERE {condition}", ids=list(ids))
+
+    def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
+        """Count the rows of a published table, no further than to a number; none where there is no such table."""
+        if not self.is_published(schema, table):
+            return 0
+        rows = f"SELECT 1 FROM {qualified(schema, data_name(table))} FINAL{'' if most is None else f' LIMIT {most}'}"
+        return self.number(f"SELECT count() FROM ({rows})")
+
+    def count_scope_published(self, staging: Staging, root: Table) -> int:
+        """Count the published documents among those that a staging area speaks for."""
+        if not self.is_published(staging.schema, root):
+            return 0
+        published = qualified(staging.schema, data_name(root))
+        named = f"{quoted(staging.name)}.{staging.documents(root)}"
+        return self.number(f"SELECT count() FROM {published} FINAL WHERE {quoted(ID)} IN {named}")
+
+    # What only ClickHouse does ----------------------------------------------------------------------------------
+
+    def run_of(self, schema: str, table: Table) -> str | None:
+        """Return the run that a published table without a parent shows, as it tells itself; None if it is not there."""
+        return self.runs_of(schema, [table]).get(table.name)
+
+    def runs_of(self, schema: str, tables: Sequence[Table]) -> dict[str, str]:
+        """Return the runs that published tables without a parent show, as they tell themselves, by name."""
+        names = {data_name(table): table.name for table in tables}
+        found = self.catalog.comments(schema, list(names))
+        return {names[name]: run_in(comment) for name, comment in found.items()}
+
+
+def _condition(condition: Condition, given: dict[str, Any]) -> str:
+    """Return a condition in SQL, and add its values to the parameters."""
+    # Of the table, not of what is selected: there a decimal is a text.
+    column, kind = f"t.{quoted(condition.column.name)}", condition.column.kind
+    places = []
+    for value in condition.values:
+        given[name := f"value{len(given)}"] = value
+        places.append(f"{{{name}:{'String' if kind.frame == pl.String() else kind.clickhouse}}}")
+    if condition.operator == "IN":
+        return f"{column} IN ({', '.join(places)})"
+    return " ".join((column, condition.operator, *places))
+
+
+def _among(schema: str, among: Among) -> str:
+    """Return in SQL that rows, called t, have one of some keys."""
+    column, keys = quoted(among.column), f"{quoted(among.area.name)}.{among.area.keys(among.keys)}"
+    found = f"t.{column} IN {keys}"
+    if among.root:
+        root = qualified(schema, among.root)
+        found = f"t.{quoted(ID)} IN (SELECT {quoted(ID)} FROM {root} WHERE {column} IN {keys})"
+    return f"NOT ({found})" if among.outside else found
+
+
+def _readable(column: Column) -> str:
+    name = quoted(column.name)
+    if column.kind.clickhouse.startswith("Decimal"):
+        return f"toString({name}) AS {name}"
+    if column.kind.item is not None and column.kind.item.clickhouse.startswith("Decimal"):
+        return f"arrayMap(one -> toString(one), {name}) AS {name}"
+    if column.kind is UUID:
+        return f"toString({name}) AS {name}"
+    return f"hex({name}) AS {name}" if column.kind.frame == pl.Binary() else name
+
+
+def _as_bytes(batch: pa.RecordBatch, table: Table) -> pa.RecordBatch:
+    """Return rows with binary data as bytes: in a column of texts, whose type Arrow knows, they come as digits."""
+    for place, column in enumerate(table.columns):
+        if column.kind.frame == pl.Binary():
+            digits = pl.Series(pl.from_arrow(batch.column(place)))
+            batch = batch.set_column(place, column.name, digits.str.decode("hex").to_arrow())
+    return batch
