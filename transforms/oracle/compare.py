@@ -8,7 +8,7 @@ import polars as pl
 from contracts.schema.entity import ID, Column, Table
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
 from contracts.schema.kinds import NUMBER, TIMESTAMP
-from transforms.oracle.expected import canonical_text
+from transforms.oracle.canonical_json import canonical_text
 
 SHOWN = 10
 

@@ -34,7 +34,7 @@ from contracts.schema.fields import documents, free_form, subdocument
 from transforms.bson.documents import decode_document, find_lossy_decoding, make_document
 from transforms.bson.extended_json import from_json_text, to_json_text
 from transforms.ingest.free_form import to_json_texts
-from transforms.oracle.expected import canonical_json, canonical_text
+from transforms.oracle.canonical_json import canonical_json, canonical_text
 from transforms.violations import Violation
 
 OID = ObjectId("5f5f5f5f5f5f5f5f5f5f5f5f")
