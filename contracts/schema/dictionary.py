@@ -10,13 +10,14 @@ from pathlib import Path
 import polars as pl
 
 from contracts import DEMO
-from contracts.schema.entity import EXTRA, ID, Column, Entity, Table, dotted
+from contracts.schema.entity import EXTRA, ID, Column, Entity, Table
 from contracts.schema.history import HISTORY, versions_table
 from contracts.schema.kinds import ANY, ANY_ID, BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
 from contracts.schema.mart import Mart
 from contracts.schema.omitted import omitted
 from contracts.schema.registry import entities, marts
 from contracts.schema.special_names import SPECIAL_NAMES
+from contracts.schema.table import dotted
 
 INTRODUCTION = """\
 # Data dictionary

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from contracts.schema.field import ContractError
 from contracts.schema.kinds import BOOLEAN, MOMENT
 from contracts.schema.names import check_table
+from contracts.schema.table import Column, Table
 
 if TYPE_CHECKING:
-    from contracts.schema.entity import Entity, Table
+    from contracts.schema.entity import Entity
 
 HISTORY = "history"  # the schema, or database, of former versions
 VALID_FROM, VALID_TO, REMOVED = "_valid_from", "_valid_to", "_removed"
@@ -32,13 +33,11 @@ def valid_at(version: int) -> datetime:
     return datetime.fromtimestamp(version >> 32, UTC) + timedelta(microseconds=ordinal)
 
 
-def former_table(table: "Table") -> "Table":
+def former_table(table: Table) -> Table:
     """Return the table of the former versions of a table's rows; its key is the table's and ``_valid_from``.
 
     Any other column may be null: an older version may be from before its time.
     """
-    from contracts.schema.entity import Column
-
     validity = (
         Column(VALID_FROM, MOMENT, "Since when the copy showed this version; the first one seen: at least since then."),
         Column(VALID_TO, MOMENT, "Until when the copy showed it."),
@@ -58,7 +57,7 @@ def former_table(table: "Table") -> "Table":
     )
 
 
-def versions_table(table: "Table") -> "Table":
+def versions_table(table: Table) -> Table:
     """Return the view of all versions of a table's rows, the current one included, whose ``_valid_to`` is null."""
     former = former_table(table)
     columns = (replace(one, nullable=True) if one.name == VALID_TO else one for one in former.columns)
@@ -66,12 +65,12 @@ def versions_table(table: "Table") -> "Table":
     return replace(former, name=table.name + VERSIONS, description=description, columns=tuple(columns))
 
 
-def versions_of(entity: "Entity") -> "tuple[Table, ...]":
+def versions_of(entity: "Entity") -> tuple[Table, ...]:
     """Return the views of all versions that a collection has; none where its contract does not say so."""
     return tuple(versions_table(table) for table in entity.tables) if entity.history else ()
 
 
-def check_history(tables: "Iterable[Table]") -> None:
+def check_history(tables: Iterable[Table]) -> None:
     """Refuse a collection of which the stores could not bear the tables of history.
 
     Raises:
