@@ -11,7 +11,7 @@ from bson import DatetimeMS
 
 from contracts.schema.entity import ID, Entity, Field
 from contracts.schema.kinds import ANY, INT64_MAX, INT64_MIN, NUMBER, UUID, UUID_BYTES, Kind
-from transforms.violations import Violation, limit_violations, pointer_into
+from transforms.violations import Violation, pointer_into
 
 TYPE_NAMES: dict[type, str] = {
     type(None): "null",
@@ -38,23 +38,13 @@ TYPE_NAMES: dict[type, str] = {
 _WIDE = Context(prec=80)
 
 
-def first_type_violations(document: Mapping[str, Any], entity: Entity) -> list[Violation]:
-    """Return the places where a document's values can't be what the contract declares; of many the first ones.
+def find_type_violations(document: Mapping[str, Any], entity: Entity) -> Iterator[Violation]:
+    """Yield every place where a document's values can't be what the contract declares, however many there are.
 
     Undeclared fields are no such place, nor are misfits that the contract keeps: they are kept beside the others.
 
     Args:
         document: What :func:`transforms.bson.documents.decode_document` made of it.
-        entity: Its contract.
-    """
-    return limit_violations(find_type_violations(document, entity))
-
-
-def find_type_violations(document: Mapping[str, Any], entity: Entity) -> Iterator[Violation]:
-    """Yield every place where a document's values can't be what the contract declares, however many there are.
-
-    Args:
-        document: As for :func:`first_type_violations`.
         entity: Its contract.
     """
     key = document.get(ID)
