@@ -140,7 +140,7 @@ def _index(column: Column, called: str) -> str:
 
 def clickhouse_comment(database: str, name: str, comment: str) -> str:
     """Return the statement that gives a table in ClickHouse another comment."""
-    return f"ALTER TABLE {quoted(database)}.{quoted(name)} MODIFY COMMENT {clickhouse_literal(comment)}"
+    return f"ALTER TABLE {clickhouse_qualified(database, name)} MODIFY COMMENT {clickhouse_literal(comment)}"
 
 
 def quoted_names(names: Iterable[str]) -> str:

@@ -1,10 +1,12 @@
 """The statements for both stores, as texts; that real engines take them is tested with the engines."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from contracts.schema.ddl import (
+    clickhouse_comment,
     clickhouse_table,
     clickhouse_view,
     postgres_comments,
@@ -103,6 +105,16 @@ def test_the_view_that_people_read_in_clickhouse() -> None:
     assert statement.endswith("COMMENT 'It''s a \\\\ and a ''quote''.'")
     assert "_version" not in statement
     assert "_deleted" not in statement
+
+
+def test_backslashes_in_names_are_escaped_in_every_statement_for_clickhouse() -> None:
+    odd = replace(TRICKY.root, name="a\\b")
+    for statement in (
+        clickhouse_table("replica", odd.name, odd, ""),
+        clickhouse_view("replica", "behind", odd),
+        clickhouse_comment("replica", odd.name, ""),
+    ):
+        assert '"replica"."a\\\\b"' in statement
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
