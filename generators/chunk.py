@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from contracts.schema.entity import Entity
 from generators.vocabulary import Vocabulary, vocabulary
-from generators.world import DAY, FIRST, GROWTH, Floats, Integers, Window, World, moments, stream, weighted
+from generators.world import BEFORE, DAY, FIRST, GROWTH, Floats, Integers, Window, World, moments, stream, weighted
 
 Columns = dict[str, list[Any]]
 Document = dict[str, Any]
 MISSING = object()  # in a column: this document does not have the field
-BEFORE = 730 * DAY  # users and products came into being during the two years before the window
 
 
 @dataclass(frozen=True)

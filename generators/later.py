@@ -17,7 +17,7 @@ from contracts.schema.entity import Entity
 from contracts.schema.kinds import OBJECT_ID
 from generators.chunk import dates, decimals
 from generators.moderation_queue import FLAGGED_REJECTED, PLAIN_REJECTED
-from generators.product_price_history import CENTS
+from generators.product_price_history import CENTS, CHANGED_A_DAY
 from generators.user_recommendations import MOST
 from generators.vocabulary import PHRASES, vocabulary
 from generators.world import DAY, HOUR, Window, World, stream
@@ -28,7 +28,7 @@ DELETED_A_DAY = 0.0015  # of all documents
 ON = timedelta(hours=1)  # for so long a visit without an end may go on still; of an older one the end is lost
 REMEMBERED = timedelta(days=30)  # for so long a solved ticket may be opened again
 UNSOLVED, SOLVED = ("open", "in_progress", "waiting"), ("resolved", "closed")
-# Up to which luck a ticket gets which status, and who writes then, if anybody does.
+# Up to which luck a ticket gets which status in a week, and who writes then, if anybody does.
 TICKET_FATES: dict[str, tuple[tuple[float, str, str], ...]] = {
     **dict.fromkeys(
         UNSOLVED,
@@ -39,10 +39,12 @@ TICKET_FATES: dict[str, tuple[tuple[float, str, str], ...]] = {
             (0.85, "in_progress", "user"),
         ),
     ),
-    "resolved": ((0.15, "open", "user"), (0.5, "closed", "")),
-    "closed": ((0.05, "open", "user"),),
+    "resolved": ((0.05, "open", "user"), (0.4, "closed", "")),
+    "closed": ((0.02, "open", "user"),),
 }
-ENDED, DECIDED, OVERTURNED, REWRITTEN, REPRICED = 0.9, 0.85, 0.03, 0.8, 0.15
+ENDED = 0.9  # of the visits that are going on, whatever the window
+DECIDED, OVERTURNED, REWRITTEN = 0.85, 0.03, 0.8  # in a week
+REPRICED = 1 - (1 - CHANGED_A_DAY) ** 7
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class Step:
     def fates(self, document: Document) -> np.random.Generator:
         """Return the random numbers of one document."""
         return stream(self.world.seed, self.entity.collection, self.window.start, str(document["_id"]))
+
+    def chance(self, weekly: float) -> float:
+        """Return how likely in this step is what has a chance in a week."""
+        return float(1 - (1 - weekly) ** ((self.window.end - self.window.start) / (7 * DAY)))
 
     def moment(self, rng: np.random.Generator, within: int | None = None) -> datetime:
         """Draw a moment after the start, the first hours only if so many milliseconds are given."""
@@ -146,7 +152,7 @@ def _ticket(step: Step, document: Document, rng: np.random.Generator) -> Update 
     """An open ticket is answered, and mostly solved by that; a solved one is closed, or opened again by its user."""
     luck, at = rng.random(), step.moment(rng)
     for limit, status, sender in TICKET_FATES[document["status"]]:
-        if luck < limit:
+        if luck < step.chance(limit):
             told: Update = {"$set": {"status": status, "updated_at": at}}
             message = {"sender": sender, "text": _text(step, document["user_id"], sender, rng), "sent_at": at}
             return told | {"$push": {"messages": message}} if sender else told
@@ -161,20 +167,22 @@ def _text(step: Step, user_id: str, sender: str, rng: np.random.Generator) -> st
     return phrases[locale * PHRASES + int(rng.integers(PHRASES))]
 
 
-def _review(_step: Step, document: Document, rng: np.random.Generator) -> Update | None:
+def _review(step: Step, document: Document, rng: np.random.Generator) -> Update | None:
     """A review is decided; of a decided one it is thought again, which overturns half of them."""
     luck, verdict = rng.random(), rng.random()
     rejected = FLAGGED_REJECTED if document.get("flags") else PLAIN_REJECTED
-    if document["moderation_status"] == "pending" and luck < DECIDED:
+    decided = step.chance(DECIDED)
+    if document["moderation_status"] == "pending" and luck < decided:
         return {"$set": {"moderation_status": "rejected" if verdict < rejected else "approved"}}
-    if luck > 1 - OVERTURNED:  # no luck of one that is decided: done again, it must not be thought of twice
+    # No luck of one that is decided just now: done again, it must not be thought of twice.
+    if luck > max(decided, 1 - step.chance(OVERTURNED)):
         return {"$set": {"moderation_status": "rejected" if verdict < 0.5 else "approved"}}
     return None
 
 
 def _list(step: Step, _document: Document, rng: np.random.Generator) -> Update | None:
     """A list is written anew."""
-    if rng.random() >= REWRITTEN:
+    if rng.random() >= step.chance(REWRITTEN):
         return None
     numbers = step.world.products.draw(rng, int(rng.integers(3, MOST + 1)))
     products = list(dict.fromkeys(step.world.products.ids(numbers)))
@@ -183,7 +191,7 @@ def _list(step: Step, _document: Document, rng: np.random.Generator) -> Update |
 
 def _price(step: Step, document: Document, rng: np.random.Generator) -> Update | None:
     """A price moves by some per cent."""
-    if rng.random() >= REPRICED:
+    if rng.random() >= step.chance(REPRICED):
         return None
     current: Decimal128 = document["current_price"]
     cents = int(current.to_decimal().scaleb(CENTS))

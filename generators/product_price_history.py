@@ -4,10 +4,11 @@ import numpy as np
 
 from generators import ragged
 from generators.chunk import Chunk, Columns, dates, decimals
-from generators.world import CURRENCIES, Floats, Integers
+from generators.world import CURRENCIES, DAY, Floats, Integers
 
 ROWS = 4_000
 MOST_CHANGES = 30
+CHANGED_A_DAY = 0.011  # how likely a price is to change: as often as those of the first window do
 CENTS = 2  # digits after the point, for all currencies, also yen
 DEAREST = 5_000_000  # cents
 UNITS_PER_EURO = {"EUR": 1.0, "USD": 1.1, "GBP": 0.85, "JPY": 170.0, "PLN": 4.3, "BRL": 6.2}
@@ -16,7 +17,9 @@ UNITS_PER_EURO = {"EUR": 1.0, "USD": 1.1, "GBP": 0.85, "JPY": 170.0, "PLN": 4.3,
 def draw(chunk: Chunk) -> Columns:
     """Draw the prices of the products with the rows' numbers, oldest first."""
     launched = chunk.moments_before()
-    counts = chunk.counts(6.0, MOST_CHANGES, least=1)
+    days = (chunk.window.end - chunk.window.start) / DAY
+    changes = 5.0 if chunk.is_first else CHANGED_A_DAY * days / 2  # of a later window's products half of it is past
+    counts = chunk.counts(1 + changes, MOST_CHANGES, least=1)
     places = chunk.world.product_currencies[chunk.numbers % chunk.world.product_count]
     currencies = [list(CURRENCIES)[place] for place in places.tolist()]
     rates = np.array([UNITS_PER_EURO[currency] for currency in currencies])

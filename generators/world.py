@@ -20,6 +20,7 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 DAYS = 180
+BEFORE = 730 * DAY  # users and products came into being during the two years before the first window
 END = int(datetime(2026, 6, 30, tzinfo=UTC).timestamp()) * SECOND  # fixed: generators have no clock
 START = END - DAYS * DAY
 
@@ -52,6 +53,7 @@ LOCALES = {
 }
 CURRENCIES = {"EUR": 0.45, "USD": 0.25, "GBP": 0.1, "JPY": 0.08, "PLN": 0.07, "BRL": 0.05}
 
+PEOPLE_AND_GOODS = ("user_id", "product_id")  # keys of collections with one document for each of them
 ROWS_PER_USER = 20
 ROWS_PER_PRODUCT = 25
 FEWEST = 50
@@ -136,12 +138,20 @@ class World:
 
     def at(self, moment: int) -> "World":
         """Return the world as large as it has grown by a later moment."""
-        users, products = (self.grown(size, moment) for size in (self.user_count, self.product_count))
+        users, products = (self._came(size, moment) for size in (self.user_count, self.product_count))
         return replace(self, user_count=users, product_count=products)
 
-    def grown(self, size: int, moment: int) -> int:
-        """Return how many there are at a later moment of what was so many at the end of the first window."""
-        return size + size * (moment - self.end) // (DAYS * DAY)
+    def grown(self, entity: Entity, rows: int, moment: int) -> int:
+        """Return how many documents a collection has made by a later moment that had so many at the first window's end.
+
+        One document per user or product follows these; all else goes on as it went in the last days before.
+        """
+        if entity.key in PEOPLE_AND_GOODS:
+            return self._came(rows, moment)
+        return rows + round(rows * GROWTH * _traffic(self.end, moment) / _traffic(*self.first, growth=GROWTH))
+
+    def _came(self, size: int, moment: int) -> int:
+        return size + size * (moment - self.end) // BEFORE
 
     @cached_property
     def users(self) -> Population:
@@ -186,11 +196,25 @@ def _keyed(entities: Mapping[str, Entity], rows: Mapping[str, int], key: str) ->
     return max((count for name, count in rows.items() if entities[name].key == key), default=0)
 
 
+def _traffic(start: int, end: int, growth: float = 1) -> float:
+    """Return how much happens in a stretch of time, the rest of its last hour included by its share."""
+    hours = -(-(end - start) // HOUR)
+    if not hours:
+        return 0.0
+    traffic = _hourly(start, hours) * np.linspace(1, growth, hours)
+    return float(traffic.sum() - traffic[-1] * (hours - (end - start) / HOUR))
+
+
+def _hourly(start: int, hours: int) -> Floats:
+    numbers = np.arange(hours) + start // HOUR
+    traffic: Floats = np.array(_HOURS)[numbers % 24] * np.array(_WEEKDAYS)[(numbers // 24 + _FIRST_WEEKDAY) % 7]
+    return traffic
+
+
 @cache
 def _rhythm(window: Window, growth: float) -> tuple[Floats, Floats]:
     """Return the hours' edges and the share of the traffic before each."""
     edges = np.append(np.arange(window.start, window.end, HOUR), window.end).astype(np.float64)
-    hours = np.arange(len(edges) - 1) + window.start // HOUR
-    traffic = np.array(_HOURS)[hours % 24] * np.array(_WEEKDAYS)[(hours // 24 + _FIRST_WEEKDAY) % 7]
-    cumulated = np.concatenate([[0.0], np.cumsum(traffic * np.linspace(1, growth, len(hours)))])
+    hours = len(edges) - 1
+    cumulated = np.concatenate([[0.0], np.cumsum(_hourly(window.start, hours) * np.linspace(1, growth, hours))])
     return edges, cumulated / cumulated[-1]

@@ -211,8 +211,8 @@ def _change(collection: Collection[Any], step: Step) -> int:
 
 def _insert(mark: _Mark, step: Step, progress: Progress[str]) -> int:
     """Write what is new; what is there already was written by a call that was cut short."""
-    before = mark.world.grown(mark.rows, step.window.start)
-    rows, written, seen = mark.world.grown(mark.rows, step.window.end) - before, 0, 0
+    before, after = (mark.world.grown(mark.entity, mark.rows, moment) for moment in step.window)
+    rows, written, seen = after - before, 0, 0
     for batch in documents_of(mark.entity, rows, world=step.world, window=step.window, before=before):
         for some in _batches(batch.documents):
             written += _inserted(mark.collection, some)
