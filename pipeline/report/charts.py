@@ -5,6 +5,7 @@ is dashed.
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ Chart = Any  # one of Altair's kinds, whose types don't tell what a call gives
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
 _DATES = "utcFormat(toDate(datum.value), '%-d %b')"
 _MARKED = 9  # points of a line that bear its shape
+_FEW = 160  # pixels in which few bars that lie are spread
 _SHORT = 45  # characters of a name on an axis
 _HIGH = 0.6  # of the largest value: lines that never fall below it have an axis that does not begin at zero
 
@@ -130,7 +132,7 @@ def ranked(rows: Rows, *, unit: str, words: Mapping[str, str], share: str = "") 
     if share:
         layers.append(base.mark_bar(color=theme.ACCENT).encode(x=alt.X(f"{share}:Q")))
     layers.append(base.mark_text(align="left", dx=5).encode(text="text:N"))
-    return alt.layer(*layers).properties(width="container", height=max(60, 24 * len(rows)))
+    return alt.layer(*layers).properties(width="container", height=max(24 * len(rows), min(_FEW, 40 * len(rows))))
 
 
 def heat(
@@ -157,9 +159,10 @@ def heat(
         row_height: Of a row, in pixels.
     """
     most = max((row["v"] for row in rows if row["v"] is not None), default=1) or 1
-    values = [{**row, "s": "", "is_dark": (row["v"] or 0) > most * 0.55} for row in rows]
+    steps = _steps(most)
+    values = [{**row, "s": "", "shade": bisect_right(steps, row["v"] or 0)} for row in rows]
     axis = alt.Axis(labelExpr=_DATES, labelAngle=0) if dates else alt.Axis(labelAngle=0)
-    scale = alt.Scale(type="threshold", domain=_steps(most), range=theme.HEAT)
+    scale = alt.Scale(type="threshold", domain=steps, range=theme.HEAT)
     legend = None if texts else alt.Legend(title=unit or None, gradientLength=220)
     base = alt.Chart(values_of(values)).encode(
         x=alt.X("x:O", sort=[*xs], axis=axis, scale=alt.Scale(domain=[*xs])),
@@ -171,8 +174,9 @@ def heat(
     )
     layers: list[Any] = [cells]
     if texts:
-        on_dark = alt.condition("datum.is_dark", alt.value("var(--on-heat)"), alt.value(theme.INK))
-        layers.append(base.mark_text(fontSize=10).encode(text="text:N", color=on_dark))
+        on_mid = alt.when(f"datum.shade == {theme.MID}").then(alt.value("var(--on-mid)"))
+        on_dark = on_mid.when(f"datum.shade > {theme.MID}").then(alt.value("var(--on-heat)"))
+        layers.append(base.mark_text(fontSize=10).encode(text="text:N", color=on_dark.otherwise(alt.value(theme.INK))))
     return alt.layer(*layers).properties(width="container", height=row_height * len(ys))
 
 

@@ -59,7 +59,7 @@ def steps(
         prices: With ``x`` (a day), ``told`` and the series.
         drops: With ``x``, ``told``, ``v`` and ``s``, one of the kinds.
         series: The labels of the price and of the lowest, in this order.
-        kinds: What drops are called: those that are some, and those that are none.
+        kinds: What drops are called: genuine and doubtful ones.
         words: What ``x``, a value and a kind are called where one is pointed at.
     """
     x = alt.X("x:T", scale=alt.Scale(type="utc"), axis=alt.Axis(format="%-d %b", tickCount=4))

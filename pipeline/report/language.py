@@ -20,6 +20,10 @@ _LOCALES: dict[str, Any] = {"en": "en-US", "ru": "ru-RU"}
 _POINT = {"en": ".", "ru": ","}
 _COMMA = {"en": ",", "ru": "\N{NO-BREAK SPACE}"}
 _PERCENT = {"en": "%", "ru": "\N{NO-BREAK SPACE}%"}
+_QUOTES = {
+    "en": "\N{LEFT DOUBLE QUOTATION MARK}{}\N{RIGHT DOUBLE QUOTATION MARK}",
+    "ru": "\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}{}\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}",
+}
 MINUS, NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
@@ -73,6 +77,10 @@ class Language:
         """Return question, definition and limits of a mart; the contract's own words where there are no others."""
         found = self.words["mart"].get(mart.name, {}).get(self.code)
         return (found[0], found[1], list(found[2:])) if found else (mart.question, mart.definition, [*mart.limits])
+
+    def quoted(self, text: str) -> str:
+        """Return a text within quotation marks."""
+        return _QUOTES[self.code].format(text)
 
     def number(self, value: float | None, digits: int = 0) -> str:
         """Return a number as people write it."""

@@ -102,9 +102,7 @@ def _words(language: Language, source: Source) -> dict[str, Any]:
         "number": language.number,
         "plot_words": language.plot,
         "figure_words": lambda key: language.say(f"figure.{key}"),
-        "titles": lambda keys: ", ".join(
-            f"\N{LEFT DOUBLE QUOTATION MARK}{language.plot(one)[0]}\N{RIGHT DOUBLE QUOTATION MARK}" for one in keys
-        ),
+        "titles": lambda keys: ", ".join(language.quoted(language.plot(one)[0]) for one in keys),
         "shown": lambda table: language.moment(source.at(table)),
         "definitions": lambda section: _definitions(section, source.marts, language),
     }

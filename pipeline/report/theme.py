@@ -6,6 +6,7 @@ INK, SOFT, GRID = "var(--ink)", "var(--soft)", "var(--grid)"
 ACCENT, SECOND, THIRD = "var(--c1)", "var(--c2)", "var(--c3)"
 SERIES = [f"var(--c{number})" for number in range(1, 7)]  # told apart by people who see few colours as well
 HEAT = [f"var(--h{number})" for number in range(7)]  # from little to much
+MID = 4  # of them: the one on which numbers are as ink in the light, and as on the strongest in the dark
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
 RUNNING = 0.45  # how strong the running period is drawn
 WIDE, WIDTH, PANEL_WIDTH, HEIGHT, PANEL_HEIGHT = 900, 460, 300, 220, 100
@@ -26,6 +27,7 @@ CONFIG: dict[str, Any] = {
         "domainColor": GRID,
         "tickColor": GRID,
         "labelOverlap": True,
+        "labelSeparation": 3,
         "tickSize": 4,
     },
     "axisX": {"grid": False, "title": None},
@@ -38,6 +40,7 @@ CONFIG: dict[str, Any] = {
         "titleFontSize": 11,
         "titleFontWeight": "normal",
         "symbolStrokeWidth": 2,
+        "symbolOpacity": 1,  # also where what is running is drawn lighter
     },
     "text": {"color": INK, "font": FONT, "fontSize": 11},
     "range": {"category": SERIES},

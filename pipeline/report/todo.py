@@ -65,13 +65,14 @@ def missing_terms(source: Source) -> Drawing | None:
 
 
 def false_drops(source: Source) -> Drawing | None:
-    """List the newest drops of prices that are none against the 30 days before."""
+    """List the products with the newest drops to a price that is not lower than the lowest of the 30 days before."""
     language = source.language
     prices = ("price", "prior_price", "lowest_price_30d")
     names = ("product_id", "dropped_on", "currency", *prices, "reduction_pct", "is_genuine", "history_days")
     there = source.frame("price_drops", *names)
     found = there.filter(~pl.col("is_genuine"), pl.col("dropped_on") <= source.end)
-    ordered = found.sort("dropped_on", "reduction_pct", "product_id", descending=[True, False, False]).collect()
+    newest = found.sort("dropped_on", "reduction_pct", "product_id", descending=[True, False, False])
+    ordered = newest.unique("product_id", keep="first", maintain_order=True).collect()
     if not len(ordered):
         return None
     rows = [

@@ -20,7 +20,7 @@ _PRODUCTS, _SHOWN_DAYS = 4, 90
 
 
 def drops(source: Source) -> Drawing | None:
-    """Draw the drops of prices by week: those that are some, and those that are none."""
+    """Draw the drops of prices by week: genuine and doubtful ones."""
     language, since = source.language, source.end - timedelta(days=181)
     there = source.frame("price_drops", "dropped_on", "is_genuine")
     weekly = (
@@ -61,7 +61,7 @@ def depths(source: Source) -> Drawing | None:
 
 
 def price_steps(source: Source) -> Drawing | None:
-    """Draw the prices of the products with the newest drops that are none, with the lowest of the 30 days before."""
+    """Draw the prices of the products with the newest doubtful drops, with the lowest of the 30 days before."""
     language = source.language
     names = ("product_id", "dropped_on", "price", "lowest_price_30d", "reduction_pct", "is_genuine", "is_new_arrival")
     found = source.frame("price_drops", *names).filter(pl.col("dropped_on") <= source.end).collect()

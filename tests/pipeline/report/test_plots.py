@@ -1,15 +1,19 @@
 """What is drawn of marts that have no rows, and how numbers, spans and lines are told; no engine is needed."""
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
 from contracts.schema.registry import entities, marts
+from pipeline import report
 from pipeline.errors import UsageError
-from pipeline.report import curves
+from pipeline.report import curves, theme
 from pipeline.report.areas import AREAS, prices
 from pipeline.report.draw import section
 from pipeline.report.drawn import Spark
@@ -49,6 +53,59 @@ def test_marts_without_rows_give_sentences_and_no_plot() -> None:
         assert (found.plots, found.not_built) == ((), ())
         assert set(found.empty) == {function.__name__ for function in functions}
     assert figures(source) == []
+
+
+@dataclass(frozen=True)
+class WithMany(WithoutRows):
+    """Marts and copies of as many rows, with as many users, terms, types, products and texts, as one likes."""
+
+    count: int = 0
+
+    def _scanned(self, mart: str) -> pl.LazyFrame:
+        contract = self.marts[mart]
+        closed = {field.name: field.vocabulary for field in contract.fields if field.closed}
+        return self._made(contract.table.frame_schema.to_frame(), closed).unique(contract.key, maintain_order=True)
+
+    def _copied(self, table: str) -> pl.LazyFrame:
+        return self._made(TABLES[table].frame_schema.to_frame())
+
+    def _made(self, empty: pl.DataFrame, closed: Mapping[str, Sequence[str]] | None = None) -> pl.LazyFrame:
+        numbers = pl.LazyFrame({"i": range(self.count)})
+        return numbers.select(_varied(name, kind, (closed or {}).get(name)) for name, kind in empty.schema.items())
+
+
+def _varied(name: str, kind: pl.DataType, known: Sequence[str] | None = None) -> pl.Expr:
+    """Return values of half a year, and of texts as many as there are rows, or all that the contract knows."""
+    i = pl.col("i")
+    if known:
+        made = pl.lit(pl.Series([[*known]])).list.get(i % len(known))
+    elif name == "step_number":
+        made = 1 + i % 3
+    elif kind == pl.Boolean:
+        made = i % 3 == 0
+    elif kind == pl.String:
+        made = pl.lit(f"{name} ") + i.cast(pl.String)
+    elif kind == pl.Date or isinstance(kind, pl.Datetime):
+        made = pl.lit(NOW) - pl.duration(hours=i % 4_380)
+    elif isinstance(kind, pl.List):
+        made = pl.concat_list(_varied(name, pl.DataType.from_python(str)))
+    else:
+        made = 1 + i % 97
+    return made.cast(kind).alias(name)
+
+
+def test_the_page_does_not_grow_with_the_rows() -> None:
+    nobody: Any = None
+    sizes = []
+    for count in (10_000, 40_000):
+        copied = {f"replica.{name}": NOW for name in TABLES}
+        source = WithMany(nobody, Language.of("en", "UTC"), MARTS, dict.fromkeys(MARTS, NOW), copied, count=count)
+        drawn = [one for key, plots in {**AREAS, "todo": LISTS}.items() for one in section(source, key, plots).plots]
+        sizes.append({one.key: len(repr([one.table, *(panel.spec for panel in one.panels)])) for one in drawn})
+        assert len(drawn) > 40
+    few, many = sizes
+    assert {key: many[key] for key in many if many[key] > 1.3 * few[key] + 2_000} == {}
+    assert sum(many.values()) < 1_000_000  # and as much again as pictures, beside a script of 0.9 MB
 
 
 def test_every_word_is_there_in_both_languages() -> None:
@@ -120,6 +177,26 @@ def test_the_lowest_price_before_a_day_is_of_all_that_were_asked_in_thirty_days(
     # 4 was asked on the 31st day before alone; with 9 the 30th began, and 5 of the day itself is no price before it.
     assert [(row["price"], row["lowest"]) for row in rows] == [(5, 7), (6, 5)]
     assert prices._by_day([(day + timedelta(days=9), 1.0)], day, day, Language.of("en", "UTC")) == []
+
+
+def test_numbers_on_every_shade_can_be_read() -> None:
+    style = (Path(report.__file__).parent / "page" / "page.css").read_text(encoding="utf-8")
+    themes = [
+        dict(re.findall(r"--([\w-]+): (#\w+)", block)) for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    ]
+    assert len(themes) == 3  # light, dark, print
+    for colors in themes:
+        for shade in range(len(theme.HEAT)):
+            ink = "ink" if shade < theme.MID else ("on-mid" if shade == theme.MID else "on-heat")
+            low, high = sorted((_luminance(colors[f"h{shade}"]), _luminance(colors[ink])))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (shade, colors)
+
+
+def _luminance(color: str) -> float:
+    digits = color[1:] if len(color) == 7 else "".join(digit * 2 for digit in color[1:])
+    parts = (int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_json_in_the_page_ends_no_script() -> None:
