@@ -17,7 +17,7 @@ from contracts.schema.entity import Entity
 from contracts.schema.kinds import OBJECT_ID
 from generators.chunk import dates, decimals
 from generators.moderation_queue import FLAGGED_REJECTED, PLAIN_REJECTED
-from generators.product_price_history import CENTS, CHANGED_A_DAY
+from generators.product_price_history import AS_SHOPS_LIKE, CENTS, CHANGED_A_DAY, STEP
 from generators.user_recommendations import MOST
 from generators.vocabulary import PHRASES, vocabulary
 from generators.world import DAY, HOUR, Window, World, stream
@@ -195,8 +195,8 @@ def _price(step: Step, document: Document, rng: np.random.Generator) -> Update |
         return None
     current: Decimal128 = document["current_price"]
     cents = int(current.to_decimal().scaleb(CENTS))
-    moved = max(1, int(cents * np.exp(rng.normal(-0.01, 0.08))))
-    (price,) = decimals(np.array([moved]), CENTS)
+    moved = max(1, int(cents * np.exp(rng.normal(0, STEP))))
+    (price,) = decimals(np.array([moved // 100 * 100 + 99 if rng.random() < AS_SHOPS_LIKE else moved]), CENTS)
     change = {"changed_at": step.moment(rng), "price": price}
     return {"$push": {"price_changes": change}, "$set": {"current_price": price}}
 

@@ -9,6 +9,7 @@ from generators.world import CURRENCIES, DAY, Floats, Integers
 ROWS = 4_000
 MOST_CHANGES = 30
 CHANGED_A_DAY = 0.011  # how likely a price is to change: as often as those of the first window do
+STEP, AS_SHOPS_LIKE = 0.06, 0.75  # by how much a price moves mostly, and how many end in 99
 CENTS = 2  # digits after the point, for all currencies, also yen
 DEAREST = 5_000_000  # cents
 UNITS_PER_EURO = {"EUR": 1.0, "USD": 1.1, "GBP": 0.85, "JPY": 170.0, "PLN": 4.3, "BRL": 6.2}
@@ -39,14 +40,14 @@ def draw(chunk: Chunk) -> Columns:
 
 
 def _prices(chunk: Chunk, counts: Integers, rates: Floats) -> Integers:
-    """Return cents: the first price, then steps by a normal 6 per cent, three in four ending in 99 as shops like it."""
+    """Return cents: the first price, then steps, most of them ending in 99 as shops like it."""
     first = np.log(2_500) + chunk.rng.normal(0, 1.1, chunk.size)
-    steps = (chunk.rng.normal(0, 0.06, int(counts.sum())) * 1e6).astype(np.int64)
+    steps = (chunk.rng.normal(0, STEP, int(counts.sum())) * 1e6).astype(np.int64)
     walk = ragged.running_totals(np.where(ragged.positions(counts) == 0, 0, steps), counts) / 1e6
     owners = ragged.owners(counts)
     cents = np.minimum(np.exp(first[owners] + walk), DEAREST) * rates[owners]
     rounded: Integers = np.maximum(cents, 1).astype(np.int64)
-    return np.where(chunk.chance(0.75, len(rounded)), rounded // 100 * 100 + 99, rounded)
+    return np.where(chunk.chance(AS_SHOPS_LIKE, len(rounded)), rounded // 100 * 100 + 99, rounded)
 
 
 def _changes(chunk: Chunk, launched: Integers, counts: Integers) -> Integers:
