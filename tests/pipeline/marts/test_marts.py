@@ -198,7 +198,7 @@ def _go_on(lab: Lab, draw: random.Random) -> None:
             lab.collection("UserRecommendations").delete_one({"_id": one["_id"]})
 
 
-def in_pieces(connections: Connections, bucket: int = 2_048) -> Connections:
+def in_pieces(connections: Connections, bucket: int = 16_384) -> Connections:
     """Return connections with next to no memory for what marts are computed from."""
     return replace(connections, memory=MemoryBudget(memory._LIBRARIES + 4 * bucket))
 
@@ -258,7 +258,7 @@ def compared(request: pytest.FixtureRequest, lab: Lab) -> str:
         lab.change_postgres(f"TRUNCATE marts.{name}")
         lab.change_clickhouse(f"TRUNCATE TABLE marts.{name}__data")
     with computations() as counted:
-        marts.build(replace(in_pieces(lab.connections, bucket=8_192), support_sla=SLA))
+        marts.build(replace(in_pieces(lab.connections, bucket=16_384), support_sla=SLA))
     assert {name for name in MARTS if counted[name] > 2} == {
         name for name in MARTS if known_marts()[name].by is not None
     }
@@ -534,7 +534,7 @@ def test_a_piece_that_breaks_the_contract_publishes_nothing(
 
     _compute_by(monkeypatch, bent)
     with pytest.raises(DataError, match=r"ticket_resolution breaks its contract.*messages_add_up.*nothing was"):
-        marts.build(in_pieces(lab.connections), ["ticket_resolution"], full=True)
+        marts.build(in_pieces(lab.connections, bucket=8_192), ["ticket_resolution"], full=True)
     assert list(temporary.iterdir()) == []
 
 
