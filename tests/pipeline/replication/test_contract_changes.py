@@ -18,7 +18,8 @@ from pipeline.errors import EtlError, UsageError
 from pipeline.replication import repair, replicate, verify
 from pipeline.runs import lifecycle
 from pipeline.runs.recovery import recover
-from pipeline.stores.postgres import locks
+from pipeline.stores.postgres import locks, publication
+from pipeline.stores.postgres.publication import Publication
 from pipeline.stores.postgres.store import Postgres
 from tests.pipeline.lab import Lab
 
@@ -201,17 +202,17 @@ class Reader(threading.Thread):
 
 def _copied_before_readers(things: Things, entity: Entity, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copy by a new contract; when only the last moment of it is left, all can still be read and is as it was."""
-    lacking, looked = Postgres._lacking_keys, []
+    lacking, looked = Publication._lacking_keys, []
 
-    def look_first(self: Postgres, *arguments: Any) -> Any:
+    def look_first(self: Publication) -> Any:
         with things.lab.another() as other:
             other.postgres.execute("SET lock_timeout = '1s'")
             looked.extend(other.postgres.rows("SELECT DISTINCT name, pg_typeof(amount)::text FROM replica.things"))
             looked.extend(other.postgres.rows("SELECT DISTINCT what FROM replica.things_items"))
-        return lacking(self, *arguments)
+        return lacking(self)
 
     with things.lab.another() as other, monkeypatch.context() as patched:
-        patched.setattr(Postgres, "_lacking_keys", look_first)
+        patched.setattr(Publication, "_lacking_keys", look_first)
         reader = Reader(other.postgres)
         reader.start()
         try:
@@ -233,22 +234,22 @@ def test_a_column_becomes_required_without_a_scan_while_readers_are_locked_out(
     things.copy(CHANGES["a new nullable column"])
     lab.change_postgres("CREATE SCHEMA users", "CREATE VIEW users.seen AS SELECT note, name FROM replica.things")
     things.set("new")
-    scans, locked, publish = [], Postgres._lock_out_readers, Postgres.publish
+    scans, locked, publish = [], locks.lock_out_readers, Postgres.publish
 
     def note_scans(postgres: Postgres) -> None:
         query = "SELECT relname::text, seq_scan FROM pg_stat_xact_user_tables WHERE schemaname = 'replica' ORDER BY 1"
         scans.append(postgres.rows(query))
 
-    def lock_then_note(self: Postgres, *arguments: Any) -> None:
-        locked(self, *arguments)
-        note_scans(self)
+    def lock_then_note(store: Postgres, names: Any) -> None:
+        locked(store, names)
+        note_scans(store)
 
     def publish_then_note(self: Postgres, *arguments: Any) -> None:
         publish(self, *arguments)
         note_scans(self)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Postgres, "_lock_out_readers", lock_then_note)
+        patched.setattr(publication, "lock_out_readers", lock_then_note)
         patched.setattr(Postgres, "publish", publish_then_note)
         required = _things(NAME, number("amount", "Amount."), ITEMS, NOTED)
         _copied_before_readers(things, required, monkeypatch)
@@ -341,7 +342,7 @@ def test_what_a_killed_publish_began_is_cleared_away(
         raise KeyboardInterrupt
 
     with things.lab.another() as killed, monkeypatch.context() as patched:
-        patched.setattr(Postgres, "_lacking_keys", die)
+        patched.setattr(Publication, "_lacking_keys", die)
         patched.setattr(lifecycle, "abandon", lambda *_: None)
         with pytest.raises(KeyboardInterrupt):
             replicate.replicate(things.by(CHANGES["a column of another type"], killed))
@@ -371,7 +372,7 @@ def test_a_publish_that_was_cut_short_and_whose_run_is_alive(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Postgres, "_lacking_keys", die)
+        patched.setattr(Publication, "_lacking_keys", die)
         with pytest.raises(KeyboardInterrupt):
             replicate.publish(connections, run)
     assert len(things.in_the_making()) == 3  # the column, that of undeclared fields, and the check
