@@ -9,21 +9,23 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.commands import generate, replicate, sync, verify
 from pipeline.cli.contract import app as contract
 from pipeline.cli.demo import demo
 from pipeline.cli.docs import app as docs
 from pipeline.cli.doctor import doctor
 from pipeline.cli.drop import drop
 from pipeline.cli.engines import down, psql, up
+from pipeline.cli.generate import generate
 from pipeline.cli.history import app as history
 from pipeline.cli.marts import app as marts
 from pipeline.cli.metrics import metrics
 from pipeline.cli.output import failed, interrupted
 from pipeline.cli.prune import prune
 from pipeline.cli.quarantine import app as quarantine
+from pipeline.cli.replicate import replicate, sync
 from pipeline.cli.report import report
 from pipeline.cli.status import status
+from pipeline.cli.verify import verify
 from pipeline.runtime.signals import came_by_interrupt
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells expect of a command that Ctrl-C or SIGTERM ended

@@ -16,11 +16,11 @@ from rich.text import Text
 
 from pipeline.cli import demo_tables, tables
 from pipeline.cli import json_values as values
-from pipeline.cli.commands import end_by
 from pipeline.cli.options import AsJson, Defects, Replace, Scale, Seed
 from pipeline.cli.output import say, show
 from pipeline.cli.progress import collection_bars, partition_bars
 from pipeline.cli.sessions import connected_settings
+from pipeline.cli.verify import end_by
 
 if TYPE_CHECKING:
     from pipeline.advance import Advanced

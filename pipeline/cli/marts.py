@@ -8,11 +8,12 @@ from rich.padding import Padding
 from rich.text import Text
 from typer.core import TyperGroup
 
+from pipeline.cli import json_values as values
 from pipeline.cli import tables
-from pipeline.cli.commands import marts
-from pipeline.cli.options import AsJson
+from pipeline.cli.options import AsJson, OfNoSnapshot, Targets, Wait, WorkersOption
 from pipeline.cli.output import say_error, show
-from pipeline.cli.sessions import bookkeeper
+from pipeline.cli.progress import collection_bars
+from pipeline.cli.sessions import bookkeeper, connected
 from pipeline.errors import DataError
 from pipeline.text.number import counted
 from pipeline.text.printable import visible
@@ -39,7 +40,6 @@ class BuildingGroup(TyperGroup):
 
 
 app = typer.Typer(cls=BuildingGroup)
-app.command("build")(marts)
 Marts = Annotated[list[str] | None, typer.Argument(metavar="MART", help="Such as user_activity.", show_default="all")]
 
 
@@ -56,6 +56,64 @@ def group() -> None:
       etl marts list
       etl marts check
     """
+
+
+@app.command("build")
+def build(
+    names: Marts = None,
+    target: Targets = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Compute all rows, not those alone that may have changed.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also tell why so much was computed, what was read and what took long.")
+    ] = False,
+    without_snapshot: OfNoSnapshot = False,
+    workers: WorkersOption = None,
+    wait: Wait = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute the marts from the replicated tables and write them to the stores.
+
+    Marts that they read are built with them. All show one moment, that of their
+    sources. After a sync only the rows are computed that may have changed, where that
+    can be told. Of your own, those that can't be built are named, and the exit code is 1.
+
+    Examples:
+      etl marts
+      etl marts user_activity ticket_resolution
+      etl marts --explain session_facts
+      etl marts --target postgres
+    """
+    from pipeline.connections import TARGETS
+    from pipeline.marts.available import left_out
+    from pipeline.marts.build import build as compute
+    from pipeline.marts.sources import empty_sources
+    from pipeline.marts.trace import Trace
+
+    trace = Trace() if explain else None
+    with connected(wait=wait, workers=workers) as connections, collection_bars("marts", "rows") as progress:
+        built = compute(
+            connections,
+            names or (),
+            target or TARGETS,
+            progress,
+            full=full,
+            without_snapshot=without_snapshot,
+            trace=trace,
+        )
+        lacking = {} if names else left_out(connections)
+        empty = empty_sources(connections, [one.name for one in built])
+    shown = values.marts(built) | {
+        "left_out": lacking,
+        "empty_sources": empty,
+        "explained": values.explained(trace),
+    }
+    told = tables.explained(built, trace) if trace else []
+    show(shown, tables.marts(built), *told, *tables.empty_sources(empty), as_json=as_json)
+    if lacking:
+        say_error("not built: " + "; ".join(f"{name}: {says}" for name, says in lacking.items()))
+        raise typer.Exit(DataError.exit_code)
 
 
 @app.command("list")

@@ -498,7 +498,7 @@ def test_what_others_have_is_told_though_one_collection_is_published_anew_each_t
         yield meddle
 
     monkeypatch.setattr(verify, "TRIES", 1)
-    monkeypatch.setattr("pipeline.cli.commands.collection_bars", meddling)
+    monkeypatch.setattr("pipeline.cli.verify.collection_bars", meddling)
     code, out, told = etl("verify", *names, "--json")
     found = json.loads(out)
     assert {one["collection"] for one in found["comparisons"] if one["proven"]} == {"EventLogs", "UserSessions"}
