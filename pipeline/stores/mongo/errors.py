@@ -74,37 +74,41 @@ def translated(shown: str, began: Callable[[], datetime | None] = lambda: None) 
     except ConnectionFailure as error:
         raise LostError(f"MongoDB at {shown} can't be reached: {_why_unreachable(error)}") from error
     except OperationFailure as error:
-        if error.code == UNAUTHORIZED:
-            told = _UNAUTHORIZED_FOR.match(first_line(error))
-            what = f"{told[2]} on the database {told[1]}" if told else first_line(error)
-            raise ServerError(
-                f"MongoDB at {shown}: the user may not read, it lacks the right {what}; it needs the role read on the "
-                "database (docs/permissions.md)"
-            ) from error
-        if error.code == _AUTHENTICATION_FAILED:
-            raise ServerError(f"MongoDB at {shown} refused the user or password") from error
-        if error.code in _OVERTAKEN:
-            raise OvertakenError(
-                f"MongoDB at {shown} overwrites a capped collection faster than it sends it; run it again while less "
-                "is written, or give the collection more room"
-            ) from error
-        if "capped" in str(error):
-            raise ServerError(f"MongoDB at {shown} can't read at one moment what is in a capped collection") from error
-        if error.code in _SNAPSHOT_GONE:
-            raise SnapshotError(_why_gone(error, began())) from error
-        if error.code in _STEPPED_DOWN:
-            raise LostError(f"MongoDB at {shown} gave up, as in an election: {first_line(error)}") from error
-        if error.code in _OPLOG_GONE:
-            raise SnapshotError(
-                "MongoDB's oplog no longer reaches back to the moment of the copy; run etl replicate"
-            ) from error
-        if error.code in _SNAPSHOT_IMPOSSIBLE:
-            raise ServerError(f"MongoDB at {shown} can't read at one moment in time: {first_line(error)}") from error
-        raise EtlError(f"MongoDB at {shown}: {first_line(error)}") from error
+        raise _of_operation(error, f"MongoDB at {shown}", began) from error
     except ConfigurationError as error:
         raise ServerError(f"the MongoDB URI {shown} can't be used: {first_line(error)}") from error
     except PyMongoError as error:
         raise EtlError(f"MongoDB at {shown}: {first_line(error)}") from error
+
+
+def _of_operation(error: OperationFailure, server: str, began: Callable[[], datetime | None]) -> EtlError:
+    """Return what the server's refusal of an operation is to us."""
+    said = first_line(error)
+    if error.code == UNAUTHORIZED:
+        told = _UNAUTHORIZED_FOR.match(said)
+        what = f"{told[2]} on the database {told[1]}" if told else said
+        return ServerError(
+            f"{server}: the user may not read, it lacks the right {what}; it needs the role read on the "
+            "database (docs/permissions.md)"
+        )
+    if error.code == _AUTHENTICATION_FAILED:
+        return ServerError(f"{server} refused the user or password")
+    if error.code in _OVERTAKEN:
+        return OvertakenError(
+            f"{server} overwrites a capped collection faster than it sends it; run it again while less "
+            "is written, or give the collection more room"
+        )
+    if "capped" in str(error):
+        return ServerError(f"{server} can't read at one moment what is in a capped collection")
+    if error.code in _SNAPSHOT_GONE:
+        return SnapshotError(_why_gone(error, began()))
+    if error.code in _STEPPED_DOWN:
+        return LostError(f"{server} gave up, as in an election: {said}")
+    if error.code in _OPLOG_GONE:
+        return SnapshotError("MongoDB's oplog no longer reaches back to the moment of the copy; run etl replicate")
+    if error.code in _SNAPSHOT_IMPOSSIBLE:
+        return ServerError(f"{server} can't read at one moment in time: {said}")
+    return EtlError(f"{server}: {said}")
 
 
 def first_line(error: Exception) -> str:
