@@ -17,7 +17,7 @@ class Held:
 
     Attributes:
         rows: How many rows.
-        mark: What the store told of it then, :attr:`pipeline.stores.Sight.mark`.
+        mark: What the store told of it then, :attr:`pipeline.stores.base.Sight.mark`.
     """
 
     rows: int

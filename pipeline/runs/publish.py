@@ -1,6 +1,6 @@
 """From staging to what people read: the steps that replicated tables and marts share."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import replace
 
 from contracts.schema.omitted import omitted_names
@@ -67,14 +67,15 @@ def publish(
     """Publish a run's staging, within the caller's transaction on PostgreSQL.
 
     PostgreSQL's tables change with that transaction's commit. It also records that ClickHouse is to follow, which
-    :func:`recover` then lets it do, now or in the next command.
+    :func:`~pipeline.runs.recovery.recover` then lets it do, now or in the next command.
 
     Args:
         connections: The open connections.
         staging: Where the tables were gathered, prepared.
         names: The collections or marts that are published.
         targets: Names of the stores.
-        amends: Whether part of what is shown is put right, whose moment stays; :func:`check_same_run` comes first.
+        amends: Whether part of what is shown is put right, whose moment stays;
+            :func:`~pipeline.runs.published.check_same_run` comes first.
         sources: What the collections were copied from, if from elsewhere than what the books tell.
         unpinned: Those of them that were read at no one moment.
 
@@ -88,11 +89,7 @@ def publish(
         _check_not_earlier(connections, staging, names, sources)
     check_held_alone(connections, names, targets, control.held_alone(postgres, staging.run_id))
     if not staging.is_full:
-        for one in unfinished(connections):
-            if one.name in names and one.target in targets:
-                follow(connections, one)  # or our entry would take the place of what ClickHouse has still to follow
-        for name in names:  # another run may have published other columns since this one began
-            check_columns(connections, connections.entities[name], targets)
+        _make_way(connections, names, targets)
     growths = {target.name: target.growth(staging) for target in connections.targets(targets)}
     held = {(one.name, one.target): one.held for one in control.publications(postgres)}
     note_changes(connections, staging, names, targets)
@@ -110,13 +107,42 @@ def publish(
             control.record_omitted(postgres, name, targets, omitted_names(entity))
     for name, source in sources.items():
         control.record_source(postgres, name, targets, source)
+    # Rows that are put right make up for what somebody did, of which nobody knows how many they were.
+    _record_held(connections, staging, names, targets, {} if amends else held, growths)
+
+
+def _make_way(connections: Connections, names: Collection[str], targets: Collection[str]) -> None:
+    """Let ClickHouse follow what it has still to follow, and refuse tables that have other columns by now."""
+    for one in unfinished(connections):
+        if one.name in names and one.target in targets:
+            follow(connections, one)  # or our entry would take the place of what ClickHouse has still to follow
+    for name in names:  # another run may have published other columns since this one began
+        check_columns(connections, connections.entities[name], targets)
+
+
+def _record_held(
+    connections: Connections,
+    staging: Staging,
+    names: Iterable[str],
+    targets: Iterable[str],
+    before: Mapping[tuple[str, str], Mapping[str, Held]],
+    growths: Mapping[str, Mapping[str, int]],
+) -> None:
+    """Enter how many rows each table has after a publish, and the mark that its store gives it.
+
+    Args:
+        connections: The open connections.
+        staging: What was published.
+        names: The collections or marts.
+        targets: Names of the stores.
+        before: What their tables held before, by name and store, as far as that is known.
+        growths: How many rows more they have, or have in all, by store and table.
+    """
     for store in connections.targets(targets):
         marks = {table: sight.mark for table, sight in store.seen(staging.schema, staging.tables).items()}
         for name in names:
-            # Rows that are put right make up for what somebody did, of which nobody knows how many they were.
-            before = {} if amends else held.get((name, store.name), {})
-            now = _grown(connections, staging, name, before, growths[store.name], marks)
-            control.record_held(postgres, name, store.name, now)
+            now = _grown(connections, staging, name, before.get((name, store.name), {}), growths[store.name], marks)
+            control.record_held(connections.postgres, name, store.name, now)
 
 
 def _grown(

@@ -12,7 +12,7 @@ class Among:
     """Rows are meant by a value that is one of those which an area holds.
 
     Attributes:
-        area: The staging area, which :meth:`Target.hold_keys` was given the values in.
+        area: The staging area, which :meth:`~pipeline.stores.base.Target.hold_keys` was given the values in.
         keys: What they were called there.
         column: The column of the rows that is looked at; of rows of a child table it is the root's.
         root: Name of that root, of child tables whose own rows have no such column.

@@ -18,9 +18,10 @@ class Staging:
         tables: What is gathered, parents before children.
         version: The run's cluster time as one number: a later one is greater.
         is_full: Whether it holds all rows of its tables. If not, it holds those of the documents that
-            :meth:`Target.set_scope` named, and all other documents stay as they are published.
+            :meth:`~pipeline.stores.base.Target.set_scope` named, and all other documents stay as they are published.
         parts: Names of tables of which it holds a part of the rows all the same: of those that
-            :meth:`Target.speak_for` named. Others stay as they are published, and show the moment where they tell one.
+            :meth:`~pipeline.stores.base.Target.speak_for` named. Others stay as they are published, and show the
+            moment where they tell one.
         ours: The columns that contracts have made of the published tables, by table, as far as the books know: what
             else they have is somebody else's.
         observed: Since when the former versions of documents are kept, as a number, by root table; of those alone.
