@@ -1,7 +1,9 @@
-"""An example of each word of contracts: a document, the line that declares its field, and what becomes of it."""
+"""The words of contracts, with an example of each: a document, the line that declares its field, what becomes of it."""
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -11,6 +13,12 @@ from contracts.schema.field import Field
 from contracts.schema.kinds import BYTEWISE
 
 _SHOWN = 4  # columns of an example
+
+
+def words() -> dict[str, Callable[..., Any]]:
+    """Return the words that fields are declared by."""
+    ours = (one for one in vars(fields).values() if inspect.isfunction(one) and one.__module__ == fields.__name__)
+    return {one.__name__: one for one in ours if not one.__name__.startswith("_")}
 
 
 @dataclass(frozen=True)

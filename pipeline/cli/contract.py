@@ -149,7 +149,7 @@ def words(
       etl contract words documents category
     """
     from contracts.schema.examples import EXAMPLES
-    from pipeline.cli.reference import words as known
+    from contracts.schema.examples import words as known
 
     there = known()
     if unknown := [name for name in names or () if name not in there]:

@@ -14,9 +14,8 @@ from typing import Any, get_args, get_type_hints
 import typer
 from pydantic import ByteSize
 
-from contracts.schema import fields
 from contracts.schema.entity import Entity, Field
-from contracts.schema.examples import EXAMPLES
+from contracts.schema.examples import EXAMPLES, words
 from contracts.schema.mart import Mart
 from pipeline.cli.app import app
 from pipeline.settings import Settings
@@ -71,12 +70,6 @@ def contract_words() -> str:
         attributes = ((f"`{name}`", meaning) for name, meaning in _attributes(kind).items())
         parts += [f"## {title}", "", *_table(("name", "meaning"), attributes), ""]
     return "\n".join(parts)
-
-
-def words() -> dict[str, Callable[..., Any]]:
-    """Return the words that fields are declared by."""
-    ours = (one for one in vars(fields).values() if inspect.isfunction(one) and one.__module__ == fields.__name__)
-    return {one.__name__: one for one in ours if not one.__name__.startswith("_")}
 
 
 def json_output() -> str:

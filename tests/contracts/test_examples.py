@@ -7,9 +7,8 @@ from bson import ObjectId, json_util
 
 from contracts.schema import fields
 from contracts.schema.entity import Entity
-from contracts.schema.examples import EXAMPLES, Example
+from contracts.schema.examples import EXAMPLES, Example, words
 from contracts.schema.field import Field
-from pipeline.cli.reference import words
 from transforms.ingest.slow_path import transform_slowly
 
 OF_FIELDS = {word: one for word, one in EXAMPLES.items() if one.document and not one.note}
