@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.schema.entity import Table
-from contracts.schema.names import DATA
+from contracts.schema.names import DATA, MADE
 from pipeline.stores.clickhouse.names import NAME, data_name, part_prefix, plain, root_in
 from pipeline.stores.staging import Staging
 
@@ -38,11 +38,18 @@ class Catalog:
 
     def columns(self, database: str, table: str) -> dict[str, str]:
         """Return the types of a table's columns, in order."""
+        return self.columns_of(database, [table])[table]
+
+    def columns_of(self, database: str, tables: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return the types of some tables' columns, in order, by table; none of a table that is not there."""
         query = (
-            "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String} "
-            "ORDER BY position"
+            "SELECT table, name, type FROM system.columns "
+            "WHERE database = {database:String} AND table IN {tables:Array(String)} ORDER BY table, position"
         )
-        return dict(self.rows(query, database=database, table=table))
+        found: dict[str, dict[str, str]] = {table: {} for table in tables}
+        for table, name, kind in self.rows(query, database=database, tables=list(tables)):
+            found[table][name] = kind
+        return found
 
     def parts(self, staging: Staging, table: Table) -> list[int]:
         """Return the numbers of the partitions of a table that were loaded."""
@@ -51,6 +58,16 @@ class Catalog:
         )
         found = self.rows(query, database=staging.name, prefix=part_prefix(table))
         return sorted(int(name.removeprefix(part_prefix(table))) for (name,) in found)
+
+    def all_parts(self, staging: Staging) -> dict[str, list[int]]:
+        """Return the numbers of the partitions that were loaded, by table: asked of all of them at once."""
+        names = {part_prefix(table): table.name for table in staging.tables}
+        found: dict[str, list[int]] = {name: [] for name in names.values()}
+        for (part,) in self.rows("SELECT name FROM system.tables WHERE database = {area:String}", area=staging.name):
+            table, made, number = part.rpartition(MADE)
+            if table + made in names:
+                found[table].append(int(number))
+        return {name: sorted(numbers) for name, numbers in found.items()}
 
     def partial(self, staging: Staging) -> dict[str, int]:
         """Return the tables of which an area holds a part, and of how many rows it holds what they are to be."""

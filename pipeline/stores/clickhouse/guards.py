@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Sequence
 
 from contracts.schema.ddl import DELETED, VERSION
 from contracts.schema.entity import Table
@@ -15,19 +16,19 @@ _ADDITION = re.compile(r"\b(INDEX|CONSTRAINT|PROJECTION) (`(?:[^`\\]|\\.)*`|\w+)
 log = logging.getLogger(__name__)
 
 
-def check_place(catalog: Catalog, staging: Staging, table: Table) -> None:
-    """Refuse to put a table in the place of what is not ours: it would be gone.
+def check_places(catalog: Catalog, staging: Staging, tables: Sequence[Table]) -> None:
+    """Refuse to put tables in the place of what is not ours: it would be gone.
 
     Raises:
-        EtlError: The name of the view or of the table behind it is taken.
+        EtlError: The name of a view or of the table behind it is taken.
     """
     query = (
         "SELECT name, engine, comment FROM system.tables "
-        "WHERE database = {database:String} AND name IN ({view:String}, {data:String})"
+        "WHERE database = {database:String} AND name IN {names:Array(String)}"
     )
-    found = catalog.rows(query, database=staging.schema, view=table.name, data=data_name(table))
-    for name, engine, comment in found:
-        of = root_in(comment)
+    places = {name: table for table in tables for name in (table.name, data_name(table))}
+    for name, engine, comment in catalog.rows(query, database=staging.schema, names=list(places)):
+        table, of = places[name], root_in(comment)
         ours = engine == "View" if name == table.name else "MergeTree" in engine and of == table.root
         if not ours:
             what = f"a {engine} of {of or 'somebody else'}" if "MergeTree" in engine else f"a {engine}"
@@ -37,16 +38,19 @@ def check_place(catalog: Catalog, staging: Staging, table: Table) -> None:
             )
 
 
-def tell_what_goes(catalog: Catalog, staging: Staging, table: Table) -> None:
-    """Warn of what somebody has put on a table that is going to be exchanged."""
+def tell_what_goes(catalog: Catalog, staging: Staging, tables: Sequence[Table]) -> None:
+    """Warn of what somebody has put on tables that are going to be exchanged."""
     query = (
-        "SELECT create_table_query, arrayMap((d, t) -> concat(d, '.', t), dependencies_database, dependencies_table) "
-        "FROM system.tables WHERE database = {database:String} AND name = {name:String}"
+        "SELECT name, create_table_query, "
+        "arrayMap((d, t) -> concat(d, '.', t), dependencies_database, dependencies_table) "
+        "FROM system.tables WHERE database = {database:String} AND name IN {names:Array(String)}"
     )
-    data = data_name(table)
-    for create, views in catalog.rows(query, database=staging.schema, name=data):
+    behind = {data_name(table): table for table in tables}
+    there = catalog.columns_of(staging.schema, list(behind))
+    for data, create, views in catalog.rows(query, database=staging.schema, names=list(behind)):
+        table = behind[data]
         known = {*staging.owned(table), *table.names, VERSION, DELETED}
-        columns = [f"COLUMN {name}" for name in catalog.columns(staging.schema, data) if name not in known]
+        columns = [f"COLUMN {name}" for name in there[data] if name not in known]
         others = _ADDITION.findall(_LITERAL.sub("''", create))
         goes = [
             *columns,

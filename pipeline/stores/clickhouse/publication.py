@@ -14,7 +14,7 @@ from contracts.schema.entity import Table
 from contracts.schema.mart import AS_OF
 from contracts.schema.names import DATA
 from pipeline.errors import DataError
-from pipeline.stores.clickhouse.guards import check_place
+from pipeline.stores.clickhouse.guards import check_places
 from pipeline.stores.clickhouse.history import History
 from pipeline.stores.clickhouse.names import data_name, mark, part_name
 from pipeline.stores.clickhouse.published import Published
@@ -68,7 +68,7 @@ class Publication:
         """Put a table of staging in the place of the published one; the view on it shows the new rows at once."""
         schema, data = self._staging.schema, data_name(table)
         staged, published = qualified(self._staging.name, table.name), qualified(schema, data)
-        check_place(self._catalog, self._staging, table)
+        check_places(self._catalog, self._staging, [table])
         # The comment tells which run a table's rows are from, so a publish that was cut short can be finished.
         comment = self._catalog.comment(schema, data)
         if comment is None:

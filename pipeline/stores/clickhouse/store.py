@@ -19,7 +19,7 @@ from pipeline.errors import LostError
 from pipeline.runtime.waits import SILENCE_S
 from pipeline.stores.base import LoadFrame
 from pipeline.stores.clickhouse.buffered_inserts import buffered_inserts
-from pipeline.stores.clickhouse.guards import check_place, tell_what_goes
+from pipeline.stores.clickhouse.guards import check_places, tell_what_goes
 from pipeline.stores.clickhouse.history import dropped, removed
 from pipeline.stores.clickhouse.names import mark, part_name, root_in
 from pipeline.stores.clickhouse.publication import Publication, drop_table, spoken_for, staged_rows
@@ -53,12 +53,11 @@ class ClickHouse(Published):
 
     def stage_tables(self, staging: Staging) -> None:
         """Look at what tables of a staging area will take the place of; loading creates them."""
-        for table in staging.tables:
-            if table.name in staging.parts:  # was looked at, and is not exchanged
-                continue
-            check_place(self.catalog, staging, table)
-            if staging.is_full:
-                tell_what_goes(self.catalog, staging, table)
+        tables = [table for table in staging.tables if table.name not in staging.parts]  # those are not exchanged
+        if tables:
+            check_places(self.catalog, staging, tables)
+        if tables and staging.is_full:
+            tell_what_goes(self.catalog, staging, tables)
 
     @contextmanager
     def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> Iterator[LoadFrame]:
@@ -110,10 +109,10 @@ class ClickHouse(Published):
 
     def prepare(self, staging: Staging) -> None:
         """Gather the partitions of each table into one, by hard links."""
-        unchanged = self.catalog.unchanged(staging)
+        unchanged, parts = self.catalog.unchanged(staging), self.catalog.all_parts(staging)
         for table in (one for one in staging.tables if one.name not in unchanged):
             self.execute(clickhouse_table(staging.name, table.name, table, mark(staging, table)))
-            for number in self.catalog.parts(staging, table):
+            for number in parts[table.name]:
                 part = qualified(staging.name, part_name(table, number))
                 whole = qualified(staging.name, table.name)
                 self.execute(f"ALTER TABLE {whole} ATTACH PARTITION tuple() FROM {part}")
