@@ -2,12 +2,13 @@
 
 import http.client
 import io
+import re
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import unquote_plus
 
 from clickhouse_connect.driver.client import Client
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
@@ -19,6 +20,7 @@ from pipeline.errors import ServerError
 from pipeline.runtime.waits import ANSWER_S, LOOKS, sentence
 
 _BUFFER_BYTES = 1 << 16
+_QUERY_ID = re.compile(r"[?&]query_id=([^&]*)")  # all of a URL, with the statement in it, would take long to decode
 # The embedded server gives a statement's id as its comment: chDB has no other way.
 _AT_WORK = "SELECT count() FROM system.processes WHERE query_id = '{0}' OR Settings['log_comment'] = '{0}'"
 
@@ -92,7 +94,8 @@ class _Patient(HTTPConnection):
         self.response_class = partial(_Response, patient=self)  # type: ignore[assignment]
 
     def putrequest(self, method: str, url: str, *arguments: Any, **options: Any) -> None:
-        self._query_id = parse_qs(urlsplit(url).query).get("query_id", [""])[0]
+        named = _QUERY_ID.search(url)
+        self._query_id = unquote_plus(named[1]) if named else ""
         super().putrequest(method, url, *arguments, **options)
 
     def send(self, data: Any) -> None:
