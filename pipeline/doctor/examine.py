@@ -46,10 +46,13 @@ class _Books:
 
 def _told(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     """Yield findings; an error that ends them is one, too."""
+    check = "reachable"
     try:
-        yield from look()
+        for finding in look():
+            yield finding
+            check = "further questions"  # for it has answered some
     except EtlError as error:
-        yield judged(about, "reachable", str(error), fail="see what the sentence says, then look again")
+        yield judged(about, check, str(error), fail="see what the sentence says, then look again")
 
 
 def _of_postgres(settings: Settings, books: _Books) -> Iterator[Finding]:

@@ -103,6 +103,7 @@ def _words(language: Language, source: Source) -> dict[str, Any]:
         "plot_words": language.plot,
         "figure_words": lambda key: language.say(f"figure.{key}"),
         "titles": lambda keys: ", ".join(language.quoted(language.plot(one)[0]) for one in keys),
+        "absent": _absent,
         "shown": lambda table: language.moment(source.at(table)),
         "definitions": lambda section: _definitions(section, source.marts, language),
     }
@@ -129,6 +130,14 @@ def _definitions(
     """Return question, definition and limits of the marts that a section is drawn from."""
     names: Iterable[str] = dict.fromkeys(plot.mart for plot in section.plots if plot.mart in marts)
     return [(name, *language.mart(marts[name])) for name in names]
+
+
+def _absent(section: Section) -> list[tuple[str, str]]:
+    """Return which sentence tells what marts and what copied tables an area lacks."""
+    copied = [name for name in section.not_built if "." in name]
+    marts = [name for name in section.not_built if "." not in name]
+    told = (("page.not_built", marts), ("page.not_copied", copied))
+    return [(key, ", ".join(names)) for key, names in told if names]
 
 
 def _end(source: Source) -> str:

@@ -1,7 +1,7 @@
 """The doctor, on servers that are well and on such as are not; what users lack is in the tests of users."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,8 +10,10 @@ from bson import Timestamp
 
 from pipeline import control, replicate
 from pipeline.doctor.common import clock, duration, encryption, size, version
-from pipeline.doctor.finding import State
+from pipeline.doctor.examine import _told
+from pipeline.doctor.finding import Finding, State, judged
 from pipeline.doctor.mongo import examine_mongo
+from pipeline.errors import ServerError
 from tests.pipeline.lab import Lab
 
 Etl = Callable[..., tuple[int, str, str]]
@@ -43,6 +45,15 @@ def test_what_is_not_there_keeps_it_from_nothing_else(
     assert set(failed) == {"contracts", "MongoDB", "ClickHouse"}
     assert "broken.py: ENTITY is no Entity" in failed["contracts"]
     assert "127.0.0.1:1" in failed["MongoDB"] and "127.0.0.1:1" in failed["ClickHouse"]
+
+
+def test_a_server_that_has_answered_is_not_called_unreachable() -> None:
+    def look() -> Iterator[Finding]:
+        yield judged("PostgreSQL", "reachable", "yes")
+        raise ServerError("the user lacks a right")
+
+    found = [(one.check, one.state) for one in _told("PostgreSQL", look)]
+    assert found == [("reachable", State.OK), ("further questions", State.FAIL)]
 
 
 def test_an_oplog_that_does_not_reach_back_is_found(lab: Lab) -> None:

@@ -86,12 +86,15 @@ def pages(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Pages:
         english = make_report(lake, "Europe/Berlin").html
     for name, html in {"en": english, "empty": empty.html}.items():
         (folder / f"{name}.html").write_text(html, encoding="utf-8")
-    return Pages(folder, _told(lab, "report", "-o", str(folder / "new" / "ru.html"), "--language", "ru", "--json"))
+    command = ("report", "-o", str(folder / "new" / "ru.html"), "--language", "ru", "--json", "--open")
+    return Pages(folder, _told(lab, *command, browser=folder / "browser"))
 
 
-def _told(lab: Lab, *arguments: str) -> dict[str, Any]:
-    """Run ``etl`` in this process, on the lab's servers, and return its JSON."""
+def _told(lab: Lab, *arguments: str, browser: Path) -> dict[str, Any]:
+    """Run ``etl`` in this process, on the lab's servers, with a browser that notes what it opens; return its JSON."""
     said = StringIO()
+    browser.write_text(f'#!/bin/sh\necho "$@" >> {browser}.opened\n')
+    browser.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
         for name, value in lab.settings:
             if name.endswith(("_uri", "_database", "home")):
@@ -99,6 +102,7 @@ def _told(lab: Lab, *arguments: str) -> dict[str, Any]:
                     f"ETL_{name.upper()}", value.get_secret_value() if isinstance(value, SecretStr) else str(value)
                 )
         patch.setenv("ETL_TIMEZONE", "Europe/Berlin")
+        patch.setenv("BROWSER", f"{browser} %s")
         assert cli.run([*arguments]) == 0
     told: dict[str, Any] = json.loads(said.getvalue())
     return told

@@ -192,7 +192,7 @@ def test_with_nothing_replicated_it_is_a_page_of_sentences(browser: Browser, pag
     with opened(browser, pages.address("empty"), **VIEWS["light"]) as (page, noted):
         assert noted == [] and page.locator("figure").count() == 0
         text = page.inner_text("main")
-        assert "The mart ticket_resolution is not there: etl marts computes it" in text
+        assert "Not computed: ticket_resolution, search_terms, price_drops, event_types_daily. etl marts" in text
         assert "nothing is copied yet" in text
 
 
@@ -200,6 +200,7 @@ def test_etl_report_writes_it_whole_or_says_why_not(etl: Any, pages: Pages, tmp_
     written = Path(pages.told["path"])
     assert written.stat().st_size == pages.told["bytes"] and len(pages.told["figures"]) > 8
     assert [file.name for file in written.parent.iterdir()] == ["ru.html"]
+    assert (pages.folder / "browser.opened").read_text().split() == [written.as_uri()]
     (tmp_path / "file").write_text("")
     for place in (tmp_path, tmp_path / "file" / "r.html"):
         code, _, said = etl("report", "-o", str(place))
