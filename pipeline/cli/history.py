@@ -57,7 +57,7 @@ def listing(as_json: AsJson = False) -> None:
         )
         for one in found
     ]
-    headings = ("collection", "target", "kept since (UTC)", "until (UTC)", "former versions", "the first shown since")
+    headings = ("collection", "target", "kept since (UTC)", "until (UTC)", "former\nversions", "first shown (UTC)")
     nothing = Text("no former versions are kept; history=True in a contract keeps them")
     show({"history": found}, tables.table("History", headings, rows) if rows else nothing, as_json=as_json)
 

@@ -33,6 +33,7 @@ _VALUE_WIDTH = 60
 _COLUMN_WIDTH, _CELL_CHARACTERS = 40, 1_000
 _GAP = 2
 _LEAST_WIDTH = 10  # of a column of texts
+_NARROW = 80  # columns of a terminal in which names are not broken as long as something else can be
 _STAGES = {"mongo": "MongoDB", "careful": "slow path", "postgres": "PostgreSQL", "clickhouse": "ClickHouse"}
 _GOOD, _BAD = "green", "bold red"
 
@@ -95,7 +96,21 @@ def table(title: str, headings: Iterable[str], rows: Iterable[Sequence[Any]], wr
         made.least += _GAP + (max(longest, _width(heading)) if numbers else min(longest, _LEAST_WIDTH))
     for row in cells:
         made.add_row(*row)
+    _keep_names_whole(made)
     return made
+
+
+def _keep_names_whole(made: Titled) -> None:
+    """Have what consists of words, such as moments, take several lines before names do."""
+    for column in made.columns:
+        plain = [str(cell) for cell in column.cells]
+        longest, least = max(map(len, plain), default=0), _width(str(column.header))
+        if column.no_wrap or any(" " in one for one in plain) or longest > _COLUMN_WIDTH:
+            continue
+        more = max(longest, least) - min(longest, _LEAST_WIDTH)
+        if made.least + more <= _NARROW:
+            column.no_wrap = True
+            made.least += more
 
 
 def _width(heading: str) -> int:

@@ -25,7 +25,7 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
         (NAME, "clickhouse", BIG, BIG, BIG, "closed"),
     ),
     "history": (
-        ("collection", "target", "kept since (UTC)", "until (UTC)", "former versions", "the first shown since"),
+        ("collection", "target", "kept since (UTC)", "until (UTC)", "former\nversions", "first shown (UTC)"),
         (NAME, "clickhouse", NOW, NOW, BIG, NOW),
     ),
     "runs": (
@@ -89,3 +89,10 @@ def test_no_help_is_wider(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         assert "Usage" in out
         wide = [line for line in out.splitlines() if len(line) > WIDTH]
         assert not wide, (names, wide)
+
+
+def test_names_stay_whole_as_long_as_something_else_can_take_several_lines() -> None:
+    headings, _ = TABLES["history"]
+    drawn = _drawn(table("History", headings, [("UserRecommendations", "clickhouse", NOW, NOW, 1_234, NOW)]))
+    assert "UserRecommendations  clickhouse  2026-11-29  2026-11-29" in drawn
+    assert max(map(len, drawn.splitlines())) <= WIDTH
