@@ -90,7 +90,7 @@ def _id_of(raw: bytes) -> Any:
 
 def test_whatever_is_changed_arrives_in_both_stores(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lab, chance = copied, random.Random(11)
-    monkeypatch.setattr(changes, "_PAGE_BYTES", 500)  # several pages a collection
+    monkeypatch.setattr(changes, "_PAGE_BYTES", 1_000)  # several pages a collection
     for _ in range(2):
         _change_at_random(lab, chance)
         found = sync(lab.connections)
