@@ -6,8 +6,7 @@ complete and never done again. Until then all can be done again, since nothing w
 of rows with one key, to which ``_valid_from`` belongs, one is shown.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import md5
 
 from contracts.schema.ddl import DELETED, VERSION, clickhouse_column, clickhouse_literal
@@ -21,7 +20,6 @@ from contracts.schema.history import (
     SINCE,
     VALID_FROM,
     VALID_TO,
-    VERSIONS,
     former_table,
     valid_at,
     versions_table,
@@ -29,12 +27,11 @@ from contracts.schema.history import (
 from contracts.schema.kinds import TEXT
 from contracts.schema.names import DATA
 from pipeline.errors import EtlError
+from pipeline.stores.clickhouse.forgetting import in_history
 from pipeline.stores.clickhouse.session import Session
 from pipeline.stores.following import following
 from pipeline.stores.staging import Staging
-from pipeline.stores.versions import moment_text
 
-REPLICA = "replica"  # where current versions are
 _VALIDITY = (VALID_FROM, VALID_TO, REMOVED)
 # What can't be nullable: an array's count tells whether it is null.
 _NEVER_NULL = ("Nullable(", "LowCardinality(Nullable(", "Array(", "Map(", "Tuple(")
@@ -59,7 +56,7 @@ class History:
         gone = [_bare(name, keys) for name in forgotten if (keys := self._keys(name))]
         self._tables, self._forgotten = (*staging.family(root), *gone), {table.name for table in gone}
         self._moment, self._baseline = _moment(staging.version), _moment(staging.observed[root.name])
-        self._since = _place(root.name + SINCE)
+        self._since = in_history(root.name + SINCE)
         self._changing, self._changed = (
             f"{quoted(staging.name)}.{name}" for name in (staging.changing(root), staging.changed(root))
         )
@@ -271,7 +268,7 @@ class History:
         known = "SELECT comment FROM system.tables WHERE database = {database:String} AND name = {name:String}"
         if self._session.rows(known, database=HISTORY, name=table.name) != [(comment,)]:
             yield (
-                f"CREATE OR REPLACE VIEW {_place(table.name)} ({declared}) AS {query} "
+                f"CREATE OR REPLACE VIEW {in_history(table.name)} ({declared}) AS {query} "
                 f"COMMENT {clickhouse_literal(comment)}"
             )
 
@@ -289,49 +286,6 @@ class History:
             f"SELECT {', '.join(given)} FROM {qualified(self._staging.schema, table.name + DATA)} AS t FINAL "
             f"LEFT JOIN (SELECT {key}, {VALID_FROM} FROM {self._since} FINAL) AS s ON s.{key} = t.{key}"
         )
-
-
-def dropped(roots: Collection[str], tables: Collection[str]) -> Iterator[str]:
-    """Yield the statements that drop the history of collections; what is gone already is passed over.
-
-    Args:
-        roots: Their root tables.
-        tables: All tables of which former versions were kept.
-    """
-    for name in sorted(tables):
-        yield f"DROP VIEW IF EXISTS {_place(name + VERSIONS)}"
-        yield f"DROP VIEW IF EXISTS {_place(name)}"
-        yield f"DROP TABLE IF EXISTS {_place(name + DATA)} SYNC"
-    yield from (f"DROP TABLE IF EXISTS {_place(name + SINCE)} SYNC" for name in sorted(roots))
-
-
-def removed(
-    root: str, tables: Sequence[str], before: datetime | None, ids: Sequence[str]
-) -> Iterator[tuple[str, str, str]]:
-    """Yield from which tables former versions of a collection are removed, and by which condition; the root's first.
-
-    Args:
-        root: Its root table.
-        tables: All its tables of which former versions are kept.
-        before: Of all documents those that ended by this moment; None for all of some documents.
-        ids: The ``_id``s of these, as texts.
-
-    Yields:
-        A table, how many rows it has is asked for by the second, and the third removes them, waiting until it is done.
-    """
-    named = f"toString({quoted(ID)}) IN ({', '.join(map(clickhouse_literal, ids))})" if ids else "false"
-    chosen = named if before is None else f"{VALID_TO} <= {_text(before)}"
-    begun = named if before is None else f"{VALID_FROM} <= {_text(before)}"
-    current = f"{quoted(ID)} NOT IN (SELECT {quoted(ID)} FROM {REPLICA}.{quoted(root)})"
-    parts = [(_place(name + DATA), chosen) for name in (root, *(name for name in tables if name != root))]
-    for place, condition in (*parts, (_place(root + SINCE), f"{begun} AND {current}")):
-        count = f"SELECT count() FROM {place} FINAL WHERE {condition}"
-        # All versions of a row go, also such as are not merged yet: it is for good.
-        yield place, count, f"ALTER TABLE {place} DELETE WHERE {condition} SETTINGS mutations_sync = 2"
-
-
-def _text(moment: datetime) -> str:
-    return f"toDateTime64('{moment_text(moment)}', 6, 'UTC')"
 
 
 def _bare(name: str, keys: Sequence[str]) -> Table:
@@ -352,12 +306,8 @@ def _nothing(kind: str) -> str:
     return "[]" if kind.startswith("Array(") else "NULL"
 
 
-def _place(name: str) -> str:
-    return f"{HISTORY}.{quoted(name)}"
-
-
 def _data(table: Table) -> str:
-    return _place(table.name + DATA)
+    return in_history(table.name + DATA)
 
 
 def _moment(version: int) -> str:

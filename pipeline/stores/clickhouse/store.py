@@ -19,8 +19,8 @@ from pipeline.errors import LostError
 from pipeline.runtime.waits import SILENCE_S
 from pipeline.stores.base import LoadFrame
 from pipeline.stores.clickhouse.buffered_inserts import buffered_inserts
+from pipeline.stores.clickhouse.forgetting import dropped, removed
 from pipeline.stores.clickhouse.guards import check_places, tell_what_goes
-from pipeline.stores.clickhouse.history import dropped, removed
 from pipeline.stores.clickhouse.names import mark, part_name, root_in
 from pipeline.stores.clickhouse.publication import Publication, drop_table, spoken_for, staged_rows
 from pipeline.stores.clickhouse.published import Published
@@ -154,7 +154,7 @@ class ClickHouse(Published):
     def remove_versions(self, root: str, tables: Sequence[str], before: datetime | None, ids: Sequence[str]) -> int:
         """Remove former versions of a collection, for good, and return how many there were."""
         numbers = []
-        for _, count, removal in removed(root, tables, before, ids):
+        for count, removal in removed(root, tables, before, ids):
             numbers.append(self.number(count))
             self.execute(removal)
         return numbers[0]

@@ -5,9 +5,8 @@ stands in the published tables alone; since when it is shown is told by a table 
 or were changed since the first publish.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from hashlib import md5
 
 from contracts.schema.ddl import (
@@ -25,7 +24,6 @@ from contracts.schema.history import (
     SINCE,
     VALID_FROM,
     VALID_TO,
-    VERSIONS,
     former_table,
     valid_at,
     versions_table,
@@ -34,12 +32,11 @@ from pipeline.errors import EtlError
 from pipeline.stores.following import following
 from pipeline.stores.postgres.catalog import TABLES, Catalog
 from pipeline.stores.postgres.evolution import type_name
+from pipeline.stores.postgres.forgetting import in_history
 from pipeline.stores.postgres.merge import Merge
 from pipeline.stores.postgres.session import Session
 from pipeline.stores.staging import Staging
-from pipeline.stores.versions import moment_text
 
-REPLICA = "replica"  # where current versions are
 _VALIDITY = (VALID_FROM, VALID_TO, REMOVED)
 _VIEW = ("v",)
 
@@ -105,7 +102,7 @@ class History:
             following = [*self._followed(table, wanted), *self._shown(table, wanted)]
             if following:
                 places = (table.name, versions_table(table).name)
-                locked += [_place(name) for name in places if self._kind(name)]
+                locked += [in_history(name) for name in places if self._kind(name)]
             statements += following
         return statements, locked
 
@@ -132,7 +129,7 @@ class History:
                 former = former_table(table)
                 bare = former.only((*former.key, *_VALIDITY))
                 columns = ", ".join(f"{quoted(one.name)} {postgres_type(one)}" for one in bare.columns)
-                yield f"CREATE TABLE {_place(table.name)} ({columns}, PRIMARY KEY ({quoted_names(former.key)}))"
+                yield f"CREATE TABLE {in_history(table.name)} ({columns}, PRIMARY KEY ({quoted_names(former.key)}))"
 
     def _kind(self, name: str, kinds: tuple[str, ...] = (*TABLES, *_VIEW)) -> str | None:
         """Return what bears a name in the history; None if nothing does.
@@ -164,13 +161,13 @@ class History:
 
     def _followed(self, table: Table, wanted: Mapping[str, str]) -> Iterator[str]:
         """Yield what gives a table of former versions some columns, in the types that they have by now."""
-        name, view = _place(table.name), versions_table(table).name
+        name, view = in_history(table.name), versions_table(table).name
         steps = following(self._columns(HISTORY, table.name), wanted)
         for column, old in steps.renamed.items():
             rename = f"RENAME COLUMN {quoted(column)} TO {quoted(old)}"
             yield f"ALTER TABLE {name} {rename}"
             if self._kind(view, _VIEW):  # a view keeps the names that its columns had when it was made
-                yield f"ALTER VIEW {_place(view)} {rename}"
+                yield f"ALTER VIEW {in_history(view)} {rename}"
         if steps.added:
             added = ", ".join(f"ADD COLUMN {quoted(column)} {kind}" for column, kind in steps.added.items())
             yield f"ALTER TABLE {name} {added}"
@@ -202,7 +199,7 @@ class History:
         A version that would have no length never was: of the documents that are gone at the very moment at which their
         version began, the one before was the last.
         """
-        key, former = quoted(ID), _place(name)
+        key, former = quoted(ID), in_history(name)
         given = ", ".join(f"t.{quoted(column)}" for column in columns)
         if columns:
             yield (
@@ -224,9 +221,9 @@ class History:
         mark = md5("\n".join([self._view(table, former, {name: name for name in wanted}), *told]).encode()).hexdigest()
         comment = f"{view.description} ({mark})"
         if not self._is_shown(table, view.name, comment, is_current=bool(wanted)):
-            yield f"CREATE OR REPLACE VIEW {_place(view.name)} AS {self._view(table, former, called)}"
+            yield f"CREATE OR REPLACE VIEW {in_history(view.name)} AS {self._view(table, former, called)}"
             yield from told
-            yield f"COMMENT ON VIEW {_place(view.name)} IS {postgres_literal(comment)}"
+            yield f"COMMENT ON VIEW {in_history(view.name)} IS {postgres_literal(comment)}"
 
     def _is_shown(self, table: Table, view: str, comment: str, *, is_current: bool) -> bool:
         """Tell whether a view is as its comment says: it follows a table that somebody has renamed."""
@@ -235,12 +232,12 @@ class History:
             "JOIN pg_rewrite r ON r.oid = d.objid WHERE r.ev_class = to_regclass($1::text) "
             "AND d.refobjid = to_regclass($2::text))"
         )
-        found = self._session.rows(query, _place(view), self._replica(table.name))
+        found = self._session.rows(query, in_history(view), self._replica(table.name))
         return self._kind(view, _VIEW) is not None and found == [(comment, is_current)]
 
     def _view(self, table: Table, former: Mapping[str, str], called: Mapping[str, str]) -> str:
         """Return the query of the view: the former versions and, of a table that there is still, the current one."""
-        query = f"SELECT {quoted_names(former)} FROM {_place(table.name)}"
+        query = f"SELECT {quoted_names(former)} FROM {in_history(table.name)}"
         if not called:
             return query
         validity = {
@@ -262,44 +259,6 @@ class History:
 
     def _replica(self, name: str) -> str:
         return qualified(self._staging.schema, name)
-
-
-def dropped(roots: Collection[str], tables: Collection[str]) -> Iterator[str]:
-    """Yield the statements that drop the history of collections; what is gone already is passed over.
-
-    Args:
-        roots: Their root tables.
-        tables: All tables of which former versions were kept.
-    """
-    yield from (f"DROP VIEW IF EXISTS {_place(name + VERSIONS)}" for name in sorted(tables))
-    yield from (f"DROP TABLE IF EXISTS {_place(name)}" for name in sorted(tables))
-    yield from (f"DROP TABLE IF EXISTS {_place(name + SINCE)}" for name in sorted(roots))
-
-
-def removed(root: str, tables: Sequence[str], before: datetime | None, ids: Sequence[str]) -> Iterator[str]:
-    """Yield the statements that remove former versions of a collection, each telling how many rows; the root's first.
-
-    Args:
-        root: Its root table.
-        tables: All its tables of which former versions are kept.
-        before: Of all documents those that ended by this moment; None for all of some documents.
-        ids: The ``_id``s of these, as texts.
-    """
-    named = f"{quoted(ID)}::text IN ({', '.join(map(postgres_literal, ids))})" if ids else "false"
-    chosen = named if before is None else f"{VALID_TO} <= '{moment_text(before)}'"
-    for name in (root, *(name for name in tables if name != root)):
-        yield f"WITH gone AS (DELETE FROM {_place(name)} WHERE {chosen} RETURNING 1) SELECT count(*) FROM gone"
-    # Since when a document is shown that is not there any more, nobody asks.
-    begun = named if before is None else f"{VALID_FROM} <= '{moment_text(before)}'"
-    current = f"SELECT FROM {REPLICA}.{quoted(root)} t WHERE t.{quoted(ID)} = s.{quoted(ID)}"
-    yield (
-        f"WITH gone AS (DELETE FROM {_place(root + SINCE)} s WHERE {begun} AND NOT EXISTS ({current}) RETURNING 1) "
-        "SELECT count(*) FROM gone"
-    )
-
-
-def _place(name: str) -> str:
-    return f"{HISTORY}.{quoted(name)}"
 
 
 def _moment(version: int) -> str:

@@ -14,8 +14,8 @@ from contracts.schema.history import HISTORY
 from contracts.schema.kinds import UUID
 from pipeline.stores.base import LoadFrame
 from pipeline.stores.postgres import indexes
+from pipeline.stores.postgres.forgetting import dropped, removed
 from pipeline.stores.postgres.guards import check_columns, check_place
-from pipeline.stores.postgres.history import dropped, removed
 from pipeline.stores.postgres.locks import change_at_moments
 from pipeline.stores.postgres.merge import Merge
 from pipeline.stores.postgres.publication import Publication, published_names
