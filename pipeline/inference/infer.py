@@ -138,10 +138,7 @@ def infer(
     names = [name for name in names if name not in left_out]
     tables = Tables(taken.union(stems.values(), names))
     extents = {name: mongo.extent(name) for name in names if name not in kept}
-    size = sum(one.size for one in extents.values())
-    work = f"to read {size / 1e9:,.1f} GB twice (name fewer collections at a time)"
-    if warning := mongo.history().outlived_by(work, size / _BYTES_PER_SECOND):
-        log.warning("%s", warning)
+    _warn_of_time(mongo, sum(one.size for one in extents.values()))
     cluster_time = mongo.cluster_time()
     written: dict[str, Contract] = {}
     for name, extent in extents.items():
@@ -154,6 +151,13 @@ def infer(
     known = entities((*others, folder)) if written else {}
     found = [_tried(mongo, known[name], one, folder, cluster_time, progress) for name, one in written.items()]
     return Inference(cluster_time, folder, tuple(found), kept, left_out)
+
+
+def _warn_of_time(mongo: Mongo, size: int) -> None:
+    """Warn if MongoDB is likely to forget the moment before so many bytes are read at it."""
+    work = f"to read {size / 1e9:,.1f} GB twice (name fewer collections at a time)"
+    if warning := mongo.history().outlived_by(work, size / _BYTES_PER_SECOND):
+        log.warning("%s", warning)
 
 
 def _choose(

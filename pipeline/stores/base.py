@@ -34,6 +34,9 @@ class Published(Protocol):
 
     name: str
 
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+
     def read(
         self,
         schema: str,
@@ -58,6 +61,15 @@ class Published(Protocol):
     def is_published(self, schema: str, table: Table) -> bool:
         """Tell whether there is a published table, by the catalog alone: no lock on it is kept."""
 
+    def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
+        """Tell whether a published table has its contract's columns: these names and types, in any order.
+
+        Args:
+            schema: ``replica`` or ``marts``.
+            table: The contract's columns.
+            ours: Which of the published table's columns contracts have made; None if that is not known.
+        """
+
     def count(self, schema: str, table: Table) -> int:
         """Count the rows of a published table."""
 
@@ -67,23 +79,11 @@ class Published(Protocol):
     def count_ids(self, schema: str, table: str, ids: Sequence[str]) -> int:
         """Count the rows of a published table without a parent that have one of some ``_id``s, given as texts."""
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a query."""
-
     def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
         """Count the rows of a published table, no further than to a number; none where there is no such table."""
 
     def count_scope_published(self, staging: Staging, root: Table) -> int:
         """Count the published documents among those that a staging area which is not whole speaks for."""
-
-    def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
-        """Tell whether a published table has its contract's columns: these names and types, in any order.
-
-        Args:
-            schema: ``replica`` or ``marts``.
-            table: The contract's columns.
-            ours: Which of the published table's columns contracts have made; None if that is not known.
-        """
 
 
 class Target(Published, Protocol):
