@@ -22,6 +22,7 @@ _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down
 _DATES = "utcFormat(toDate(datum.value), '%-d %b')"
 _MARKED = 9  # points of a line that bear its shape
 _FEW = 160  # pixels in which few bars that lie are spread
+_LEGEND, _SYMBOL = 44, 4  # characters of a legend's line, and the room of a symbol in it
 _SHORT = 45  # characters of a name on an axis
 _HIGH = 0.6  # of the largest value: lines that never fall below it have an axis that does not begin at zero
 
@@ -311,7 +312,9 @@ def color_of(labels: Sequence[str]) -> alt.Color:
 
 
 def _columns(labels: Sequence[str]) -> int:
-    return 2 if len(labels) > 3 else 3
+    """Return how many labels of a legend stand beside each other, on a phone as well."""
+    most = 2 if len(labels) > 3 else 3
+    return max(1, min(most, _LEGEND // (max(map(len, labels)) + _SYMBOL)))
 
 
 def shapes_of(rows: Rows, x: Any, y: Any, series: Mapping[str, str]) -> list[Any]:

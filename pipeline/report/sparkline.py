@@ -7,7 +7,7 @@ from markupsafe import Markup
 from pipeline.report.drawn import Spark
 
 _WIDTH, _HEIGHT, _EDGE = 120, 28, 3
-_WIDER = 2.0  # beside a figure there is more room than in a cell of a table
+_WIDER = 1.6  # beside a figure there is more room than in a cell of a table
 
 
 def sparkline(spark: Spark, *, is_wide: bool = False) -> Markup:

@@ -23,6 +23,7 @@ from pipeline.report.source import Source
 from pipeline.report.sparkline import sparkline
 from pipeline.report.todo import LISTS
 from pipeline.report.vega import as_json
+from pipeline.text.printable import visible
 from transforms.marts import marts_of
 
 MARTS = marts_of(entities().values(), marts())
@@ -113,6 +114,8 @@ def test_every_word_is_there_in_both_languages() -> None:
     for section_of, entries in words.items():
         for key, texts in entries.items():
             assert {"en", "ru"} - texts.keys() <= ({"en"} if section_of == "mart" else set()), key
+            said = " ".join(one if isinstance(one, str) else " ".join(one) for one in texts.values())
+            assert visible(said) == said, key  # or the page would show an escape
     functions = {one for functions in (*AREAS.values(), LISTS) for one in functions}
     assert {function.__name__ for function in functions} <= words["plot"].keys()
     # Of each mart its question, its definition and its limits: one that is new in the contract is to be told here too.
