@@ -111,7 +111,12 @@ def ports(engine_uris: Uris, free_port: Callable[[], int]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def environment(
-    settings: Settings, engine_uris: Uris, secrets: Path, ports: dict[str, str], free_port: Callable[[], int]
+    settings: Settings,
+    engine_uris: Uris,
+    secrets: Path,
+    ports: dict[str, str],
+    free_port: Callable[[], int],
+    read_once: dict[str, str],
 ) -> Callable[[str], dict[str, str]]:
     """Return a function that gives a service's environment with the hosts of this machine."""
     home = secrets / "airflow"
@@ -134,22 +139,26 @@ def environment(
         passwords = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
         given |= {name: str(home / "passwords.json") for name in given if name == passwords}
         given |= {name: uri for name, uri in engines.items() if name in given}
-        return given | {
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": ports["airflow-apiserver:8080"].rpartition(":")[2],
-            "AIRFLOW__API__WORKERS": "1",
-            "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": ports["localhost:8974"].rpartition(":")[2],
-            "ETL_AIRFLOW_HEALTH": f"http://{ports['airflow-apiserver:8080']}/api/v2/monitor/health",
-            "ETL_SECRETS": str(_share(service, secrets)),
-            "HOME": str(home),
-            "PATH": _path(),
-            "PYTHONPATH": str(ROOT),
-        }
+        return (
+            given
+            | read_once
+            | {
+                "AIRFLOW_HOME": str(home),
+                "AIRFLOW__API__HOST": "127.0.0.1",
+                "AIRFLOW__API__PORT": ports["airflow-apiserver:8080"].rpartition(":")[2],
+                "AIRFLOW__API__WORKERS": "1",
+                "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
+                "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+                "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+                "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+                "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": ports["localhost:8974"].rpartition(":")[2],
+                "ETL_AIRFLOW_HEALTH": f"http://{ports['airflow-apiserver:8080']}/api/v2/monitor/health",
+                "ETL_SECRETS": str(_share(service, secrets)),
+                "HOME": str(home),
+                "PATH": _path(),
+                "PYTHONPATH": str(ROOT),
+            }
+        )
 
     return environment
 
@@ -178,7 +187,8 @@ def stack(
         running += [_start(_command(service), environment(service), logs / service) for service in COMPONENTS]
         second = [*_command("airflow-worker"), "-H", "second@%h"]
         running.append(_start(second, environment("airflow-worker"), logs / "second-worker"))
-        _await(lambda: all(_check(name, environment, ports, secrets) == 0 for name in COMPONENTS), logs)
+        for name in COMPONENTS:  # one by one: each check is a process, some of them of seconds
+            _await(lambda name=name: _check(name, environment, ports, secrets) == 0, logs)
         password = (secrets / "airflow_admin_password").read_text()
         with closing(client(f"http://{ports['airflow-apiserver:8080']}", password)) as airflow:
             yield airflow
@@ -285,7 +295,7 @@ def test_health_check_of_clickhouse_logs_in(engine_uris: Uris, tmp_path: Path, w
 def _check(
     service: str, environment: Callable[[str], dict[str, str]], ports: dict[str, str], secrets: Path
 ) -> int | None:
-    """Run a service's health check as the engine would, with the hosts and ports of this machine."""
+    """Run a service's health check as the engine would, with the hosts and ports of this machine; None if it hangs."""
     how, *words = SERVICES[service]["healthcheck"]["test"]
     here = {"localhost:8080": ports["airflow-apiserver:8080"], "/run/etl": str(_share(service, secrets)), "$$": "$"}
     here |= {"/opt/etl": str(ROOT / "docker/airflow"), **ports}
@@ -298,7 +308,9 @@ def _check(
     command = ["sh", "-c", *words] if how == "CMD-SHELL" else words
     if command[0] == "python":
         command = [sys.executable, str(ROOT / "docker/airflow/with_secrets.py"), sys.executable, *command[1:]]
-    return subprocess.run(command, env=given, capture_output=True, timeout=60, check=False).returncode
+    with suppress(subprocess.TimeoutExpired):
+        return subprocess.run(command, env=given, capture_output=True, timeout=60, check=False).returncode
+    return None
 
 
 def _command(service: str) -> list[str]:
