@@ -19,7 +19,7 @@ from tests.fire.servers import DATABASE, Servers, servers
 from tests.fire.writers import Writers, open_accounts
 
 _WRITERS = 2
-_COMMANDS = 6  # of a round
+_TURNS = 6  # of a round
 
 
 @dataclass
@@ -57,7 +57,13 @@ class Report:
         self.wrong += outcome.wrong
 
 
-def fire(seconds: float, seed: int, folder: Path, tell: Callable[[str], None] = lambda line: None) -> Report:
+def fire(
+    seconds: float,
+    seed: int,
+    folder: Path,
+    tell: Callable[[str], None] = lambda line: None,
+    turns: int = _TURNS,
+) -> Report:
     """Burn for a while.
 
     Args:
@@ -65,6 +71,7 @@ def fire(seconds: float, seed: int, folder: Path, tell: Callable[[str], None] = 
         seed: Of all choices; what servers do in between is not in its power.
         folder: For the servers' data.
         tell: Is told the state after each round.
+        turns: How many faults a round has, each with commands that meet it.
 
     Returns:
         What was done and found; nothing must be wrong.
@@ -78,7 +85,7 @@ def fire(seconds: float, seed: int, folder: Path, tell: Callable[[str], None] = 
         with closing(Writers(under_fire.mongo.uri, seed, _WRITERS)) as writers:
             while not report.rounds or (time.monotonic() - started < seconds and not report.wrong):
                 with writers.writing():
-                    _round(under_fire, chance, report, tell)
+                    _round(under_fire, chance, report, tell, turns)
                 _settle(under_fire, stores, report)
                 report.rounds += 1
                 report.written = writers.written.value
@@ -99,9 +106,9 @@ def _fill(under_fire: Servers) -> None:
                 open_accounts(client[DATABASE])
 
 
-def _round(under_fire: Servers, chance: random.Random, report: Report, tell: Callable[[str], None]) -> None:
+def _round(under_fire: Servers, chance: random.Random, report: Report, tell: Callable[[str], None], turns: int) -> None:
     """Run commands while things go wrong; some are killed, some run side by side."""
-    for _ in range(_COMMANDS):
+    for _ in range(turns):
         fault = chance.choice(faults.possible(under_fire))
         with ThreadPoolExecutor(1, thread_name_prefix="fault") as pool:
             burning = pool.submit(faults.burn, under_fire, fault, chance)
