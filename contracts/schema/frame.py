@@ -38,6 +38,37 @@ def pandera_schema(table: Table) -> "pa.DataFrameSchema":
     )
 
 
+def keeps(frame: pl.DataFrame, table: Table) -> bool:
+    """Tell whether rows are as :func:`pandera_schema` demands, in one look at all of them, without loading Pandera.
+
+    What it does not take may be all right still: the schema judges then, and says what is wrong.
+
+    Args:
+        frame: Rows of a table, as :func:`without_bytes` gives them.
+        table: The table.
+    """
+    if [*frame.schema.items()] != [(column.name, _dtype(column)) for column in table.columns]:
+        return False
+    try:
+        return all(frame.lazy().select(_kept(table)).collect().row(0))
+    except pl.exceptions.PolarsError:  # a rule that can't be told of these rows
+        return False
+
+
+@cache
+def _kept(table: Table) -> list[pl.Expr]:
+    """Return what is true of all rows together that keep a contract."""
+    found = [*(rule.condition for rule in table.rules)]
+    found += key_conditions(table, limits_of(table.columns[0].stores)).values()
+    for column in table.columns:
+        found += conditions(column).values()
+        if not column.nullable:
+            value = pl.col(column.name)
+            is_there = value.is_not_null()
+            found.append(is_there & value.is_not_nan() if _dtype(column).is_float() else is_there)
+    return [one.fill_null(True).all().alias(str(place)) for place, one in enumerate(found)]
+
+
 def without_bytes(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     """Return rows as the schema takes them: of binary data only whether there are any, for Pandera can't show them.
 
@@ -67,11 +98,16 @@ def _pandera_column(column: Column) -> "pa.Column":
     import pandera.polars as pa
 
     return pa.Column(
-        pl.Boolean() if column.kind.frame == pl.Binary() else column.kind.frame,
+        _dtype(column),
         checks=[_check(name, condition) for name, condition in conditions(column).items()],
         nullable=column.nullable,
         description=column.description,
     )
+
+
+def _dtype(column: Column) -> pl.DataType:
+    """Return what a column's values are in the rows that are judged."""
+    return pl.Boolean() if column.kind.frame == pl.Binary() else column.kind.frame
 
 
 def conditions(column: Column) -> dict[str, pl.Expr]:

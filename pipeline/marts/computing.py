@@ -1,13 +1,13 @@
 """A mart's rows, computed in pieces that fit into memory, each held against the mart's contract."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import nullcontext
 from typing import NamedTuple
 
 import polars as pl
 
 from contracts.schema.entity import Table
-from contracts.schema.frame import pandera_schema
+from contracts.schema.frame import keeps, pandera_schema
 from contracts.schema.mart import Mart
 from pipeline.errors import DataError
 from pipeline.marts.available import why_failed
@@ -46,7 +46,7 @@ _NOTHING = Published()
 
 def computed(
     mart: Mart, context: Context, spill: Spill, kept: Table | None = None, published: Published = _NOTHING
-) -> Iterator[Piece]:
+) -> Generator[Piece, None, None]:
     """Compute a mart piece by piece, and hold each against its contract.
 
     Args:
@@ -80,9 +80,6 @@ def _computed_from(
     mart: Mart, context: Context, tables: Mapping[str, pl.LazyFrame], others: pl.LazyFrame | None
 ) -> pl.DataFrame:
     """Compute what one bucket of each table gives, with other rows refreshed, and hold it against the contract."""
-    import_checks()
-    from pandera.errors import SchemaErrors  # heavy, as in contracts.schema.frame
-
     try:
         rows = compute(mart, tables, context)
         if others is not None:
@@ -90,6 +87,16 @@ def _computed_from(
         frame = rows.collect(engine="streaming")
     except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{why_failed(mart, error)}; nothing was published") from error
+    if not keeps(frame, mart.table):
+        _refuse(mart, frame)
+    return frame
+
+
+def _refuse(mart: Mart, frame: pl.DataFrame) -> None:
+    """Say what is wrong with rows that are not as their contract promises, if the schema finds anything."""
+    import_checks()
+    from pandera.errors import SchemaErrors  # heavy, as in contracts.schema.frame
+
     try:
         pandera_schema(mart.table).validate(frame, lazy=True)
     except SchemaErrors as error:
@@ -98,7 +105,6 @@ def _computed_from(
             f"the mart {mart.name} breaks its contract in {len(error.failure_cases):,} places, first the rule "
             f"{first['check']!r} of {first['column']!r} by {str(first['failure_case'])[:200]!r}; nothing was published"
         ) from None
-    return frame
 
 
 def _by_of_rows(mart: Mart) -> pl.Expr | None:
