@@ -3,7 +3,7 @@
 import polars as pl
 
 from contracts.schema.fields import boolean, date, integer, number, rule, timestamp
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import DAILY, Mart, as_of
 
 ACTIVE_DAYS = 28
 
@@ -82,6 +82,7 @@ MART = Mart(
         ),
     ),
     optional=("user_recommendations_versions",),
+    ages=DAILY,
     question="Do recommendations reach people, and get used? (ML, merchandising)",
     definition="Evidently's hit rate at 10 and catalogue coverage; reach is availability, not exposure.",
     limits=(

@@ -30,10 +30,10 @@ def clickhouse_qualified(database: str, name: str) -> str:
     return f"{clickhouse_quoted(database)}.{clickhouse_quoted(name)}"
 
 
-def postgres_table(schema: str, table: Table) -> list[str]:
-    """Return the statements that create a table, bare of keys: a COPY is fastest without them."""
+def postgres_table(schema: str, table: Table) -> str:
+    """Return the statement that creates a table, bare of keys: a COPY is fastest without them."""
     columns = ", ".join(f"{quoted(column.name)} {postgres_type(column)}" for column in table.columns)
-    return [f"CREATE TABLE {qualified(schema, table.name)} ({columns})", *postgres_comments(schema, table)]
+    return f"CREATE TABLE {qualified(schema, table.name)} ({columns})"
 
 
 def postgres_type(column: Column) -> str:
@@ -41,14 +41,15 @@ def postgres_type(column: Column) -> str:
     return f"{column.kind.postgres}{'' if column.nullable else ' NOT NULL'}"
 
 
-def postgres_comments(schema: str, table: Table) -> list[str]:
-    """Return the statements that put the contract's descriptions into the catalog."""
+def postgres_comments(schema: str, table: Table) -> dict[str, tuple[str, str]]:
+    """Return what the catalog is to say of a table and of its columns, and the statement that has it say so.
+
+    By the column's name; that of the table itself is empty.
+    """
     name = qualified(schema, table.name)
-    columns = (
-        f"COMMENT ON COLUMN {name}.{quoted(column.name)} IS {postgres_literal(column.description)}"
-        for column in table.columns
-    )
-    return [f"COMMENT ON TABLE {name} IS {postgres_literal(table.description)}", *columns]
+    words = {"": table.description} | {column.name: column.description for column in table.columns}
+    places = {"": f"TABLE {name}"} | {one: f"COLUMN {name}.{quoted(one)}" for one in table.names}
+    return {one: (said, f"COMMENT ON {places[one]} IS {postgres_literal(said)}") for one, said in words.items()}
 
 
 def postgres_keys(schema: str, table: Table) -> list[str]:

@@ -6,6 +6,7 @@ A version is a whole document: its row and its child rows, as they were shown fr
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 from contracts.schema.field import ContractError
@@ -33,6 +34,7 @@ def valid_at(version: int) -> datetime:
     return datetime.fromtimestamp(version >> 32, UTC) + timedelta(microseconds=ordinal)
 
 
+@cache
 def former_table(table: Table) -> Table:
     """Return the table of the former versions of a table's rows; its key is the table's and ``_valid_from``.
 
@@ -57,6 +59,7 @@ def former_table(table: Table) -> Table:
     )
 
 
+@cache
 def versions_table(table: Table) -> Table:
     """Return the view of all versions of a table's rows, the current one included, whose ``_valid_to`` is null."""
     former = former_table(table)

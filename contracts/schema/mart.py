@@ -59,7 +59,8 @@ class Mart:
             after a sync: the rows with the values that changed documents have or had there, and those that the clock
             may change. If no document that it depends on was changed and no clock changes it, nothing is computed.
             Where the rows that age bear ``as_of`` and it is null in the others (``as_of(ages=True)``), they are told by
-            that; where all bear it, all are brought to the moment without being computed.
+            that; where all bear it, all are brought to the moment without being computed. If nothing was changed that
+            it reads itself and what it reads of other marts comes out as it was, nothing is computed either.
         whole: Sources that each piece reads whole: small ones, such as what all users together have to tell of each. A
             mart with such sources is computed in part if its module has a function ``refreshed`` as well, which brings
             rows that were computed before to what these sources say now.
@@ -94,6 +95,8 @@ class Mart:
             raise ContractError(
                 f"{self.name}: it says which rows age, so its fields need as_of(ages=True) to tell them"
             )
+        if self.tells_ages and (self.ages is None or self.ages is DAILY):
+            raise ContractError(f"{self.name}: its as_of may be null, so ages has to say in which rows it is not")
 
     @property
     def tells_ages(self) -> bool:

@@ -309,7 +309,8 @@ def explained(built: Sequence["BuiltMart"], trace: "Trace") -> list[Table]:
 
 
 def _computed(plan: "Plan") -> str:
-    return "nothing" if plan.stays else f"by {plan.column}" if plan.column else "whole"
+    computed = "nothing" if plan.stays else f"by {plan.column}" if plan.column else "whole"
+    return f"{computed}, if at all" if plan.follows else computed
 
 
 def _which(by: str, *, others: bool) -> str:

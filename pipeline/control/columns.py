@@ -20,16 +20,16 @@ def record_columns(postgres: Session, target: str, schema: str, tables: Iterable
         tables: All tables of some collections, or marts.
     """
     tables = tuple(tables)
-    for root in (table.name for table in tables if table.parent is None):
-        postgres.execute(
-            "DELETE FROM etl.columns WHERE target = $1::text AND schema_name = $2::text AND root = $3::text",
-            parameters=(target, schema, root),
-        )
-    for table in tables:
-        postgres.execute(
-            "INSERT INTO etl.columns SELECT $1::text, $2::text, $3::text, $4::text, unnest($5::text[])",
-            parameters=(target, schema, table.root, table.name, table.names),
-        )
+    postgres.execute(
+        "DELETE FROM etl.columns WHERE target = $1::text AND schema_name = $2::text AND root = ANY ($3::text[])",
+        parameters=(target, schema, [table.name for table in tables if table.parent is None]),
+    )
+    rows = [(table.root, table.name, column) for table in tables for column in table.names]
+    roots, names, columns = ([row[place] for row in rows] for place in range(3))
+    postgres.execute(
+        "INSERT INTO etl.columns SELECT $1::text, $2::text, c.* FROM unnest($3::text[], $4::text[], $5::text[]) c",
+        parameters=(target, schema, roots, names, columns),
+    )
 
 
 def columns_added(postgres: Session, target: str, schema: str) -> dict[str, frozenset[str]]:

@@ -4,7 +4,8 @@ It tells of PostgreSQL, which the marts are read from. Each publish of a part no
 that the changes since any run follow from one to the next; where one is not noted, nobody knows what was changed.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,36 +70,53 @@ def changed_since(postgres: Session, collection: str, run_id: str, since: str) -
         run_id: The run that is shown.
         since: The run that was shown.
     """
-    runs = _back_to(_follows(postgres, collection), run_id, since)
+    if run_id == since:
+        return Changed((), ())
+    runs = _back_to(_follows(postgres)[collection], run_id, since)
     if runs is None:
         return None
     query = "SELECT _id, former::text FROM etl.changed WHERE collection = $1::text AND run_id = ANY ($2::text[])"
-    rows = postgres.rows(query, collection, runs) if runs else []
+    rows = postgres.rows(query, collection, runs)
     former = tuple(orjson.loads(values) for _, values in rows if values is not None)
     return Changed(tuple(dict.fromkeys(one for one, _ in rows)), former)
 
 
-def trim_changes(postgres: Session, collection: str, run_id: str, wanted: Iterable[str]) -> None:
-    """Forget the changes before the earliest publish that anybody still asks from.
+def trim_changes(postgres: Session, shows: Mapping[str, str], wanted: Mapping[str, Iterable[str]]) -> None:
+    """Forget the changes before the earliest publishes that anybody still asks from.
 
     Args:
         postgres: Where the books are.
-        collection: Name of the collection.
-        run_id: The run that is shown.
-        wanted: The runs that marts show.
+        shows: The run that is shown of each collection.
+        wanted: The runs that marts show, by collection.
     """
-    follows = _follows(postgres, collection)
-    paths = [path for path in (_back_to(follows, run_id, since) for since in wanted) if path is not None]
-    kept = [*max(paths, key=len, default=[])]
+    kept = [
+        (collection, run_id)
+        for collection, follows in _follows(postgres).items()
+        for run_id in (
+            _earliest(follows, shows[collection], wanted.get(collection, ())) if collection in shows else follows
+        )
+    ]
+    collections, runs = [name for name, _ in kept], [run_id for _, run_id in kept]
     for table in ("etl.changed", "etl.publishes"):
         postgres.execute(
-            f"DELETE FROM {table} WHERE collection = $1::text AND run_id <> ALL ($2::text[])",
-            parameters=(collection, kept),
+            f"DELETE FROM {table} WHERE (collection, run_id) NOT IN "
+            "(SELECT * FROM unnest($1::text[], $2::text[]) kept (collection, run_id))",
+            parameters=(collections, runs),
         )
 
 
-def _follows(postgres: Session, collection: str) -> dict[str, str]:
-    return dict(postgres.rows("SELECT run_id, follows FROM etl.publishes WHERE collection = $1::text", collection))
+def _earliest(follows: dict[str, str], run_id: str, wanted: Iterable[str]) -> list[str]:
+    """Return the runs that were published since the earliest that is asked from."""
+    paths = [path for path in (_back_to(follows, run_id, since) for since in wanted) if path is not None]
+    return max(paths, key=len, default=[])
+
+
+def _follows(postgres: Session) -> defaultdict[str, dict[str, str]]:
+    """Return which run each publish followed, by collection and run."""
+    found = defaultdict[str, dict[str, str]](dict)
+    for collection, run_id, follows in postgres.rows("SELECT collection, run_id, follows FROM etl.publishes"):
+        found[collection][run_id] = follows
+    return found
 
 
 def _back_to(follows: dict[str, str], run_id: str, since: str) -> list[str] | None:

@@ -1,6 +1,6 @@
 """The ledger: per run, collection, partition and target, what there was and what became of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,13 +53,12 @@ def record_plan(
         "UPDATE etl.runs SET plan = $2::text::jsonb WHERE run_id = $1::text",
         parameters=(run_id, orjson.dumps(partitions).decode()),
     )
-    for partition in partitions:
-        for target in targets:
-            postgres.execute(
-                "INSERT INTO etl.ledger (run_id, collection, partition, target) "
-                "VALUES ($1::text, $2::text, $3::bigint, $4::text)",
-                parameters=(run_id, partition["collection"], partition["number"], target),
-            )
+    collections, numbers = [one["collection"] for one in partitions], [one["number"] for one in partitions]
+    postgres.execute(
+        "INSERT INTO etl.ledger (run_id, collection, partition, target) SELECT $1::text, collection, partition, target "
+        "FROM unnest($2::text[], $3::bigint[]) p (collection, partition), unnest($4::text[]) target",
+        parameters=(run_id, collections, numbers, [*targets]),
+    )
 
 
 def plan_of(postgres: Session, run_id: str) -> list[dict[str, Any]] | None:
@@ -86,6 +85,15 @@ def is_loaded(postgres: Session, run_id: str, partition: int) -> bool:
     """Tell whether a partition was loaded into all targets; raise nothing if the run is unknown."""
     query = "SELECT count(*) FROM etl.ledger WHERE run_id = $1::text AND partition = $2::bigint AND source IS NOT NULL"
     return bool(postgres.rows(query, run_id, partition)[0][0])
+
+
+def record_empty(postgres: Session, run_id: str, partitions: Iterable[int]) -> None:
+    """Enter that nothing is to be loaded of some partitions, and that this was not done in any target."""
+    postgres.execute(
+        "UPDATE etl.ledger SET source = 0, loaded = 0, quarantined = 0, bytes = 0, seconds = 0, "
+        "loaded_at = clock_timestamp() WHERE run_id = $1::text AND partition = ANY ($2::bigint[])",
+        parameters=(run_id, [*partitions]),
+    )
 
 
 def record_partition(

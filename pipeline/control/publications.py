@@ -1,6 +1,6 @@
 """What is published: which run, and so which moment, each collection and mart shows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import orjson
@@ -69,16 +69,15 @@ def record_publication(
         moment_stays: Whether it puts part of what is shown right: then the moment that is shown is what it was.
     """
     moment = "published" if moment_stays else "excluded"
-    for name in names:
-        for target in targets:
-            postgres.execute(
-                "INSERT INTO etl.published SELECT $2::text, $3::text, run_id, cluster_time, cluster_time_at, "
-                "CASE WHEN $3::text = 'postgres' THEN now() END FROM etl.runs WHERE run_id = $1::text "
-                "ON CONFLICT (collection, target) DO UPDATE SET run_id = excluded.run_id, "
-                f"cluster_time = {moment}.cluster_time, cluster_time_at = {moment}.cluster_time_at, "
-                "published_at = excluded.published_at",
-                parameters=(run_id, name, target),
-            )
+    postgres.execute(
+        "INSERT INTO etl.published SELECT name, target, run_id, cluster_time, cluster_time_at, "
+        "CASE WHEN target = 'postgres' THEN now() END "
+        "FROM etl.runs, unnest($2::text[]) name, unnest($3::text[]) target WHERE run_id = $1::text "
+        "ON CONFLICT (collection, target) DO UPDATE SET run_id = excluded.run_id, "
+        f"cluster_time = {moment}.cluster_time, cluster_time_at = {moment}.cluster_time_at, "
+        "published_at = excluded.published_at",
+        parameters=(run_id, [*names], [*targets]),
+    )
     postgres.execute(
         "UPDATE etl.runs SET status = 'published', finished_at = now() WHERE run_id = $1::text", parameters=(run_id,)
     )
@@ -95,12 +94,11 @@ def record_source(postgres: Session, name: str, targets: Iterable[str], source: 
 
 def record_unpinned(postgres: Session, unpinned: Mapping[str, bool], targets: Iterable[str]) -> None:
     """Enter of published collections or marts whether they were read at no one moment."""
-    for target in targets:
-        for name, is_unpinned in unpinned.items():
-            postgres.execute(
-                "UPDATE etl.published SET unpinned = $3::bool WHERE collection = $1::text AND target = $2::text",
-                parameters=(name, target, is_unpinned),
-            )
+    postgres.execute(
+        "UPDATE etl.published SET unpinned = collection = ANY ($2::text[]) "
+        "WHERE collection = ANY ($1::text[]) AND target = ANY ($3::text[])",
+        parameters=([*unpinned], [name for name, is_unpinned in unpinned.items() if is_unpinned], [*targets]),
+    )
 
 
 def record_omitted(postgres: Session, name: str, targets: Iterable[str], omitted: Iterable[str]) -> None:
@@ -116,14 +114,11 @@ def record_alone(
     postgres: Session, run_id: str, names: Iterable[str], targets: Iterable[str], *, is_full: bool
 ) -> None:
     """Enter whether published collections have values, by a run or by an earlier one, that no other store can hold."""
-    alone = held_alone(postgres, run_id)
-    for name in names:
-        for target in targets:
-            postgres.execute(
-                "UPDATE etl.published SET alone = $3::bool OR (alone IS TRUE AND NOT $4::bool) "
-                "WHERE collection = $1::text AND target = $2::text",
-                parameters=(name, target, name in alone, is_full),
-            )
+    postgres.execute(
+        "UPDATE etl.published SET alone = collection = ANY ($3::text[]) OR (alone IS TRUE AND NOT $4::bool) "
+        "WHERE collection = ANY ($1::text[]) AND target = ANY ($2::text[])",
+        parameters=([*names], [*targets], [*held_alone(postgres, run_id)], is_full),
+    )
 
 
 def held_alone(postgres: Session, run_id: str) -> set[str]:
@@ -132,12 +127,19 @@ def held_alone(postgres: Session, run_id: str) -> set[str]:
     return {name for (name,) in postgres.rows(query, run_id)}
 
 
-def record_held(postgres: Session, name: str, target: str, held: Mapping[str, Held]) -> None:
-    """Enter what the tables of a published collection or mart hold; nothing if that has to be counted anew."""
-    told = orjson.dumps({table: asdict(one) for table, one in held.items()}).decode() if held else None
+def record_held(postgres: Session, target: str, held: Mapping[str, Mapping[str, Held]]) -> None:
+    """Enter what the tables of published collections or marts hold; nothing if that has to be counted anew.
+
+    Args:
+        postgres: Where the books are.
+        target: Name of the target.
+        held: What the tables hold, by name, of each collection or mart.
+    """
+    told = {name: {table: asdict(one) for table, one in tables.items()} or None for name, tables in held.items()}
     postgres.execute(
-        "UPDATE etl.published SET tables = $3::text::jsonb WHERE collection = $1::text AND target = $2::text",
-        parameters=(name, target, told),
+        "UPDATE etl.published SET tables = nullif(value, 'null'::jsonb) FROM jsonb_each($2::text::jsonb) "
+        "WHERE collection = key AND target = $1::text",
+        parameters=(target, orjson.dumps(told).decode()),
     )
 
 
@@ -159,12 +161,12 @@ def advance_moment(postgres: Session, shown: Iterable[Publication], cluster_time
         )
 
 
-def mark_finished(postgres: Session, run_id: str, name: str, target: str) -> None:
-    """Enter that a target has followed the publish of a collection or mart."""
+def mark_finished(postgres: Session, run_id: str, names: Sequence[str], target: str) -> None:
+    """Enter that a target has followed the publish of collections or marts."""
     postgres.execute(
         "UPDATE etl.published SET published_at = now(), marked = true "
-        "WHERE run_id = $1::text AND collection = $2::text AND target = $3::text",
-        parameters=(run_id, name, target),
+        "WHERE run_id = $1::text AND collection = ANY ($2::text[]) AND target = $3::text",
+        parameters=(run_id, [*names], target),
     )
 
 

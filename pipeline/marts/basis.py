@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from contracts.schema.entity import Entity
-from contracts.schema.mart import Mart
+from contracts.schema.mart import DAILY, NEVER, Mart
 from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import Changed, Publication
@@ -76,12 +76,16 @@ class Basis:
         return self._changes[key]
 
     def is_touched(self, mart: Mart) -> bool:
-        """Tell whether documents were changed that the published rows of a mart depend on, or that is not known."""
-        before = self.before(mart)
-        if before is None:
+        """Tell whether documents that a mart reads itself were changed since it was published, or that is not known."""
+        if (before := self.before(mart)) is None:
             return True
-        found = [self.changed(name, before["shows"][name]) for name in self.now(mart)["shows"]]
+        read = {self.owners[name].collection for name in sources(mart) if name in self.owners}
+        found = [self.changed(name, before["shows"][name]) for name in read]
         return any(one is None or one.ids for one in found)
+
+    def is_aged(self, mart: Mart) -> bool:
+        """Tell whether the clock may have changed any row of a mart since it was published."""
+        return mart.ages is not NEVER and (mart.ages is not DAILY or self.a_day_began(mart))
 
     def a_day_began(self, mart: Mart) -> bool:
         """Tell whether a day of the reporting zone has begun since the moment that the published rows show."""

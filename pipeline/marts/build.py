@@ -6,7 +6,7 @@ so that another process or another machine can do one of them, and do it again.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
@@ -18,8 +18,7 @@ from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.errors import reason_of
 from pipeline.marts.basis import Basis
-from pipeline.marts.computing import Piece
-from pipeline.marts.difference import difference
+from pipeline.marts.difference import Part
 from pipeline.marts.inputs import Inputs
 from pipeline.marts.planning import plan
 from pipeline.marts.publishing import publish
@@ -169,26 +168,40 @@ def load(
         DataError: A mart breaks its contract.
         SnapshotError: The replica shows another moment meanwhile.
     """
-    numbers = {name: number for number, name in enumerate(run.marts) if name in set(names)}
-    left = [name for name, number in numbers.items() if not control.is_loaded(connections.postgres, run.id, number)]
-    if not left:
+    unloaded, asked = set(control.unloaded(connections.postgres, run.id)), set(names)
+    numbers = {name: number for number, name in enumerate(run.marts) if name in asked and number in unloaded}
+    if staying := [name for name in numbers if run.plan(name).stays]:
+        _pass_over(connections, run, {name: numbers.pop(name) for name in staying}, progress)
+    if not (left := [*numbers]):
         return
     wanted, started = with_sources(left, connections.marts), time.monotonic()
     with ExitStack() as stack:
         inputs = Inputs(connections, run, wanted, stack, trace := trace or Trace())
         for mart in wanted:
-            pieces = () if run.plan(mart.name).stays else stack.enter_context(closing(inputs.computed(mart)))
+            if inputs.stays(mart):
+                if mart.name in left:
+                    _pass_over(connections, run, {mart.name: numbers[mart.name]}, progress)
+                continue
+            parts = stack.enter_context(closing(inputs.computed(mart)))
             if mart.name in left:
                 with trace.watch.at(f"compute and load {mart.name}"):
-                    rows = _load(connections, run, mart, numbers[mart.name], pieces, started)
+                    rows = _load(connections, run, mart, numbers[mart.name], parts, started)
                 progress(mart.name, rows, rows)
                 started = time.monotonic()
             else:
-                deque(pieces, maxlen=0)
+                deque(parts, maxlen=0)
+
+
+def _pass_over(connections: Connections, run: MartRun, staying: Mapping[str, int], progress: Progress[str]) -> None:
+    """Enter of marts of which no row can have changed that nothing is to be written of them."""
+    with connections.postgres.transaction():
+        control.record_empty(connections.postgres, run.id, staying.values())
+    for name in staying:
+        progress(name, 0, 0)
 
 
 def _load(
-    connections: Connections, run: MartRun, mart: Mart, number: int, pieces: Iterable[Piece], started: float
+    connections: Connections, run: MartRun, mart: Mart, number: int, parts: Iterable[Part], started: float
 ) -> int:
     """Load what is to be written of a mart into all targets, and enter that into the books: with the commit it is done.
 
@@ -200,17 +213,15 @@ def _load(
     with connections.postgres.transaction():
         with ExitStack() as stack:
             loads = {
-                target.name: stack.enter_context(target.loading(staging, number, (mart.table,)))
-                for target in ([] if plan.stays else targets)
+                target.name: stack.enter_context(target.loading(staging, number, (mart.table,))) for target in targets
             }
-            for piece in ACTIVITY.timed(mart.name, "compute", pieces, "mart"):
-                frame, named = difference(mart, piece) if plan.base else (piece.rows, keys[0])
+            for part in ACTIVITY.timed(mart.name, "compute", parts, "mart"):
                 for name, load_frame in loads.items():
                     with ACTIVITY.at(mart.name, name, "mart"):
-                        load_frame(mart.table, frame)
-                rows += len(frame)
-                keys.append(named)
-                del piece, frame  # or they would be in memory while the next one is computed
+                        load_frame(mart.table, part.rows)
+                rows += len(part.rows)
+                keys.append(part.keys)
+                del part  # or it would be in memory while the next one is computed
         for target in targets if plan.base else ():
             target.speak_for(staging, mart.table, pl.concat(keys))
         took = time.monotonic() - started

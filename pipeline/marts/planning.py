@@ -10,6 +10,7 @@ whole are written whole.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -62,19 +63,14 @@ def _without_keys(basis: Basis, mart: Mart, found: Mapping[str, Plan]) -> Plan:
     if why := next(basis.differences(mart), ""):
         return Plan(why)
     base = basis.run_of(mart)
-    if _stays(basis, mart, found):
+    read = [found[name] for name in sources(mart) if name in found]
+    # If neither documents nor the clock can have changed a row, it is for the marts that it reads to tell.
+    follows = not basis.is_aged(mart) and not basis.is_touched(mart) and all(one.base == base for one in read)
+    if follows and all(one.stays for one in read):
         return Plan("nothing was changed that it depends on", base=base, stays=True)
     if why := next(_obstacles(basis, mart, found), ""):
-        return Plan(why, base=base if basis.rows(mart) <= _COMPARED else "")
-    return Plan("", str(mart.key_column), base)
-
-
-def _stays(basis: Basis, mart: Mart, found: Mapping[str, Plan]) -> bool:
-    """Tell whether neither documents nor the clock can have changed a row since a mart was published."""
-    if mart.ages is not NEVER and (mart.ages is not DAILY or basis.a_day_began(mart)):
-        return False
-    read, base = [found[name] for name in sources(mart) if name in found], basis.run_of(mart)
-    return all(one.stays and one.base == base for one in read) and not basis.is_touched(mart)
+        return Plan(why, base=base if follows or basis.rows(mart) <= _COMPARED else "", follows=follows)
+    return Plan("", str(mart.key_column), base, follows=follows)
 
 
 def _obstacles(basis: Basis, mart: Mart, found: Mapping[str, Plan]) -> Iterator[str]:
@@ -130,7 +126,7 @@ def _by_keys(basis: Basis, mart: Mart, keys: pl.Series | None, found: Mapping[st
     rows = sum(batch.num_rows for batch in postgres.read(MARTS, only, among=among)) if len(keys) else 0
     total = basis.rows(mart)
     why = f"{rows:,} of {total:,} rows depend on what was changed"
-    return Plan(why) if rows > total * _MOST else Plan(why, one.column, one.base, len(keys))
+    return Plan(why) if rows > total * _MOST else replace(one, why=why, keys=len(keys))
 
 
 class _Keys:

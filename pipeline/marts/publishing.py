@@ -78,9 +78,9 @@ def _prove_completed(connections: Connections, run: MartRun) -> None:
     Raises:
         BooksOpenError: One has not as many rows as were to be.
     """
-    postgres, known = connections.postgres, connections.marts
+    postgres, known, parts = connections.postgres, connections.marts, staging_of(connections, run).parts
     for one in control.publications(postgres):
-        if one.target == postgres.name and one.run_id == run.id and run.plan(one.name).base:
+        if one.target == postgres.name and one.run_id == run.id and one.name in parts:
             rows, found = one.held[one.name].rows, postgres.count(MARTS, known[one.name].table)
             if rows != found:
                 raise BooksOpenError(
@@ -96,9 +96,10 @@ def _forget_changes(connections: Connections) -> None:
         for step in control.plan_of(postgres, run_id) or []:
             for collection, since in step.get("basis", {}).get("shows", {}).items():
                 wanted[collection].add(since)
-    for one in control.publications(postgres):
-        if one.name in connections.entities and one.target == postgres.name:  # by now at a later run than the marts
-            control.trim_changes(postgres, one.name, one.run_id, wanted[one.name])
+    entities, published = connections.entities, control.publications(postgres)
+    # By now they may be at later runs than the marts.
+    shows = {one.name: one.run_id for one in published if one.name in entities and one.target == postgres.name}
+    control.trim_changes(postgres, shows, wanted)
 
 
 def _prove(connections: Connections, run: MartRun) -> None:
@@ -109,7 +110,7 @@ def _prove(connections: Connections, run: MartRun) -> None:
     numbers = {name: number for number, name in enumerate(run.marts)}  # each is loaded as one partition
     for table in staging.tables:
         for target in connections.targets(run.targets):
-            found, number = {} if run.plan(table.name).stays else target.staged(staging, table), numbers[table.name]
+            found, number = target.staged(staging, table), numbers[table.name]
             control.record_loaded(postgres, run.id, table.name, target.name, {number: found.get(number, 0)})
     for account in control.accounts(postgres, run.id):
         if not account.closed:

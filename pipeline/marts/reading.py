@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 import polars as pl
+import pyarrow as pa
 from polars.io.plugins import register_io_source
 
 from contracts.schema.entity import ID, ContractError, Table
@@ -11,35 +12,39 @@ from contracts.schema.history import HISTORY, versions_of
 from contracts.schema.mart import Mart
 from pipeline.connections import Connections
 from pipeline.marts.run import MartRun, staging_of
-from pipeline.marts.sources import check_same_run, versions
-from pipeline.marts.spill import Spill, has_columns
+from pipeline.marts.sources import versions
+from pipeline.marts.spill import has_columns
 from pipeline.marts.trace import Trace
 from pipeline.runs.published import MARTS, REPLICA
 from pipeline.stores.conditions import Among
 from transforms.marts import Context, compute, sources
 
+_GATHERED = 4 * 2**20  # bytes of rows that are handed on together
 
-def tables_read(connections: Connections, wanted: list[Mart], readers: list[Mart] | None = None) -> dict[str, Table]:
-    """Return the tables that marts read, with just the columns that they read, by name.
 
-    Args:
-        connections: The open connections.
-        wanted: All marts that are computed.
-        readers: Those of them that are asked about, all by default.
-    """
+def known_tables(connections: Connections, wanted: Iterable[Mart]) -> dict[str, Table]:
+    """Return the tables that some marts may read, by name: those of collections, all their versions, and the marts."""
     known = versions(connections)
     known |= {table.name: table for entity in connections.entities.values() for table in entity.tables}
-    return read_of(wanted if readers is None else readers, known | {mart.name: mart.table for mart in wanted})
+    return known | {mart.name: mart.table for mart in wanted}
 
 
 def read_of(wanted: Iterable[Mart], known: Mapping[str, Table]) -> dict[str, Table]:
     """Return the tables that marts read, with just the columns that they read, of those that are known by name."""
     read: dict[str, set[str]] = defaultdict(set)
     for mart in wanted:
-        tables = [known[name] for name in sources(mart)]
-        for table, columns in (*_columns_computed_from(mart, tables), *_columns_cut_by(mart, tables, known)):
-            read[table.name] |= columns
+        for name, columns in columns_read(mart, known).items():
+            read[name] |= columns
     return {name: known[name].only(columns) for name, columns in read.items()}
+
+
+def columns_read(mart: Mart, known: Mapping[str, Table]) -> dict[str, set[str]]:
+    """Return the columns that a mart reads of each table, of those that are known by name."""
+    read: dict[str, set[str]] = defaultdict(set)
+    tables = [known[name] for name in sources(mart)]
+    for table, columns in (*_columns_computed_from(mart, tables), *_columns_cut_by(mart, tables, known)):
+        read[table.name] |= columns
+    return dict(read)
 
 
 def _columns_computed_from(mart: Mart, tables: Iterable[Table]) -> list[tuple[Table, set[str]]]:
@@ -82,36 +87,28 @@ def _columns_cut_by(
             )
 
 
-def spill_sources(
-    connections: Connections,
-    run: MartRun,
-    read: Mapping[str, Table],
-    spill: Spill,
-    column: str = "",
-    trace: Trace | None = None,
-) -> None:
-    """Copy the columns of the replica that marts read to files, so that memory need not hold them.
+def documents(
+    connections: Connections, run: MartRun, table: Table, column: str = "", trace: Trace | None = None
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a table of the replica, or of all versions: none where they are not kept.
 
     Args:
         connections: The open connections.
         run: The run.
-        read: The tables, with the columns.
-        spill: Where the files are.
-        column: By whose values the marts are computed in part: then it is the rows that depend on these.
+        table: The table, with the columns that are wanted.
+        column: By whose values rows are chosen, as those depend on them; all rows if there is none.
         trace: Is told what is read.
     """
     past, entities = versions(connections), connections.entities.values()
-    kept = {view.name for one in entities if one.table in run.observed_since for view in versions_of(one)}
-    for table in read.values():
-        if table.name not in run.marts:
-            schema = HISTORY if table.name in past else REPLICA
-            with spill.adding(table) as write:
-                if table.name in past and table.name not in kept:
-                    continue
-                among = _among(connections, run, table, column)
-                for frame in _rows(connections, run, schema, table, among, trace):
-                    write(frame, 0)
-    check_same_run(connections, run)
+    if table.name not in past:
+        schema = REPLICA
+    elif any(
+        table.name == view.name for one in entities if one.table in run.observed_since for view in versions_of(one)
+    ):
+        schema = HISTORY
+    else:
+        return
+    yield from _rows(connections, run, schema, table, _among(connections, run, table, column), trace)
 
 
 def published(
@@ -157,5 +154,17 @@ def _rows(
     source = connections.targets([run.source] if schema != MARTS else run.targets)[-1]
     by, others = (among.column, among.outside) if among else ("", False)
     batches = source.read(schema, table, among=among)
-    for batch in (trace or Trace()).reading(schema, table, by, batches, others=others):
-        yield pl.DataFrame(pl.from_arrow(batch)).cast(table.frame_schema)
+    for rows in _gathered((trace or Trace()).reading(schema, table, by, batches, others=others)):
+        yield pl.DataFrame(pl.from_arrow(rows)).cast(table.frame_schema)
+
+
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield rows in larger batches: where rows are chosen, ClickHouse sends a few hundred at a time."""
+    some: list[pa.RecordBatch] = []
+    for batch in batches:
+        some.append(batch)
+        if sum(one.nbytes for one in some) >= _GATHERED:
+            yield pa.Table.from_batches(some).combine_chunks()
+            some = []
+    if some:
+        yield pa.Table.from_batches(some).combine_chunks()

@@ -23,6 +23,7 @@ class Plan:
         base: The run whose rows stay as they are, but for those that come out otherwise; nothing if all are written.
         keys: How many values there are.
         stays: Whether nothing is computed, for no row can have changed.
+        follows: Whether nothing is computed if what it reads of other marts comes out as it was: nothing else changed.
     """
 
     why: str
@@ -30,6 +31,7 @@ class Plan:
     base: str = ""
     keys: int = 0
     stays: bool = False
+    follows: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,12 @@ class BuiltMart:
 
 def staging_of(connections: Connections, run: MartRun) -> Staging:
     """Return the staging area of a run."""
-    known = connections.marts
-    tables = tuple(known[name].table for name in run.marts)
-    parts = frozenset(name for name in run.marts if run.plan(name).base)
-    return Staging(run.id, MARTS, tables, as_number(run.cluster_time), parts=parts)
+    known, plans = connections.marts, {name: run.plan(name) for name in run.marts}
+    return Staging(
+        run.id,
+        MARTS,
+        tuple(known[name].table for name, one in plans.items() if not one.stays),
+        as_number(run.cluster_time),
+        parts=frozenset(name for name, one in plans.items() if one.base and not one.stays),
+        staying=tuple(known[name].table for name, one in plans.items() if one.stays),
+    )

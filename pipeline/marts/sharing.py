@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from contracts.schema.entity import Table
 from pipeline.connections import Connections
-from pipeline.marts.reading import tables_read
+from pipeline.marts.reading import known_tables, read_of
 from pipeline.marts.run import MartRun
 from pipeline.marts.sources import with_their_marts
 from pipeline.runs.published import REPLICA
@@ -62,7 +62,11 @@ def _largest(connections: Connections, run: MartRun) -> int:
 def _costs(connections: Connections, run: MartRun, name: str) -> dict[str, int]:
     """Return what it costs to read the tables of a mart, and to compute it and the marts that it reads."""
     wanted = with_their_marts(connections, [name])
-    read = {table: one for table, one in tables_read(connections, wanted).items() if table not in run.marts}
+    read = {
+        table: one
+        for table, one in read_of(wanted, known_tables(connections, wanted)).items()
+        if table not in run.marts
+    }
     tables = _bytes(connections, run, read)
     return tables | {mart.name: sum(tables.get(one, 0) for one in sources(mart)) for mart in wanted}
 

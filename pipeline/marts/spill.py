@@ -112,6 +112,10 @@ class Spill:
         if by is not None:
             self._cut[table.name, by.meta.serialize()] = spilled
 
+    def frames(self, name: str) -> Iterator[pl.DataFrame]:
+        """Yield the rows of a table, batch by batch."""
+        return map(_frame, self._tables[name].whole().batches(0))
+
     def cut(self, names: Iterable[str], by: pl.Expr | None) -> tuple[int, dict[str, Spilled]]:
         """Cut tables into buckets, so that one of each fits into memory; tables that all do stay as they are.
 

@@ -72,5 +72,5 @@ def _lost(connections: Connections, target: Published, one: Publication, are_row
             )
         held[table.name] = Held(rows, sight.mark)
     if held != one.held:
-        control.record_held(connections.postgres, one.name, target.name, held)
+        control.record_held(connections.postgres, target.name, {one.name: held})
     return None

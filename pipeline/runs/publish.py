@@ -115,7 +115,7 @@ def _make_way(connections: Connections, names: Collection[str], targets: Collect
     """Let ClickHouse follow what it has still to follow, and refuse tables that have other columns by now."""
     for one in unfinished(connections):
         if one.name in names and one.target in targets:
-            follow(connections, one)  # or our entry would take the place of what ClickHouse has still to follow
+            follow(connections, [one])  # or our entry would take the place of what ClickHouse has still to follow
     for name in names:  # another run may have published other columns since this one began
         check_columns(connections, connections.entities[name], targets)
 
@@ -139,10 +139,12 @@ def _record_held(
         growths: How many rows more they have, or have in all, by store and table.
     """
     for store in connections.targets(targets):
-        marks = {table: sight.mark for table, sight in store.seen(staging.schema, staging.tables).items()}
-        for name in names:
-            now = _grown(connections, staging, name, before.get((name, store.name), {}), growths[store.name], marks)
-            control.record_held(connections.postgres, name, store.name, now)
+        marks = {table: sight.mark for table, sight in store.seen(staging.schema, staging.published).items()}
+        now = {
+            name: _grown(connections, staging, name, before.get((name, store.name), {}), growths[store.name], marks)
+            for name in names
+        }
+        control.record_held(connections.postgres, store.name, now)
 
 
 def _grown(
@@ -157,7 +159,7 @@ def _grown(
     found = {}
     for table in tables_of(connections, [name]):
         if not staging.is_part(table) or table.name in before:
-            rows = growth[table.name] + (before[table.name].rows if staging.is_part(table) else 0)
+            rows = growth.get(table.name, 0) + (before[table.name].rows if staging.is_part(table) else 0)
             found[table.name] = Held(rows, marks.get(table.name, ""))
     return found
 

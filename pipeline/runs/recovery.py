@@ -1,7 +1,7 @@
 """What a command that was killed has left: every command that writes begins by finishing or removing it."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
@@ -34,19 +34,15 @@ def recover(connections: Connections, targets: Iterable[str] = TARGETS) -> dict[
     with postgres.transaction():
         # Of two commands that come here at once one waits: an exchange that both do undoes itself.
         control.lock_publishing(postgres)
-        for publication in unfinished(connections):
-            if publication.name not in known_tables(connections):
-                continue  # whoever has the contract of what is published finishes it
-            if publication.target not in used:
-                log.warning("%s", _waits(publication))
-                continue
-            try:
-                follow(connections, publication)
-            except ServerError:
-                raise
-            except EtlError as error:
-                stuck[publication.name] = _stuck(connections, publication, error)
-                log.warning("%s", stuck[publication.name])
+        known = known_tables(connections)
+        # Whoever has the contract of what is published finishes it.
+        waiting = [one for one in unfinished(connections) if one.name in known]
+        for publication in (one for one in waiting if one.target not in used):
+            log.warning("%s", _waits(publication))
+        for together in _together(connections, [one for one in waiting if one.target in used]):
+            stuck |= _follow_as_far_as_can_be(connections, together)
+        for error in stuck.values():
+            log.warning("%s", error)
     with postgres.transaction():
         control.lock_publishing(postgres)
         _clean_up_stale_runs(connections, used)
@@ -68,25 +64,43 @@ def check_not_stuck(stuck: Mapping[str, EtlError], names: Iterable[str]) -> None
             raise stuck[name]
 
 
-def follow(connections: Connections, publication: Publication) -> None:
-    """Let ClickHouse follow for one collection or mart, so that what is wrong with it never blocks the others."""
-    postgres, clickhouse = connections.postgres, connections.clickhouse
-    schema = REPLICA if publication.name in connections.entities else MARTS
-    tables, is_full = (
-        tables_of(connections, [publication.name]),
-        control.kind_of(postgres, publication.run_id) in _WHOLE,
-    )
-    clickhouse.publish(
-        Staging(
-            publication.run_id,
-            schema,
-            tables,
-            control.moment_of(postgres, publication.run_id),
-            is_full,
-            observed=observed(connections, clickhouse.name),
-        )
-    )
-    control.mark_finished(postgres, publication.run_id, publication.name, clickhouse.name)
+def follow(connections: Connections, publications: Sequence[Publication]) -> None:
+    """Let ClickHouse follow what one run has published.
+
+    Args:
+        connections: The open connections.
+        publications: A collection, or marts.
+    """
+    postgres, clickhouse, run_id = connections.postgres, connections.clickhouse, publications[0].run_id
+    names = [one.name for one in publications]
+    schema = REPLICA if names[0] in connections.entities else MARTS
+    moment, is_full = control.moment_of(postgres, run_id), control.kind_of(postgres, run_id) in _WHOLE
+    since = observed(connections, clickhouse.name)
+    clickhouse.publish(Staging(run_id, schema, tables_of(connections, names), moment, is_full, observed=since))
+    control.mark_finished(postgres, run_id, names, clickhouse.name)
+
+
+def _together(connections: Connections, waiting: Iterable[Publication]) -> list[list[Publication]]:
+    """Part what ClickHouse has to follow: the marts of a run are small, and there are many of them."""
+    found: dict[tuple[str, str], list[Publication]] = {}
+    for one in waiting:
+        alone = one.name if one.name in connections.entities else ""
+        found.setdefault((one.run_id, alone), []).append(one)
+    return [*found.values()]
+
+
+def _follow_as_far_as_can_be(connections: Connections, publications: Sequence[Publication]) -> dict[str, EtlError]:
+    """Let ClickHouse follow, and return why it could not: what is wrong with one never blocks the others."""
+    try:
+        follow(connections, publications)
+    except ServerError:
+        raise
+    except EtlError as error:
+        if len(publications) == 1:
+            return {one.name: _stuck(connections, one, error) for one in publications}
+        each = [_follow_as_far_as_can_be(connections, [one]) for one in publications]
+        return {name: why for found in each for name, why in found.items()}
+    return {}
 
 
 def _waits(publication: Publication) -> str:

@@ -1,11 +1,12 @@
 """A staging area: where the tables of one run are gathered in a store, and what their names are there."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import md5
 
 from contracts.schema.entity import ID, Table
+from contracts.schema.mart import AS_OF
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Staging:
             :meth:`~pipeline.stores.base.Target.set_scope` named, and all other documents stay as they are published.
         parts: Names of tables of which it holds a part of the rows all the same: of those that
             :meth:`~pipeline.stores.base.Target.speak_for` named. Others stay as they are published, and show the
-            moment where they tell one.
+            moment where all rows do.
+        staying: Published tables of which it holds nothing: all rows stay, and show the moment where all rows do.
         ours: The columns that contracts have made of the published tables, by table, as far as the books know: what
             else they have is somebody else's.
         observed: Since when the former versions of documents are kept, as a number, by root table; of those alone.
@@ -35,6 +37,7 @@ class Staging:
     ours: Mapping[str, Collection[str]] = field(default_factory=dict)
     observed: Mapping[str, int] = field(default_factory=dict)
     parts: Collection[str] = ()
+    staying: tuple[Table, ...] = ()
 
     def owned(self, table: Table) -> Collection[str]:
         """Return which columns of a published table are ours; the contract's where the books don't know."""
@@ -58,9 +61,25 @@ class Staging:
         """Return what the table of some keys is called."""
         return f"_keys_{md5(name.encode(), usedforsecurity=False).hexdigest()}"
 
+    @property
+    def published(self) -> tuple[Table, ...]:
+        """All tables that are published with it."""
+        return (*self.tables, *self.staying)
+
+    @property
+    def stamped(self) -> list[Table]:
+        """The tables of which rows stay that all show the moment; a row that need not show it is written if it does."""
+        staying = {*self.parts, *(table.name for table in self.staying)}
+        told = [table for table in self.published if AS_OF in table.names and not table.column(AS_OF).nullable]
+        return [table for table in told if table.name in staying]
+
     def is_part(self, table: Table) -> bool:
         """Tell whether rows of a published table stay that this area does not hold."""
-        return not self.is_full or table.name in self.parts
+        return not self.is_full or table.name in self.parts or table in self.staying
+
+    def keys_of(self, table: Table) -> Table:
+        """Return the table of the keys of the rows that it speaks for, of a table of which it holds a part."""
+        return replace(table.only(table.key), name=self.rows_of(table))
 
     def rows_of(self, table: Table) -> str:
         """Return what the keys of the rows are called that it speaks for, of a table of which it holds a part."""

@@ -53,15 +53,15 @@ def test_identifiers_are_quoted() -> None:
 
 
 def test_a_table_in_postgresql() -> None:
-    create, *comments = postgres_table("replica", TRICKY.root)
-    assert create == (
+    assert postgres_table("replica", TRICKY.root) == (
         'CREATE TABLE "replica"."tricky" ("_id" text COLLATE "C" NOT NULL, "key" text NOT NULL, "open" text, '
         '"kind" text, "fee" numeric(12, 2), "tags" text[], "tags_count" bigint, "notes" jsonb NOT NULL, '
         '"at" timestamptz, "select_or""der" bigint NOT NULL, "_extra" jsonb)'
     )
-    assert comments == postgres_comments("replica", TRICKY.root)
-    assert comments[0] == "COMMENT ON TABLE \"replica\".\"tricky\" IS 'It''s a \\ and a ''quote''.'"
-    assert len(comments) == 1 + len(TRICKY.root.columns)
+    comments = postgres_comments("replica", TRICKY.root)
+    words = "It's a \\ and a 'quote'."
+    assert comments[""] == (words, "COMMENT ON TABLE \"replica\".\"tricky\" IS 'It''s a \\ and a ''quote''.'")
+    assert [*comments] == ["", *TRICKY.root.names]
 
 
 def test_keys_and_indexes_in_postgresql() -> None:
@@ -120,7 +120,7 @@ def test_backslashes_in_names_are_escaped_in_every_statement_for_clickhouse() ->
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_every_column_of_every_table_is_there_in_order(table: Table) -> None:
     names = [quoted(name) for name in table.names]
-    create = postgres_table("s", table)[0]
+    create = postgres_table("s", table)
     assert re.findall(r'[(,] ?("(?:[^"]|"")+") ', create.partition(f"{quoted(table.name)} ")[2]) == names
     for statement in (clickhouse_table("d", "x", table, ""), clickhouse_view("d", "x", table)):
         places = [statement.index(f"{name} ") for name in names]

@@ -40,7 +40,7 @@ from contracts.schema.kinds import (
     UUID,
     array_kind,
 )
-from contracts.schema.mart import Mart
+from contracts.schema.mart import DAILY, Mart, as_of
 from contracts.schema.registry import entities
 
 # The specification, column by column: t text, c category, i integer, ts timestamp, j JSON, m money, [] arrays;
@@ -315,6 +315,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "mart with a subdocument": (lambda: Mart("m", "d", ("k",), (text("k", "d"), subdocument("s", "d"))), "'s'"),
     "mart with an array": (lambda: Mart("m", "d", ("k",), (text("k", "d"), texts("tags", "d"))), "'tags'"),
     "mart with free-form": (lambda: Mart("m", "d", ("k",), (text("k", "d"), free_form("f", "d"))), "'f'"),
+    "mart that does not say what ages": (
+        lambda: Mart("m", "d", ("k",), (text("k", "d"), as_of(ages=True)), ages=DAILY),
+        "its as_of may be null, so ages has to say in which rows it is not",
+    ),
     "mart without its key": (lambda: Mart("m", "d", ("no_such",), (text("k", "d"),)), "'no_such'"),
     "mart computed apart by no key": (
         lambda: Mart("m", "d", ("k",), (text("k", "d"), text("l", "d")), by=pl.col("m")),

@@ -329,11 +329,11 @@ def test_what_a_failed_try_published_is_told_by_the_next_one(
 ) -> None:
     failed: list[str] = []
 
-    def finish(postgres: Any, run_id: str, name: str, target: str) -> None:
+    def finish(postgres: Any, run_id: str, names: Any, target: str) -> None:
         if not failed:
             failed.append(run_id)
             raise ServerError("ClickHouse is gone for a moment")
-        original(postgres, run_id, name, target)
+        original(postgres, run_id, names, target)
 
     original = control.mark_finished
     monkeypatch.setattr(control, "mark_finished", finish)

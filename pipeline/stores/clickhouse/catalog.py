@@ -1,6 +1,6 @@
 """What ClickHouse's catalog tells of tables: which there are, what they are like, and whose they are."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,39 +51,26 @@ class Catalog:
             found[table][name] = kind
         return found
 
-    def parts(self, staging: Staging, table: Table) -> list[int]:
-        """Return the numbers of the partitions of a table that were loaded."""
-        query = (
-            "SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {prefix:String})"
-        )
-        found = self.rows(query, database=staging.name, prefix=part_prefix(table))
-        return sorted(int(name.removeprefix(part_prefix(table))) for (name,) in found)
-
-    def all_parts(self, staging: Staging) -> dict[str, list[int]]:
-        """Return the numbers of the partitions that were loaded, by table: asked of all of them at once."""
-        names = {part_prefix(table): table.name for table in staging.tables}
-        found: dict[str, list[int]] = {name: [] for name in names.values()}
-        for (part,) in self.rows("SELECT name FROM system.tables WHERE database = {area:String}", area=staging.name):
+    def parts(self, staging: Staging, tables: Iterable[Table]) -> dict[str, list[int]]:
+        """Return the numbers of the partitions of each table that were loaded."""
+        prefixes = {part_prefix(table): table.name for table in tables}
+        found: dict[str, list[int]] = {name: [] for name in prefixes.values()}
+        for part in self.area(staging):
             table, made, number = part.rpartition(MADE)
-            if table + made in names:
+            if table + made in prefixes:
                 found[table].append(int(number))
         return {name: sorted(numbers) for name, numbers in found.items()}
 
-    def partial(self, staging: Staging) -> dict[str, int]:
-        """Return the tables of which an area holds a part, and of how many rows it holds what they are to be."""
-        if not staging.is_full:
-            return {}
-        named = {staging.rows_of(table): table.name for table in staging.tables}
-        query = (
-            "SELECT name, total_rows FROM system.tables "
-            "WHERE database = {area:String} AND name IN {names:Array(String)}"
-        )
-        found = self.rows(query, area=staging.name, names=list(named))
-        return {named[name]: int(rows or 0) for name, rows in found}
+    def area(self, staging: Staging) -> dict[str, int]:
+        """Return the tables of an area, and how many rows each has, as ClickHouse knows it without reading them."""
+        query = "SELECT name, coalesce(total_rows, 0) FROM system.tables WHERE database = {area:String}"
+        return {name: int(rows) for name, rows in self.rows(query, area=staging.name)}
 
     def unchanged(self, staging: Staging) -> list[str]:
         """Return the tables of which an area holds a part that has no rows, and of which none is to go."""
-        return [name for name, rows in self.partial(staging).items() if not rows]
+        parts = [table for table in staging.tables if table.name in staging.parts]
+        there = self.area(staging) if parts else {}
+        return [table.name for table in parts if not there.get(staging.rows_of(table))]
 
     def ours(self, database: str) -> Iterator[tuple[str, str]]:
         """Yield the tables behind views that we have published, each with the root table that it belongs to."""

@@ -24,6 +24,11 @@ def part_prefix(table: Table) -> str:
     return f"{table.name}{MADE}"
 
 
+def part_of(table: Table, name: str) -> bool:
+    """Tell whether a name in staging is a table's own, or that of one of its partitions."""
+    return name == table.name or name.startswith(part_prefix(table))
+
+
 def mark(staging: Staging, table: Table) -> str:
     """Return the comment of a table: the run that its rows are from, and the root table that it belongs to."""
     return f"{staging.run_id} {table.root}"

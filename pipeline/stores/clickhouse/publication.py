@@ -4,6 +4,7 @@ It may be cut short anywhere and done again: what is published already is told b
 alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from contracts.schema.ddl import DELETED, VERSION, clickhouse_comment, clickhouse_view
@@ -16,7 +17,7 @@ from contracts.schema.names import DATA
 from pipeline.errors import DataError
 from pipeline.stores.clickhouse.guards import check_places
 from pipeline.stores.clickhouse.history import History
-from pipeline.stores.clickhouse.names import data_name, mark, part_name
+from pipeline.stores.clickhouse.names import data_name, mark, part_name, part_of
 from pipeline.stores.clickhouse.published import Published
 from pipeline.stores.staging import Staging
 
@@ -30,10 +31,10 @@ class Publication:
     """
 
     def __init__(self, store: Published, staging: Staging) -> None:
-        self._store, self._catalog, partial = store, store.catalog, store.catalog.partial(staging)
-        self._staging = replace(staging, parts=frozenset(partial))
-        self._unchanged = {name for name, rows in partial.items() if not rows}
-        self._forgotten = self._catalog.forgotten(staging) if staging.is_full and not partial else {}
+        self._store, self._catalog = store, store.catalog
+        self._partial = self._found_partial(staging) if staging.is_full else {}
+        self._staging = replace(staging, parts=frozenset(self._partial))
+        self._forgotten = self._catalog.forgotten(staging) if staging.is_full and not self._partial else {}
 
     def publish(self) -> None:
         """Make the published tables equal to staging.
@@ -48,10 +49,23 @@ class Publication:
                 self._bring_up(table)
             else:
                 self._exchange(table)
+        self._stamp(self._staging.stamped)
+        for table in (one for one in self._staging.tables if one.name in self._partial):
+            self._mark(table)
         for history in histories:
             history.follow()
         for name in (one for names in self._forgotten.values() for one in names):
             drop_table(self._store, self._staging.schema, f"{name}{DATA}")
+
+    def _found_partial(self, staging: Staging) -> dict[str, int]:
+        """Return the tables of which an area holds a part, and of how many rows it holds what they are to be.
+
+        A published table of which it holds nothing at all is one, too: all of its rows stay.
+        """
+        there, shown = self._catalog.area(staging), self._store.seen(staging.schema, staging.tables)
+        named = {one.name: there.get(staging.rows_of(one)) for one in staging.tables}
+        whole = {one.name for one in staging.tables if any(part_of(one, name) for name in there)}
+        return {name: rows or 0 for name, rows in named.items() if rows is not None or name in shown.keys() - whole}
 
     def _kept(self) -> list[History]:
         """Keep the versions that end by this publish, before it changes anything."""
@@ -86,76 +100,84 @@ class Publication:
         Raises:
             DataError: They are not the same.
         """
-        parts = [part_name(table, number) for number in self._catalog.parts(self._staging, table)]
+        numbers = self._catalog.parts(self._staging, [table])[table.name]
+        parts = (qualified(self._staging.name, part_name(table, number)) for number in numbers)
         data = qualified(self._staging.schema, data_name(table))
         # ClickHouse knows how many rows there are, whatever their versions; of merged parts they may be fewer.
-        loaded = sum(self._store.number(f"SELECT count() FROM {qualified(self._staging.name, one)}") for one in parts)
+        loaded = sum(self._store.numbers(f"SELECT count() FROM {one}" for one in parts))
         if self._store.number(f"SELECT count() FROM {data}") == loaded:
             return
         published = self._store.count(self._staging.schema, table)
-        staged = sum(staged_rows(self._store, self._staging, table).values())
+        staged = sum(staged_rows(self._store, self._staging, [table])[table.name].values())
         if published != staged:
             raise DataError(_not_become(self._staging, table, published, staged))
 
     def _bring_up(self, table: Table) -> None:
         """Bring a published table to what staging has of it, of which it holds a part."""
-        if table.name not in self._unchanged:
-            self._apply(table)
-            self._prove_applied(table)
-        if table.name in self._staging.parts and AS_OF in table.names:
-            self._stamp(table)
-        if table.parent is None:
-            comment = clickhouse_comment(self._staging.schema, data_name(table), mark(self._staging, table))
-            self._store.execute(comment)
+        named = self._partial.get(table.name)
+        if named != 0:
+            held = self._store.number(f"SELECT count() FROM {qualified(self._staging.name, table.name)} FINAL")
+            self._apply(table, are_some_gone=named is None or held < named)
+            self._prove_applied(table, held)
+        if table.parent is None and named is None:
+            self._mark(table)
 
-    def _apply(self, table: Table) -> None:
+    def _mark(self, table: Table) -> None:
+        """Let a published table tell the run."""
+        self._store.execute(clickhouse_comment(self._staging.schema, data_name(table), mark(self._staging, table)))
+
+    def _apply(self, table: Table, *, are_some_gone: bool) -> None:
         """Bring the rows that are spoken for to what staging has of them; twice does no harm."""
         staged, published = qualified(self._staging.name, table.name), self._data(table)
         key, columns = quoted_names(table.key), quoted_names(self._catalog.columns(self._staging.name, table.name))
         # Of rows with one key and version the one that was inserted last is kept.
         self._store.execute(f"INSERT INTO {published} ({columns}) SELECT {columns} FROM {staged}")
-        # A deletion is a row, too: a tombstone of a version that is no older than the row which it hides.
-        self._store.execute(
-            f"INSERT INTO {published} ({key}, {VERSION}, {DELETED}) "
-            f"SELECT {key}, greatest({VERSION}, {self._staging.version}), 1 FROM {published} FINAL "
-            f"WHERE {_is_spoken_for(self._staging, table)} AND ({key}) NOT IN (SELECT {key} FROM {staged})"
-        )
+        if are_some_gone:
+            # A deletion is a row, too: a tombstone of a version that is no older than the row which it hides.
+            self._store.execute(
+                f"INSERT INTO {published} ({key}, {VERSION}, {DELETED}) "
+                f"SELECT {key}, greatest({VERSION}, {self._staging.version}), 1 FROM {published} FINAL "
+                f"WHERE {_is_spoken_for(self._staging, table)} AND ({key}) NOT IN (SELECT {key} FROM {staged})"
+            )
 
-    def _prove_applied(self, table: Table) -> None:
+    def _prove_applied(self, table: Table, staged: int) -> None:
         """Count the rows that are spoken for against what was staged.
 
         Raises:
             DataError: They are not the same, or some are of another version.
         """
-        staged = self._store.number(f"SELECT count() FROM {qualified(self._staging.name, table.name)} FINAL")
         published, of_ours = spoken_for(self._store, self._staging, table)
         if not published == of_ours == staged:
             raise DataError(_not_become(self._staging, table, of_ours, staged))
 
-    def _stamp(self, table: Table) -> None:
-        """Let the rows that stay tell the moment, those that tell one."""
-        published, as_of = self._data(table), quoted(AS_OF)
-        columns = quoted_names(name for name in table.names if name != AS_OF)
+    def _stamp(self, tables: Sequence[Table]) -> None:
+        """Let the rows of tables that stay tell the moment."""
         moment = f"fromUnixTimestamp64Milli({int(self._staging.moment.timestamp() * 1000)}, 'UTC')"
+        as_of, is_older = quoted(AS_OF), f"{quoted(AS_OF)} <> {moment}"
         # Of all versions that one column alone is quickly read; the newest versions, of a large table, are not.
-        if self._store.number(f"SELECT count() FROM {published} WHERE {as_of} <> {moment}"):
+        counts = self._store.numbers(f"SELECT count() FROM {self._data(one)} WHERE {is_older}" for one in tables)
+        for table in (one for one, rows in zip(tables, counts, strict=True) if rows):
+            columns = quoted_names(name for name in table.names if name != AS_OF)
             self._store.execute(
-                f"INSERT INTO {published} ({columns}, {as_of}, {VERSION}, {DELETED}) "
-                f"SELECT {columns}, {moment}, greatest({VERSION}, {self._staging.version}), 0 FROM {published} FINAL "
-                f"WHERE {as_of} <> {moment}"
+                f"INSERT INTO {self._data(table)} ({columns}, {as_of}, {VERSION}, {DELETED}) "
+                f"SELECT {columns}, {moment}, greatest({VERSION}, {self._staging.version}), 0 "
+                f"FROM {self._data(table)} FINAL WHERE {is_older}"
             )
 
     def _data(self, table: Table) -> str:
         return qualified(self._staging.schema, data_name(table))
 
 
-def staged_rows(store: Published, staging: Staging, table: Table) -> dict[int, int]:
-    """Count the rows of a table in staging, by partition."""
-    parts = {number: part_name(table, number) for number in store.catalog.parts(staging, table)}
-    return {
-        number: store.number(f"SELECT count() FROM {qualified(staging.name, part)} FINAL")
-        for number, part in parts.items()
-    }
+def staged_rows(store: Published, staging: Staging, tables: Sequence[Table]) -> dict[str, dict[int, int]]:
+    """Count the rows of some tables in staging, by partition."""
+    found: dict[str, dict[int, int]] = {table.name: {} for table in tables}
+    parts = store.catalog.parts(staging, tables)
+    places = [(table, number) for table in tables for number in parts[table.name]]
+    names = (qualified(staging.name, part_name(table, number)) for table, number in places)
+    counts = store.numbers(f"SELECT count() FROM {name} FINAL" for name in names)
+    for (table, number), rows in zip(places, counts, strict=True):
+        found[table.name][number] = rows
+    return found
 
 
 def spoken_for(store: Published, staging: Staging, table: Table) -> tuple[int, int]:

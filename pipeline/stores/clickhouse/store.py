@@ -100,7 +100,7 @@ class ClickHouse(Published):
 
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""
-        return staged_rows(self, staging, table)
+        return staged_rows(self, staging, [table])[table.name]
 
     def staged_ids(self, staging: Staging, table: Table, partition: int) -> Iterator[pa.RecordBatch]:
         """Yield the first column of a table in staging, for one partition."""
@@ -109,8 +109,10 @@ class ClickHouse(Published):
 
     def prepare(self, staging: Staging) -> None:
         """Gather the partitions of each table into one, by hard links."""
-        unchanged, parts = self.catalog.unchanged(staging), self.catalog.all_parts(staging)
-        for table in (one for one in staging.tables if one.name not in unchanged):
+        unchanged = self.catalog.unchanged(staging)
+        changed = [table for table in staging.tables if table.name not in unchanged]
+        parts = self.catalog.parts(staging, changed)
+        for table in changed:
             self.execute(clickhouse_table(staging.name, table.name, table, mark(staging, table)))
             for number in parts[table.name]:
                 part = qualified(staging.name, part_name(table, number))
@@ -120,8 +122,10 @@ class ClickHouse(Published):
     def growth(self, staging: Staging) -> dict[str, int]:
         """Count how many rows each table will have, or of one of which it holds a part: how many more than now."""
         found = dict.fromkeys(self.catalog.unchanged(staging), 0)
-        for table in (one for one in staging.tables if one.name not in found):
-            found[table.name] = sum(self.staged(staging, table).values())
+        changed = [table for table in staging.tables if table.name not in found]
+        staged = staged_rows(self, staging, changed)
+        for table in changed:
+            found[table.name] = sum(staged[table.name].values())
             if staging.is_part(table):
                 found[table.name] -= spoken_for(self, staging, table)[0]
         return found

@@ -1,6 +1,6 @@
 """What PostgreSQL's catalog tells of tables: which there are, what they are like, and whose they are."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,10 @@ from pipeline.stores.postgres.evolution import MADE, Found, made_name
 from pipeline.stores.staging import Staging
 
 TABLES = ("r", "p")  # kinds of relations, in the catalog's letters: tables and partitioned ones
-_OF_A_TABLE = "WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+_COLUMNS = (
+    "FROM unnest($1::text[]) place JOIN pg_attribute ON attrelid = to_regclass(place) "
+    "WHERE attnum > 0 AND NOT attisdropped ORDER BY place, attnum"
+)
 
 
 @dataclass(frozen=True)
@@ -27,30 +30,54 @@ class Catalog:
         """Tell whether there is a schema."""
         return bool(self.rows("SELECT to_regnamespace($1::text) IS NOT NULL", name)[0][0])
 
-    def kind(self, schema: str, name: str) -> str | None:
-        """Return what bears a name, in one letter; None if nothing does."""
-        query = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1::text)"
-        return next((kind for (kind,) in self.rows(query, qualified(schema, name))), None)
+    def kinds(self, schema: str, names: Iterable[str]) -> dict[str, str]:
+        """Return what bears some names, in one letter; those that nothing bears are left out."""
+        places = _places(schema, names)
+        query = (
+            "SELECT place, relkind::text FROM unnest($1::text[]) place JOIN pg_class c ON c.oid = to_regclass(place)"
+        )
+        return {places[place]: kind for place, kind in self.rows(query, [*places])}
 
     def has_table(self, schema: str, name: str) -> bool:
         """Tell whether there is a table of a name."""
-        return self.kind(schema, name) in TABLES
+        return self.kinds(schema, [name]).get(name) in TABLES
 
-    def columns(self, schema: str, name: str) -> dict[str, tuple[str, bool]]:
-        """Return the columns that a table has, in order: their types, and whether they refuse null."""
-        query = f"SELECT attname::text, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute {_OF_A_TABLE}"
-        return {column: (kind, required) for column, kind, required in self.rows(query, qualified(schema, name))}
+    def existing(self, schema: str, tables: Sequence[Table]) -> list[Table]:
+        """Return those tables that there are."""
+        kinds = self.kinds(schema, [table.name for table in tables])
+        return [table for table in tables if kinds.get(table.name) in TABLES]
 
-    def demanded(self, schema: str, name: str) -> dict[str, bool]:
-        """Return the columns that a table has, in order, and whether a row must give each a value."""
-        demands = "attnotnull AND NOT atthasdef AND attidentity = ''"
-        query = f"SELECT attname::text, {demands} FROM pg_attribute {_OF_A_TABLE}"
-        return dict(self.rows(query, qualified(schema, name)))
+    def columns(self, schema: str, names: Sequence[str]) -> dict[str, dict[str, tuple[str, bool]]]:
+        """Return the columns that each table has, in order: their types, and whether they refuse null."""
+        places, found = _places(schema, names), dict[str, dict[str, tuple[str, bool]]]((name, {}) for name in names)
+        query = f"SELECT place, attname::text, format_type(atttypid, atttypmod), attnotnull {_COLUMNS}"
+        for place, column, kind, required in self.rows(query, [*places]):
+            found[places[place]][column] = kind, required
+        return found
 
-    def has_key(self, schema: str, name: str) -> bool:
-        """Tell whether a table has a primary key."""
-        query = "SELECT count(*) FROM pg_index WHERE indisprimary AND indrelid = to_regclass($1::text)"
-        return bool(self.rows(query, qualified(schema, name))[0][0])
+    def demanded(self, schema: str, names: Sequence[str]) -> dict[str, dict[str, bool]]:
+        """Return the columns that each table has, in order, and whether a row must give each a value."""
+        places, found = _places(schema, names), dict[str, dict[str, bool]]((name, {}) for name in names)
+        query = f"SELECT place, attname::text, attnotnull AND NOT atthasdef AND attidentity = '' {_COLUMNS}"
+        for place, column, is_demanded in self.rows(query, [*places]):
+            found[places[place]][column] = is_demanded
+        return found
+
+    def said(self, schema: str, names: Iterable[str]) -> dict[tuple[str, str], str]:
+        """Return the comments on tables and on their columns, by the names of both; a table's own has no column."""
+        places = _places(schema, names)
+        query = (
+            "SELECT place, coalesce(attname::text, ''), description FROM unnest($1::text[]) place "
+            "JOIN pg_description ON objoid = to_regclass(place) AND classoid = 'pg_class'::regclass "
+            "LEFT JOIN pg_attribute ON attrelid = objoid AND attnum = objsubid AND objsubid > 0"
+        )
+        return {(places[place], column): words for place, column, words in self.rows(query, [*places])}
+
+    def keyed(self, schema: str, names: Iterable[str]) -> set[str]:
+        """Return which of some tables have a primary key."""
+        places = _places(schema, names)
+        query = "SELECT place FROM unnest($1::text[]) place JOIN pg_index ON indrelid = to_regclass(place)"
+        return {places[place] for (place,) in self.rows(f"{query} WHERE indisprimary", [*places])}
 
     def has_reference(self, schema: str, child: str, parent: str) -> bool:
         """Tell whether a table refers to another one."""
@@ -72,7 +99,7 @@ class Catalog:
         )
         name = qualified(staging.schema, table.name)
         return Found(
-            self.columns(staging.schema, table.name),
+            self.columns(staging.schema, [table.name])[table.name],
             frozenset(one for (one,) in self.rows(indexed, name)),
             tuple(one for (one,) in self.rows(checks, name)),
             staging.owned(table),
@@ -94,27 +121,33 @@ class Catalog:
         By the root tables' names; one that refers to another of them comes before it.
         """
         current, found = {table.name for table in staging.tables}, dict[str, list[str]]()
-        parents = [(table.name, table.root) for table in staging.tables]
-        for parent, root in parents:  # to which those are added that are found on the way
-            for child in self._children(staging.schema, parent):
+        roots = {table.name: table.root for table in staging.tables}
+        parents = [*roots]
+        while parents:  # and then those that are found
+            children = []
+            for parent, child in self._children(staging.schema, parents):
                 # Books of an older version know of none.
                 is_ours = child in staging.ours or parent not in staging.ours
                 if child not in current and child.startswith(f"{parent}_") and is_ours:
-                    parents.append((child, root))
-                    found.setdefault(root, []).insert(0, child)
+                    children.append(child)
+                    roots[child] = roots[parent]
+                    found.setdefault(roots[child], []).insert(0, child)
+            parents = children
         return found
 
-    def _children(self, schema: str, parent: str) -> list[str]:
-        """Return the tables of arrays that refer to a table."""
+    def _children(self, schema: str, parents: Iterable[str]) -> list[tuple[str, str]]:
+        """Return the tables of arrays that refer to some tables, each after the one that it refers to."""
+        places = _places(schema, parents)
         query = (
-            "SELECT relname::text FROM pg_constraint JOIN pg_class c ON c.oid = conrelid "
-            "WHERE contype = 'f' AND confrelid = to_regclass($1::text) AND relnamespace = $2::regnamespace "
+            "SELECT place, relname::text FROM unnest($1::text[]) place "
+            "JOIN pg_constraint ON contype = 'f' AND confrelid = to_regclass(place) "
+            "JOIN pg_class c ON c.oid = conrelid WHERE relnamespace = $2::regnamespace "
             # A table that a user put here is not ours to drop; ours have the parent's key and such a column for a key.
             "AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname IN ('_position', '_key')) "
             "AND EXISTS (SELECT FROM pg_index own JOIN pg_index p ON own.indisprimary AND p.indisprimary WHERE "
             "own.indrelid = c.oid AND p.indrelid = confrelid AND own.indnkeyatts = p.indnkeyatts + 1)"
         )
-        return [child for (child,) in self.rows(query, qualified(schema, parent), quoted(schema))]
+        return [(places[place], child) for place, child in self.rows(query, [*places], quoted(schema))]
 
     def indexes_in_the_way(self, staging: Staging, table: Table) -> list[str]:
         """Return the indexes whose names meet when a table of staging is moved in, quoted.
@@ -148,3 +181,8 @@ class Catalog:
         """Return the ids of the runs that have a staging area."""
         found = self.rows("SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname, 'staging_') ORDER BY 1")
         return [name.removeprefix("staging_") for (name,) in found]
+
+
+def _places(schema: str, names: Iterable[str]) -> dict[str, str]:
+    """Return the names of tables by what they are called in SQL."""
+    return {qualified(schema, name): name for name in names}

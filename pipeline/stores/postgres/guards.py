@@ -1,5 +1,7 @@
 """What ends a publish to PostgreSQL before it has begun: what somebody else has put in the place of tables of ours."""
 
+from collections.abc import Mapping
+
 from contracts.schema.entity import Table
 from pipeline.errors import EtlError
 from pipeline.stores.postgres.catalog import TABLES, Catalog
@@ -10,28 +12,34 @@ _INDEX = "i"
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence", "c": "a type"}
 
 
-def check_place(catalog: Catalog, staging: Staging, table: Table) -> None:
-    """Refuse to publish a table where something stands that is no table.
+def check_places(catalog: Catalog, staging: Staging) -> None:
+    """Refuse to publish tables where something stands that is no table.
 
     Raises:
         EtlError: With what it is.
     """
-    kind = catalog.kind(staging.schema, table.name)
-    if kind is not None and kind not in (*TABLES, _INDEX):  # an index gives way
-        raise EtlError(
-            f"{staging.schema}.{table.name} in PostgreSQL is no table, but {_KINDS.get(kind, 'something else')}, in "
-            "the place of what is to be published; rename or drop it, and run the command again"
-        )
+    for name, kind in catalog.kinds(staging.schema, [table.name for table in staging.tables]).items():
+        if kind not in (*TABLES, _INDEX):  # an index gives way
+            raise EtlError(
+                f"{staging.schema}.{name} in PostgreSQL is no table, but {_KINDS.get(kind, 'something else')}, in "
+                "the place of what is to be published; rename or drop it, and run the command again"
+            )
 
 
-def check_columns(catalog: Catalog, staging: Staging, table: Table) -> None:
+def check_columns(catalog: Catalog, staging: Staging) -> None:
     """Refuse columns of somebody's own with which rows could not be added, or that a contract names now.
 
     Raises:
         EtlError: With the first of them.
     """
+    demanded = catalog.demanded(staging.schema, [table.name for table in staging.tables])
+    for table in staging.tables:
+        _check_columns(staging, table, demanded[table.name])
+
+
+def _check_columns(staging: Staging, table: Table, demanded: Mapping[str, bool]) -> None:
     place = f"{staging.schema}.{table.name}"
-    for name, is_demanded in catalog.demanded(staging.schema, table.name).items():
+    for name, is_demanded in demanded.items():
         if name in staging.owned(table) or name.startswith(MADE):
             continue
         if name in table.names:

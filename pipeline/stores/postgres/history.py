@@ -137,7 +137,7 @@ class History:
         Raises:
             EtlError: It is something else than it has to be, and so somebody else's.
         """
-        found = self._catalog.kind(HISTORY, name)
+        found = self._catalog.kinds(HISTORY, [name]).get(name)
         if found is not None and found not in kinds:
             raise EtlError(
                 f"{HISTORY}.{name} in PostgreSQL is somebody else's, in the place of what the history of "
@@ -147,7 +147,7 @@ class History:
 
     def _columns(self, schema: str, name: str) -> dict[str, str]:
         """Return the columns of a table and their types, in order."""
-        return {column: kind for column, (kind, _) in self._catalog.columns(schema, name).items()}
+        return {column: kind for column, (kind, _) in self._catalog.columns(schema, [name])[name].items()}
 
     def _published(self, name: str) -> dict[str, str]:
         """Return the columns that contracts have made of a published table; none of one that is moved in."""
@@ -254,8 +254,8 @@ class History:
 
     def _comments(self, table: Table, former: Mapping[str, str]) -> list[str]:
         shown = former_table(table) if VALID_FROM not in table.names else table
-        comments = postgres_comments(HISTORY, shown.only(former))
-        return [one for one in comments if VALID_FROM not in table.names or not one.startswith("COMMENT ON TABLE")]
+        comments = postgres_comments(HISTORY, shown.only(former)).items()
+        return [statement for column, (_, statement) in comments if column or VALID_FROM not in table.names]
 
     def _replica(self, name: str) -> str:
         return qualified(self._staging.schema, name)

@@ -17,8 +17,10 @@ _MEMORY = "256MB"  # of the server, for each of them
 def prepare(session: Session, staging: Staging) -> None:
     """Add keys and indexes to the tables that are not published yet, and statistics to all."""
     catalog = Catalog(session.rows)
-    new = [table for table in staging.tables if not catalog.has_table(staging.schema, table.name)]
-    missing = [table for table in new if not catalog.has_key(staging.name, table.name)]
+    there = catalog.existing(staging.schema, staging.tables)
+    new = [table for table in staging.tables if table not in there]
+    keyed = catalog.keyed(staging.name, [table.name for table in new])
+    missing = [table for table in new if table.name not in keyed]
     session.commit()  # or the locks of this look would be in the others' way
     work = [
         [

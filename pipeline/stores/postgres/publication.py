@@ -28,7 +28,7 @@ from pipeline.stores.staging import Staging
 
 def published_names(staging: Staging) -> list[str]:
     """Return the names of the tables that are published, quoted."""
-    return [qualified(staging.schema, table.name) for table in staging.tables]
+    return [qualified(staging.schema, table.name) for table in staging.published]
 
 
 class Publication:
@@ -45,7 +45,7 @@ class Publication:
 
     def __init__(self, session: Session, staging: Staging) -> None:
         self._session, self._staging, self._catalog = session, staging, Catalog(session.rows)
-        self._published = [one for one in staging.tables if self._catalog.has_table(staging.schema, one.name)]
+        self._published = self._catalog.existing(staging.schema, staging.tables)
         check_provable(session.rows, published_names(staging))
         whole = [one for one in self._published if one.name not in staging.parts]  # a part fits what is published
         self._changes = {one.name: self._change(one) for one in whole}
@@ -66,7 +66,8 @@ class Publication:
             for root in staging.roots
             if root.name in staging.observed
         ]
-        work = dict(self._merges)
+        idle = self._idle()
+        work = {name: merge for name, merge in self._merges.items() if name not in idle}
         for history in histories:
             work = history.keep(work)
         dropped = [qualified(staging.schema, child) for children in forgotten.values() for child in children]
@@ -75,8 +76,26 @@ class Publication:
         self._write(work)
         self._prove_all()
         self._finish(histories, dropped)
-        whole = [table for table in self._published if table.name in self._changes]
-        self._session.execute(*(one for table in whole for one in postgres_comments(staging.schema, table)))
+        self._session.execute(*self._comments())
+
+    def _idle(self) -> set[str]:
+        """Return the tables of which a part is staged that has no rows, and of which none is to go."""
+        parts = [table for table in self._staging.tables if table.name in self._staging.parts]
+        keys = (f"SELECT count(*) FROM {quoted(self._staging.name)}.{self._staging.rows_of(one)}" for one in parts)
+        rows = self._session.numbers(keys)
+        return {table.name for table, number in zip(parts, rows, strict=True) if not number}
+
+    def _comments(self) -> list[str]:
+        """Return the statements that bring what the catalog says of tables to what their contracts say."""
+        schema = self._staging.schema
+        whole = [table for table in self._staging.tables if table.name not in self._staging.parts]
+        said = self._catalog.said(schema, [table.name for table in whole])
+        return [
+            statement
+            for table in whole
+            for column, (words, statement) in postgres_comments(schema, table).items()
+            if said.get((table.name, column)) != words
+        ]
 
     def _change(self, table: Table) -> Change:
         """Return what has to be done to a published table because its contract has changed."""
@@ -105,13 +124,12 @@ class Publication:
                 self._move_in(table)
             elif table.name in work:
                 self._merge(work[table.name])
-                if table.name in self._staging.parts and AS_OF in table.names:
-                    self._session.execute(work[table.name].stamped(AS_OF))
+        self._session.execute(*(Merge(self._staging, one, {}).stamped(AS_OF) for one in self._staging.stamped))
 
     def _move_in(self, table: Table) -> None:
         """Make a table of staging a published one."""
         area, name = self._staging.name, qualified(self._staging.name, table.name)
-        if not self._catalog.has_key(area, table.name):  # its place was taken when it was prepared
+        if not self._catalog.keyed(area, [table.name]):  # its place was taken when it was prepared
             self._session.execute(*postgres_keys(area, table))
         for number, index in enumerate(self._catalog.indexes_in_the_way(self._staging, table)):
             free = md5(f"{self._staging.run_id} {table.name} {number}".encode(), usedforsecurity=False).hexdigest()
@@ -146,8 +164,9 @@ class Publication:
         Raises:
             DataError: A table does not hold what was staged.
         """
-        for merge in self._merges.values():
-            published, staged = self._session.number(merge.published), self._session.number(merge.staged)
+        merges = [*self._merges.values()]
+        counts = iter(self._session.numbers(query for one in merges for query in (one.published, one.staged)))
+        for merge, published, staged in zip(merges, counts, counts, strict=True):
             if published == staged and not meddling:
                 continue
             lacking, bent, key, extra, other_key = self._session.rows(merge.unequal)[0]
@@ -182,8 +201,9 @@ class Publication:
     def _lacking_keys(self) -> list[str]:
         """Return the statements that add the keys which published tables lack: some go with a dropped parent."""
         schema, tables, catalog = self._staging.schema, self._staging.tables, self._catalog
+        keyed = catalog.keyed(schema, [table.name for table in tables])
         return [
-            *(postgres_key(schema, one) for one in tables if not catalog.has_key(schema, one.name)),
+            *(postgres_key(schema, one) for one in tables if one.name not in keyed),
             *(
                 postgres_foreign_key(schema, one)
                 for one in tables

@@ -1,6 +1,6 @@
 """The published tables of PostgreSQL, as they are read and counted."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import count
 
@@ -68,9 +68,8 @@ class Published(Session):
 
     def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
         """Tell whether a published table has its contract's columns: these names and types, in any order."""
-        found, owned = self.catalog.columns(schema, table.name), table.names if ours is None else ours
-        there = {name: kind for name, kind in found.items() if name in owned}
-        return there == {column.name: (type_name(column), not column.nullable) for column in table.columns}
+        found = self.catalog.columns(schema, [table.name])
+        return _fits(table, found[table.name], table.names if ours is None else ours)
 
     def count(self, schema: str, table: Table) -> int:
         """Count the rows of a published table."""
@@ -78,7 +77,10 @@ class Published(Session):
 
     def sizes(self, schema: str, tables: Sequence[Table]) -> dict[str, int]:
         """Count the rows of published tables by name; one that is not there, or not as its contract, is left out."""
-        return {table.name: self.count(schema, table) for table in tables if self.fits(schema, table)}
+        found = self.catalog.columns(schema, [table.name for table in tables])
+        fit = [table.name for table in tables if _fits(table, found[table.name], table.names)]
+        counts = self.numbers(f"SELECT count(*) FROM {qualified(schema, name)}" for name in fit)
+        return dict(zip(fit, counts, strict=True))
 
     def count_ids(self, schema: str, table: str, ids: Sequence[str]) -> int:
         """Count the rows of a published table without a parent that have one of some ``_id``s, given as texts."""
@@ -102,6 +104,12 @@ class Published(Session):
             return 0
         with closing(Session(self._uri)) as other:
             return other.number(query)
+
+
+def _fits(table: Table, found: Mapping[str, tuple[str, bool]], owned: Collection[str]) -> bool:
+    """Tell whether of the columns that a table has those that are ours are its contract's."""
+    there = {name: kind for name, kind in found.items() if name in owned}
+    return there == {column.name: (type_name(column), not column.nullable) for column in table.columns}
 
 
 def _condition(condition: Condition, places: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 Whoever only reads the books, as ``etl status`` does, loads neither Polars nor the contracts by it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
@@ -133,6 +133,11 @@ class Session:
     def number(self, query: str) -> int:
         """Return the one number that a query tells."""
         return int(self.rows(query)[0][0])
+
+    def numbers(self, queries: Iterable[str]) -> list[int]:
+        """Return the numbers that some queries tell, asked together."""
+        asked = ", ".join(f"({query})::bigint" for query in queries)
+        return [int(number) for (number,) in self.rows(f"SELECT unnest(ARRAY[{asked}])")] if asked else []
 
     def append(self, schema: str, table: str, rows: pa.Table) -> None:
         """Append rows to a table by COPY; its columns must have the rows' names and types."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
@@ -15,7 +14,7 @@ from contracts.schema.kinds import UUID
 from pipeline.stores.base import LoadFrame
 from pipeline.stores.postgres import indexes
 from pipeline.stores.postgres.forgetting import dropped, removed
-from pipeline.stores.postgres.guards import check_columns, check_place
+from pipeline.stores.postgres.guards import check_columns, check_places
 from pipeline.stores.postgres.locks import change_at_moments
 from pipeline.stores.postgres.merge import Merge
 from pipeline.stores.postgres.publication import Publication, published_names
@@ -45,12 +44,11 @@ class Postgres(Published):
 
     def stage_tables(self, staging: Staging) -> None:
         """Create the tables of a staging area."""
-        for table in staging.tables:
-            check_place(self.catalog, staging, table)
-            check_columns(self.catalog, staging, table)
+        check_places(self.catalog, staging)
+        check_columns(self.catalog, staging)
         check_provable(self.rows, published_names(staging))
-        for table in staging.tables:
-            self.execute(*postgres_table(staging.name, table))
+        keys = [staging.keys_of(table) for table in staging.tables if table.name in staging.parts]
+        self.execute(*(postgres_table(staging.name, table) for table in (*staging.tables, *keys)))
 
     @contextmanager
     def loading(self, staging: Staging, partition: int, tables: tuple[Table, ...]) -> Iterator[LoadFrame]:
@@ -78,13 +76,10 @@ class Postgres(Published):
 
     def speak_for(self, staging: Staging, table: Table, keys: pl.DataFrame) -> None:
         """Name the rows of a published table that an area speaks for, within the caller's transaction."""
-        named = replace(table.only(table.key), name=staging.rows_of(table))
-        name = f"{quoted(staging.name)}.{named.name}"
-        columns = ", ".join(f"{quoted(one.name)} {postgres_type(one)}" for one in named.columns)
-        self.execute(f"CREATE TABLE {name} ({columns})")
+        named = staging.keys_of(table)
         if not keys.is_empty():
             self._copy(staging.name, named, keys.select(named.names))
-        self.execute(f"ANALYZE {name}", f"ANALYZE {qualified(staging.name, table.name)}")
+            self.execute(*(f"ANALYZE {qualified(staging.name, name)}" for name in (named.name, table.name)))
 
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""
@@ -110,13 +105,11 @@ class Postgres(Published):
 
     def growth(self, staging: Staging) -> dict[str, int]:
         """Count how many rows each table will have, or of one of which it holds a part: how many more than now."""
-        found = {}
-        for table in staging.tables:
-            merge = Merge(staging, table, {})
-            found[table.name] = self.number(merge.staged)
-            if staging.spoken_for(table):
-                found[table.name] -= self.number(merge.published)
-        return found
+        merges = [Merge(staging, table, {}) for table in staging.tables]
+        parts = [merge for merge in merges if not merge.is_whole]
+        staged = self.numbers(merge.staged for merge in merges)
+        gone = dict(zip((one.table.name for one in parts), self.numbers(one.published for one in parts), strict=True))
+        return {one.table.name: rows - gone.get(one.table.name, 0) for one, rows in zip(merges, staged, strict=True)}
 
     def publish(self, staging: Staging) -> None:
         """Make the published tables equal to staging, within the caller's transaction.

@@ -264,8 +264,8 @@ def _published_while_verified(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> 
 
 
 def _published_while_computed(lab: Lab, etl: Etl, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
-    meanwhile = _first(lambda: _copied_meanwhile(lab, "SupportTickets"), reading.spill_sources)
-    return _patched(patch, inputs, "spill_sources", meanwhile)
+    meanwhile = _first(lambda: _copied_meanwhile(lab, "SupportTickets"), reading.documents)
+    return _patched(patch, inputs, "documents", meanwhile)
 
 
 @contextmanager

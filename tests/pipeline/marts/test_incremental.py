@@ -2,10 +2,12 @@
 
 import os
 import random
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -117,6 +119,31 @@ def test_after_random_changes_each_cell_is_what_it_would_be(world: Lab, cut_shor
     assert ROUNDS < 20 or (in_part == IN_PART and still == {*BUILT} - NEVER_STILL)  # few rounds don't come to each
     assert world.leftovers() == []
     assert world.postgres("SELECT count(*) FROM etl.changed") == [(0,)]
+
+
+def test_what_reads_nothing_that_came_out_otherwise_is_not_computed(world: Lab) -> None:
+    marts.build(world.connections, BUILT)
+    (session,) = world.collection("UserSessions").find({"pages_visited.2": {"$exists": True}}).limit(1)
+    world.collection("UserSessions").update_one({"_id": session["_id"]}, {"$push": {"pages_visited": "/one/more"}})
+    sync(world.connections)
+    trace = Trace()
+    built = {one.name: one for one in marts.build(world.connections, BUILT, trace=trace)}
+    ahead = {"user_activity_daily", "session_facts", "user_activity"}
+    follow = {"user_recency", "user_score_cuts", "active_users_daily", "user_lifecycle_weekly", "user_retention_weekly"}
+    follow |= {"funnel_daily", "recommendation_reach_daily"}
+    computed = {name for name in BUILT if f"compute {name}" in trace.watch.seconds}
+    assert ahead <= computed
+    assert computed.isdisjoint(follow)
+    assert {name for name, one in built.items() if one.plan.follows} == follow
+    assert not any(one.others for one in trace.reads if one.table == "marts.user_activity")
+    _assert_as_if_whole(world)
+
+
+def test_the_docs_tell_of_each_mart_what_becomes_of_it_after_a_sync() -> None:
+    told = re.findall(r"^\| `(\w+)` \| (in part|whole)\b", Path("docs/architecture.md").read_text(), re.MULTILINE)
+    house = {name for name, mart in known_marts().items() if mart.home is None}
+    assert {name for name, _ in told} == house
+    assert {name for name, how in told if how == "in part"} == IN_PART
 
 
 def _why(lab: Lab, **options: Any) -> str:
