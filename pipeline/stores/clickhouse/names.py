@@ -6,6 +6,7 @@ from contracts.schema.entity import Table
 from contracts.schema.names import DATA, MADE
 from pipeline.stores.staging import Staging
 
+STAYING = "_staying"  # in staging, what names the published tables of which all rows stay
 NAME = re.compile(r"`(?:[^`\\]|\\.)*`|\w+")  # in a statement as the catalog has it
 
 
@@ -22,11 +23,6 @@ def part_name(table: Table, partition: int) -> str:
 def part_prefix(table: Table) -> str:
     """Return what the names of all tables begin with that partitions of a table are loaded into."""
     return f"{table.name}{MADE}"
-
-
-def part_of(table: Table, name: str) -> bool:
-    """Tell whether a name in staging is a table's own, or that of one of its partitions."""
-    return name == table.name or name.startswith(part_prefix(table))
 
 
 def mark(staging: Staging, table: Table) -> str:

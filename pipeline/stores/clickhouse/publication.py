@@ -17,7 +17,7 @@ from contracts.schema.names import DATA
 from pipeline.errors import DataError
 from pipeline.stores.clickhouse.guards import check_places
 from pipeline.stores.clickhouse.history import History
-from pipeline.stores.clickhouse.names import data_name, mark, part_name, part_of
+from pipeline.stores.clickhouse.names import STAYING, data_name, mark, part_name
 from pipeline.stores.clickhouse.published import Published
 from pipeline.stores.staging import Staging
 
@@ -58,14 +58,12 @@ class Publication:
             drop_table(self._store, self._staging.schema, f"{name}{DATA}")
 
     def _found_partial(self, staging: Staging) -> dict[str, int]:
-        """Return the tables of which an area holds a part, and of how many rows it holds what they are to be.
-
-        A published table of which it holds nothing at all is one, too: all of its rows stay.
-        """
-        there, shown = self._catalog.area(staging), self._store.seen(staging.schema, staging.tables)
-        named = {one.name: there.get(staging.rows_of(one)) for one in staging.tables}
-        whole = {one.name for one in staging.tables if any(part_of(one, name) for name in there)}
-        return {name: rows or 0 for name, rows in named.items() if rows is not None or name in shown.keys() - whole}
+        """Return the tables of which an area holds a part, or nothing as all rows stay, and how many rows it names."""
+        there = self._catalog.area(staging)
+        staying = self._store.rows(f"SELECT name FROM {qualified(staging.name, STAYING)}") if STAYING in there else []
+        stays = {name for (name,) in staying}
+        named = {one.name: 0 if one.name in stays else there.get(staging.rows_of(one)) for one in staging.tables}
+        return {name: rows for name, rows in named.items() if rows is not None}
 
     def _kept(self) -> list[History]:
         """Keep the versions that end by this publish, before it changes anything."""

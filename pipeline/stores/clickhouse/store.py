@@ -1,6 +1,6 @@
 """The target ClickHouse: bulk loads in Arrow blocks, published table by table with one atomic exchange each."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -21,7 +21,7 @@ from pipeline.stores.base import LoadFrame
 from pipeline.stores.clickhouse.buffered_inserts import buffered_inserts
 from pipeline.stores.clickhouse.forgetting import dropped, removed
 from pipeline.stores.clickhouse.guards import check_places, tell_what_goes
-from pipeline.stores.clickhouse.names import mark, part_name, root_in
+from pipeline.stores.clickhouse.names import STAYING, mark, part_name, root_in
 from pipeline.stores.clickhouse.publication import Publication, drop_table, spoken_for, staged_rows
 from pipeline.stores.clickhouse.published import Published
 from pipeline.stores.staging import Staging
@@ -97,6 +97,15 @@ class ClickHouse(Published):
         name = f"{quoted(staging.name)}.{staging.rows_of(table)}"
         self.execute(f"CREATE OR REPLACE TABLE {name} ({columns}) ENGINE = MergeTree ORDER BY ()")
         self.append(staging.name, staging.rows_of(table), keys)
+
+    def stay(self, staging: Staging, names: Iterable[str]) -> None:
+        """Note in an area that it holds nothing of some published tables, as all of their rows stay.
+
+        Whoever finishes a publish that was cut short has only the area to go by, and what it lacks may have been lost.
+        """
+        table = qualified(staging.name, STAYING)
+        self.execute(f"CREATE TABLE IF NOT EXISTS {table} (name String) ENGINE = MergeTree ORDER BY ()")
+        self.append(staging.name, STAYING, pl.DataFrame({"name": [*names]}))
 
     def staged(self, staging: Staging, table: Table) -> dict[int, int]:
         """Count the rows of a table in staging, by partition."""

@@ -51,18 +51,16 @@ class Link:
         uri: Connection string.
         name: What messages call the server.
         patience: Seconds that the server may be silent before it is asked whether it is still at work.
-        beside: An open one to the same server. What the driver has learned of the server's types then serves both;
-            to learn it takes ten times as long as to connect.
     """
 
-    def __init__(self, uri: str, name: str, patience: float = SILENCE_S, beside: "Link | None" = None) -> None:
+    def __init__(self, uri: str, name: str, patience: float = SILENCE_S) -> None:
         self.silence, self._name, self._uri = patience, name, bounded(uri)
         self._pid = 0
         with _connecting:
             self._sockets, before = dict[int | str, int](), silence.sockets()
             opening = _Opening(before, _connect_timeout(self._uri))
             with self._told(opening):
-                self.connection: Any = beside.connection.adbc_clone() if beside else dbapi.connect(self._uri)
+                self.connection = dbapi.connect(self._uri)
             self._sockets = opening.new()
         try:
             self._introduce()

@@ -27,17 +27,16 @@ class Session:
         uri: Connection string.
         wait: Seconds for which another one's lock is waited for.
         silence: Seconds that the server may be silent before it is asked whether it is still at work.
-        beside: An open connection to the same server, which makes this one cheaper.
     """
 
-    def __init__(self, uri: str, wait: float = 600.0, silence: float = SILENCE_S, beside: Link | None = None) -> None:
+    def __init__(self, uri: str, wait: float = 600.0, silence: float = SILENCE_S) -> None:
         self._uri, self._shown, self.wait, self._silence = uri, remember(uri), wait, silence
         self._session: Row = ()
-        self._open(beside)
+        self._open()
 
     def close(self) -> None:
         """Close the connection; what was not committed is undone."""
-        self.connection.close()
+        self._link.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -89,12 +88,12 @@ class Session:
             ended = self.rows(query, *session)
         if ended and not ended[0][0]:
             self._session = session  # the next try has to end it
-            self.connection.close()
+            self.close()
             raise LostError(f"PostgreSQL at {self._shown} is still at work for a connection that was lost")
 
-    def _open(self, beside: Link | None = None) -> None:
+    def _open(self) -> None:
         with self._translated():
-            self._link = Link(self._uri, f"PostgreSQL at {self._shown}", self._silence, beside)
+            self._link = Link(self._uri, f"PostgreSQL at {self._shown}", self._silence)
         self.connection = self._link.connection
         try:
             self._set_up()
@@ -158,8 +157,12 @@ class Session:
                 yield batch
 
     def another(self) -> Self:
-        """Open another connection to the same server."""
-        return type(self)(self._uri, self.wait, self._silence, self._link)
+        """Open another connection to the same server.
+
+        Not by the driver's clone, though that is cheaper: the count that the driver keeps of those that share one
+        database was once wrong at the end, which fails whoever closes the last.
+        """
+        return type(self)(self._uri, self.wait, self._silence)
 
     @property
     def lock_timeout(self) -> int:

@@ -15,7 +15,7 @@ import pytest
 
 from contracts.schema.registry import marts as known_marts
 from pipeline.connections import TARGETS
-from pipeline.marts import basis
+from pipeline.marts import basis, publishing
 from pipeline.marts import build as marts
 from pipeline.marts.inputs import Inputs
 from pipeline.marts.sources import with_their_marts
@@ -24,6 +24,7 @@ from pipeline.replication import replicate
 from pipeline.replication.history import forget
 from pipeline.replication.sync import sync
 from pipeline.runs.lifecycle import abandon
+from pipeline.runs.recovery import recover
 from tests.pipeline.lab import Lab
 from tests.pipeline.marts.test_marts import FIRST_DAY, SOURCES, _world
 
@@ -136,6 +137,20 @@ def test_what_reads_nothing_that_came_out_otherwise_is_not_computed(world: Lab) 
     assert computed.isdisjoint(follow)
     assert {name for name, one in built.items() if one.plan.follows} == follow
     assert not any(one.others for one in trace.reads if one.table == "marts.user_activity")
+    _assert_as_if_whole(world)
+
+
+def test_an_area_that_is_lost_is_not_taken_for_one_of_which_nothing_is_to_be_written(world: Lab) -> None:
+    marts.build(world.connections, BUILT)
+    world.collection("SearchQueries").delete_one({})
+    sync(world.connections)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(publishing, "recover", lambda *_: {})
+        built = marts.build(world.connections, BUILT)
+    assert any(one.plan.stays for one in built)
+    world.change_clickhouse(*(f"DROP DATABASE IF EXISTS staging_{run} SYNC" for run in world.leftovers()))
+    assert recover(world.connections).keys() == set(BUILT)
+    marts.build(world.connections, BUILT, full=True)
     _assert_as_if_whole(world)
 
 

@@ -33,7 +33,7 @@ def test_a_connection_that_was_opened_beside_another_one_is_its_own(settings: Se
     assert settings.postgres_uri is not None
     ask, first = "SELECT pg_backend_pid(), count(*) FROM pg_class WHERE relname = 'seen'", []
     with closing(Session(settings.postgres_uri.get_secret_value())) as session:
-        beside = session._another()
+        beside = session.another()
         session.execute("CREATE TABLE seen (n int)")
         first += [session.rows(ask), beside.rows(ask)]
     with closing(beside):
