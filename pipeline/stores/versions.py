@@ -8,6 +8,8 @@ from contracts.schema.ddl import quoted
 from contracts.schema.entity import ID, Entity, Table
 from contracts.schema.history import HISTORY, REMOVED, VALID_FROM, VALID_TO, valid_at, versions_table
 
+REPLICA = "replica"  # where current versions are
+
 
 @dataclass(frozen=True)
 class Check:

@@ -8,9 +8,7 @@ from contracts.schema.ddl import clickhouse_quoted as quoted
 from contracts.schema.entity import ID
 from contracts.schema.history import HISTORY, SINCE, VALID_FROM, VALID_TO, VERSIONS
 from contracts.schema.names import DATA
-from pipeline.stores.versions import moment_text
-
-REPLICA = "replica"  # where current versions are
+from pipeline.stores.versions import REPLICA, moment_text
 
 
 def in_history(name: str) -> str:

@@ -6,9 +6,7 @@ from datetime import datetime
 from contracts.schema.ddl import postgres_literal, quoted
 from contracts.schema.entity import ID
 from contracts.schema.history import HISTORY, SINCE, VALID_FROM, VALID_TO, VERSIONS
-from pipeline.stores.versions import moment_text
-
-REPLICA = "replica"  # where current versions are
+from pipeline.stores.versions import REPLICA, moment_text
 
 
 def in_history(name: str) -> str:
