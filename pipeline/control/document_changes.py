@@ -72,7 +72,7 @@ def changed_since(postgres: Session, collection: str, run_id: str, since: str) -
     """
     if run_id == since:
         return Changed((), ())
-    runs = _back_to(_follows(postgres)[collection], run_id, since)
+    runs = _back_to(_follows(postgres, [collection])[collection], run_id, since)
     if runs is None:
         return None
     query = "SELECT _id, former::text FROM etl.changed WHERE collection = $1::text AND run_id = ANY ($2::text[])"
@@ -91,17 +91,15 @@ def trim_changes(postgres: Session, shows: Mapping[str, str], wanted: Mapping[st
     """
     kept = [
         (collection, run_id)
-        for collection, follows in _follows(postgres).items()
-        for run_id in (
-            _earliest(follows, shows[collection], wanted.get(collection, ())) if collection in shows else follows
-        )
+        for collection, follows in _follows(postgres, shows).items()
+        for run_id in _earliest(follows, shows[collection], wanted.get(collection, ()))
     ]
     collections, runs = [name for name, _ in kept], [run_id for _, run_id in kept]
     for table in ("etl.changed", "etl.publishes"):
         postgres.execute(
-            f"DELETE FROM {table} WHERE (collection, run_id) NOT IN "
-            "(SELECT * FROM unnest($1::text[], $2::text[]) kept (collection, run_id))",
-            parameters=(collections, runs),
+            f"DELETE FROM {table} WHERE collection = ANY ($1::text[]) AND (collection, run_id) NOT IN "
+            "(SELECT * FROM unnest($2::text[], $3::text[]) kept (collection, run_id))",
+            parameters=([*shows], collections, runs),
         )
 
 
@@ -111,10 +109,11 @@ def _earliest(follows: dict[str, str], run_id: str, wanted: Iterable[str]) -> li
     return max(paths, key=len, default=[])
 
 
-def _follows(postgres: Session) -> defaultdict[str, dict[str, str]]:
-    """Return which run each publish followed, by collection and run."""
+def _follows(postgres: Session, collections: Iterable[str]) -> defaultdict[str, dict[str, str]]:
+    """Return which run each publish of some collections followed, by collection and run."""
     found = defaultdict[str, dict[str, str]](dict)
-    for collection, run_id, follows in postgres.rows("SELECT collection, run_id, follows FROM etl.publishes"):
+    query = "SELECT collection, run_id, follows FROM etl.publishes WHERE collection = ANY ($1::text[])"
+    for collection, run_id, follows in postgres.rows(query, [*collections]):
         found[collection][run_id] = follows
     return found
 

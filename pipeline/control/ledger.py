@@ -88,7 +88,7 @@ def is_loaded(postgres: Session, run_id: str, partition: int) -> bool:
 
 
 def record_empty(postgres: Session, run_id: str, partitions: Iterable[int]) -> None:
-    """Enter that nothing is to be loaded of some partitions, and that this was not done in any target."""
+    """Enter that of some partitions nothing is to be loaded, so that all targets have it."""
     postgres.execute(
         "UPDATE etl.ledger SET source = 0, loaded = 0, quarantined = 0, bytes = 0, seconds = 0, "
         "loaded_at = clock_timestamp() WHERE run_id = $1::text AND partition = ANY ($2::bigint[])",

@@ -135,6 +135,7 @@ def record_held(postgres: Session, target: str, held: Mapping[str, Mapping[str, 
         target: Name of the target.
         held: What the tables hold, by name, of each collection or mart.
     """
+    # Of those in other databases the name is more than a text, which orjson takes for no key.
     told = {str(name): {table: asdict(one) for table, one in tables.items()} or None for name, tables in held.items()}
     postgres.execute(
         "UPDATE etl.published SET tables = nullif(value, 'null'::jsonb) FROM jsonb_each($2::text::jsonb) "

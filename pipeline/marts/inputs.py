@@ -1,7 +1,7 @@
 """What marts are computed from, in files, and what is computed, where those find it that read it."""
 
 from collections import defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
@@ -95,9 +95,7 @@ class Inputs:
         for name in sorted(lacking):
             table, column = self._read(readers, name), "" if name in whole else family
             assert table is not None
-            with self._spills[family].adding(table) as write:
-                for frame in self._rows(table, column):
-                    write(frame, 0)
+            self._keep(family, table, self._rows(table, column))
         self._there[family] |= lacking
         if any(name not in run.marts for name in lacking):
             check_same_run(self._connections, run)
@@ -127,10 +125,12 @@ class Inputs:
         found = Published(f"{name}, published", f"{name}, others" if self._has_others(mart) else "")
         for called, outside in ((found.same, False), (found.others, True)):
             if called:
-                with self._spills[plan.column].adding(replace(mart.table, name=called)) as write:
-                    batches = published(
-                        self._connections, self._run, mart.table, plan.column, self._trace, outside=outside
-                    )
-                    for frame in batches:
-                        write(frame, 0)
+                rows = published(self._connections, self._run, mart.table, plan.column, self._trace, outside=outside)
+                self._keep(plan.column, replace(mart.table, name=called), rows)
         return found
+
+    def _keep(self, family: str, table: Table, rows: Iterable[pl.DataFrame]) -> None:
+        """Keep rows in the files of a family."""
+        with self._spills[family].adding(table) as write:
+            for frame in rows:
+                write(frame, 0)
