@@ -1,8 +1,8 @@
 """Which documents were changed since the moment that is published: noted by a run until it is over."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -10,7 +10,7 @@ from pipeline.stores.postgres.session import Session
 from transforms.bson.documents import make_document
 from transforms.bson.identity import hash_id, id_equality_hash
 
-_PAGE_BYTES = 2 * 2**20  # of BSON in a query by ids, of which MongoDB takes 16 MB
+_PAGE_BYTES = 6 * 2**20  # of BSON in a query by ids, of which MongoDB takes 16 MB: the fewer, the less is waited for
 _BYTES_PER_ID = 16  # of it for an id, about, beside the id itself
 
 
@@ -72,5 +72,5 @@ def changed_ids(postgres: Session, run_id: str, collection: str, after: int, upt
         "SELECT DISTINCT element FROM etl.touched WHERE run_id = $1::text AND collection = $2::text "
         "AND place > $3::bigint AND place <= $4::bigint"
     )
-    rows: list[tuple[Any, ...]] = postgres.rows(query, run_id, collection, after, upto)
-    return tuple(element for (element,) in rows)
+    with closing(postgres.batches(query, run_id, collection, after, upto)) as batches:
+        return tuple(element for batch in batches for element in batch.column(0).to_pylist())

@@ -8,6 +8,7 @@ out as it is at that moment, and doing it again changes nothing.
 import time
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
@@ -35,6 +36,7 @@ from pipeline.runs.reconcile import parse_limit
 from pipeline.runs.recovery import check_not_stuck, recover
 from pipeline.runs.resume import with_retries
 from pipeline.runs.run import Offsets, Partition, Run, staging_of
+from pipeline.runtime.prefetch import prefetch
 from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.stores.postgres.store import Postgres
 
@@ -253,9 +255,10 @@ def _taken_over(
 
 
 def _note(postgres: Postgres, run_id: str, changes: Iterable[tuple[str, bytes]]) -> None:
-    for some in _distinct(changes):
-        with postgres.transaction():
-            control.record_changes(postgres, run_id, some)
+    with closing(prefetch(_distinct(changes))) as ahead:  # MongoDB takes as long to tell as PostgreSQL to note
+        for some in ahead:
+            with postgres.transaction():
+                control.record_changes(postgres, run_id, some)
 
 
 def _plan(connections: Connections, run: Run, pages: Sequence[ChangePage]) -> list[Partition]:

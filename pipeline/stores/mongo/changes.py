@@ -1,8 +1,10 @@
 """Which documents were changed, as MongoDB's change stream tells."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
+import bson
 from bson import Timestamp
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
@@ -13,6 +15,7 @@ from pipeline.stores.mongo.session import RAW, Document, Session
 from transforms.bson.documents import elements_of
 
 _AWAIT_MS = 100  # for which the server waits for changes where there are none
+_BATCH = 10_000  # changes that it sends at once: it looks for more while these are noted
 
 
 class Followed(Session):
@@ -55,6 +58,7 @@ class Followed(Session):
                 [{"$match": {"$or": theirs}}, {"$project": kept}],
                 start_at_operation_time=Timestamp(first.time, first.inc + 1),
                 max_await_time_ms=_AWAIT_MS,
+                batch_size=_BATCH,
                 show_expanded_events=False,
             ) as stream,
         ):
@@ -64,11 +68,9 @@ class Followed(Session):
                 event = stream.try_next()
                 if event is None:
                     continue
-                if event["clusterTime"] > upto:
+                if (moment := event["clusterTime"]) > upto:
                     return
-                concerned = [
-                    name for name in _concerned(event) or after if event["clusterTime"] > after.get(name, upto)
-                ]
+                concerned = [name for name in _concerned(event) or after if moment > after.get(name, upto)]
                 if concerned and "documentKey" not in event:
                     raise SnapshotError(self._gone(called[concerned[0]]))
                 if concerned:
@@ -86,7 +88,14 @@ class Followed(Session):
 
 def _concerned(event: RawBSONDocument) -> list[str]:
     """Return the collections that an event of a change stream names: of a renaming both, of a dropped database none."""
-    return [event[side]["coll"] for side in ("ns", "to") if "coll" in event.get(side, {})]
+    return [name for side in ("ns", "to") if side in event for name in _named(bytes(event[side].raw))]
+
+
+@lru_cache
+def _named(namespace: bytes) -> list[str]:
+    """Return the collection of a namespace, if it has one; there are few of them, and an event of each change."""
+    found = bson.decode(namespace)
+    return [found["coll"]] if "coll" in found else []
 
 
 def _moment_of(resume_token: Any) -> Timestamp:

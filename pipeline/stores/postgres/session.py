@@ -3,7 +3,7 @@
 Whoever only reads the books, as ``etl status`` does, loads neither Polars nor the contracts by it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
@@ -143,7 +143,7 @@ class Session:
         with self._translated(), self.connection.cursor() as cursor, self._link.waiting():
             cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema)
 
-    def batches(self, query: str, *parameters: Any) -> Iterator[pa.RecordBatch]:
+    def batches(self, query: str, *parameters: Any) -> Generator[pa.RecordBatch, None, None]:
         """Yield the rows of a query as they come; only for the next ones is the server waited for."""
         with self._translated(), self.connection.cursor() as cursor:
             with self._link.waiting():
