@@ -3,7 +3,7 @@
 import polars as pl
 
 from contracts.schema.fields import boolean, category, date, identifier, integer, money, number, rule, timestamp
-from contracts.schema.mart import Mart, as_of
+from contracts.schema.mart import NEVER, Mart, as_of
 
 WINDOW_DAYS = 30
 
@@ -29,7 +29,7 @@ MART = Mart(
         boolean("is_genuine", "Whether the price is lower than lowest_price_30d."),
         integer("history_days", "Days from the product's first price to the drop.", minimum=0),
         boolean("is_new_arrival", "Whether these are fewer than 30: the lowest price is of a shorter time then."),
-        as_of(),
+        as_of(ages=True),
     ),
     rules=(
         rule("it_dropped", pl.col("price") < pl.col("prior_price"), "A drop is a lower price than the one before."),
@@ -46,6 +46,8 @@ MART = Mart(
     ),
     indexes=("dropped_on",),
     by=pl.col("product_id"),
+    ages=NEVER,
+    awaits=(("product_price_history_price_changes", "changed_at"),),
     question="Is this discount real? (pricing, legal, merchandising)",
     definition=(
         "Directive 98/6/EC, Art. 6a: the prior price of an announced reduction is the lowest of the 30 days before it, "

@@ -31,6 +31,11 @@ def as_of(*, ages: bool = False) -> Field:
     return timestamp(AS_OF, told, nullable=True)
 
 
+def shows_moment(table: Table) -> bool:
+    """Tell whether all rows of a table bear the moment that its sources show: each run brings them all to its own."""
+    return AS_OF in table.names and not table.column(AS_OF).nullable
+
+
 @dataclass(frozen=True, eq=False)
 class Mart:
     """What a mart's rows are.
@@ -61,6 +66,9 @@ class Mart:
             Where the rows that age bear ``as_of`` and it is null in the others (``as_of(ages=True)``), they are told by
             that; where all bear it, all are brought to the moment without being computed. If nothing was changed that
             it reads itself and what it reads of other marts comes out as it was, nothing is computed either.
+        awaits: Moments that its sources may tell ahead: pairs of a source's name and a column of timestamps there; its
+            rows count only from that moment on, such as a price from when it is asked. Its ``ages`` need not speak of
+            them: rows whose moment has come since are taken for changed ones.
         whole: Sources that each piece reads whole: small ones, such as what all users together have to tell of each. A
             mart with such sources is computed in part if its module has a function ``refreshed`` as well, which brings
             rows that were computed before to what these sources say now.
@@ -82,12 +90,13 @@ class Mart:
     limits: tuple[str, ...] = ()
     home: Path | None = None
     ages: pl.Expr | None = None
+    awaits: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         """Derive the table at once, so that a contract that can't be derived fails at import."""
         check_tuples(self.name, key=(self.key, str), fields=(self.fields, Field), rules=(self.rules, Rule))
         check_tuples(self.name, indexes=(self.indexes, str), whole=(self.whole, str), limits=(self.limits, str))
-        check_tuples(self.name, optional=(self.optional, str))
+        check_tuples(self.name, optional=(self.optional, str), awaits=(self.awaits, tuple))
         _ = self.table
         if self.by is not None and self.by.meta.output_name() not in self.table.names:
             raise ContractError(f"{self.name}: it is computed apart by {self.by}, which is none of its columns")

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
+
+import polars as pl
 
 from contracts.schema.entity import Entity
 from contracts.schema.mart import DAILY, NEVER, Mart
@@ -13,7 +16,8 @@ from pipeline.control import Changed, Publication
 from pipeline.marts.fingerprint import fingerprint
 from pipeline.marts.run import MartRun
 from pipeline.marts.sources import owners
-from pipeline.runs.published import MARTS
+from pipeline.runs.published import MARTS, REPLICA
+from pipeline.stores.conditions import within
 from transforms.marts import sources
 
 _OTHERWISE = {
@@ -75,13 +79,34 @@ class Basis:
             self._changes[key] = control.changed_since(self.connections.postgres, collection, now, since)
         return self._changes[key]
 
+    def come(self, mart: Mart, collection: str) -> pl.Series:
+        """Return the ``_id``s of a collection's documents that tell of moments which came since a mart was published.
+
+        Each for each such moment: some may be there twice.
+        """
+        waited = ((self.owners[name], name, column) for name, column in mart.awaits)
+        found = [self._come(mart, name, column) for owner, name, column in waited if owner.collection == collection]
+        return pl.concat(found) if found else pl.Series(dtype=pl.String())
+
+    def _come(self, mart: Mart, name: str, column: str) -> pl.Series:
+        table = next(one for one in self.owners[name].tables if one.name == name)
+        ids, upto = table.only([table.columns[0].name]), self.run.context.as_of
+        where = within(table.only([column]), self.since(mart), upto)
+        batches = self.connections.postgres.read(REPLICA, ids, where=where)
+        frames = [pl.DataFrame(pl.from_arrow(batch)).cast(ids.frame_schema) for batch in batches]
+        return pl.concat([ids.frame_schema.to_frame(), *frames]).to_series()
+
+    def since(self, mart: Mart) -> datetime:
+        """Return the moment that the published rows of a mart show."""
+        return self.shown[mart.name, self.targets[0]].cluster_time.as_datetime()
+
     def is_touched(self, mart: Mart) -> bool:
         """Tell whether documents that a mart reads itself were changed since it was published, or that is not known."""
         if (before := self.before(mart)) is None:
             return True
         read = {self.owners[name].collection for name in sources(mart) if name in self.owners}
         found = [self.changed(name, before["shows"][name]) for name in read]
-        return any(one is None or one.ids for one in found)
+        return any(one is None or one.ids for one in found) or any(len(self.come(mart, name)) for name in read)
 
     def is_aged(self, mart: Mart) -> bool:
         """Tell whether the clock may have changed any row of a mart since it was published."""
@@ -89,8 +114,7 @@ class Basis:
 
     def a_day_began(self, mart: Mart) -> bool:
         """Tell whether a day of the reporting zone has begun since the moment that the published rows show."""
-        shown = self.shown[mart.name, self.targets[0]].cluster_time
-        return replace(self.run.context, as_of=shown.as_datetime()).today != self.run.context.today
+        return replace(self.run.context, as_of=self.since(mart)).today != self.run.context.today
 
     def rows(self, mart: Mart) -> int:
         """Return how many rows of a mart are published."""

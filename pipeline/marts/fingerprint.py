@@ -18,7 +18,7 @@ def fingerprint(mart: Mart) -> str:
     folders = {Path(str(module.__file__)).parent for module in (contracts.marts, transforms.marts)}
     folders |= {mart.home} if mart.home else set()
     columns = [(column.name, column.kind.name, column.nullable) for column in mart.table.columns]
-    said = (columns, mart.key, str(mart.by), str(mart.ages), mart.whole, version("polars"))
+    said = (columns, mart.key, str(mart.by), str(mart.ages), mart.awaits, mart.whole, version("polars"))
     parts = [repr(said), *(_code(folder) for folder in sorted(folders))]
     return sha256("\n".join(parts).encode()).hexdigest()
 

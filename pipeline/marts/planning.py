@@ -9,7 +9,7 @@ whole are written whole.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,6 @@ import polars as pl
 from contracts.schema.entity import ID, Column, Entity, Table
 from contracts.schema.mart import AS_OF, DAILY, NEVER, Mart
 from pipeline.connections import Connections
-from pipeline.control import Changed
 from pipeline.marts.basis import Basis
 from pipeline.marts.run import MartRun, Plan, staging_of
 from pipeline.marts.sources import versions
@@ -166,17 +165,25 @@ class _Keys:
         for collection, entity in read.items():
             changed = self._basis.changed(collection, since := before["shows"][collection])
             assert changed is not None
-            if self._column == ID:
-                yield pl.Series(changed.ids, dtype=pl.String())
-            elif changed.ids and (called := f"{collection} since {since}") not in self._held:
-                self._held.add(called)  # and are not asked for again, by another mart
-                dtype = entity.root.frame_schema[self._column]
-                yield pl.Series([one[self._column] for one in changed.former], dtype=dtype)
-                yield self._now(entity, called, changed)
+            ids = pl.Series(changed.ids, dtype=pl.String())
+            yield from self._of(entity, f"{collection} since {since}", ids, changed.former)
+            yield from self._of(entity, f"{collection} for {mart.name}", self._basis.come(mart, collection))
 
-    def _now(self, entity: Entity, called: str, changed: Changed) -> pl.Series:
+    def _of(
+        self, entity: Entity, called: str, ids: pl.Series, former: Iterable[Mapping[str, Any]] = ()
+    ) -> Iterator[pl.Series]:
+        """Yield the values that some documents have, and those that they had."""
+        if self._column == ID:
+            yield ids
+        elif len(ids) and called not in self._held:
+            self._held.add(called)  # and are not asked for again, by another mart
+            yield pl.Series([one[self._column] for one in former], dtype=entity.root.frame_schema[self._column])
+            yield self._now(entity, called, ids)
+
+    def _now(self, entity: Entity, called: str, ids: pl.Series) -> pl.Series:
         key = entity.root.columns[0]
-        self._postgres.hold_keys(self._staging, f"{called} by {self._column}", key, _ids(changed, key))
+        held = ids.cast(key.kind.frame).unique()
+        self._postgres.hold_keys(self._staging, f"{called} by {self._column}", key, held)
         among = Among(self._staging, f"{called} by {self._column}", ID)
         return self._values(REPLICA, entity.root, among=among)
 
@@ -191,10 +198,6 @@ class _Keys:
         batches = self._postgres.read(schema, only, **chosen)
         frames = [pl.DataFrame(pl.from_arrow(batch)).cast(only.frame_schema) for batch in batches]
         return pl.concat([only.frame_schema.to_frame(), *frames])[self._column].unique()
-
-
-def _ids(changed: Changed, key: Column) -> pl.Series:
-    return pl.Series(changed.ids, dtype=pl.String()).cast(key.kind.frame)
 
 
 def _column(table: Table, name: str) -> Column:

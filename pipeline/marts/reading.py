@@ -9,6 +9,7 @@ from polars.io.plugins import register_io_source
 
 from contracts.schema.entity import ID, ContractError, Table
 from contracts.schema.history import HISTORY, versions_of
+from contracts.schema.kinds import TIMESTAMP
 from contracts.schema.mart import Mart
 from pipeline.connections import Connections
 from pipeline.marts.run import MartRun, staging_of
@@ -42,9 +43,16 @@ def columns_read(mart: Mart, known: Mapping[str, Table]) -> dict[str, set[str]]:
     """Return the columns that a mart reads of each table, of those that are known by name."""
     read: dict[str, set[str]] = defaultdict(set)
     tables = [known[name] for name in sources(mart)]
+    _check_awaits(mart, {table.name: table for table in tables})
     for table, columns in (*_columns_computed_from(mart, tables), *_columns_cut_by(mart, tables, known)):
         read[table.name] |= columns
     return dict(read)
+
+
+def _check_awaits(mart: Mart, read: Mapping[str, Table]) -> None:
+    for name, column in mart.awaits:
+        if name not in read or read[name].frame_schema.get(column) != TIMESTAMP.frame:
+            raise ContractError(f"{mart.name}: it awaits {name}.{column}, which is no timestamp that it reads")
 
 
 def _columns_computed_from(mart: Mart, tables: Iterable[Table]) -> list[tuple[Table, set[str]]]:

@@ -129,3 +129,9 @@ def test_every_column_of_every_table_is_there_in_order(table: Table) -> None:
     assert create.count(" NOT NULL") == len(not_null)
     # A key can't be null in either store.
     assert not_null.issuperset(table.key)
+
+
+def test_pages_have_room_where_all_rows_are_brought_to_the_next_moment() -> None:
+    room = {name for name, mart in marts().items() if "fillfactor" in postgres_table("marts", mart.table)}
+    assert {"user_activity", "funnel_daily"} <= room
+    assert room.isdisjoint({"session_facts", "price_drops"})

@@ -6,18 +6,20 @@ import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from bson import Decimal128
 
 from contracts.schema.registry import marts as known_marts
 from pipeline.connections import TARGETS
 from pipeline.marts import basis, publishing
 from pipeline.marts import build as marts
 from pipeline.marts.inputs import Inputs
+from pipeline.marts.run import Plan
 from pipeline.marts.sources import with_their_marts
 from pipeline.marts.trace import Trace
 from pipeline.replication import replicate
@@ -31,10 +33,10 @@ from tests.pipeline.marts.test_marts import FIRST_DAY, SOURCES, _world
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "5"))
 IN_PART = {
     *("session_facts", "user_activity_daily", "user_recency", "user_activity", "search_facts"),
-    *("ticket_changes", "ticket_resolution", "review_facts", "recommendation_facts"),
+    *("ticket_changes", "ticket_resolution", "review_facts", "recommendation_facts", "price_drops"),
 }
 # Where any row may change at any moment, something is always computed.
-NEVER_STILL = {"session_facts", "ticket_resolution", "support_efficiency_daily", "price_drops", "funnel_daily"}
+NEVER_STILL = {"session_facts", "ticket_resolution", "support_efficiency_daily", "funnel_daily"}
 NEVER_STILL |= {"recommendation_facts", "recommendation_reach_daily"}
 BUILT = tuple(sorted(known_marts()))
 USERS = 120
@@ -200,6 +202,41 @@ def test_a_day_that_begins_may_change_rows_that_no_document_does(world: Lab) -> 
     assert plans["search_facts"].stays
     assert plans["user_recency"].why == "a day has begun since, which may change any of its rows"
     assert plans["user_activity"].why.startswith("a day has begun")
+
+
+def test_a_price_that_was_dated_ahead_comes_to_count_though_no_document_was_changed(world: Lab) -> None:
+    prices = world.collection("ProductPriceHistory")
+    drops = "SELECT price FROM marts.price_drops WHERE product_id = 'x'"
+
+    def build() -> Plan:
+        return next(one.plan for one in marts.build(world.connections, ["price_drops"]))
+
+    def pass_by(hours: int, *names: str) -> None:
+        """Let the clock of MongoDB be another one."""
+        told = ", ".join(map(repr, names))
+        later = f"UPDATE etl.published SET cluster_time = cluster_time + ({hours * 3_600}::bigint << 32)"
+        world.change_postgres(f"{later} WHERE collection IN ({told})")
+
+    build()
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    asked = [(datetime(2024, 1, 1, tzinfo=UTC), "9.00"), (ahead, "7.00")]
+    changes = [{"changed_at": at, "price": Decimal128(price)} for at, price in asked]
+    about = {"product_id": "x", "current_price": Decimal128("9.00"), "currency": "EUR"}
+    prices.insert_one(about | {"price_changes": changes})
+    sync(world.connections)
+    assert build().column == "product_id"
+    assert world.postgres(drops) == []
+    assert build().stays
+    pass_by(2, *SOURCES)
+    plan = build()
+    assert (plan.column, plan.keys) == ("product_id", 1)
+    assert world.postgres(drops) == [("7.00",)]
+    assert build().stays
+    pass_by(-2, *SOURCES, "price_drops")
+    prices.delete_one({"product_id": "x"})
+    sync(world.connections)
+    assert build().column == "product_id"
+    assert world.postgres(drops) == []
 
 
 def test_who_is_to_be_forgotten_is_in_no_note_of_what_was_changed(world: Lab) -> None:

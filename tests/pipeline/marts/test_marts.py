@@ -56,6 +56,7 @@ AGES = {
     "search_facts": "false",
     "ticket_changes": "false",
     "review_facts": "false",
+    "price_drops": "false",
     "recommendation_facts": "one.listed_at + INTERVAL '7' DAY > {as_of}",
 }
 SLA = {"": 8 * 3600.0, "billing": 900.0}

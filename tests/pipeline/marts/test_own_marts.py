@@ -174,6 +174,11 @@ MISTAKES: dict[str, tuple[Callable[[str], str], Callable[[str], str], str]] = {
         ),
         r"computed apart by what its contract says \(by=\), it gives other rows",
     ),
+    "a moment that it does not read": (
+        lambda one: one.replace("by=pl", 'awaits=(("orders", "order_id"),), by=pl'),
+        str,
+        r"buyers: it awaits orders\.order_id, which is no timestamp that it reads",
+    ),
     "no question": (lambda one: one.replace('"Who buys? (shop)"', '""'), str, "its contract has no question"),
     "no rule of nulls": (
         lambda one: one.replace("; null if there are none", ""),
