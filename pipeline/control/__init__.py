@@ -49,6 +49,7 @@ from pipeline.control.publications import (
     record_publication,
     record_source,
     record_unpinned,
+    unfinished,
 )
 from pipeline.control.refusals import (
     apply_refusals,
@@ -175,6 +176,7 @@ __all__ = [
     "timings",
     "trim_changes",
     "undeclared",
+    "unfinished",
     "unloaded",
     "unrefused",
     "verifications",

@@ -171,14 +171,30 @@ def mark_finished(postgres: Session, run_id: str, names: Sequence[str], target: 
     )
 
 
-def publications(postgres: Session) -> list[Publication]:
-    """Return what every collection and mart shows, in each target."""
+def publications(postgres: Session, names: Iterable[str] | None = None) -> list[Publication]:
+    """Return what collections and marts show, in each target.
+
+    Args:
+        postgres: Where the books are.
+        names: Which of them are asked for; all if it is None.
+    """
+    if names is None:
+        return _publications(postgres, "")
+    return _publications(postgres, "WHERE collection = ANY ($1::text[])", [*names])
+
+
+def unfinished(postgres: Session) -> list[Publication]:
+    """Return what was committed and is not yet followed by its target."""
+    return _publications(postgres, "WHERE published_at IS NULL")
+
+
+def _publications(postgres: Session, condition: str, *parameters: Sequence[str]) -> list[Publication]:
     # Where only the books are looked at, they may be of a version that lacks these columns.
     query = (
         "SELECT collection, target, run_id, cluster_time, published_at IS NOT NULL, marked IS TRUE, "
         "to_jsonb(published) ->> 'source', to_jsonb(published) ->> 'tables', "
         "to_jsonb(published) ->> 'unpinned', to_jsonb(published) ->> 'alone', "
-        "to_jsonb(published) ->> 'omitted' FROM etl.published ORDER BY 1, 2 DESC"
+        f"to_jsonb(published) ->> 'omitted' FROM etl.published {condition} ORDER BY 1, 2 DESC"
     )
     return [
         Publication(
@@ -194,7 +210,9 @@ def publications(postgres: Session) -> list[Publication]:
             alone == "true",
             tuple(orjson.loads(omitted)) if omitted else None,
         )
-        for name, target, run, at, done, marked, source, tables, unpinned, alone, omitted in postgres.rows(query)
+        for name, target, run, at, done, marked, source, tables, unpinned, alone, omitted in postgres.rows(
+            query, *parameters
+        )
     ]
 
 

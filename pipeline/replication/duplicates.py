@@ -30,7 +30,7 @@ def record_duplicates(connections: Connections, run: Run) -> None:
     with connections.postgres.transaction():
         found = {name: _duplicates(store.rows, connections.entities[name]) for name in run.uuids}
         # Looked up afterwards: of what another run has published meanwhile, that run tells.
-        publications = control.publications(connections.postgres)
+        publications = control.publications(connections.postgres, found)
         ours = {one.name for one in publications if (one.target, one.run_id) == (store.name, run.id)}
         control.forget_drift(connections.postgres, run.id, DUPLICATE_KEY)
         for name in ours:

@@ -92,7 +92,7 @@ def choose_copied(
         UsageError: A collection is not there that was named, or of which documents are published.
     """
     absent = [name for name, source in found.items() if not source.uuid]
-    shown = [one for one in control.publications(connections.postgres) if one.name in absent and one.target in targets]
+    shown = [one for one in control.publications(connections.postgres, absent) if one.target in targets]
     if not allow_missing:
         _check_present(connections, absent if named else [one.name for one in shown if _holds(connections, one)], named)
     published = {one.name for one in shown}

@@ -35,8 +35,8 @@ def check_same_source(connections: Connections, now: Mapping[str, Source], targe
         UsageError: A collection is published from another server or database.
     """
     wanted, untold = set(targets), defaultdict(list)
-    for one in control.publications(connections.postgres):
-        if one.name in now and one.target in wanted:
+    for one in control.publications(connections.postgres, now):
+        if one.target in wanted:
             if one.source is None:
                 untold[one.name].append(one.target)
             elif one.source.is_other(now[one.name]):

@@ -24,7 +24,8 @@ def note_changes(connections: Connections, staging: Staging, names: Iterable[str
     if staging.schema != REPLICA or postgres.name not in set(targets):
         return
     is_noted = not staging.is_full and control.has_readers(postgres)
-    shows = {one.name: one.run_id for one in control.publications(postgres) if one.target == postgres.name}
+    names = tuple(names)
+    shows = {one.name: one.run_id for one in control.publications(postgres, names) if one.target == postgres.name}
     for name in names:
         if is_noted and name in shows:
             entity = connections.entities[name]

@@ -21,7 +21,7 @@ def observe(connections: Connections, staging: Staging, names: Iterable[str], ta
         targets: Names of the stores.
     """
     postgres, wanted = connections.postgres, [name for name in names if name in connections.entities]
-    moments = {(one.name, one.target): as_number(one.cluster_time) for one in control.publications(postgres)}
+    moments = {(one.name, one.target): as_number(one.cluster_time) for one in control.publications(postgres, wanted)}
     for target in connections.targets(targets):
         known = control.observed(postgres, target.name)
         for name in wanted:

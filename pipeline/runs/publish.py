@@ -91,7 +91,7 @@ def publish(
     if not staging.is_full:
         _make_way(connections, names, targets)
     growths = {target.name: target.growth(staging) for target in connections.targets(targets)}
-    held = {(one.name, one.target): one.held for one in control.publications(postgres)}
+    held = {(one.name, one.target): one.held for one in control.publications(postgres, names)}
     note_changes(connections, staging, names, targets)
     observe(connections, staging, names, targets)
     if postgres.name in targets:
@@ -167,13 +167,13 @@ def _grown(
 def _check_not_earlier(
     connections: Connections, staging: Staging, names: tuple[str, ...], sources: Mapping[str, Source]
 ) -> None:
-    for publication in control.publications(connections.postgres):
+    for publication in control.publications(connections.postgres, names):
         # The moments of two servers are no earlier and later.
         was, now = publication.source, sources.get(publication.name)
         is_observed = publication.name in connections.entities and connections.entities[publication.name].history
         if was and now and was.is_other(now) and not is_observed:
             continue
-        if publication.name in names and as_number(publication.cluster_time) > staging.version:
+        if as_number(publication.cluster_time) > staging.version:
             raise SnapshotError(
                 f"{publication.name} in {publication.target} shows a later moment already (run {publication.run_id}), "
                 f"so run {staging.run_id} was not published"

@@ -27,10 +27,9 @@ def known_tables(connections: Connections) -> dict[str, tuple[Table, ...]]:
 
 def published_in(connections: Connections, names: Iterable[str]) -> set[str]:
     """Return the targets that any of some collections or marts is published in: whoever is at them needs no other."""
-    wanted = set(names)
     control.ensure_schema(connections.postgres)
     with connections.postgres.transaction():
-        return {one.target for one in control.publications(connections.postgres) if one.name in wanted}
+        return {one.target for one in control.publications(connections.postgres, names)}
 
 
 def publications_of(
@@ -48,8 +47,8 @@ def publications_of(
     """
     asked, wanted = tuple(collections), set(connections.named(targets))
     found: dict[str, list[Publication]] = {entity.collection: [] for entity in connections.chosen(asked)}
-    for one in control.publications(connections.postgres):
-        if one.name in found and one.target in wanted:
+    for one in control.publications(connections.postgres, found):
+        if one.target in wanted:
             found[one.name].append(one)
     missing = [name for name, publications in found.items() if not publications]
     if missing and (asked or len(missing) == len(found)):
@@ -66,7 +65,7 @@ def judged(connections: Connections, name: str, targets: Iterable[str] = ()) -> 
         targets: The stores that are about to show it.
     """
     with connections.postgres.transaction():
-        shown = {one.target for one in control.publications(connections.postgres) if one.name == name}
+        shown = {one.target for one in control.publications(connections.postgres, [name])}
     return connections.entities[name].within(shown | set(targets))
 
 
@@ -86,9 +85,9 @@ def check_held_alone(
     Raises:
         UsageError: The two stores would show different documents.
     """
-    wanted, chosen = set(names), set(targets)
-    for one in control.publications(connections.postgres):
-        if one.name in wanted and one.target not in chosen and (one.is_alone or one.name in alone):
+    chosen = set(targets)
+    for one in control.publications(connections.postgres, names):
+        if one.target not in chosen and (one.is_alone or one.name in alone):
             holder = one.target if one.is_alone else min(chosen)
             raise UsageError(
                 f"{one.name} in {holder} has values that the other store can't hold, and would differ from it; nothing "
@@ -102,9 +101,8 @@ def check_omitted(connections: Connections, collections: Iterable[str]) -> None:
     Raises:
         UsageError: Only a full copy takes it out, or brings it back.
     """
-    wanted = set(collections)
     with connections.postgres.transaction():
-        found = [one for one in control.publications(connections.postgres) if one.name in wanted]
+        found = control.publications(connections.postgres, collections)
     for one in found:
         now = set(omitted_names(connections.entities[one.name]))
         if one.omitted is not None and (changed := sorted(now ^ set(one.omitted))):
@@ -124,7 +122,7 @@ def unpinned_in(connections: Connections) -> set[str]:
 
 def unfinished(connections: Connections) -> list[Publication]:
     """Return what was committed and not yet followed by ClickHouse."""
-    return [publication for publication in control.publications(connections.postgres) if not publication.finished]
+    return control.unfinished(connections.postgres)
 
 
 def check_columns(connections: Connections, entity: Entity, targets: Iterable[str]) -> None:
@@ -154,7 +152,7 @@ def check_same_run(connections: Connections, name: str, runs: Mapping[str, str])
     Raises:
         SnapshotError: A target shows another run.
     """
-    shows = {one.target: one.run_id for one in control.publications(connections.postgres) if one.name == name}
+    shows = {one.target: one.run_id for one in control.publications(connections.postgres, [name])}
     for target, run_id in runs.items():
         if (now := shows.get(target)) != run_id:
             raise SnapshotError(
@@ -175,11 +173,10 @@ def check_not_restored(connections: Connections, collections: Iterable[str]) -> 
     Raises:
         DataError: One of them was restored from a backup, and the other was not.
     """
-    wanted = set(collections)
     with connections.postgres.transaction():
         control.lock_publishing(connections.postgres)  # while a publish goes on the two may differ
-        for one in control.publications(connections.postgres):
-            if one.name in wanted and one.target == ClickHouse.name and one.finished and one.marked:
+        for one in control.publications(connections.postgres, collections):
+            if one.target == ClickHouse.name and one.finished and one.marked:
                 found = connections.clickhouse.run_of(REPLICA, connections.entities[one.name].root)
                 if found != one.run_id:
                     raise DataError(

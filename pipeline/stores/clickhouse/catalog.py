@@ -51,11 +51,13 @@ class Catalog:
             found[table][name] = kind
         return found
 
-    def parts(self, staging: Staging, tables: Iterable[Table]) -> dict[str, list[int]]:
-        """Return the numbers of the partitions of each table that were loaded."""
+    def parts(
+        self, staging: Staging, tables: Iterable[Table], area: Iterable[str] | None = None
+    ) -> dict[str, list[int]]:
+        """Return the numbers of the partitions of each table that were loaded, of an area as it is or was found."""
         prefixes = {part_prefix(table): table.name for table in tables}
         found: dict[str, list[int]] = {name: [] for name in prefixes.values()}
-        for part in self.area(staging):
+        for part in self.area(staging) if area is None else area:
             table, made, number = part.rpartition(MADE)
             if table + made in prefixes:
                 found[table].append(int(number))

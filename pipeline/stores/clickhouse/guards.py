@@ -16,8 +16,11 @@ _ADDITION = re.compile(r"\b(INDEX|CONSTRAINT|PROJECTION) (`(?:[^`\\]|\\.)*`|\w+)
 log = logging.getLogger(__name__)
 
 
-def check_places(catalog: Catalog, staging: Staging, tables: Sequence[Table]) -> None:
+def check_places(catalog: Catalog, staging: Staging, tables: Sequence[Table]) -> dict[str, str]:
     """Refuse to put tables in the place of what is not ours: it would be gone.
+
+    Returns:
+        The comments of the views and tables in these places, by name; of what is not there yet there is none.
 
     Raises:
         EtlError: The name of a view or of the table behind it is taken.
@@ -27,7 +30,8 @@ def check_places(catalog: Catalog, staging: Staging, tables: Sequence[Table]) ->
         "WHERE database = {database:String} AND name IN {names:Array(String)}"
     )
     places = {name: table for table in tables for name in (table.name, data_name(table))}
-    for name, engine, comment in catalog.rows(query, database=staging.schema, names=list(places)):
+    found = catalog.rows(query, database=staging.schema, names=list(places))
+    for name, engine, comment in found:
         table, of = places[name], root_in(comment)
         ours = engine == "View" if name == table.name else "MergeTree" in engine and of == table.root
         if not ours:
@@ -36,6 +40,7 @@ def check_places(catalog: Catalog, staging: Staging, tables: Sequence[Table]) ->
                 f"{staging.schema}.{name} in ClickHouse is {what}, in the place of what {table.name} is to be "
                 "published as; rename or drop it, and run the command again"
             )
+    return {name: comment for name, _, comment in found}
 
 
 def tell_what_goes(catalog: Catalog, staging: Staging, tables: Sequence[Table]) -> None:

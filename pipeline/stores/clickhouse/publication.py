@@ -4,7 +4,7 @@ It may be cut short anywhere and done again: what is published already is told b
 alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from contracts.schema.ddl import DELETED, VERSION, clickhouse_comment, clickhouse_view
@@ -32,6 +32,7 @@ class Publication:
 
     def __init__(self, store: Published, staging: Staging) -> None:
         self._store, self._catalog = store, store.catalog
+        self._area = self._catalog.area(staging)
         self._partial = self._found_partial(staging) if staging.is_full else {}
         self._staging = replace(staging, parts=frozenset(self._partial))
         self._forgotten = self._catalog.forgotten(staging) if staging.is_full and not self._partial else {}
@@ -44,11 +45,15 @@ class Publication:
             EtlError: Something of somebody else's stands in the place of a table.
         """
         histories = self._kept()
+        whole = [table for table in self._staging.tables if not self._staging.is_part(table)]
+        comments = check_places(self._catalog, self._staging, whole) if whole else {}
+        columns = self._shown(whole, comments)
         for table in self._staging.tables:
             if self._staging.is_part(table):
                 self._bring_up(table)
             else:
-                self._exchange(table)
+                self._exchange(table, comments.get(data_name(table)), columns[table.name])
+        self._prove_exchanged(whole)
         self._stamp(self._staging.stamped)
         for table in (one for one in self._staging.tables if one.name in self._partial):
             self._mark(table)
@@ -59,7 +64,7 @@ class Publication:
 
     def _found_partial(self, staging: Staging) -> dict[str, int]:
         """Return the tables of which an area holds a part, or nothing as all rows stay, and how many rows it names."""
-        there = self._catalog.area(staging)
+        there = self._area
         staying = self._store.rows(f"SELECT name FROM {qualified(staging.name, STAYING)}") if STAYING in there else []
         stays = {name for (name,) in staying}
         named = {one.name: 0 if one.name in stays else there.get(staging.rows_of(one)) for one in staging.tables}
@@ -76,39 +81,51 @@ class Publication:
                 history.keep()
         return histories
 
-    def _exchange(self, table: Table) -> None:
+    def _shown(self, tables: Sequence[Table], comments: Mapping[str, str]) -> dict[str, dict[str, str]]:
+        """Return the columns of what is going to be published, by table.
+
+        A contract that has changed since what is finished here was begun names columns that the rows don't have.
+        """
+        found = dict[str, dict[str, str]]()
+        done = [one for one in tables if comments.get(data_name(one)) == mark(self._staging, one)]
+        for schema, names in (
+            (self._staging.name, {one.name: one.name for one in tables if one not in done}),
+            (self._staging.schema, {data_name(one): one.name for one in done}),
+        ):
+            columns = self._catalog.columns_of(schema, list(names)) if names else {}
+            found |= {name: columns[place] for place, name in names.items()}
+        return found
+
+    def _exchange(self, table: Table, comment: str | None, columns: Collection[str]) -> None:
         """Put a table of staging in the place of the published one; the view on it shows the new rows at once."""
         schema, data = self._staging.schema, data_name(table)
         staged, published = qualified(self._staging.name, table.name), qualified(schema, data)
-        check_places(self._catalog, self._staging, [table])
         # The comment tells which run a table's rows are from, so a publish that was cut short can be finished.
-        comment = self._catalog.comment(schema, data)
         if comment is None:
             self._store.execute(f"RENAME TABLE {staged} TO {published}")
         elif comment != mark(self._staging, table):
             self._store.execute(f"EXCHANGE TABLES {staged} AND {published}")
-        # A contract that has changed since what is finished here was begun names columns that the rows don't have.
-        there = table.only(self._catalog.columns(schema, data))
-        self._store.execute(clickhouse_view(schema, data, there))
-        self._prove_exchanged(table)
+        self._store.execute(clickhouse_view(schema, data, table.only(columns)))
 
-    def _prove_exchanged(self, table: Table) -> None:
+    def _prove_exchanged(self, tables: Sequence[Table]) -> None:
         """Count what people see against what was staged.
 
         Raises:
             DataError: They are not the same.
         """
-        numbers = self._catalog.parts(self._staging, [table])[table.name]
-        parts = (qualified(self._staging.name, part_name(table, number)) for number in numbers)
-        data = qualified(self._staging.schema, data_name(table))
+        parts = self._catalog.parts(self._staging, tables, self._area)
+        loaded = [(one.name, part_name(one, number)) for one in tables for number in parts[one.name]]
         # ClickHouse knows how many rows there are, whatever their versions; of merged parts they may be fewer.
-        loaded = sum(self._store.numbers(f"SELECT count() FROM {one}" for one in parts))
-        if self._store.number(f"SELECT count() FROM {data}") == loaded:
-            return
-        published = self._store.count(self._staging.schema, table)
-        staged = sum(staged_rows(self._store, self._staging, [table])[table.name].values())
-        if published != staged:
-            raise DataError(_not_become(self._staging, table, published, staged))
+        places = [*(qualified(self._staging.name, part) for _, part in loaded), *map(self._data, tables)]
+        counts = self._store.numbers(f"SELECT count() FROM {place}" for place in places)
+        balance = dict(zip((one.name for one in tables), counts[len(loaded) :], strict=True))
+        for (name, _), rows in zip(loaded, counts, strict=False):
+            balance[name] -= rows
+        for table in (one for one in tables if balance[one.name]):
+            published = self._store.count(self._staging.schema, table)
+            staged = sum(staged_rows(self._store, self._staging, [table])[table.name].values())
+            if published != staged:
+                raise DataError(_not_become(self._staging, table, published, staged))
 
     def _bring_up(self, table: Table) -> None:
         """Bring a published table to what staging has of it, of which it holds a part."""

@@ -1,6 +1,7 @@
 """The slow part of a publish to PostgreSQL: keys, indexes and statistics, before anybody is in the way of anybody."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -10,8 +11,7 @@ from pipeline.stores.postgres.catalog import Catalog
 from pipeline.stores.postgres.session import Session
 from pipeline.stores.staging import Staging
 
-_BUILDERS = 2  # connections that build indexes at the same time
-_MEMORY = "256MB"  # of the server, for each of them
+_MEMORY = "256MB"  # of the server, for each of two connections that build indexes at the same time
 
 
 def prepare(session: Session, staging: Staging) -> None:
@@ -32,23 +32,45 @@ def prepare(session: Session, staging: Staging) -> None:
     ]
     if not staging.is_full:
         work.append([f"ANALYZE {quoted(staging.name)}.{staging.documents(root)}" for root in staging.roots])
-    # Each table on a connection of its own: PostgreSQL builds an index on one core.
-    with ThreadPoolExecutor(_BUILDERS, thread_name_prefix="keys") as pool:
-        for building in [pool.submit(build, session, statements) for statements in work]:
-            building.result()
+    build_all(session, work)
     names = {table.name for table in new}
-    build(session, [postgres_foreign_key(staging.name, table) for table in missing if table.parent in names])
+    if references := [postgres_foreign_key(staging.name, table) for table in missing if table.parent in names]:
+        build(session, references)
+
+
+def build_all(session: Session, work: Sequence[Sequence[str]]) -> None:
+    """Do pieces of work, each in a transaction, on this connection and another: PostgreSQL builds an index on one core.
+
+    Opening one takes longer than the keys of a small table, so there are no more.
+    """
+    todo = iter(work)
+    with ThreadPoolExecutor(1, thread_name_prefix="keys") as pool:
+        helping = [pool.submit(_help, session, todo)] if len(work) > 1 else []
+        _build_in_turn(session, todo)
+        for one in helping:
+            one.result()
+
+
+def _help(session: Session, todo: Iterator[Sequence[str]]) -> None:
+    with closing(session.another()) as other:
+        _build_in_turn(other, todo)
+
+
+def _build_in_turn(session: Session, todo: Iterator[Sequence[str]]) -> None:
+    try:
+        for statements in todo:
+            build(session, statements)
+    finally:
+        deque(todo, maxlen=0)  # where one fails, the other begins nothing more
 
 
 def build(session: Session, statements: Sequence[str]) -> None:
-    """Run statements in a transaction and on a connection of their own, with memory for indexes."""
-    with closing(session.another()) as other, other.transaction():
+    """Run statements in a transaction of their own, with memory for indexes."""
+    with session.transaction():
         # Nobody else is at a staging area; whoever is must not hold us up for ever.
-        other.execute(
-            f"SET maintenance_work_mem = '{_MEMORY}'",
-            "SET lock_timeout = '1min'",
-            # Or the server would go on building for a process that was killed, and hold its locks.
-            "SET client_connection_check_interval = '1s'",
+        session.execute(
+            f"SET LOCAL maintenance_work_mem = '{_MEMORY}'",
+            "SET LOCAL lock_timeout = '1min'",
             *statements,
         )
 

@@ -103,9 +103,11 @@ class Session:
 
     def _set_up(self) -> None:
         """Let rows read the same whatever the server's defaults are, and note which session this is."""
-        self.execute("SET TIME ZONE 'UTC'", "SET extra_float_digits = 1", f"SET lock_timeout = {self.lock_timeout}")
-        query = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-        self._session = self.rows(query)[0]
+        defaults = {"TimeZone": "UTC", "extra_float_digits": "1", "lock_timeout": str(self.lock_timeout)}
+        chosen = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in defaults.items())
+        # Of the view on it PostgreSQL would tell of all sessions, to choose this one.
+        query = f"SELECT pid, backend_start::text, {chosen} FROM pg_stat_get_activity(pg_backend_pid())"
+        self._session = self.rows(query)[0][:2]
         self.commit()
 
     @contextmanager

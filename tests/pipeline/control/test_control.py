@@ -261,6 +261,8 @@ def test_a_moment_moves_on_only_where_the_run_is_shown_that_was_looked_at(lab: L
     lab.fill(ProductPriceHistory=3)
     replicate.replicate(lab.connections, ["ProductPriceHistory"])
     shown = [one for one in control.publications(postgres) if one.name == "ProductPriceHistory"]
+    assert shown == control.publications(postgres, ["ProductPriceHistory", "NothingOfThisName"])
+    assert control.publications(postgres, []) == control.unfinished(postgres) == []
     replicate.replicate(lab.connections, ["ProductPriceHistory"], ["postgres"])
     later = Timestamp(2**31 - 1, 1)
     with postgres.transaction():
