@@ -507,6 +507,9 @@ def test_the_demo_twice_and_what_it_promises_to_be_there(home: Path) -> None:
         parts["sync"]["collections"] and parts["verify_again"]["proven"] and parts["kept"]["SupportTickets"]["versions"]
     )
     assert Path(parts["report"]).read_text().startswith("<!")
+    # The documents of the first demo are no past of those of the second.
+    kept = {(one["collection"], one["versions"]) for one in _run(home, "history", "list", "--json").json["history"]}
+    assert kept == {(name, one["versions"]) for name, one in parts["kept"].items()}
     assert embedded.running(home) == {}
 
 
