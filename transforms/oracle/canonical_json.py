@@ -14,7 +14,7 @@ from contracts.schema.special_names import SPECIAL_NAMES
 _SORTED = orjson.OPT_SORT_KEYS
 _EXPONENT, _LONG_INTEGER = orjson.dumps(1e20)[1:-2], re.compile(r"(?<![\d.])\d{20,}(?![\d.])")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
-_MAY_MEAN_MORE = re.compile(rb'"\$|\\u0000|-0\.0')
+_NUL, _NEGATIVE_ZERO = b"\\u0000", b"-0.0"
 _MEANS_MORE = re.compile(rf"\$+({'|'.join(SPECIAL_NAMES)})\Z")
 _PLAIN = _SORTED | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
@@ -25,11 +25,14 @@ def canonical_json(value: Any) -> str:
     Args:
         value: A decoded BSON value.
     """
+    extended = _Extended()
     try:
-        text = orjson.dumps(value, default=_extended, option=_PLAIN)
-        if _MAY_MEAN_MORE.search(text):
-            text = orjson.dumps(_reversible(value), default=_extended, option=_PLAIN)
-        if b"null" not in text or not _holds_nan(value):  # orjson would write NaN so
+        text = orjson.dumps(value, default=extended, option=_PLAIN)
+        # A dollar that begins a string or a name is of an extended value, or it may mean more than it says.
+        if _NUL in text or _NEGATIVE_ZERO in text or text.count(b'"$') != extended.number:
+            text = orjson.dumps(_reversible(value), default=extended, option=_PLAIN)
+        # orjson would write NaN as null, which is not equal to it when it is read.
+        if b"null" not in text or orjson.loads(text) == value or not _holds_nan(value):
             return text.decode()
     except TypeError:
         pass
@@ -51,8 +54,17 @@ def canonical_text(text: str | None) -> str | None:
     return canonical.decode()
 
 
-def _extended(value: Any) -> Any:
-    return int(value) if type(value) is bson.Int64 else json_util.default(value, json_util.RELAXED_JSON_OPTIONS)
+class _Extended:
+    """Gives values that JSON has no type for as Extended JSON, an object of names with a dollar, and counts these."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __call__(self, value: Any) -> Any:
+        if type(value) is bson.Int64:
+            return int(value)
+        self.number += 1
+        return json_util.default(value, json_util.RELAXED_JSON_OPTIONS)
 
 
 def _reversible(value: Any) -> Any:

@@ -147,7 +147,9 @@ def _column(owners: Sequence[Any], column: Column) -> pl.Series:
     if (item := column.kind.item) is None:
         return _series(column, as_stored(values, column.kind))
     check_nulls(items, column.kind)
-    single = iter(as_stored(items, item))
+    if (stored := as_stored(items, item)) is items:  # as texts are
+        return _series(column, values)
+    single = iter(stored)
     return _series(column, [None if value is None else list(islice(single, len(value))) for value in values])
 
 

@@ -97,14 +97,13 @@ def _are_declared(owners: Sequence[Any], fields: tuple[Field, ...]) -> bool:
         return False
     for field in fields:
         if field.fields:
-            values = [value for one in owners if (value := one.get(field.name)) is not None]
-            # What is no array here is refused later on, by its column.
-            inner = [one for value in values if isinstance(value, list | dict) for one in items_of(value)]
-            if not field.repeated:
-                inner = values
             if field.bare:
                 continue
-            if not _are_declared([one for one in inner if isinstance(one, dict)], field.fields):
+            inner = [one.get(field.name) for one in owners]
+            if field.repeated:  # what is no array here is refused later on, by its column
+                arrays = [value for value in inner if type(value) in (list, dict)]
+                inner = list(chain.from_iterable(map(items_of, arrays)))
+            if not _are_declared([one for one in inner if type(one) is dict], field.fields):
                 return False
     return True
 
