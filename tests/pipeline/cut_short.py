@@ -15,6 +15,7 @@ from pipeline.replication import drop, replicate, sync
 from pipeline.replication.replicate import Partition, Run
 from pipeline.runs import recovery
 from pipeline.settings import Settings
+from pipeline.stores.clickhouse.history import History
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.postgres import indexes
 from pipeline.stores.postgres.store import Postgres
@@ -80,7 +81,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "kept and not marked": lambda: die_at_statement("RENAME TABLE", 1, "_changed_"),
     "before it is told since when": lambda: die_at_statement("INSERT INTO history", 1, "__since"),
     "before the first exchange": lambda: die_at_statement("EXCHANGE", 1),
-    "before the views of the history": lambda: die_at_statement("CREATE DATABASE IF NOT EXISTS history", 2),
+    "before the views of the history": lambda: die_before(History, "follow"),
     "before the intent is finished": lambda: die_before(control, "mark_finished"),
     "before ClickHouse drops": lambda: die_before(ClickHouse, "drop"),
     "a view dropped and its table not": lambda: die_at_statement("DROP TABLE", 1),

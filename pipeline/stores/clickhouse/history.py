@@ -6,7 +6,7 @@ complete and never done again. Until then all can be done again, since nothing w
 of rows with one key, to which ``_valid_from`` belongs, one is shown.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import md5
 
 from contracts.schema.ddl import DELETED, VERSION, clickhouse_column, clickhouse_literal
@@ -66,15 +66,17 @@ class History:
 
         To be called before anything is changed; after that it does nothing that it has not done before.
         """
-        if not self._columns(self._staging.name, self._staging.changed(self._root)):
+        staged = self._columns(self._staging.name)
+        if self._staging.changed(self._root) not in staged:
             self._session.execute(*self._made())
-            published = {table.name: self._published(table) for table in self._tables}
+            published, former = self._published(), self._former()
             for table in self._tables:
-                self._session.execute(*self._followed(table, published[table.name]))
-            self._session.execute(self._found(published))
+                self._session.execute(*self._followed(table, former[table.name], published[table.name]))
+            self._session.execute(self._found(published, staged))
             if self._session.number(f"SELECT count() FROM {self._changing}"):
+                former = self._former()
                 for table in self._tables:
-                    self._session.execute(*self._kept(table, published[table.name]))
+                    self._session.execute(*self._kept(table, former[table.name], published[table.name]))
             self._session.execute(f"RENAME TABLE {self._changing} TO {self._changed}")
         self._session.execute(
             f"INSERT INTO {self._since} ({quoted(ID)}, {VALID_FROM}) "
@@ -84,21 +86,27 @@ class History:
     def follow(self) -> None:
         """Give the history the columns that the published tables have by now, and views that show them."""
         self._session.execute(*self._made())
+        published, former, comments = self._published(), self._former(), self._comments()
         for table in self._tables:
-            columns = {} if table.name in self._forgotten else self._published(table)
-            self._session.execute(*self._followed(table, columns), *self._shown(table, columns))
+            columns = {} if table.name in self._forgotten else published[table.name]
+            self._session.execute(
+                *self._followed(table, former[table.name], columns),
+                *self._shown(table, former[table.name], columns, comments),
+            )
 
     def _made(self) -> Iterator[str]:
         """Yield the statements that create what there is not yet: bare tables, of the key and the times."""
-        self._check_for_strangers()
-        yield f"CREATE DATABASE IF NOT EXISTS {HISTORY}"
-        about = clickhouse_literal(f"Since when the current versions of {self._root.name} are shown.")
-        since = former_table(self._root).only((ID, VALID_FROM))
-        yield (
-            f"CREATE TABLE IF NOT EXISTS {self._since} ({', '.join(map(clickhouse_column, since.columns))}) "
-            f"ENGINE = ReplacingMergeTree({VALID_FROM}) ORDER BY {quoted(ID)} COMMENT {about}"
-        )
-        for table in self._staging.family(self._root):
+        there = self._check_for_strangers()
+        if not there:
+            yield f"CREATE DATABASE IF NOT EXISTS {HISTORY}"
+        if self._root.name + SINCE not in there:
+            about = clickhouse_literal(f"Since when the current versions of {self._root.name} are shown.")
+            since = former_table(self._root).only((ID, VALID_FROM))
+            yield (
+                f"CREATE TABLE IF NOT EXISTS {self._since} ({', '.join(map(clickhouse_column, since.columns))}) "
+                f"ENGINE = ReplacingMergeTree({VALID_FROM}) ORDER BY {quoted(ID)} COMMENT {about}"
+            )
+        for table in (one for one in self._staging.family(self._root) if one.name + DATA not in there):
             former = former_table(table)
             bare = map(clickhouse_column, former.only((*former.key, *_VALIDITY)).columns)
             yield (
@@ -107,8 +115,8 @@ class History:
                 f"COMMENT {clickhouse_literal(self._root.name)}"
             )
 
-    def _check_for_strangers(self) -> None:
-        """Refuse what is somebody else's in the place of what the history is kept in.
+    def _check_for_strangers(self) -> Collection[str]:
+        """Refuse what is somebody else's in the place of what the history is kept in; return what is there.
 
         Raises:
             EtlError: With the first of them.
@@ -124,6 +132,7 @@ class History:
                     f"{HISTORY}.{name} in ClickHouse is a {there[name]} of somebody else's, in the place of what the "
                     f"history of {self._root.name} is kept in; rename or drop it, and run the command again"
                 )
+        return there
 
     def _keys(self, name: str) -> list[str]:
         """Return the columns that order a table of former versions, but for the time; none where there is no such."""
@@ -134,28 +143,44 @@ class History:
         found = self._session.rows(query, database=HISTORY, name=name + DATA)
         return [column for (column,) in found if column != VALID_FROM]
 
-    def _columns(self, database: str, name: str) -> dict[str, str]:
-        """Return the columns of a table that it stores, in order, and their types."""
+    def _columns(self, database: str) -> dict[str, dict[str, str]]:
+        """Return the columns that the collection's tables in a database store, in order, and their types, by table."""
         query = (
-            "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {name:String} "
-            "AND default_kind IN ('', 'DEFAULT') ORDER BY position"
+            "SELECT table, name, type FROM system.columns WHERE database = {database:String} "
+            "AND table IN {names:Array(String)} AND default_kind IN ('', 'DEFAULT') ORDER BY table, position"
         )
-        return dict(self._session.rows(query, database=database, name=name))
+        names = [name for table in self._tables for name in (table.name, table.name + DATA)]
+        names.append(self._staging.changed(self._root))
+        found: dict[str, dict[str, str]] = {}
+        for table, name, kind in self._session.rows(query, database=database, names=names):
+            found.setdefault(table, {})[name] = kind
+        return found
 
-    def _published(self, table: Table) -> dict[str, str]:
-        """Return the columns of a published table that are no part of its key, as its history has them."""
-        return self._values(self._staging.schema, table.name + DATA, table)
+    def _published(self) -> dict[str, dict[str, str]]:
+        """Return the columns of the published tables that are no part of their keys, as the history has them."""
+        found = self._columns(self._staging.schema)
+        return {table.name: _values(found.get(table.name + DATA, {}), table) for table in self._tables}
 
-    def _values(self, database: str, name: str, table: Table) -> dict[str, str]:
-        found, others = self._columns(database, name), (*table.key, VERSION, DELETED)
-        return {column: _nullable(kind) for column, kind in found.items() if column not in others}
+    def _former(self) -> dict[str, dict[str, str]]:
+        """Return the columns of the tables of former versions."""
+        found = self._columns(HISTORY)
+        return {
+            table.name: {name: kind for name, kind in found.get(table.name + DATA, {}).items() if name != VERSION}
+            for table in self._tables
+        }
 
-    def _former(self, table: Table) -> dict[str, str]:
-        return {name: kind for name, kind in self._columns(HISTORY, table.name + DATA).items() if name != VERSION}
+    def _comments(self) -> dict[str, str]:
+        """Return the comments of what the history shows, by name."""
+        query = (
+            "SELECT name, comment FROM system.tables "
+            "WHERE database = {database:String} AND name IN {names:Array(String)}"
+        )
+        names = [view for table in self._tables for view in (table.name, versions_table(table).name)]
+        return dict(self._session.rows(query, database=HISTORY, names=names))
 
-    def _followed(self, table: Table, wanted: Mapping[str, str]) -> Iterator[str]:
+    def _followed(self, table: Table, former: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
         """Yield what gives a table of former versions some columns, in the types that they have by now."""
-        steps = following(self._former(table), wanted)
+        steps = following(former, wanted)
         declared = {one.name: clickhouse_column(one) for one in former_table(table).columns}
         for column, old in steps.renamed.items():
             yield f"ALTER TABLE {_data(table)} RENAME COLUMN {quoted(column)} TO {quoted(old)}"
@@ -165,12 +190,12 @@ class History:
             column_is = as_declared if as_declared.startswith(f"{plain} ") else plain
             yield f"ALTER TABLE {_data(table)} ADD COLUMN IF NOT EXISTS {column_is}"
 
-    def _found(self, published: Mapping[str, Mapping[str, str]]) -> str:
+    def _found(self, published: Mapping[str, Mapping[str, str]], staged: Mapping[str, Mapping[str, str]]) -> str:
         """Return the statement that gathers the documents of which a row is going to change, and since when each shows.
 
         Of a document whose rows are the same on both sides, each hash comes twice, and so all of them together are 0.
         """
-        sides, key = " UNION ALL ".join(self._hashes(published)), quoted(ID)
+        sides, key = " UNION ALL ".join(self._hashes(published, staged)), quoted(ID)
         making = f"CREATE OR REPLACE TABLE {self._changing}"
         if self._staging.is_full and not self._session.number(f"SELECT groupBitXor(hash) FROM ({sides})"):
             # Nothing is changed at all: that is told faster than by document.
@@ -185,12 +210,14 @@ class History:
             f"SETTINGS max_bytes_before_external_group_by = {_GROUPED_BYTES}"
         )
 
-    def _hashes(self, published: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    def _hashes(
+        self, published: Mapping[str, Mapping[str, str]], staged: Mapping[str, Mapping[str, str]]
+    ) -> Iterator[str]:
         """Yield queries of the ``_id`` and the hash of each row, as it is published and as it is going to be."""
         for table in self._tables:
             if not (before := published[table.name]):
                 continue  # it is moved in: that changes no document
-            after = self._values(self._staging.name, table.name, table)
+            after = _values(staged.get(table.name, {}), table)
             both = sorted(name for name, kind in before.items() if after.get(name) == kind)
             place = qualified(self._staging.schema, table.name + DATA)
             yield self._hashed(table, f"{place} FINAL{self._named()}", both, before, 1)
@@ -221,7 +248,7 @@ class History:
     def _staged(self, table: Table) -> str:
         return f"{qualified(self._staging.name, table.name)} FINAL"
 
-    def _kept(self, table: Table, columns: Mapping[str, str]) -> Iterator[str]:
+    def _kept(self, table: Table, former: Iterable[str], columns: Iterable[str]) -> Iterator[str]:
         """Yield what keeps the rows of a published table whose documents are going to change.
 
         A version that would have no length never was: of the documents that are gone at the very moment at which their
@@ -240,37 +267,24 @@ class History:
             )
         over = f"FROM {self._changing} WHERE {REMOVED} AND {VALID_FROM} >= {self._moment}"
         if self._session.number(f"SELECT count() {over}"):
-            all_names = quoted_names(name for name in self._former(table) if name != REMOVED)
+            all_names = quoted_names(name for name in former if name != REMOVED)
             yield (
                 f"INSERT INTO {_data(table)} ({all_names}, {REMOVED}, {VERSION}) "
                 f"SELECT {all_names}, true, {self._staging.version} FROM {_data(table)} FINAL "
                 f"WHERE ({quoted(ID)}, {VALID_TO}) IN (SELECT {quoted(ID)}, {VALID_FROM} {over})"
             )
 
-    def _shown(self, table: Table, published: Mapping[str, str]) -> Iterator[str]:
+    def _shown(
+        self, table: Table, before: Mapping[str, str], published: Mapping[str, str], comments: Mapping[str, str]
+    ) -> Iterator[str]:
         """Yield what makes the views that people read, if they are not there or not as they are to be."""
-        former = following(self._former(table), published).columns
+        former = following(before, published).columns
         current = f" UNION ALL {self._current(table, former, published)}" if published else ""
         for shown, more in ((former_table(table), ""), (versions_table(table), current)):
             query = f"SELECT {quoted_names(former)} FROM {_data(table)} FINAL{more}"
-            yield from self._view(shown, former, query)
-
-    def _view(self, table: Table, columns: Mapping[str, str], query: str) -> Iterator[str]:
-        """Yield the statement that makes one view; its comment tells which statement made it."""
-        about = {one.name: one.description for one in table.columns}
-        nullable = {VALID_TO} if table.column(VALID_TO).nullable else set[str]()
-        types = {name: _nullable(kind) if name in nullable else kind for name, kind in columns.items()}
-        declared = ", ".join(
-            f"{quoted(name)} {kind} COMMENT {clickhouse_literal(about.get(name, ''))}" for name, kind in types.items()
-        )
-        mark = md5(f"{declared} {query}".encode(), usedforsecurity=False).hexdigest()
-        comment = f"{table.description} ({mark})"
-        known = "SELECT comment FROM system.tables WHERE database = {database:String} AND name = {name:String}"
-        if self._session.rows(known, database=HISTORY, name=table.name) != [(comment,)]:
-            yield (
-                f"CREATE OR REPLACE VIEW {in_history(table.name)} ({declared}) AS {query} "
-                f"COMMENT {clickhouse_literal(comment)}"
-            )
+            statement, comment = _view(shown, former, query)
+            if comments.get(shown.name) != comment:
+                yield statement
 
     def _current(self, table: Table, former: Mapping[str, str], published: Mapping[str, str]) -> str:
         """Return a query of the current versions, in the columns of the former ones."""
@@ -291,6 +305,25 @@ class History:
 def _bare(name: str, keys: Sequence[str]) -> Table:
     """Return a table of which only the key is known."""
     return Table(name, "", tuple(Column(key, TEXT, "") for key in keys), tuple(keys))
+
+
+def _values(columns: Mapping[str, str], table: Table) -> dict[str, str]:
+    """Return the columns of a table that are no part of its key, as its history has them."""
+    others = (*table.key, VERSION, DELETED)
+    return {column: _nullable(kind) for column, kind in columns.items() if column not in others}
+
+
+def _view(table: Table, columns: Mapping[str, str], query: str) -> tuple[str, str]:
+    """Return the statement that makes a view, and its comment, which tells which statement made it."""
+    about = {one.name: one.description for one in table.columns}
+    nullable = {VALID_TO} if table.column(VALID_TO).nullable else set[str]()
+    types = {name: _nullable(kind) if name in nullable else kind for name, kind in columns.items()}
+    declared = ", ".join(
+        f"{quoted(name)} {kind} COMMENT {clickhouse_literal(about.get(name, ''))}" for name, kind in types.items()
+    )
+    mark = md5(f"{declared} {query}".encode(), usedforsecurity=False).hexdigest()
+    comment, view = f"{table.description} ({mark})", in_history(table.name)
+    return f"CREATE OR REPLACE VIEW {view} ({declared}) AS {query} COMMENT {clickhouse_literal(comment)}", comment
 
 
 def _nullable(kind: str) -> str:
