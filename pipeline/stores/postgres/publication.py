@@ -60,7 +60,7 @@ class Publication:
         """
         staging = self._staging
         self._change_ahead()
-        # PostgreSQL takes nearly all rows for such as differ, so too many to be handed over by other processes of its own.
+        # It takes nearly all rows for such as differ, too many for its other processes to hand over; few do.
         self._session.execute("SET LOCAL parallel_tuple_cost = 0")
         forgotten = self._catalog.forgotten(staging) if staging.is_full else {}
         histories = [
