@@ -16,7 +16,7 @@ from contracts.schema.registry import by_name, entities, marts
 from pipeline import control
 from pipeline.control import Undeclared
 from pipeline.errors import BusyError, UsageError
-from pipeline.runtime.hiding import spare_pandas
+from pipeline.runtime.hiding import spare_others
 from pipeline.runtime.memory import MemoryBudget, tune_allocators
 from pipeline.runtime.retries import retry
 from pipeline.runtime.workers import Workers
@@ -171,7 +171,7 @@ def open_worker(settings: Settings) -> Iterator[Connections]:
     for uri in (settings.mongo_uri, settings.postgres_uri, settings.clickhouse_uri):
         remember(_secret(uri, "a URI"))
     tune_allocators(settings.memory)
-    spare_pandas()
+    spare_others()
     with connect(settings) as connections:
         yield connections
 

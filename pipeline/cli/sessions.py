@@ -45,7 +45,7 @@ def connected_settings(
     """Open the connections to all three servers, as :func:`connected` does, and yield the complete settings as well."""
     _check_file_limit()
     from pipeline.connections import connect
-    from pipeline.runtime.hiding import spare_pandas
+    from pipeline.runtime.hiding import spare_others
     from pipeline.runtime.memory import tune_allocators
     from pipeline.settings import Settings
 
@@ -55,7 +55,7 @@ def connected_settings(
         settings = settings.model_copy(update={"contracts": tuple(dict.fromkeys((*settings.contracts, DEMO)))})
     with _served(settings, embedded=embedded) as settings:
         tune_allocators(settings.memory)
-        spare_pandas()
+        spare_others()
         with connect(settings) as connections:
             yield settings, connections
 

@@ -23,6 +23,7 @@ import pytest
 from adbc_driver_postgresql import dbapi
 from pydantic import SecretStr
 
+from contracts.schema.registry import marts
 from pipeline.cli import app as cli
 from pipeline.connections import Connections
 from pipeline.engines import embedded
@@ -81,16 +82,22 @@ def room_for() -> Callable[[int], AbstractContextManager[None]]:
     return room_for
 
 
+# What a command imports, when it runs at the latest: each process that dies would import it anew.
+PRELOADED = (
+    *("pipeline.replication.replicate", "pipeline.replication.sync", "pipeline.replication.drop"),
+    *("pipeline.marts.build", "pymongoarrow.api", "pandera.polars", "pandera.backends.polars.builtin_checks"),
+    *(f"{home}.marts.{name}" for name in sorted(marts()) for home in ("contracts", "transforms")),
+)
+
+
 @pytest.fixture(scope="module")
-def cut_short(settings: Settings) -> Callable[..., int]:
-    """Return a function that runs a command in a process of its own, which dies at a given moment.
+def cut_short(settings: Settings) -> Iterator[Callable[..., int]]:
+    """Yield a function that runs a command in a process of its own, which dies at a given moment.
 
     It returns the exit code: minus nine if the process died there.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["pipeline.replication.replicate", "pipeline.replication.sync", "pipeline.marts.build", "pymongoarrow.api"]
-    )
+    context.set_forkserver_preload([*PRELOADED])
     uris = {name: value.get_secret_value() for name, value in settings if name.endswith("_uri")}
     plain = settings.model_dump(include={"mongo_database", "contracts", "max_shrink"})
     given = {"settings": {**uris, **plain}}
@@ -98,7 +105,7 @@ def cut_short(settings: Settings) -> Callable[..., int]:
     def run(command: str, moment: str = "never", contracts: Sequence[str] = (), **arguments: Any) -> int:
         wanted = {**given, "settings": given["settings"] | ({"contracts": contracts} if contracts else {})}
         wanted |= {"command": command, "moment": moment, "arguments": arguments}
-        before = _sessions(uris["postgres_uri"])
+        before = _sessions(looking)
         process = context.Process(target=partial(runpy.run_path, init_globals={"GIVEN": wanted}), args=(CUT_SHORT,))
         process.start()
         process.join(timeout=60)
@@ -106,19 +113,20 @@ def cut_short(settings: Settings) -> Callable[..., int]:
             os.kill(process.pid or 0, signal.SIGKILL)
             raise AssertionError(f"{command} hangs at {moment!r}")
         give_up = time.monotonic() + 10
-        while _sessions(uris["postgres_uri"]) > before and time.monotonic() < give_up:
+        while _sessions(looking) > before and time.monotonic() < give_up:
             time.sleep(0.02)  # PostgreSQL learns a moment later that its client is dead
         return process.exitcode or 0
 
-    return run
+    with closing(dbapi.connect(uris["postgres_uri"], autocommit=True)) as looking:
+        yield run
 
 
-def _sessions(uri: str) -> int:
-    """Count the sessions in a database."""
+def _sessions(connection: dbapi.Connection) -> int:
+    """Count the sessions in the database of a connection."""
     query = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
     )
-    with closing(dbapi.connect(uri, autocommit=True)) as connection, connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(query)
         ((found,),) = cursor.fetchall()
     return int(found)

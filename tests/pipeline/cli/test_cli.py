@@ -216,9 +216,9 @@ def test_the_job_step_by_step_for_people(etl: Etl) -> None:
 
 def test_a_command_imports_only_what_it_uses(etl: Etl) -> None:
     assert etl("sync").code == 0
-    unread = {"pandas", "pandera", "pymongoarrow", "faker"}
+    unread = {"pandas", "hypothesis", "pandera", "pymongoarrow", "faker"}
     assert unread & _imported_by(etl, "sync") == set()
-    # Pandera and PyMongoArrow import it wherever it is installed, which takes as long as all that is read here.
+    # Pandera and PyMongoArrow import the first two wherever they are installed, as long as all that is read here takes.
     read = _imported_by(etl, "replicate", "UserSessions")
     assert read & unread == {"pandera", "pymongoarrow"}
     # A proof shares no code with the copy.
