@@ -107,7 +107,8 @@ def choose_copied(
 def _holds(connections: Connections, one: Publication) -> bool:
     """Tell whether a document is published or in quarantine."""
     (target,), root = connections.targets([one.target]), connections.entities[one.name].root
-    return target.count_published(REPLICA, root, 1) > 0 or bool(control.quarantined(connections.postgres, one.name))
+    is_published = any(target.count_published(REPLICA, [root], 1).values())
+    return is_published or bool(control.quarantined(connections.postgres, one.name))
 
 
 def _check_present(connections: Connections, names: Iterable[str], named: bool) -> None:

@@ -1,9 +1,11 @@
 """How much a publish may take away before somebody has to say that this is right."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from contracts.schema.entity import Table
 from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import Account
@@ -63,10 +65,13 @@ def check_shrinking(
     share, refused = connections.max_shrink, control.newly_refused(connections.postgres, staging.run_id)
     if share >= 1:
         return
-    for account in control.accounts(connections.postgres, staging.run_id):
+    accounts = control.accounts(connections.postgres, staging.run_id)
+    published = _published(connections, staging, accounts)
+    for account in accounts:
         new = refused.get(account.collection, 0)
         allowed = new if tolerated and tolerated.get(account.collection) else 0
-        one = _effect(connections, staging, account, new - allowed)
+        named = published[account.collection, account.target]
+        one = _effect(connections, staging, account, named, new - allowed)
         if (one.before and one.refused > share * one.before) or (one.refused and not one.after):
             raise QuarantineLimitError(_too_much_refused(connections, staging.run_id, one, way_on))
         may_shrink = allow_shrink or account.collection in absent
@@ -74,15 +79,30 @@ def check_shrinking(
             raise ShrinkError(_too_much_gone(one, share, way_on))
 
 
-def _effect(connections: Connections, staging: Staging, account: Account, refused: int) -> _Effect:
-    (target,) = connections.targets([account.target])
-    root = connections.entities[account.collection].root
+def _published(connections: Connections, staging: Staging, accounts: Iterable[Account]) -> dict[tuple[str, str], int]:
+    """Count the published documents that a publish speaks for, by collection and target: of a whole copy all."""
+    found, roots = dict[tuple[str, str], int](), defaultdict[str, dict[str, Table]](dict)
+    for account in accounts:
+        roots[account.target][account.collection] = connections.entities[account.collection].root
+    for target in connections.targets(roots):
+        tables = [*roots[target.name].values()]
+        if staging.is_full:
+            counts = target.count_published(REPLICA, tables)
+        else:
+            counts = target.count_scope_published(staging, tables)
+        found |= {(name, target.name): counts[root.name] for name, root in roots[target.name].items()}
+    return found
+
+
+def _effect(connections: Connections, staging: Staging, account: Account, named: int, refused: int) -> _Effect:
     if staging.is_full:
-        return _Effect(account, target.count_published(REPLICA, root), account.loaded, refused)
-    named = target.count_scope_published(staging, root)
+        return _Effect(account, named, account.loaded, refused)
     # Of a large table no more rows are counted than it takes to know that it loses little.
     most = math.ceil(max(named - account.loaded, refused, 0) / max(connections.max_shrink, 1e-9)) + named + 1
-    before = target.count_published(REPLICA, root, most) if named > account.loaded or refused else named
+    before = named
+    if named > account.loaded or refused:
+        (target,), root = connections.targets([account.target]), connections.entities[account.collection].root
+        before = target.count_published(REPLICA, [root], most)[root.name]
     return _Effect(account, before, before - named + account.loaded, refused)
 
 

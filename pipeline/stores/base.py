@@ -79,11 +79,11 @@ class Published(Protocol):
     def count_ids(self, schema: str, table: str, ids: Sequence[str]) -> int:
         """Count the rows of a published table without a parent that have one of some ``_id``s, given as texts."""
 
-    def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
-        """Count the rows of a published table, no further than to a number; none where there is no such table."""
+    def count_published(self, schema: str, tables: Sequence[Table], most: int | None = None) -> dict[str, int]:
+        """Count the rows of published tables by name, no further than to a number; none where there is no table."""
 
-    def count_scope_published(self, staging: Staging, root: Table) -> int:
-        """Count the published documents among those that a staging area which is not whole speaks for."""
+    def count_scope_published(self, staging: Staging, roots: Sequence[Table]) -> dict[str, int]:
+        """Count the published documents among those that a staging area which is not whole speaks for, by root."""
 
 
 class Target(Published, Protocol):

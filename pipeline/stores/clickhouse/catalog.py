@@ -1,6 +1,6 @@
 """What ClickHouse's catalog tells of tables: which there are, what they are like, and whose they are."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,22 +74,28 @@ class Catalog:
         there = self.area(staging) if parts else {}
         return [table.name for table in parts if not there.get(staging.rows_of(table))]
 
-    def ours(self, database: str) -> Iterator[tuple[str, str]]:
-        """Yield the tables behind views that we have published, each with the root table that it belongs to."""
-        query = "SELECT name, comment, as_select FROM system.tables WHERE database = {database:String}"
-        there = {name: (comment, select) for name, comment, select in self.rows(query, database=database)}
+    def ours(self, database: str, roots: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Yield the tables behind views that we have published of some roots, each with its root's name."""
+        query = (
+            "WITH behind AS (SELECT name FROM system.tables WHERE database = {database:String} AND "
+            "substring(comment, position(comment, ' ') + 1) IN {roots:Array(String)}) "
+            "SELECT name, comment, as_select FROM system.tables WHERE database = {database:String} "
+            f"AND (name IN behind OR concat(name, '{DATA}') IN behind)"
+        )
+        found = self.rows(query, database=database, roots=list(roots))
+        there = {name: (comment, select) for name, comment, select in found}
         for name, (comment, _) in there.items():
             # One that somebody has renamed bears our comment as well, but no view of its name reads it.
             _, select = there.get(name.removesuffix(DATA), ("", ""))
-            if name.endswith(DATA) and name in map(plain, NAME.findall(select)):
+            if name.endswith(DATA) and root_in(comment) in roots and name in map(plain, NAME.findall(select)):
                 yield name, root_in(comment)
 
     def forgotten(self, staging: Staging) -> dict[str, list[str]]:
         """Return the tables of arrays that a contract no longer has, by their roots: what they hold goes stale."""
         found = {table.name: list[str]() for table in staging.roots}
         current = {data_name(table) for table in staging.tables}
-        for name, root in self.ours(staging.schema):
-            if name not in current and root in found:
+        for name, root in self.ours(staging.schema, found):
+            if name not in current:
                 found[root].append(name.removesuffix(DATA))
         return found
 

@@ -1,6 +1,6 @@
 """The published tables of ClickHouse, as they are read and counted; people read views of the same names."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -92,20 +92,28 @@ class Published(Session):
         condition = f"toString({quoted(ID)}) IN {{ids:Array(String)}}"
         return self.number(f"SELECT count() FROM {qualified(schema, table)} WHERE {condition}", ids=list(ids))
 
-    def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
-        """Count the rows of a published table, no further than to a number; none where there is no such table."""
-        if not self.is_published(schema, table):
-            return 0
-        rows = f"SELECT 1 FROM {qualified(schema, data_name(table))} FINAL{'' if most is None else f' LIMIT {most}'}"
-        return self.number(f"SELECT count() FROM ({rows})")
+    def count_published(self, schema: str, tables: Sequence[Table], most: int | None = None) -> dict[str, int]:
+        """Count the rows of published tables by name, no further than to a number; none where there is no table."""
+        upto, queries = "" if most is None else f" LIMIT {most}", dict[str, str]()
+        for table in tables:
+            rows = f"SELECT 1 FROM {qualified(schema, data_name(table))} FINAL{upto}"
+            queries[table.name] = f"SELECT count() FROM ({rows})"
+        return self._counted(schema, tables, queries)
 
-    def count_scope_published(self, staging: Staging, root: Table) -> int:
-        """Count the published documents among those that a staging area speaks for."""
-        if not self.is_published(staging.schema, root):
-            return 0
-        published = qualified(staging.schema, data_name(root))
-        named = f"{quoted(staging.name)}.{staging.documents(root)}"
-        return self.number(f"SELECT count() FROM {published} FINAL WHERE {quoted(ID)} IN {named}")
+    def count_scope_published(self, staging: Staging, roots: Sequence[Table]) -> dict[str, int]:
+        """Count the published documents among those that a staging area speaks for, by root."""
+        queries = dict[str, str]()
+        for root in roots:
+            published = qualified(staging.schema, data_name(root))
+            named = f"{quoted(staging.name)}.{staging.documents(root)}"
+            queries[root.name] = f"SELECT count() FROM {published} FINAL WHERE {quoted(ID)} IN {named}"
+        return self._counted(staging.schema, roots, queries)
+
+    def _counted(self, schema: str, tables: Sequence[Table], queries: Mapping[str, str]) -> dict[str, int]:
+        comments = self.catalog.comments(schema, [data_name(table) for table in tables])
+        there = [table.name for table in tables if data_name(table) in comments]
+        counts = self.numbers(queries[name] for name in there)
+        return dict.fromkeys(queries, 0) | dict(zip(there, counts, strict=True))
 
     # What only ClickHouse does ----------------------------------------------------------------------------------
 

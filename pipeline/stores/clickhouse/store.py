@@ -152,7 +152,7 @@ class ClickHouse(Published):
 
     def drop(self, schema: str, roots: Collection[str], tables: Collection[str]) -> None:
         """Drop the published tables of some roots, and the views that people read; what is gone is passed over."""
-        found = {name for name, root in self.catalog.ours(schema) if root in roots}
+        found = {name for name, _ in self.catalog.ours(schema, roots)}
         # Whoever was killed in between has left a table without its view.
         left = self.catalog.comments(schema, [f"{name}{DATA}" for name in tables])
         found |= {name for name, comment in left.items() if root_in(comment) in roots}

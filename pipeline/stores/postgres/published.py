@@ -87,23 +87,30 @@ class Published(Session):
         named = ", ".join(map(postgres_literal, ids)) or "NULL"
         return self.number(f"SELECT count(*) FROM {qualified(schema, table)} WHERE {quoted(ID)}::text IN ({named})")
 
-    def count_published(self, schema: str, table: Table, most: int | None = None) -> int:
-        """Count the rows of a published table, no further than to a number; none where there is no such table."""
-        rows = f"SELECT FROM {qualified(schema, table.name)}{'' if most is None else f' LIMIT {most}'}"
-        return self._count_apart(schema, table, f"SELECT count(*) FROM ({rows}) AS counted")
+    def count_published(self, schema: str, tables: Sequence[Table], most: int | None = None) -> dict[str, int]:
+        """Count the rows of published tables by name, no further than to a number; none where there is no table."""
+        upto, queries = "" if most is None else f" LIMIT {most}", dict[str, str]()
+        for table in tables:
+            rows = f"SELECT FROM {qualified(schema, table.name)}{upto}"
+            queries[table.name] = f"SELECT count(*) FROM ({rows}) AS counted"
+        return self._count_apart(schema, tables, queries)
 
-    def count_scope_published(self, staging: Staging, root: Table) -> int:
-        """Count the published documents among those that a staging area speaks for."""
-        published, key = qualified(staging.schema, root.name), quoted(ID)
-        named = f"SELECT {key} FROM {quoted(staging.name)}.{staging.documents(root)}"
-        return self._count_apart(staging.schema, root, f"SELECT count(*) FROM {published} WHERE {key} IN ({named})")
+    def count_scope_published(self, staging: Staging, roots: Sequence[Table]) -> dict[str, int]:
+        """Count the published documents among those that a staging area speaks for, by root."""
+        area, key, queries = quoted(staging.name), quoted(ID), dict[str, str]()
+        for root in roots:
+            named = f"SELECT {key} FROM {area}.{staging.documents(root)}"
+            queries[root.name] = f"SELECT count(*) FROM {qualified(staging.schema, root.name)} WHERE {key} IN ({named})"
+        return self._count_apart(staging.schema, roots, queries)
 
-    def _count_apart(self, schema: str, table: Table, query: str) -> int:
-        """Count on a connection of its own: ours would keep a lock on the table that a changed contract waits for."""
-        if not self.is_published(schema, table):
-            return 0
-        with closing(Session(self._uri)) as other:
-            return other.number(query)
+    def _count_apart(self, schema: str, tables: Sequence[Table], queries: Mapping[str, str]) -> dict[str, int]:
+        """Count on a connection of its own: ours would keep locks on the tables that a changed contract waits for."""
+        there = [table.name for table in self.catalog.existing(schema, tables)]
+        found = dict.fromkeys(queries, 0)
+        if there:
+            with closing(Session(self._uri)) as other:
+                found |= zip(there, other.numbers(queries[name] for name in there), strict=True)
+        return found
 
 
 def _fits(table: Table, found: Mapping[str, tuple[str, bool]], owned: Collection[str]) -> bool:
