@@ -105,7 +105,7 @@ def _recorded(connections: Connections, names: Iterable[str]) -> list[str]:
 
 def _found(connections: Connections, name: str) -> Dropped:
     recorded = control.recorded_collections(connections.postgres)
-    shown = [one for one in control.publications(connections.postgres) if one.name == name]
+    shown = control.publications(connections.postgres, [name])
     schema, roots = (REPLICA, _roots(connections, name, recorded)) if name in recorded else (MARTS, (name,))
     rows = max((one.held[root].rows for one in shown for root in roots if root in one.held), default=0)
     quarantined = len(control.quarantined(connections.postgres, name))

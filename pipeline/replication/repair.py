@@ -203,7 +203,7 @@ def _stage(connections: Connections, what: _Repair, staging: Staging) -> None:
 
 def _published(connections: Connections, entity: Entity) -> list[Publication]:
     """Return what a collection shows."""
-    return [one for one in control.publications(connections.postgres) if one.name == entity.collection]
+    return control.publications(connections.postgres, [entity.collection])
 
 
 def _one_moment(connections: Connections, entity: Entity, published: Iterable[Publication]) -> Timestamp:

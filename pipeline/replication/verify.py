@@ -219,7 +219,7 @@ def _verify_collection(
 def _publications(connections: Connections, entity: Entity) -> list[Publication]:
     """Return what a collection shows, in all targets: they have one quarantine."""
     with connections.postgres.transaction():
-        return [one for one in control.publications(connections.postgres) if one.name == entity.collection]
+        return control.publications(connections.postgres, [entity.collection])
 
 
 def _runs(publications: Iterable[Publication]) -> list[tuple[str, str, bool]]:
