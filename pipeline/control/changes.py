@@ -1,6 +1,6 @@
 """Which documents were changed since the moment that is published: noted by a run until it is over."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -50,14 +50,25 @@ def record_changes(postgres: Session, run_id: str, changes: Iterable[tuple[str, 
     postgres.append("etl", "touched", pa.table(rows))
 
 
-def cut_pages(postgres: Session, run_id: str) -> list[ChangePage]:
-    """Return what a run has noted, a piece of work at a time."""
+def cut_pages(postgres: Session, run_id: str, most: Mapping[str, int]) -> list[ChangePage]:
+    """Return what a run has noted, a piece of work at a time.
+
+    Args:
+        postgres: Where the books are.
+        run_id: The run.
+        most: By collection, how many documents a page has at most, about; of others as many as a query can name.
+    """
     distinct = "SELECT DISTINCT collection, place, element FROM etl.touched WHERE run_id = $1::text"
-    size = f"sum(octet_length(element) + {_BYTES_PER_ID}) OVER (PARTITION BY collection ORDER BY place)"
+    known = "unnest($2::text[], $3::bigint[]) AS known (collection, most)"
+    bytes_of_one = f"greatest(octet_length(element) + {_BYTES_PER_ID}, ({_PAGE_BYTES} / most)::int)"
+    size = f"sum({bytes_of_one}) OVER (PARTITION BY collection ORDER BY place)"
     rows = postgres.rows(
         f"SELECT collection, max(place), count(*) FROM (SELECT collection, place, {size} / {_PAGE_BYTES} AS page "
-        f"FROM ({distinct}) AS one) AS placed GROUP BY collection, page ORDER BY collection, page",
+        f"FROM ({distinct}) AS one LEFT JOIN {known} USING (collection)) AS placed "
+        "GROUP BY collection, page ORDER BY collection, page",
         run_id,
+        [*most],
+        [*most.values()],
     )
     found: list[ChangePage] = []
     for collection, upto, ids in rows:

@@ -19,7 +19,7 @@ from pipeline.connections import Connections
 from pipeline.control import ChangePage, Publication
 from pipeline.errors import EtlError
 from pipeline.replication.presence import find_unfollowed, find_unpinned
-from pipeline.replication.replicate import load_all, publish
+from pipeline.replication.replicate import PARTITION_BYTES, load_all, publish
 from pipeline.replication.sources import check_sources
 from pipeline.runs.lifecycle import started
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
@@ -38,6 +38,7 @@ from pipeline.runs.resume import with_retries
 from pipeline.runs.run import Offsets, Partition, Run, staging_of
 from pipeline.runtime.prefetch import prefetch
 from pipeline.runtime.progress import Progress, tell_nobody
+from pipeline.runtime.workers import LEAST_BYTES
 from pipeline.stores.postgres.store import Postgres
 
 _NOTED = 10_000  # changed documents that are noted together
@@ -238,9 +239,12 @@ def _taken_over(
     with started(connections, "sync", moment, targets) as run_id:
         # What is noted twice counts once, so a reading that broke off is begun anew.
         readings = chain([changes], (connections.mongo.touched(since, moment) for _ in count()))
-        with_retries(connections, run_id, "to note the changes", lambda: _note(postgres, run_id, next(readings)))
+        noted = with_retries(
+            connections, run_id, "to note the changes", lambda: _note(postgres, run_id, next(readings))
+        )
+        most = _most_together(connections, [name for name, number in noted.items() if number > _NOTED])
         with postgres.transaction():
-            pages = control.cut_pages(postgres, run_id)
+            pages = control.cut_pages(postgres, run_id, most)
         run = replace(wanted, id=run_id, uuids={page.collection: wanted.uuids[page.collection] for page in pages})
         partitions = _plan(connections, run, pages)
         load_all(connections, run, partitions, progress)
@@ -254,11 +258,25 @@ def _taken_over(
     ]
 
 
-def _note(postgres: Postgres, run_id: str, changes: Iterable[tuple[str, bytes]]) -> None:
+def _note(postgres: Postgres, run_id: str, changes: Iterable[tuple[str, bytes]]) -> Counter[str]:
+    """Note changes, and return about how many of each collection."""
+    noted = Counter[str]()
     with closing(prefetch(_distinct(changes))) as ahead:  # MongoDB takes as long to tell as PostgreSQL to note
         for some in ahead:
             with postgres.transaction():
                 control.record_changes(postgres, run_id, some)
+            noted.update(collection for collection, _ in some)
+    return noted
+
+
+def _most_together(connections: Connections, collections: Iterable[str]) -> dict[str, int]:
+    """Return of how many documents a partition is at most, so that it is none larger than those of a full copy.
+
+    Several processes share the smallest that are worth it. What was deleted has no size, so few are never too many.
+    """
+    size = PARTITION_BYTES if connections.workers.number == 1 else LEAST_BYTES
+    extents = {name: connections.mongo.extent(name) for name in collections}
+    return {name: max(_NOTED, size * one.documents // max(1, one.size)) for name, one in extents.items()}
 
 
 def _plan(connections: Connections, run: Run, pages: Sequence[ChangePage]) -> list[Partition]:

@@ -31,8 +31,9 @@ def _filled(lab: Lab) -> None:
 def several(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connections]:
     """Return connections whose work is shared by two processes, however little it is."""
     monkeypatch.setattr(workers, "SHARE_BYTES", 1)
-    for module in (replicate, verify):
+    for module in (replicate, sync, verify):
         monkeypatch.setattr(module, "LEAST_BYTES", 10_000)
+    monkeypatch.setattr(sync, "_NOTED", 20)
     with lab.another(workers=2) as found:
         yield found
 
@@ -119,6 +120,9 @@ def test_a_large_sync_is_shared(lab: Lab, several: Connections) -> None:
     found = sync.sync(several, NAMES, progress=meddler)
     assert meddler.seen == 2
     assert {one.collection: one.changed for one in found} == dict.fromkeys(NAMES, ROWS)
+    # Of documents of about 400 bytes no 10,000 bytes are more than 30.
+    partitions = [label for label in meddler.told if label.startswith("UserSessions")]
+    assert len(partitions) >= ROWS / 30
     lab.assert_replicated(NAMES)
 
 
