@@ -1,7 +1,7 @@
 """Import what the tasks need in the process that forks the workers, which then need not do it for each task.
 
 Airflow's ``airflow_local_settings.py`` imports this module, which every component does. Those that run no tasks are
-spared the 150 MB.
+spared the 190 MB.
 """
 
 import sys
@@ -11,6 +11,11 @@ _RUN_TASKS = {"scheduler", "worker"}  # words of the commands; LocalExecutor's w
 if _RUN_TASKS & set(sys.argv):
     # Imported and not used: the threads that compute must not have started when the workers fork. The import itself
     # starts a few idle ones of Polars and its allocator, which the forks do without.
+    # The first three read documents and hold rows against contracts; others import them when they come to some, which
+    # would be a quarter of a second of each task.
+    import pandera.backends.polars.builtin_checks
+    import pandera.polars  # noqa: F401
+    import pymongoarrow.api  # noqa: F401
 
     import pipeline.airflow.generate
     import pipeline.airflow.marts

@@ -575,7 +575,7 @@ def test_bars_are_shown_on_a_terminal_only(home: Path) -> None:
 
 @pytest.mark.parametrize("step", ["1/7", "2/7", "3/7"])
 def test_ctrl_c_ends_it_and_leaves_no_engine(home: Path, step: str) -> None:
-    process = _start(home, "demo", "--scale", "0.5")
+    process = _start(home, "demo", "--scale", "0.1")
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith(step):
