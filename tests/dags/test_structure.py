@@ -181,11 +181,11 @@ def test_marts_follow_the_tables_that_they_read(dags: dict[str, Any]) -> None:
         ("maintenance", {"dry_run": "yes"}),
     ],
 )
-def test_params_are_validated(load_dags: Callable[[], dict[str, Any]], dag_id: str, params: dict[str, Any]) -> None:
+def test_params_are_validated(load_dags: Callable[..., dict[str, Any]], dag_id: str, params: dict[str, Any]) -> None:
     from airflow.sdk.exceptions import ParamValidationError
 
     with pytest.raises(ParamValidationError, match=next(iter(params))):
-        load_dags()[dag_id].test(run_conf=params)
+        load_dags(dag_id)[dag_id].test(run_conf=params)
 
 
 @pytest.mark.usefixtures("callbacks_reach_airflow")
@@ -218,13 +218,13 @@ def test_params_are_validated(load_dags: Callable[[], dict[str, Any]], dag_id: s
     ],
 )
 def test_what_a_dag_does_not_know_fails_its_first_task_at_once(
-    load_dags: Callable[[], dict[str, Any]],
+    load_dags: Callable[..., dict[str, Any]],
     dag_id: str,
     params: dict[str, Any],
     reason: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    run = load_dags()[dag_id].test(run_conf=params)
+    run = load_dags(dag_id)[dag_id].test(run_conf=params)
     states = {one.task_id: (one.state, one.try_number) for one in run.get_task_instances()}
     assert states[{"marts": "open_run", "maintenance": "prune"}.get(dag_id) or CHAINS[dag_id][0]] == ("failed", 1)
     assert {state for state, _ in states.values()} <= {"failed", "upstream_failed"}
@@ -242,7 +242,7 @@ def test_params_come_to_the_tasks_in_one_form(dags: dict[str, Any]) -> None:
 
 
 def test_the_form_offers_names_describes_all_and_requires_none(
-    load_dags: Callable[[], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    load_dags: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "orders.py").write_text("ENTITY = Entity(collection='Orders', description='One order.')\n")
     (tmp_path / "broken.py").write_text("ENTITY = (")
@@ -257,7 +257,7 @@ def test_the_form_offers_names_describes_all_and_requires_none(
 
 
 def test_an_own_folder_alone_is_all_that_dags_see(
-    load_dags: Callable[[], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    load_dags: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mart is there if what it reads is: of the demo's, the one that reads the tickets alone."""
     monkeypatch.setenv("ETL_CONTRACTS", str(tmp_path))
