@@ -107,14 +107,22 @@ def record_partition(
     )
 
 
-def record_loaded(postgres: Session, run_id: str, collection: str, target: str, loaded: Mapping[int, int]) -> None:
-    """Enter how many rows of a collection's root table a target counted in its staging, by partition."""
-    if loaded:  # in one statement: a store may name all partitions of the run, and there may be many collections
+def record_loaded(postgres: Session, run_id: str, target: str, loaded: Mapping[str, Mapping[int, int]]) -> None:
+    """Enter how many rows of the root tables of collections a target counted in its staging, by partition.
+
+    In one statement: there may be many collections, and a store may name all partitions of the run for each.
+    """
+    query = "SELECT DISTINCT collection, partition FROM etl.ledger WHERE run_id = $1::text AND target = $2::text"
+    planned = [(name, int(number)) for name, number in postgres.rows(query, run_id, target)]
+    found = [(name, number, loaded[name][number]) for name, number in planned if number in loaded.get(name, ())]
+    if found:
+        names, numbers, rows = map(list, zip(*found, strict=True))
         postgres.execute(
-            "UPDATE etl.ledger l SET loaded = c.rows FROM unnest($4::bigint[], $5::bigint[]) c (partition, rows) "
-            "WHERE l.run_id = $1::text AND l.collection = $2::text AND l.target = $3::text "
-            "AND l.partition = c.partition",
-            parameters=(run_id, collection, target, [*loaded], [*loaded.values()]),
+            "UPDATE etl.ledger l SET loaded = c.rows "
+            "FROM unnest($3::text[], $4::bigint[], $5::bigint[]) c (collection, partition, rows) "
+            "WHERE l.run_id = $1::text AND l.target = $2::text "
+            "AND l.collection = c.collection AND l.partition = c.partition",
+            parameters=(run_id, target, names, numbers, rows),
         )
 
 

@@ -108,10 +108,11 @@ def _prove(connections: Connections, run: MartRun) -> None:
     if missing := control.unloaded(postgres, run.id):
         raise BooksOpenError(f"the mart {run.marts[missing[0]]} of run {run.id} was not loaded; nothing was published")
     numbers = {name: number for number, name in enumerate(run.marts)}  # each is loaded as one partition
-    for table in staging.tables:
-        for target in connections.targets(run.targets):
-            found, number = target.staged(staging, table), numbers[table.name]
-            control.record_loaded(postgres, run.id, table.name, target.name, {number: found.get(number, 0)})
+    for target in connections.targets(run.targets):
+        loaded = {}
+        for name, found in target.staged(staging, staging.tables).items():
+            loaded[name] = {numbers[name]: found.get(numbers[name], 0)}
+        control.record_loaded(postgres, run.id, target.name, loaded)
     for account in control.accounts(postgres, run.id):
         if not account.closed:
             raise BooksOpenError(

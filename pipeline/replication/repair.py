@@ -161,9 +161,8 @@ def _apply(connections: Connections, what: _Repair) -> str:
             control.lock_publishing(postgres)
             check_same_run(connections, entity.collection, what.shows)
             for target in connections.targets(what.targets):
-                control.record_loaded(
-                    postgres, run_id, entity.collection, target.name, target.staged(staging, entity.root)
-                )
+                staged = target.staged(staging, [entity.root])[entity.root.name]
+                control.record_loaded(postgres, run_id, target.name, {entity.collection: staged})
             for account in control.accounts(postgres, run_id):
                 if not account.closed:
                     raise BooksOpenError(f"the books of {entity.collection} in {account.target} are open: {account}")

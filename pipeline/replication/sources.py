@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 def read_sources(connections: Connections, names: Iterable[str]) -> dict[str, Source]:
     """Return where collections are now; one that isn't there has no UUID."""
-    here, uuids = connections.mongo.source(), connections.mongo.uuids()
-    where = connections.mongo.database_of
-    return {name: replace(here, database=where(name), uuid=uuids.get(name)) for name in names}
+    wanted, where = list(names), connections.mongo.database_of
+    here, uuids = connections.mongo.source(), connections.mongo.uuids(wanted)
+    return {name: replace(here, database=where(name), uuid=uuids.get(name)) for name in wanted}
 
 
 def check_same_source(connections: Connections, now: Mapping[str, Source], targets: Iterable[str]) -> None:

@@ -400,7 +400,7 @@ def _readable_moment(
         return mongo.cluster_time(), set()
     try:
         # What was dropped reads as empty, without an error; the change stream tells whether it ever was.
-        if entity.collection in mongo.uuids():
+        if mongo.uuids([entity.collection]):
             next(mongo.ids(entity.collection, published, Range()), None)
             return published, set()
     except SnapshotError:

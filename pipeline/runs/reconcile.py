@@ -49,10 +49,11 @@ def check_books(connections: Connections, run: Run, source: Mapping[str, int], l
     postgres, staging = connections.postgres, staging_of(connections, run)
     if missing := control.unloaded(postgres, run.id):
         raise BooksOpenError(f"{len(missing)} partitions of run {run.id} were not loaded, the first is {missing[0]}")
-    for collection in run.uuids:
-        root = connections.entities[collection].root
-        for target in connections.targets(run.targets):
-            control.record_loaded(postgres, run.id, collection, target.name, target.staged(staging, root))
+    roots = {collection: connections.entities[collection].root for collection in run.uuids}
+    for target in connections.targets(run.targets):
+        staged = target.staged(staging, [*roots.values()])
+        loaded = {collection: staged[root.name] for collection, root in roots.items()}
+        control.record_loaded(postgres, run.id, target.name, loaded)
     for account in control.accounts(postgres, run.id):
         if not account.closed or account.source != source.get(account.collection, account.source):
             raise BooksOpenError(_open_books(connections, run, account, source))

@@ -132,8 +132,8 @@ class Target(Published, Protocol):
             keys: The columns of its key, for each row that the area holds, and for each that is to go.
         """
 
-    def staged(self, staging: Staging, table: Table) -> Mapping[int, int]:
-        """Count the rows of a table in staging, by partition."""
+    def staged(self, staging: Staging, tables: Sequence[Table]) -> Mapping[str, Mapping[int, int]]:
+        """Count the rows of tables in staging, by name and partition; a partition that was not loaded is left out."""
 
     def staged_ids(self, staging: Staging, table: Table, partition: int) -> Iterator[pa.RecordBatch]:
         """Yield the first column of a table in staging, for one partition."""

@@ -34,7 +34,7 @@ def lab_of(lab: Lab) -> Iterator[Any]:
         return type(lab)(replace(lab.connections, entities=known), lab.settings)
 
     yield lab_of
-    for name in lab.connections.mongo.uuids():
+    for name in lab.connections.mongo.listed():
         lab.collection(name).drop()
     lab.change_postgres("DROP SCHEMA IF EXISTS replica, etl CASCADE")
     lab.change_clickhouse("DROP DATABASE IF EXISTS replica SYNC")

@@ -6,8 +6,11 @@ from typing import Any
 
 from contracts.schema.entity import Table
 from contracts.schema.names import DATA, MADE
-from pipeline.stores.clickhouse.names import NAME, data_name, part_prefix, plain, root_in
+from pipeline.stores.clickhouse.names import NAME, STAYING, data_name, part_prefix, plain, root_in
 from pipeline.stores.staging import Staging
+
+_MOST_NAMED = 200  # tables in a question, which a line has to hold; with more, all of a database are told
+_PART_OF = f"substring(name, 1, position(name, '{MADE}'))"  # what part_prefix gives of the table of a part
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,11 @@ class Catalog:
 
     def comments(self, database: str, tables: Sequence[str]) -> dict[str, str]:
         """Return the comments of those of some tables that there are."""
-        query = (
-            "SELECT name, comment FROM system.tables "
-            "WHERE database = {database:String} AND name IN {names:Array(String)}"
-        )
-        return dict(self.rows(query, database=database, names=list(tables)))
+        query, given = "SELECT name, comment FROM system.tables WHERE database = {database:String}", {}
+        if len(tables) <= _MOST_NAMED:
+            query, given = f"{query} AND name IN {{names:Array(String)}}", {"names": [*tables]}
+        wanted = set(tables)
+        return {name: said for name, said in self.rows(query, database=database, **given) if name in wanted}
 
     def columns(self, database: str, table: str) -> dict[str, str]:
         """Return the types of a table's columns, in order."""
@@ -64,9 +67,16 @@ class Catalog:
         return {name: sorted(numbers) for name, numbers in found.items()}
 
     def area(self, staging: Staging) -> dict[str, int]:
-        """Return the tables of an area, and how many rows each has, as ClickHouse knows it without reading them."""
-        query = "SELECT name, coalesce(total_rows, 0) FROM system.tables WHERE database = {area:String}"
-        return {name: int(rows) for name, rows in self.rows(query, area=staging.name)}
+        """Return the tables of an area that are about a staging's, and how many rows each has.
+
+        ClickHouse knows that without reading them. There may be many others: of other tables, which are published too.
+        """
+        query, given = "SELECT name, coalesce(total_rows, 0) FROM system.tables WHERE database = {area:String}", {}
+        if len(staging.tables) <= _MOST_NAMED:
+            query += " AND (name IN {named:Array(String)} OR " + _PART_OF + " IN {parts:Array(String)})"
+            given["named"] = [STAYING, *map(staging.rows_of, staging.tables)]
+            given["parts"] = [*map(part_prefix, staging.tables)]
+        return {name: int(rows) for name, rows in self.rows(query, area=staging.name, **given)}
 
     def unchanged(self, staging: Staging) -> list[str]:
         """Return the tables of which an area holds a part that has no rows, and of which none is to go."""

@@ -107,9 +107,9 @@ class ClickHouse(Published):
         self.execute(f"CREATE TABLE IF NOT EXISTS {table} (name String) ENGINE = MergeTree ORDER BY ()")
         self.append(staging.name, STAYING, pl.DataFrame({"name": [*names]}))
 
-    def staged(self, staging: Staging, table: Table) -> dict[int, int]:
-        """Count the rows of a table in staging, by partition."""
-        return staged_rows(self, staging, [table])[table.name]
+    def staged(self, staging: Staging, tables: Sequence[Table]) -> dict[str, dict[int, int]]:
+        """Count the rows of tables in staging, by name and partition; a partition that was not loaded is left out."""
+        return staged_rows(self, staging, tables)
 
     def staged_ids(self, staging: Staging, table: Table, partition: int) -> Iterator[pa.RecordBatch]:
         """Yield the first column of a table in staging, for one partition."""

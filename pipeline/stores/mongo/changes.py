@@ -78,7 +78,7 @@ class Followed(Session):
 
     def _gone(self, collection: str) -> str:
         """Say what to do about a collection that was dropped or renamed: a full copy refuses one that is not there."""
-        if collection in self.uuids():
+        if self.uuids([collection]):
             return f"the collection {collection} was dropped or renamed; run etl replicate"
         return (
             f"the collection {collection} was dropped or renamed; run etl replicate {collection} --allow-missing to "

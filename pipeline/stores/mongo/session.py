@@ -1,6 +1,6 @@
 """The connection to MongoDB: which moment, which collections by which names, and how far back it can be read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -112,9 +112,14 @@ class Session:
                 raise _NoPrimaryYetError(f"MongoDB at {self._shown} has no primary yet")
             return Timestamp(answer["operationTime"].time, answer["operationTime"].inc)
 
-    def uuids(self) -> dict[str, str]:
-        """Return the identity of everything that the database has by a name."""
-        return {name: one.uuid for name, one in self.listed().items()}
+    def uuids(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the identities of what there is of some names."""
+        if self._elsewhere.keys() & set(names):
+            there = self.listed()
+        else:  # MongoDB tells no others then, of which there may be many
+            with self._translated():
+                there = listed(self.database.list_collections(filter={"name": {"$in": [*names]}}))
+        return {name: there[name].uuid for name in names if name in there}
 
     def listed(self) -> dict[str, Listed]:
         """Return everything that the database has by a name, views and special collections as well."""

@@ -1,5 +1,6 @@
 """The target PostgreSQL: bulk loads by ADBC, published in one transaction; it also keeps the books."""
 
+from collections import ChainMap
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -81,14 +82,22 @@ class Postgres(Published):
             self._copy(staging.name, named, keys.select(named.names))
             self.execute(*(f"ANALYZE {qualified(staging.name, name)}" for name in (named.name, table.name)))
 
-    def staged(self, staging: Staging, table: Table) -> dict[int, int]:
-        """Count the rows of a table in staging, by partition."""
-        rows = self.rows(
-            "SELECT partition, coalesce(n, 0)::bigint FROM (SELECT xmin::text::bigint AS loaded_by, count(*) AS n "
-            f"FROM {qualified(staging.name, table.name)} GROUP BY 1) c "
-            f"RIGHT JOIN {quoted(staging.name)}._partitions USING (loaded_by)"
+    def staged(self, staging: Staging, tables: Sequence[Table]) -> dict[str, ChainMap[int, int]]:
+        """Count the rows of tables in staging, by name and partition; a partition that was not loaded is left out."""
+        if not tables:
+            return {}
+        loaded = f"{quoted(staging.name)}._partitions"
+        none = dict.fromkeys((int(partition) for (partition,) in self.rows(f"SELECT partition FROM {loaded}")), 0)
+        found = {table.name: ChainMap[int, int]({}, none) for table in tables}
+        counts = " UNION ALL ".join(
+            f"SELECT {place} AS place, xmin::text::bigint AS loaded_by, count(*) AS n "
+            f"FROM {qualified(staging.name, table.name)} GROUP BY 2"
+            for place, table in enumerate(tables)
         )
-        return {int(partition): int(count) for partition, count in rows}
+        query = f"SELECT place, partition, n FROM ({counts}) c JOIN {loaded} USING (loaded_by)"
+        for place, partition, rows in self.rows(query):
+            found[tables[place].name][int(partition)] = int(rows)
+        return found
 
     def staged_ids(self, staging: Staging, table: Table, partition: int) -> Iterator[pa.RecordBatch]:
         """Yield the first column of a table in staging, for one partition."""

@@ -105,7 +105,7 @@ def test_a_new_source_is_taken_over_on_purpose(copied: Any, other_server: Secret
     with _elsewhere(lab, "server", other_server) as there:
         replicate(there, [NAME], max_quarantined="100%", new_source=True)
         assert {one.source for one in control.publications(there.postgres)} == {
-            replace(there.mongo.source(), uuid=there.mongo.uuids()[NAME])
+            replace(there.mongo.source(), uuid=there.mongo.uuids([NAME])[NAME])
         }
         there.mongo.database[NAME].insert_one({"_id": ObjectId()})
         assert [one.changed for one in sync(there)] == [1]

@@ -239,7 +239,7 @@ def test_a_view_that_is_made_otherwise_is_another_one(connections: Any) -> None:
     found = []
     for pipeline in ([], [], [{"$match": {"a": 1}}]):
         database.create_collection("Seen", viewOn="Behind", pipeline=pipeline)
-        found.append(connections.mongo.uuids()["Seen"])
+        found.append(connections.mongo.uuids(["Seen"])["Seen"])
         database["Seen"].drop()
     assert found[0] == found[1] != found[2]
 
@@ -310,13 +310,13 @@ def test_changes_of_a_dropped_collection_can_not_be_followed(mongo: Mongo) -> No
 def test_an_identity_changes_with_the_collection(mongo: Mongo) -> None:
     one = mongo.database["Identified"]
     one.insert_one({})
-    before = mongo.uuids()["Identified"]
+    before = mongo.uuids(["Identified"])["Identified"]
     one.insert_one({})
-    assert mongo.uuids()["Identified"] == before
+    assert mongo.uuids(["Identified"])["Identified"] == before
     one.drop()
-    assert "Identified" not in mongo.uuids()
+    assert "Identified" not in mongo.uuids(["Identified"])
     one.insert_one({})
-    assert mongo.uuids()["Identified"] != before
+    assert mongo.uuids(["Identified"])["Identified"] != before
 
 
 # --- Errors

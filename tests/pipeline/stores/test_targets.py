@@ -157,8 +157,8 @@ def test_partitions_are_counted_apart_and_published_together(store: Any, transac
     _load(store, transaction, staging, 0, _rows(ROOT), _rows(PARTS))
     _load(store, transaction, staging, 11, _rows(ROOT, _row("c")), _rows(PARTS))
     with transaction():
-        assert store.staged(staging, ROOT) == {0: 0, 7: 2, 11: 1}
-        assert store.staged(staging, PARTS) == {0: 0, 7: 1, 11: 0}
+        assert store.staged(staging, [ROOT])[ROOT.name] == {0: 0, 7: 2, 11: 1}
+        assert store.staged(staging, [PARTS])[PARTS.name] == {0: 0, 7: 1, 11: 0}
         for partition, keys in {0: [], 7: ["a", "b"], 11: ["c"]}.items():
             batches = store.staged_ids(staging, ROOT, partition)
             assert sorted(one for batch in batches for one in batch["_id"].to_pylist()) == keys
@@ -181,7 +181,7 @@ def test_a_load_that_failed_is_done_again(store: Any, transaction: Any) -> None:
         _load(store, transaction, staging, 3, _rows(ROOT, _row("half")), _rows(ROOT, _row("in the wrong table")))
     _load(store, transaction, staging, 3, _rows(ROOT, _row("whole")), _rows(PARTS))
     with transaction():
-        assert store.staged(staging, ROOT) == {3: 1}
+        assert store.staged(staging, [ROOT])[ROOT.name] == {3: 1}
         store.prepare(staging)
         store.publish(staging)
     assert _read(store, ROOT)["_id"].to_list() == ["whole"]
@@ -199,7 +199,7 @@ def test_frames_larger_than_a_block_and_empty_ones(
             insert(ROOT, _rows(ROOT, *(_row(f"{n:03}") for n in range(start, start + 20))))
             insert(PARTS, _rows(PARTS))
     with transaction():
-        assert store.staged(staging, ROOT) == {0: 100}
+        assert store.staged(staging, [ROOT])[ROOT.name] == {0: 100}
         store.prepare(staging)
         store.publish(staging)
     assert _read(store, ROOT).height == 100
