@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 import polars as pl
-import pyarrow as pa
 from polars.io.plugins import register_io_source
 
 from contracts.schema.entity import ID, ContractError, Table
@@ -19,8 +18,6 @@ from pipeline.marts.trace import Trace
 from pipeline.runs.published import MARTS, REPLICA
 from pipeline.stores.conditions import Among
 from transforms.marts import Context, compute, sources
-
-_GATHERED = 4 * 2**20  # bytes of rows that are handed on together
 
 
 def known_tables(connections: Connections, wanted: Iterable[Mart]) -> dict[str, Table]:
@@ -162,17 +159,5 @@ def _rows(
     source = connections.targets([run.source] if schema != MARTS else run.targets)[-1]
     by, others = (among.column, among.outside) if among else ("", False)
     batches = source.read(schema, table, among=among)
-    for rows in _gathered((trace or Trace()).reading(schema, table, by, batches, others=others)):
+    for rows in (trace or Trace()).reading(schema, table, by, batches, others=others):
         yield pl.DataFrame(pl.from_arrow(rows)).cast(table.frame_schema)
-
-
-def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield rows in larger batches: where rows are chosen, ClickHouse sends a few hundred at a time."""
-    some: list[pa.RecordBatch] = []
-    for batch in batches:
-        some.append(batch)
-        if sum(one.nbytes for one in some) >= _GATHERED:
-            yield pa.Table.from_batches(some).combine_chunks()
-            some = []
-    if some:
-        yield pa.Table.from_batches(some).combine_chunks()

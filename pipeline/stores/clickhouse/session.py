@@ -19,6 +19,7 @@ from pipeline.stores.clickhouse.client import client, is_local
 from pipeline.stores.clickhouse.errors import translated
 from pipeline.text.redaction import remember
 
+_GATHERED = 4 * 2**20  # bytes of rows that are handed on together
 _TOGETHER = 500  # numbers asked for in one request, whose text may not be of any length
 BLOCK_BYTES = 4 * 2**20  # of Arrow within one insert: all rows in one block took a tenth longer, and more memory
 # Errors are raised and told; where nobody has set up logging, the driver's own line would stand before the sentence.
@@ -75,7 +76,7 @@ class Session:
             self._translated(),
             self.client.query_arrow_stream(query, parameters=parameters, use_strings=True) as batches,
         ):
-            yield from batches
+            yield from _gathered(batches)
 
     def append(self, database: str, table: str, rows: pl.DataFrame) -> None:
         """Append rows in one insert."""
@@ -107,3 +108,20 @@ class Session:
             if isinstance(error.__cause__, ServerError):  # in the midst of rows the driver wraps what we raise
                 raise error.__cause__ from error
             raise translated(error, self._shown) from error
+
+
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield rows in larger batches: where rows are chosen, ClickHouse sends a few at a time."""
+    some, size = list[pa.RecordBatch](), 0
+    for batch in batches:
+        some.append(batch)
+        size += batch.nbytes
+        if size >= _GATHERED:
+            yield _as_one(some)
+            some, size = [], 0
+    if some:
+        yield _as_one(some)
+
+
+def _as_one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
