@@ -60,8 +60,6 @@ class Publication:
         """
         staging = self._staging
         self._change_ahead()
-        # It takes nearly all rows for such as differ, too many for its other processes to hand over; few do.
-        self._session.execute("SET LOCAL parallel_tuple_cost = 0")
         forgotten = self._catalog.forgotten(staging) if staging.is_full else {}
         histories = [
             History(self._session, staging, root, self._merges, forgotten.get(root.name, ()))
