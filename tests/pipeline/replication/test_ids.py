@@ -318,7 +318,7 @@ def test_ids_of_every_kind_are_copied_followed_repaired_and_replayed(
         _assert_equal(ours, most=10_000)
 
         _change(ours)
-        monkeypatch.setattr(mongo.Mongo, "uuids", lambda self: {})  # as if the moment could not be read any more
+        monkeypatch.setattr(mongo.Mongo, "uuids", lambda *_: {})  # as if the moment could not be read any more
         for one in verify.verify(connections, names):
             assert one.proven and one.changed_since, one
 
