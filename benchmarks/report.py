@@ -97,7 +97,8 @@ def marts_beside_sql(found: dict[str, Any]) -> str:
             "collection, once. *Ours* computes a mart and those that it reads, holds them against their contracts, and "
             "publishes them with keys and indexes in PostgreSQL. The SQL is that which the tests hold the marts "
             "against, written for clearness: one query over the copies, into a table without a key. CPU is that of all "
-            f"processes, the servers' too. A query that takes more than {found['limit_s']} s is given up.\n",
+            f"processes, the servers' too. A query that takes more than {found['limit_s']} s, or more memory than it "
+            "is given, is given up.\n",
             f"SQL / ours, median over the marts: PostgreSQL {middles['PostgreSQL']}, ClickHouse "
             f"{middles['ClickHouse']}. All marts at once, into both stores: {everything}. After {CHANGED:,} changed "
             f"sessions: in part {part}, whole {whole}.\n",

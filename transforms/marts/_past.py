@@ -11,6 +11,7 @@ from collections.abc import Collection
 import polars as pl
 
 from contracts.schema.history import REMOVED, VALID_FROM, VALID_TO
+from transforms.marts._neighbours import row_after, row_before
 
 OBSERVED, PROXY = "observed", "proxy"
 MOMENT, STEP = pl.Datetime("ms", "UTC"), "step"
@@ -63,8 +64,8 @@ def changed_at(itself: pl.Expr | None = None) -> pl.Expr:
             showed the two versions; so the moment is exact however seldom copies are made, unless another change
             followed before the copy.
     """
-    shown, before = _ms(VALID_FROM), _ms(VALID_FROM).shift().over("_id")
-    return shown if itself is None else pl.when(itself.is_between(before, shown)).then(itself).otherwise(shown)
+    shown, earlier = _ms(VALID_FROM), row_before(_ms(VALID_FROM), "_id")
+    return shown if itself is None else pl.when(itself.is_between(earlier, shown)).then(itself).otherwise(shown)
 
 
 def turns(tickets: pl.LazyFrame, versions: pl.LazyFrame, resolved: Collection[str]) -> pl.LazyFrame:
@@ -83,7 +84,7 @@ def turns(tickets: pl.LazyFrame, versions: pl.LazyFrame, resolved: Collection[st
     past = states(tickets, versions, ["status", "created_at", "updated_at"], [VALID_TO, REMOVED]).with_columns(
         is_solved=pl.col("status").is_in(resolved).fill_null(False)
     )
-    was_solved, is_solved = pl.col("is_solved").shift().over("_id"), pl.col("is_solved")
+    was_solved, is_solved = row_before("is_solved", "_id"), pl.col("is_solved")
     is_first, updated_at = was_solved.is_null(), pl.col("updated_at")
     turned = past.with_columns(
         # Of a ticket that was resolved when it was first shown, its last change then is the only hint.
@@ -116,7 +117,7 @@ def decisions(reviews: pl.LazyFrame, versions: pl.LazyFrame, decided: Collection
     """
     status = pl.col("moderation_status")
     past = states(reviews, versions, ["moderation_status"]).with_columns(is_decided=status.is_in(decided))
-    was_decided = pl.col("is_decided").shift().over("_id")
+    was_decided = row_before("is_decided", "_id")
     verdict = status.filter("is_decided")
     return (
         past.filter(pl.col(VALID_FROM).is_not_null())
@@ -148,7 +149,7 @@ def lists(recommendations: pl.LazyFrame, versions: pl.LazyFrame) -> pl.LazyFrame
     written = (
         past.sort("user_id", "last_updated", VALID_FROM, "_id")
         .unique(["user_id", "last_updated"], keep="last", maintain_order=True)
-        .with_columns(next_at=pl.col("last_updated").shift(-1).over("user_id"))
+        .with_columns(next_at=row_after("last_updated", "user_id"))
     )
     gone_at = pl.max_horizontal(_ms(VALID_TO), pl.when(pl.col(VALID_TO).is_not_null()).then("last_updated"))
     return written.select(

@@ -9,6 +9,7 @@ from transforms.marts._calendar import local_date, plus
 from transforms.marts._conform import conform
 from transforms.marts._context import Context
 from transforms.marts._exact import cents, percent
+from transforms.marts._neighbours import row_after, row_before
 
 
 def price_drops(
@@ -62,14 +63,14 @@ def _newest(products: pl.LazyFrame, changes: pl.LazyFrame) -> pl.LazyFrame:
 
 def _periods(products: pl.LazyFrame, changes: pl.LazyFrame) -> pl.LazyFrame:
     """Return the prices with the times they were in force, equal neighbours as one, each with the one before it."""
-    prior = pl.col("price").shift().over("product_id")
+    prior = row_before("price", "product_id")
     return (
         changes.join(products, on="_id")
         .sort("product_id", "changed_at", "_position")
         .unique(["product_id", "changed_at"], keep="last", maintain_order=True)
         .with_columns(prior_price=prior)
         .filter(pl.col("price").ne_missing(pl.col("prior_price")))
-        .with_columns(valid_from="changed_at", valid_to=pl.col("changed_at").shift(-1).over("product_id"))
+        .with_columns(valid_from="changed_at", valid_to=row_after("changed_at", "product_id"))
         .select("product_id", "currency", "price", "prior_price", "valid_from", "valid_to", "first_at")
     )
 

@@ -10,6 +10,7 @@ from transforms.marts._calendar import is_over, local_date, spine, standing, sta
 from transforms.marts._conform import conform
 from transforms.marts._context import Context
 from transforms.marts._exact import percent
+from transforms.marts._neighbours import row_before
 from transforms.marts._past import lists
 
 ON, PRODUCT = "reached_on", "product_id"
@@ -70,7 +71,7 @@ def _known(facts: pl.LazyFrame, context: Context) -> pl.LazyFrame:
     return facts.sort("user_id", "listed_at").with_columns(
         has_products=pl.col("product_count") > 0,
         ended_on=local_date(pl.col("valid_to"), context),
-        is_first=pl.col("listed_at").shift().over("user_id").is_null(),
+        is_first=row_before("listed_at", "user_id").is_null(),
         known_on=pl.min_horizontal("listed_on", observed_on),
     )
 

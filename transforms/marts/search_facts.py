@@ -10,6 +10,7 @@ from contracts.schema.entity import TEXT_KEY_CHARACTERS
 from transforms.marts._calendar import local_date
 from transforms.marts._conform import conform
 from transforms.marts._context import Context
+from transforms.marts._neighbours import row_after
 
 
 def search_facts(search_queries: pl.LazyFrame, *, context: Context) -> pl.LazyFrame:
@@ -48,7 +49,7 @@ def _folded(terms: pl.Series) -> pl.Series:
 
 
 def _next(column: str) -> pl.Expr:
-    return pl.col(column).shift(-1).over("user_id")
+    return row_after(column, "user_id")
 
 
 def _comes_within(seconds: int) -> pl.Expr:

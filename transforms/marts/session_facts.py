@@ -9,6 +9,7 @@ from transforms.marts._calendar import local_date
 from transforms.marts._conform import conform
 from transforms.marts._context import Context
 from transforms.marts._exact import MS_PER_S, milliseconds, seconds
+from transforms.marts._neighbours import row_before
 
 STEPS = {"view": "viewed_at", "add_to_cart": "added_to_cart_at", "purchase": "purchased_at"}
 
@@ -90,8 +91,7 @@ def _is_engaged() -> pl.Expr:
 
 
 def _numbered(sessions: pl.LazyFrame) -> pl.LazyFrame:
-    before = pl.col("started_at").shift().over("user_id")
     return sessions.sort("user_id", "started_at", "session_id", "_id").with_columns(
         session_number=pl.int_range(1, pl.len() + 1).over("user_id"),
-        gap_prev_s=seconds(milliseconds(before, pl.col("started_at"))),
+        gap_prev_s=seconds(milliseconds(row_before("started_at", "user_id"), pl.col("started_at"))),
     )

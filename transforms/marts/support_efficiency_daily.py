@@ -11,6 +11,7 @@ from transforms.marts._calendar import is_over, local_date, plus, spine, standin
 from transforms.marts._conform import conform
 from transforms.marts._context import Context
 from transforms.marts._exact import mean, mean_seconds, milliseconds, percent
+from transforms.marts._neighbours import row_after
 from transforms.marts._past import OBSERVED, PROXY
 
 # Whose times are summed up: name of the seconds in ticket_resolution without _s, and the moment they end at.
@@ -78,7 +79,7 @@ def _turned(changes: pl.LazyFrame) -> pl.LazyFrame:
 
 def _backlog(changes: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
     """Count what is open at each day's end by its age: it stands from its coming to its leaving, at one age a day."""
-    stayed = changes.sort("_id", "number").with_columns(left_on=pl.col("changed_on").shift(-1).over("_id"))
+    stayed = changes.sort("_id", "number").with_columns(left_on=row_after("changed_on", "_id"))
     came = stayed.filter(pl.col("change").is_in(["created", "reopened"]))
     counted = []
     for name, low, high in AGES:

@@ -7,6 +7,7 @@ from transforms.marts._calendar import local_date
 from transforms.marts._conform import conform
 from transforms.marts._context import Context
 from transforms.marts._exact import milliseconds, seconds
+from transforms.marts._neighbours import row_before
 
 ONE = pl.lit(1, pl.Int64)
 
@@ -51,7 +52,7 @@ def user_activity_daily(
         .with_columns(
             session_duration_s=seconds(pl.col("session_duration_ms")),
             first_active_on=pl.col("activity_on").min().over("user_id"),
-            previous_active_on=pl.col("activity_on").shift().over("user_id"),
+            previous_active_on=row_before("activity_on", "user_id"),
         )
     )
     return conform(days, MART, context)
