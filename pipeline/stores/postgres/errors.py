@@ -36,12 +36,13 @@ class LockedError(EtlError):
     """Somebody else holds a lock for longer than we wait."""
 
 
-def translated(error: Exception, shown: str) -> EtlError:
+def translated(error: Exception, shown: str, statement: str = "") -> EtlError:
     """Return the error that a user is told.
 
     Args:
         error: The driver's, or Arrow's that tells it.
         shown: The server's URI without its password.
+        statement: What was asked, which the driver does not tell where it has parameters; nothing of a COPY that loads.
     """
     told, state = _told(error)
     details = {_text(name): _text(value) for name, value in told}
@@ -54,7 +55,7 @@ def translated(error: Exception, shown: str) -> EtlError:
             "is waited for (--wait, ETL_WAIT); end it (pg_stat_activity shows it), and run the command again"
         )
     if state == INSUFFICIENT_PRIVILEGE:
-        right = _right(primary, str(error))
+        right = _right(primary, str(error), statement)
         return ServerError(
             f"PostgreSQL at {shown}: the user lacks a right{right}: {message}; docs/permissions.md lists what it needs"
         )
@@ -81,13 +82,14 @@ def _more(details: dict[str, str]) -> Iterator[str]:
             yield f"({shortened(text).rstrip('.')})"
 
 
-def _right(primary: str, error: str) -> str:
+def _right(primary: str, error: str, asked: str) -> str:
     """Return which right is missing on what, as far as the statement's verb tells; PostgreSQL says only on what."""
     found = _OBJECT.match(primary)
     if found is None:  # "must be owner of table ..."
         return ""
     statement = _STATEMENT.search(error)
-    verb, on = (statement[1] if statement and statement[1] else "INSERT").upper(), found[1]  # a COPY that loads
+    told = (statement[1] if statement else None) or next(iter(asked.split()), "INSERT")  # a COPY that loads
+    verb, on = told.upper(), found[1]
     if on.startswith("database"):
         return f" (CREATE on the {on})"
     if on.startswith("schema"):

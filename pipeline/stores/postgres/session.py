@@ -122,12 +122,12 @@ class Session:
         """Run statements, all with the same parameters (``$1``, ``$2``, ...)."""
         with self._translated(), self.connection.cursor() as cursor:
             for statement in statements:
-                with self._link.waiting():
+                with self._translated(statement), self._link.waiting():
                     cursor.execute(statement, parameters)
 
     def rows(self, query: str, *parameters: Any) -> list[Row]:
         """Return the rows of a query."""
-        with self._translated(), self.connection.cursor() as cursor, self._link.waiting():
+        with self._translated(query), self.connection.cursor() as cursor, self._link.waiting():
             cursor.execute(query, parameters or None)
             return cursor.fetchall()  # type: ignore[no-any-return]
 
@@ -147,7 +147,7 @@ class Session:
 
     def batches(self, query: str, *parameters: Any) -> Generator[pa.RecordBatch, None, None]:
         """Yield the rows of a query as they come; only for the next ones is the server waited for."""
-        with self._translated(), self.connection.cursor() as cursor:
+        with self._translated(query), self.connection.cursor() as cursor:
             with self._link.waiting():
                 cursor.execute(query, parameters or None)
                 rows = cursor.fetch_record_batch()
@@ -172,12 +172,12 @@ class Session:
         return max(int(self.wait * 1000), 1_000)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, statement: str = "") -> Iterator[None]:
         try:
             yield
         except adbc_driver_manager.Error as error:
-            raise translated(error, self._shown) from error
+            raise translated(error, self._shown, statement) from error
         except (OSError, pa.ArrowException) as error:  # in the middle of a stream, where Arrow asks the driver
             if LIBPQ not in str(error):
                 raise
-            raise translated(error, self._shown) from error
+            raise translated(error, self._shown, statement) from error

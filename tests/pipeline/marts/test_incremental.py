@@ -240,7 +240,7 @@ def test_a_price_that_was_dated_ahead_comes_to_count_though_no_document_was_chan
 
 
 def test_who_is_to_be_forgotten_is_in_no_note_of_what_was_changed(world: Lab) -> None:
-    marts.build(world.connections, ["search_facts"])
+    marts.build(world.connections, BUILT)
     (ticket,) = world.collection("SupportTickets").find({"_id": {"$type": "objectId"}}).limit(1)
     world.collection("SupportTickets").update_one({"_id": ticket["_id"]}, {"$set": {"user_id": "another"}})
     sync(world.connections)
