@@ -8,7 +8,6 @@ from contracts.schema.entity import DELETED as DELETED
 from contracts.schema.entity import VERSION as VERSION
 from contracts.schema.entity import Column, Table
 from contracts.schema.kinds import TEXTS
-from contracts.schema.mart import shows_moment
 
 
 def quoted(name: str) -> str:
@@ -35,7 +34,7 @@ def postgres_table(schema: str, table: Table) -> str:
     """Return the statement that creates a table, bare of keys: a COPY is fastest without them."""
     columns = ", ".join(f"{quoted(column.name)} {postgres_type(column)}" for column in table.columns)
     # A row that is brought to another moment finds room beside itself then, and no index has to learn its new place.
-    room = " WITH (fillfactor = 45)" * shows_moment(table)
+    room = " WITH (fillfactor = 45)" * table.is_stamped
     return f"CREATE TABLE {qualified(schema, table.name)} ({columns}){room}"
 
 

@@ -31,11 +31,6 @@ def as_of(*, ages: bool = False) -> Field:
     return timestamp(AS_OF, told, nullable=True)
 
 
-def shows_moment(table: Table) -> bool:
-    """Tell whether all rows of a table bear the moment that its sources show: each run brings them all to its own."""
-    return AS_OF in table.names and not table.column(AS_OF).nullable
-
-
 @dataclass(frozen=True, eq=False)
 class Mart:
     """What a mart's rows are.
@@ -123,7 +118,16 @@ class Mart:
     def table(self) -> Table:
         """The mart's table."""
         columns = tuple(self._column(field) for field in self.fields)
-        return Table(self.name, self.description, columns, self.key, indexes=self.indexes, rules=self.rules)
+        is_stamped = any(column.name == AS_OF and not column.nullable for column in columns)
+        return Table(
+            self.name,
+            self.description,
+            columns,
+            self.key,
+            indexes=self.indexes,
+            rules=self.rules,
+            is_stamped=is_stamped,
+        )
 
     def _column(self, field: Field) -> Column:
         if field.kind is None or field.kind.is_array or field.kind.is_json or field.kind.frame == pl.Binary():

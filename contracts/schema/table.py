@@ -63,6 +63,7 @@ class Table:
         rules: Conditions over several columns.
         outer: Of an array within arrays of documents, the tables of these, from the outermost one on.
         array: The array, or the map, whose items its rows are.
+        is_stamped: Whether all rows bear the moment that a mart shows, so that each run brings them to its own.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Table:
     rules: tuple[Rule, ...] = ()
     outer: tuple["Table", ...] = ()
     array: Field | None = None
+    is_stamped: bool = False
 
     def __post_init__(self) -> None:
         """Refuse names that a store would cut or that meet another column's."""
@@ -141,7 +143,7 @@ class Table:
         """Return the table with just these columns, for reading part of it."""
         columns = tuple(column for column in self.columns if column.name in names)
         key = tuple(name for name in self.key if name in names)
-        return replace(self, columns=columns, key=key, indexes=(), rules=())
+        return replace(self, columns=columns, key=key, indexes=(), rules=(), is_stamped=False)
 
     def column(self, name: str) -> Column:
         """Return one column by name."""

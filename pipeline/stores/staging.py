@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from hashlib import md5
 
 from contracts.schema.entity import ID, Table
-from contracts.schema.mart import shows_moment
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Staging:
     def stamped(self) -> list[Table]:
         """The tables of which rows stay that all show the moment; a row that need not show it is written if it does."""
         staying = {*self.parts, *(table.name for table in self.staying)}
-        return [table for table in self.published if shows_moment(table) and table.name in staying]
+        return [table for table in self.published if table.is_stamped and table.name in staying]
 
     def is_part(self, table: Table) -> bool:
         """Tell whether rows of a published table stay that this area does not hold."""

@@ -135,3 +135,5 @@ def test_pages_have_room_where_all_rows_are_brought_to_the_next_moment() -> None
     room = {name for name, mart in marts().items() if "fillfactor" in postgres_table("marts", mart.table)}
     assert {"user_activity", "funnel_daily"} <= room
     assert room.isdisjoint({"session_facts", "price_drops"})
+    bears = replace(TRICKY.root, columns=(*TRICKY.root.columns, marts()["user_activity"].table.column("as_of")))
+    assert "fillfactor" not in postgres_table("replica", bears)  # nobody stamps a collection's field of that name
