@@ -94,26 +94,27 @@ class Published(Session):
 
     def count_published(self, schema: str, tables: Sequence[Table], most: int | None = None) -> dict[str, int]:
         """Count the rows of published tables by name, no further than to a number; none where there is no table."""
-        upto, queries = "" if most is None else f" LIMIT {most}", dict[str, str]()
-        for table in tables:
-            rows = f"SELECT 1 FROM {qualified(schema, data_name(table))} FINAL{upto}"
-            queries[table.name] = f"SELECT count() FROM ({rows})"
-        return self._counted(schema, tables, queries)
+        upto = "" if most is None else f" LIMIT {most}"
+        counted = {table.name: f"FROM (SELECT 1 FROM {self._newest(schema, table)}{upto})" for table in tables}
+        return self._counted(schema, tables, counted)
 
     def count_scope_published(self, staging: Staging, roots: Sequence[Table]) -> dict[str, int]:
         """Count the published documents among those that a staging area speaks for, by root."""
-        queries = dict[str, str]()
-        for root in roots:
-            published = qualified(staging.schema, data_name(root))
-            named = f"{quoted(staging.name)}.{staging.documents(root)}"
-            queries[root.name] = f"SELECT count() FROM {published} FINAL WHERE {quoted(ID)} IN {named}"
-        return self._counted(staging.schema, roots, queries)
+        named = {root.name: f"{quoted(staging.name)}.{staging.documents(root)}" for root in roots}
+        counted = {
+            root.name: f"FROM {self._newest(staging.schema, root)} WHERE {quoted(ID)} IN {named[root.name]}"
+            for root in roots
+        }
+        return self._counted(staging.schema, roots, counted)
 
-    def _counted(self, schema: str, tables: Sequence[Table], queries: Mapping[str, str]) -> dict[str, int]:
+    def _newest(self, schema: str, table: Table) -> str:
+        return f"{qualified(schema, data_name(table))} FINAL"
+
+    def _counted(self, schema: str, tables: Sequence[Table], counted: Mapping[str, str]) -> dict[str, int]:
         comments = self.catalog.comments(schema, [data_name(table) for table in tables])
         there = [table.name for table in tables if data_name(table) in comments]
-        counts = self.numbers(queries[name] for name in there)
-        return dict.fromkeys(queries, 0) | dict(zip(there, counts, strict=True))
+        counts = self.numbers(f"SELECT count() {counted[name]}" for name in there)
+        return dict.fromkeys(counted, 0) | dict(zip(there, counts, strict=True))
 
     # What only ClickHouse does ----------------------------------------------------------------------------------
 

@@ -89,10 +89,9 @@ class Published(Session):
 
     def count_published(self, schema: str, tables: Sequence[Table], most: int | None = None) -> dict[str, int]:
         """Count the rows of published tables by name, no further than to a number; none where there is no table."""
-        upto, queries = "" if most is None else f" LIMIT {most}", dict[str, str]()
-        for table in tables:
-            rows = f"SELECT FROM {qualified(schema, table.name)}{upto}"
-            queries[table.name] = f"SELECT count(*) FROM ({rows}) AS counted"
+        upto = "" if most is None else f" LIMIT {most}"
+        rows = {table.name: f"SELECT FROM {qualified(schema, table.name)}{upto}" for table in tables}
+        queries = {name: f"SELECT count(*) FROM ({one}) AS counted" for name, one in rows.items()}
         return self._count_apart(schema, tables, queries)
 
     def count_scope_published(self, staging: Staging, roots: Sequence[Table]) -> dict[str, int]:
