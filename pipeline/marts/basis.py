@@ -79,16 +79,16 @@ class Basis:
             self._changes[key] = control.changed_since(self.connections.postgres, collection, now, since)
         return self._changes[key]
 
-    def come(self, mart: Mart, collection: str) -> pl.Series:
+    def due(self, mart: Mart, collection: str) -> pl.Series:
         """Return the ``_id``s of a collection's documents that tell of moments which came since a mart was published.
 
         Each for each such moment: some may be there twice.
         """
         waited = ((self.owners[name], name, column) for name, column in mart.awaits)
-        found = [self._come(mart, name, column) for owner, name, column in waited if owner.collection == collection]
+        found = [self._due(mart, name, column) for owner, name, column in waited if owner.collection == collection]
         return pl.concat(found) if found else pl.Series(dtype=pl.String())
 
-    def _come(self, mart: Mart, name: str, column: str) -> pl.Series:
+    def _due(self, mart: Mart, name: str, column: str) -> pl.Series:
         table = next(one for one in self.owners[name].tables if one.name == name)
         ids, upto = table.only([table.columns[0].name]), self.run.context.as_of
         where = within(table.only([column]), self.since(mart), upto)
@@ -106,7 +106,7 @@ class Basis:
             return True
         read = {self.owners[name].collection for name in sources(mart) if name in self.owners}
         found = [self.changed(name, before["shows"][name]) for name in read]
-        return any(one is None or one.ids for one in found) or any(len(self.come(mart, name)) for name in read)
+        return any(one is None or one.ids for one in found) or any(len(self.due(mart, name)) for name in read)
 
     def is_aged(self, mart: Mart) -> bool:
         """Tell whether the clock may have changed any row of a mart since it was published."""

@@ -167,7 +167,7 @@ class _Keys:
             assert changed is not None
             ids = pl.Series(changed.ids, dtype=pl.String())
             yield from self._of(entity, f"{collection} since {since}", ids, changed.former)
-            yield from self._of(entity, f"{collection} for {mart.name}", self._basis.come(mart, collection))
+            yield from self._of(entity, f"{collection} for {mart.name}", self._basis.due(mart, collection))
 
     def _of(
         self, entity: Entity, called: str, ids: pl.Series, former: Iterable[Mapping[str, Any]] = ()
