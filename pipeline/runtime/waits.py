@@ -134,10 +134,17 @@ def sockets() -> dict[int | str, int]:
     found = {}
     for name in os.listdir(_OPEN_FILES):
         with suppress(OSError):
-            about = os.fstat(int(name))
-            if stat.S_ISSOCK(about.st_mode):
-                found[about.st_ino or _address(int(name))] = int(name)
+            if identity := _identity(int(name)):
+                found[identity] = int(name)
     return found
+
+
+def _identity(number: int) -> int | str:
+    """Return what tells a socket from others with its number, or nothing if the number is no socket's."""
+    about = os.fstat(number)
+    if not stat.S_ISSOCK(about.st_mode):
+        return 0
+    return about.st_ino or _address(number)
 
 
 def _address(number: int) -> str:
@@ -148,10 +155,13 @@ def _address(number: int) -> str:
 
 def shut_down(given: Mapping[int | str, int]) -> None:
     """End the traffic over sockets of :func:`sockets` that are still open."""
-    there = sockets()
     for identity, number in given.items():
-        if there.get(identity) == number:
-            with suppress(OSError), closing(socket.socket(fileno=os.dup(number))) as one:
+        with suppress(OSError):
+            held = os.dup(number)  # before the look: the number may be another's right after it
+            if _identity(held) != identity:
+                os.close(held)
+                continue
+            with closing(socket.socket(fileno=held)) as one:
                 one.shutdown(socket.SHUT_RDWR)
 
 

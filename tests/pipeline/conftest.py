@@ -182,17 +182,18 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port, self.heard = int(self._listener.getsockname()[1]), bytearray()
         self.silent_at, self.alone, self.silent, self._closed = b"", False, False, threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener.settimeout(0.05)
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def close(self) -> None:
         self._closed.set()
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()  # or it would accept for whoever is given the listener's number next
         self._listener.close()
 
     def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
+        while not self._closed.is_set():
+            with suppress(TimeoutError):
                 client, _ = self._listener.accept()
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 

@@ -51,6 +51,20 @@ def test_sockets_without_inodes_are_told_by_their_addresses(monkeypatch: pytest.
             ends[0].recv(1)
 
 
+def test_a_number_that_has_become_anothers_is_left_alone() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        gone = {identity: number for identity, number in silence.sockets().items() if number == ours.fileno()}
+        number = ours.detach()
+        other, end = socket.socketpair()
+        with other, end:
+            os.dup2(other.fileno(), number)
+            silence.shut_down(gone)
+            end.send(b"on")
+            assert other.recv(2) == b"on"
+        os.close(number)
+
+
 # --- PostgreSQL
 
 
