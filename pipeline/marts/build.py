@@ -170,17 +170,14 @@ def load(
     """
     unloaded, asked = set(control.unloaded(connections.postgres, run.id)), set(names)
     numbers = {name: number for number, name in enumerate(run.marts) if name in asked and number in unloaded}
-    if staying := [name for name in numbers if run.plan(name).stays]:
-        _pass_over(connections, run, {name: numbers.pop(name) for name in staying}, progress)
-    if not (left := [*numbers]):
-        return
+    staying = [name for name in numbers if run.plan(name).stays]
+    left = [name for name in numbers if name not in staying]
     wanted, started = with_sources(left, connections.marts), time.monotonic()
     with ExitStack() as stack:
         inputs = Inputs(connections, run, wanted, stack, trace := trace or Trace())
         for mart in wanted:
             if inputs.stays(mart):
-                if mart.name in left:
-                    _pass_over(connections, run, {mart.name: numbers[mart.name]}, progress)
+                staying += [mart.name] * (mart.name in left)
                 continue
             parts = stack.enter_context(closing(inputs.computed(mart)))
             if mart.name in left:
@@ -190,6 +187,8 @@ def load(
                 started = time.monotonic()
             else:
                 deque(parts, maxlen=0)
+    if staying:
+        _pass_over(connections, run, {name: numbers[name] for name in staying}, progress)
 
 
 def _pass_over(connections: Connections, run: MartRun, staying: Mapping[str, int], progress: Progress[str]) -> None:
