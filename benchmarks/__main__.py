@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import fidelity, marts, memory, scale_out, speed, strangers, tables
+from benchmarks import fidelity, in_part, marts, memory, scale_out, speed, strangers, tables
 from benchmarks.contenders import CONTENDERS
 
-PARTS = ("speed", "memory", "scale-out", "fidelity", "marts")
+PARTS = ("speed", "memory", "scale-out", "fidelity", "in-part", "marts")
+ALONE = ("in-part", "marts")  # only if they are named
 
 
 def main(
     rows: Annotated[int, typer.Option(min=1000, help="Documents per collection.")] = 1_000_000,
     runs: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
     part: Annotated[
-        list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; all but marts if none is named.")
+        list[str] | None,
+        typer.Option(help=f"One of {', '.join(PARTS)}; all but {' and '.join(ALONE)} if none is named."),
     ] = None,
     contender: Annotated[
         list[str] | None, typer.Option(help=f"Some of {', '.join(CONTENDERS)}; all if none is named.")
@@ -39,13 +41,15 @@ def main(
     # Engines run as processes of their own: ended by a signal or by Ctrl-C, the measurement still stops them.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    parts = part or (() if samples else tuple(one for one in PARTS if one != "marts"))
+    parts = part or (() if samples else tuple(one for one in PARTS if one not in ALONE))
     if "speed" in parts:
         tables.show(speed.run(rows, runs, contender or list(CONTENDERS), collection or speed.COLLECTIONS))
     if "memory" in parts:
         memory.run(sizes or [max(rows // 4, 1000), rows])
     if "scale-out" in parts:
         scale_out.run(rows, runs)
+    if "in-part" in parts:
+        in_part.run(rows, runs)
     if "marts" in parts:
         marts.run(rows)
     if "fidelity" in parts:

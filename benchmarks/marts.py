@@ -1,11 +1,10 @@
-"""Marts: computed whole beside the same question in SQL, in both stores; and in part after few changes.
+"""Marts, computed whole, beside the same question in SQL, in both stores.
 
 The SQL is that which the tests hold the marts against: written by another road, from the copies alone. So a mart that
 reads others is computed with them here, from the copies as well. Each writes a table of its own.
 """
 
 import os
-import random
 import sys
 import time
 from collections.abc import Callable
@@ -18,13 +17,11 @@ from pipeline.connections import Connections, connect
 from pipeline.errors import EtlError
 from pipeline.marts.build import build
 from pipeline.replication.replicate import replicate
-from pipeline.replication.sync import sync
 from pipeline.settings import Settings
 from tests.sql.rendering import rendered, settings_of
 
 OTHERS_PART = 20  # so many times fewer documents of the other collections than sessions
 LIMIT_S = 60  # of a query; of one that takes longer, or more memory than it is given, only that is told
-CHANGED = 1_000  # sessions, before marts are computed in part
 TEMPORARY = "bench_sql"
 STORES = ("postgres", "clickhouse")
 Taken = dict[str, float]
@@ -47,7 +44,6 @@ def run(rows: int) -> dict[str, Any]:
 def measure(connections: Connections, home: Path, found: dict[str, Any]) -> None:
     """Measure on stores that hold the copies, and enter it in what was found, saved after each step."""
     found["all"] = _taken(home, lambda: build(connections, full=True))
-    found["in_part"] = _in_part(connections, home)
     record.save("marts", found)
     for name in connections.marts:
         one = {"ours": _taken(home, lambda name=name: _ours(connections, name))}
@@ -67,18 +63,6 @@ def ratios(found: dict[str, Any], store: str, what: str) -> list[float]:
         what: ``wall_s`` or ``cpu_s``.
     """
     return [one[store][what] / one["ours"][what] for one in found["marts"].values() if one["ours"][what]]
-
-
-def _in_part(connections: Connections, home: Path) -> dict[str, Taken]:
-    """Change few sessions, and measure what all marts take in part, and whole."""
-    sessions = connections.mongo.database["UserSessions"]
-    ids = [one["_id"] for one in sessions.aggregate([{"$sample": {"size": CHANGED}}, {"$project": {"_id": 1}}])]
-    shift = random.Random(0).randint(1, 1000)
-    later = {name: {"$add": [f"${name}", shift]} for name in ("start_time", "end_time")}
-    sessions.update_many({"_id": {"$in": ids}}, [{"$set": later}])
-    sync(connections)
-    part = _taken(home, lambda: build(connections))
-    return {"part": part, "whole": _taken(home, lambda: build(connections, full=True))}
 
 
 def _taken(home: Path, work: Callable[[], Any]) -> Taken:

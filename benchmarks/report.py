@@ -8,8 +8,9 @@ from typing import Any
 
 from benchmarks import plots, record
 from benchmarks.fidelity import NAMES
-from benchmarks.marts import CHANGED, ratios
+from benchmarks.figures import spread
 from benchmarks.marts import OTHERS_PART as OTHERS_OF_MARTS
+from benchmarks.marts import ratios
 from benchmarks.memory import LIMIT_MIB, OTHERS_PART, STEPS
 from benchmarks.speed import disturbed_pct, rounds
 from benchmarks.tables import EQUAL_HEADER, SPEED_HEADER, equal_rows, speed_rows
@@ -43,7 +44,7 @@ of their own.
   time by what the hand-written COPY takes: that is not ours, so another machine may judge as well. The first one
   records, and so does `make bench-quick RECORD=1`.
 * `python -m benchmarks --part marts` measures the marts, which `make bench` leaves out: of each the SQL in both stores
-  as well, within one process.
+  as well, within one process. So does `--part in-part`, after few changes.
 * The machine has 2 cores for the client and all three servers. With more, what works in parallel gains more.
 
 The work is not the same for all: see the settings. Ours counts at the source and in the stores, tests every document
@@ -55,7 +56,8 @@ atomically. Nobody else does; those that build no key at all save an index.
 def write() -> None:
     """Write the page and the plots from whatever results there are; of speed only the largest measurement counts."""
     speeds = record.speeds()[:1]
-    memory, scale, fidelity, marts = (record.read(name) for name in ("memory", "scale-out", "fidelity", "marts"))
+    memory, scale, fidelity = (record.read(name) for name in ("memory", "scale-out", "fidelity"))
+    marts, in_part = record.read("marts"), record.read("in-part")
     plotted = plots.chosen(speeds)
     parts = [INTRODUCTION]
     if speeds:
@@ -63,6 +65,7 @@ def write() -> None:
     parts += [_memory(memory)] if memory else []
     parts += [_scale_out(scale)] if scale else []
     parts += [marts_beside_sql(marts)] if marts else []
+    parts += [marts_in_part(in_part)] if in_part else []
     parts += [_fidelity(fidelity)] if fidelity else []
     parts += [*([NOTES.read_text()] if NOTES.exists() else []), METHOD]
     PAGE.write_text("\n".join(parts))
@@ -85,10 +88,7 @@ def marts_beside_sql(found: dict[str, Any]) -> str:
         title: " and ".join(f"{median(ratios(found, who, what)):.2f} ({words})" for what, words in measured.items())
         for who, title in WHO.items()
     }
-    part, whole, everything = (
-        f"{_time(taken, 'wall_s')} s ({_time(taken, 'cpu_s')} of CPU)"
-        for taken in (found["in_part"]["part"], found["in_part"]["whole"], found["all"])
-    )
+    everything = f"{_time(found['all'], 'wall_s')} s ({_time(found['all'], 'cpu_s')} of CPU)"
     return "\n".join(
         (
             "## Marts beside SQL\n",
@@ -100,9 +100,37 @@ def marts_beside_sql(found: dict[str, Any]) -> str:
             f"processes, the servers' too. A query that takes more than {found['limit_s']} s, or more memory than it "
             "is given, is given up.\n",
             f"SQL / ours, median over the marts: PostgreSQL {middles['PostgreSQL']}, ClickHouse "
-            f"{middles['ClickHouse']}. All marts at once, into both stores: {everything}. After {CHANGED:,} changed "
-            f"sessions: in part {part}, whole {whole}.\n",
+            f"{middles['ClickHouse']}. All marts at once, into both stores: {everything}.\n",
             _table(header, rows),
+        )
+    )
+
+
+def marts_in_part(found: dict[str, Any]) -> str:
+    """Return the part of the page that tells of marts after few changes.
+
+    Args:
+        found: What was measured.
+    """
+    header = ("`etl marts`", "wall s", "CPU s", "servers' CPU s", "all CPU s")
+    columns = {"wall": lambda one: one["wall_s"], "own": lambda one: one["cpu_s"]}
+    columns |= {"servers": lambda one: one["servers_cpu_s"], "all": lambda one: one["cpu_s"] + one["servers_cpu_s"]}
+    rows = [
+        [title, *(spread([of(one) for one in found[key]], 1) for of in columns.values())]
+        for key, title in (("part", "in part"), ("whole", "whole, `--full`"))
+    ]
+    shares = [
+        spread([of(part) / of(whole) for part, whole in zip(found["part"], found["whole"], strict=True)])
+        for of in columns.values()
+    ]
+    return "\n".join(
+        (
+            "## Marts in part\n",
+            _surroundings(found),
+            f"All marts, in both stores, after {found['changed']:,} of {found['sessions']:,} sessions were changed and "
+            f"followed by a sync; {found['documents']:,} documents, as many of each collection as are generated beside "
+            "so many sessions. Whole processes, one after the other: median (smallest-largest).\n",
+            _table(header, [*rows, ["part / whole", *shares]]),
         )
     )
 

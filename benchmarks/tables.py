@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.figures import spread
 from benchmarks.speed import CPU, middle, ratios
 from benchmarks.targets import outcomes
 
@@ -32,7 +33,7 @@ def speed_rows(result: dict[str, Any]) -> list[list[str]]:
                 f"{documents / wall / 1000:.0f}k",
                 f"{size / wall / 1e6:.1f}",
                 f"{middle(result, name, 'peak_rss_mib'):.0f}",
-                f"{median(paired):.2f} ({min(paired):.2f}-{max(paired):.2f})" if paired else "-",
+                spread(paired) if paired else "-",
                 f"{median(by_cpu):.2f}" if by_cpu else "-",
             ]
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from benchmarks.figures import spread
 from benchmarks.speed import CPU, WALL, middle, ratios
 
 
@@ -106,7 +107,6 @@ def _generated(name: str, result: dict[str, Any]) -> Outcome:
 def _outcome(target: Target, result: dict[str, Any]) -> Outcome:
     paired, by_cpu = (ratios(result, target.measured, target.to, measures) for measures in (WALL, CPU))
     ratio = median(paired)
-    shown = f"{ratio:.2f} ({min(paired):.2f}-{max(paired):.2f})"
     if target.most is not None:
         bound, margins = f"at most {target.most}", [target.most / one for one in (ratio, *paired)]
     else:
@@ -118,7 +118,7 @@ def _outcome(target: Target, result: dict[str, Any]) -> Outcome:
         result["commit"],
         target.text,
         bound,
-        shown,
+        spread(paired),
         f"{median(by_cpu):.2f}",
         margin >= 1,
         margin,
