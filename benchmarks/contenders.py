@@ -5,7 +5,10 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+from pymongo import MongoClient
 
 from benchmarks import stores
 from benchmarks.environments import environment
@@ -13,6 +16,7 @@ from pipeline.engines.embedded import Uris
 
 LOADERS = Path(__file__).with_name("loaders")
 TABLES = {"UserSessions": "user_sessions", "EventLogs": "event_logs"}
+BUSINESS_KEYS = {"UserSessions": "session_id", "EventLogs": "event_id"}
 # Nobody is to call home, or to wait because it can't.
 QUIET = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
@@ -137,12 +141,21 @@ def _as_is(job: Job) -> None:
     stores.settle(job.uris)
 
 
+def _few_changed(job: Job) -> None:
+    """Change one in a hundred documents."""
+    name = BUSINESS_KEYS[job.collection]
+    with MongoClient[dict[str, Any]](job.uris.mongo) as client:
+        longer = {"$set": {name: {"$concat": [f"${name}", "x"]}}}
+        client[job.database][job.collection].update_many({"$sampleRate": 0.01}, [longer])
+    stores.settle(job.uris)
+
+
 def _own_schema(job: Job) -> None:
     stores.empty_schema(job.uris, job.schema)
 
 
 ETL = "defaults (ETL_MEMORY=1GiB); gate, Pandera, child tables, primary keys and indexes, books, atomic publish"
-# In this order in each round: the repeated copy and the proof need what the first copy left.
+# In this order in each round: the repeated copies and the proof need what the first copy left.
 CONTENDERS: Mapping[str, Contender] = {
     one.name: one
     for one in (
@@ -164,6 +177,13 @@ CONTENDERS: Mapping[str, Contender] = {
         ),
         Contender("both_first", "etl replicate, both stores, first", _etl("replicate"), _fresh, ETL),
         Contender("both_again", "etl replicate, both stores, again", _etl("replicate"), _as_is, ETL),
+        Contender(
+            "both_changed",
+            "etl replicate, both stores, 1 % changed",
+            _etl("replicate"),
+            _few_changed,
+            f"{ETL}; a text was changed in one of a hundred documents",
+        ),
         Contender("verify", "etl verify, both stores", _etl("verify"), _as_is, "every value, by another decoder"),
         Contender(
             "postgres",
