@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pipeline.lake.lake import Lake
     from pipeline.marts.build import BuiltMart
     from pipeline.marts.build import build as build_marts
+    from pipeline.replication.comparison import Comparison
     from pipeline.replication.repair import Replayed, repair, replay
     from pipeline.replication.replicate import load as load_partition
     from pipeline.replication.replicate import open_run, replicate
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from pipeline.replication.replicate import publish as publish_run
     from pipeline.replication.sample import Sample
     from pipeline.replication.sync import Synced, follow, sync
-    from pipeline.replication.verify import Comparison, verify
+    from pipeline.replication.verify import verify
     from pipeline.runs.run import Partition, Run
     from pipeline.runtime.environment import tune_environment
     from pipeline.runtime.memory import tune_allocators
@@ -156,7 +157,7 @@ _DEFINED = {
     "Synced": "pipeline.replication.sync:Synced",
     "follow": "pipeline.replication.sync:follow",
     "sync": "pipeline.replication.sync:sync",
-    "Comparison": "pipeline.replication.verify:Comparison",
+    "Comparison": "pipeline.replication.comparison:Comparison",
     "verify": "pipeline.replication.verify:verify",
     "Partition": "pipeline.runs.run:Partition",
     "Run": "pipeline.runs.run:Run",

@@ -10,8 +10,8 @@ from transforms.violations import shorten_text
 
 if TYPE_CHECKING:
     from pipeline.control import Account
+    from pipeline.replication.comparison import Comparison
     from pipeline.replication.sync import Synced
-    from pipeline.replication.verify import Comparison
     from pipeline.runs.run import Partition
     from pipeline.runtime.progress import Progress
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pipeline.control import Account
     from pipeline.marts.build import BuiltMart
     from pipeline.replication.changes import KeptVersions
+    from pipeline.replication.comparison import Comparison
     from pipeline.replication.sync import Synced
-    from pipeline.replication.verify import Comparison
     from pipeline.runs.run import Run
 
 _ROWS = 3

@@ -21,12 +21,12 @@ from pipeline.marts.listing import ListedMart
 from pipeline.marts.run import BuiltMart
 from pipeline.marts.trace import Read
 from pipeline.replication.changes import KeptVersions
+from pipeline.replication.comparison import Comparison
 from pipeline.replication.drop import Dropped
 from pipeline.replication.history import HistoryProof, Kept, Removed
 from pipeline.replication.repair import Replayed
 from pipeline.replication.sample import Sample
 from pipeline.replication.sync import Synced
-from pipeline.replication.verify import Comparison
 from pipeline.text.prometheus import Metric
 
 _EXACT: Schema = {

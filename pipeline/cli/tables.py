@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pipeline.marts.build import BuiltMart
     from pipeline.marts.run import Plan
     from pipeline.marts.trace import Trace
+    from pipeline.replication.comparison import Comparison
     from pipeline.replication.sample import Sample
     from pipeline.replication.sync import Synced
-    from pipeline.replication.verify import Comparison
     from pipeline.runs.run import Run
 
 _HEADER_WIDTH = 14

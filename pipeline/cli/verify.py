@@ -16,9 +16,10 @@ from pipeline.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
     from pipeline.connections import Connections
+    from pipeline.replication.comparison import Comparison
     from pipeline.replication.history import HistoryProof
     from pipeline.replication.sample import Sample
-    from pipeline.replication.verify import Comparison, PartlyVerifiedError
+    from pipeline.replication.verify import PartlyVerifiedError
     from pipeline.runtime.progress import Progress
 
 

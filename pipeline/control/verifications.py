@@ -13,7 +13,7 @@ _COUNTS = ("documents", "source", "equal", "missing", "extra", "different", "qua
 
 
 class Compared(Protocol):
-    """What a verification tells of a collection in a target: ``pipeline.replication.verify.Comparison``."""
+    """What a verification tells of a collection in a target: ``pipeline.replication.comparison.Comparison``."""
 
     @property
     def collection(self) -> str: ...  # noqa: D102

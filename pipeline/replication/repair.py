@@ -14,8 +14,8 @@ from pipeline import control
 from pipeline.connections import Connections
 from pipeline.control import Publication, as_number, quarantine
 from pipeline.errors import BooksOpenError, UsageError
+from pipeline.replication.comparison import BROKEN, Comparison
 from pipeline.replication.sources import check_sources
-from pipeline.replication.verify import BROKEN, Comparison
 from pipeline.runs.lifecycle import started
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
 from pipeline.runs.publish import create_staging, prepare_publish, publish

@@ -1,90 +1,39 @@
 """Proof: MongoDB at the published moment and the stores, held against each other value by value."""
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
-import polars as pl
 from bson import Timestamp
 
-from contracts.schema.entity import ID, Entity, Table
+from contracts.schema.entity import Entity
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication
-from pipeline.errors import EtlError, SnapshotError
+from pipeline.errors import SnapshotError
+from pipeline.replication.chunks import Chunk, chunks
+from pipeline.replication.comparison import Comparison, hold_against, summed, without
 from pipeline.replication.presence import find_unpinned
 from pipeline.replication.sample import Sample
 from pipeline.replication.sources import check_sources
 from pipeline.replication.walk import Part, parts, tile, tiles
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
-from pipeline.runs.published import REPLICA, publications_of, published_in, unpinned_in
+from pipeline.runs.published import publications_of, published_in, unpinned_in
 from pipeline.runs.recovery import recover
 from pipeline.runs.resume import with_retries
 from pipeline.runtime.memory import release_memory
 from pipeline.runtime.prefetch import prefetch
 from pipeline.runtime.progress import Progress, tell_nobody
-from pipeline.runtime.timings import ACTIVITY
 from pipeline.runtime.workers import LEAST_BYTES, SHARES, Call
-from pipeline.stores.base import Target
-from pipeline.stores.conditions import within
 from pipeline.stores.selection import Range
-from transforms.bson.documents import make_document, split_documents
+from transforms.bson.documents import make_document
 from transforms.bson.identity import identify
 from transforms.gc_pause import gc_paused
-from transforms.oracle.compare import SHOWN, Difference, Findings, as_stored, compare
-from transforms.oracle.expected import expected_frames, expected_ids
+from transforms.oracle.expected import expected_ids
 
-BROKEN = 10_000  # where more documents are broken, a full copy is the better repair
 TRIES = 3  # of a collection that is published anew while it is compared
-# Measured: with the documents as Python objects and both stores' rows beside them, a piece of BSON takes thirty times
-# its size, and the next one is made meanwhile.
-CHUNK_ROWS = 20_000
-
-
-@dataclass
-class Comparison:
-    """What was found of one collection in one target.
-
-    Attributes:
-        collection: Name of the collection.
-        target: Name of the target.
-        cluster_time: The moment that was compared.
-        run_id: The run that the target shows.
-        documents: Documents that the source has; of a sample about as many.
-        source: Documents of the source that were compared.
-        equal: Documents that the target holds value for value.
-        missing: Documents that the target lacks.
-        extra: Documents that the target has and the source has not.
-        different: Documents that the target holds otherwise.
-        quarantined: Documents of the source that are in quarantine, byte for byte.
-        changed_since: Documents that were changed after the published moment, which can't be read any more.
-        differences: The first differences.
-        broken: ``_id`` of the documents that are not as they must be, as the stores have it; the first ones.
-    """
-
-    collection: str
-    target: str
-    cluster_time: Timestamp
-    run_id: str
-    documents: int = 0
-    source: int = 0
-    equal: int = 0
-    missing: int = 0
-    extra: int = 0
-    different: int = 0
-    quarantined: int = 0
-    changed_since: int = 0
-    differences: list[Difference] = field(default_factory=list)
-    broken: list[Any] = field(default_factory=list)
-
-    @property
-    def proven(self) -> bool:
-        """Whether each document is equal or quarantined, and the target has nothing else."""
-        return self.source == self.equal + self.quarantined and not (self.missing or self.extra or self.different)
 
 
 class PartlyVerifiedError(SnapshotError):
@@ -98,31 +47,6 @@ class PartlyVerifiedError(SnapshotError):
     def __init__(self, failures: Mapping[str, SnapshotError], found: Sequence[Comparison]) -> None:
         super().__init__("; ".join(map(str, failures.values())))
         self.names, self.found = tuple(failures), found
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Some documents that follow each other by ``_id``, and the range of ids that they and nothing else fill.
-
-    Attributes:
-        frames: The rows that the stores must hold, by table.
-        after: The range begins after this id; None at the beginning.
-        upto: The range ends with this id; None at the end.
-        source: How many documents they are.
-        size: Bytes of their BSON.
-        quarantined: How many of them are in quarantine.
-        unexpected: Ids of those that the contract has no place for and that are not in quarantine.
-        is_last: Whether the range has no end: what is left in the stores.
-    """
-
-    frames: dict[str, pl.DataFrame]
-    after: Any
-    upto: Any
-    source: int
-    size: int
-    quarantined: int
-    unexpected: list[str]
-    is_last: bool = False
 
 
 def verify(
@@ -252,7 +176,7 @@ def _compared(
     if connections.provers.wanted(calls) == 1:
         return _compare(connections, entity, asked, selected, partial(told, 0))
     found = dict(connections.provers.share(calls, told))
-    return _together([found[place] for place in range(len(calls))])
+    return summed([found[place] for place in range(len(calls))])
 
 
 @dataclass(frozen=True)
@@ -322,12 +246,12 @@ def _compare(
         for target, run_id in asked.shown.items()
     }
     through, most = 0, connections.memory.compared
-    chunks = (chunk for part in selected for chunk in _chunks(part, entity, quarantine, asked.touched))
-    with gc_paused(), closing(prefetch(chunks, lambda one: one.size > most)) as ahead:
+    pieces = (chunk for part in selected for chunk in chunks(part, entity, quarantine, asked.touched))
+    with gc_paused(), closing(prefetch(pieces, lambda one: one.size > most)) as ahead:
         for chunk in ahead:
             chunk = changes.hide(chunk)
             for target in targets:
-                _hold_against(target, entity, chunk, changes.hidden, results[target.name])
+                hold_against(target, entity, chunk, changes.hidden, results[target.name])
             through += chunk.source
             progress(asked.documents, through)
             if chunk.size > most:
@@ -336,24 +260,6 @@ def _compare(
     for comparison in results.values():
         comparison.changed_since = len(changes.touched)
     return list(results.values())
-
-
-def _together(found: Sequence[Sequence[Comparison]]) -> list[Comparison]:
-    """Return what was found of a collection, of what was found of its ranges, in their order."""
-    together = [replace(one) for one in found[0]]
-    for part in found[1:]:
-        for one, further in zip(together, part, strict=True):
-            for name in ("source", "equal", "missing", "extra", "different", "quarantined"):
-                setattr(one, name, getattr(one, name) + getattr(further, name))
-            one.differences = [*one.differences, *further.differences][:SHOWN]
-            one.broken = [*one.broken, *further.broken][:BROKEN]
-    if not all(one.documents - one.changed_since <= one.source <= one.documents for one in together):
-        name, source = together[0].collection, together[0].source
-        raise EtlError(
-            f"{name} has {together[0].documents:,} documents, and its ranges {source:,} of them, so nothing can be "
-            f"said; run etl verify {name} --workers 1"
-        )
-    return together
 
 
 class _Changes:
@@ -371,7 +277,7 @@ class _Changes:
         self.touched = touched
         self.hidden = set(expected_ids(map(make_document, touched), entity))
 
-    def hide(self, chunk: _Chunk) -> _Chunk:
+    def hide(self, chunk: Chunk) -> Chunk:
         """Return documents that were read without those that had been changed by then."""
         if self._since is None:
             return chunk
@@ -381,7 +287,7 @@ class _Changes:
         self.touched |= new
         self.hidden |= set(expected_ids(map(make_document, new), self._entity))
         told = {identify(make_document(one))[1] for one in self.touched} if chunk.unexpected else set()
-        frames = {table: _without(frame, self.hidden) for table, frame in chunk.frames.items()}
+        frames = {table: without(frame, self.hidden) for table, frame in chunk.frames.items()}
         unexpected = [one for one in chunk.unexpected if one not in told]
         gone = len(chunk.frames[self._entity.table]) - len(frames[self._entity.table])
         gone += len(chunk.unexpected) - len(unexpected)
@@ -407,93 +313,3 @@ def _readable_moment(
         pass
     now = mongo.cluster_time()
     return now, {element for _, element in mongo.touched({entity.collection: published}, now)}
-
-
-def _untouched(raws: list[bytes], touched: Set[bytes]) -> list[bytes]:
-    """Return the documents that don't begin with one of the ``_id``s."""
-    lengths = {len(element) for element in touched}
-    return [raw for raw in raws if not any(raw[4 : 4 + length] in touched for length in lengths)] if touched else raws
-
-
-def _chunks(part: Part, entity: Entity, quarantine: set[bytes], touched: Set[bytes]) -> Iterator[_Chunk]:
-    """Yield the source's documents in ranges of ``_id`` that leave no gap, not before the first and after the last.
-
-    Within a part of the collection they begin after its first document.
-    """
-    after, is_begun = None, part.is_first
-    with closing(part.batches) as batches:
-        for raws in _cut(ACTIVITY.timed(entity.collection, "mongo", batches)):
-            if not is_begun:
-                after, raws = _begun(raws, entity)
-                is_begun = after is not None
-                if not raws:
-                    continue
-            chunk = _chunk(_untouched(raws, touched), entity, quarantine, after)
-            after = chunk.upto
-            yield chunk
-            del chunk  # its memory is wanted for the next
-    if not is_begun:  # without a beginning all rows of the stores would be left
-        return
-    nothing, _ = expected_frames((), entity)
-    if part.is_last:
-        yield _Chunk(nothing, after, None, source=0, size=0, quarantined=0, unexpected=[], is_last=True)
-    elif part.end not in (None, after):  # of the last documents the stores are to have none
-        yield _Chunk(nothing, after, part.end, source=0, size=0, quarantined=0, unexpected=[])
-
-
-def _begun(raws: list[bytes], entity: Entity) -> tuple[Any, list[bytes]]:
-    """Return the first ``_id`` that the stores can have, and the documents after it; None if there is no such one."""
-    for place, raw in enumerate(raws, start=1):
-        for one in expected_ids([raw], entity):
-            return one, raws[place:]
-    return None, []
-
-
-def _cut(batches: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Yield the documents of batches, some at a time."""
-    for batch in batches:
-        raws = split_documents(batch)
-        for start in range(0, len(raws), CHUNK_ROWS):
-            yield raws[start : start + CHUNK_ROWS]
-
-
-def _chunk(raws: list[bytes], entity: Entity, quarantine: set[bytes], after: Any) -> _Chunk:
-    # Hashing is for collections that have something in quarantine only.
-    expected = [raw for raw in raws if hashlib.sha256(raw).digest() not in quarantine] if quarantine else raws
-    frames, unexpected = expected_frames(expected, entity)
-    ids = frames[entity.root.name][ID]
-    upto = after if ids.is_empty() else ids.max()
-    named = [identify(raw)[1] for raw in unexpected]
-    return _Chunk(frames, after, upto, len(raws), sum(map(len, raws)), len(raws) - len(expected), named)
-
-
-def _hold_against(target: Target, entity: Entity, chunk: _Chunk, hidden: set[Any], result: Comparison) -> None:
-    """Compare one chunk with what a target holds in its range."""
-    findings = Findings()
-    if chunk.is_last or chunk.after != chunk.upto:  # else no id lies in the range
-        for table in entity.tables:
-            with ACTIVITY.at(entity.collection, target.name, "compare"):
-                rows = _read(target, table, chunk)
-            found = _without(as_stored(rows, table), hidden)
-            compare(chunk.frames[table.name], found, table, findings)
-    known = set(chunk.frames[entity.root.name][ID]) if findings.ids else set()
-    unequal = findings.ids & known
-    result.source += chunk.source
-    result.quarantined += chunk.quarantined
-    result.equal += len(chunk.frames[entity.root.name]) - len(unequal)
-    result.missing += len(findings.missing) + len(chunk.unexpected)
-    result.extra += len(findings.ids - known)
-    result.different += len(unequal - findings.missing)
-    result.broken += list(findings.ids)[: BROKEN - len(result.broken)]
-    nowhere = [Difference(one, entity.table, "*", "a row or a quarantined document", None) for one in chunk.unexpected]
-    result.differences = [*result.differences, *nowhere, *findings.first][:SHOWN]
-
-
-def _read(target: Target, table: Table, chunk: _Chunk) -> pl.DataFrame:
-    rows = target.read(REPLICA, table, within(table, chunk.after, chunk.upto))
-    batches = [pl.DataFrame(pl.from_arrow(batch)) for batch in rows]
-    return pl.concat(batches) if batches else table.frame_schema.to_frame()
-
-
-def _without(frame: pl.DataFrame, hidden: set[Any]) -> pl.DataFrame:
-    return frame.filter(~pl.col(ID).is_in(list(hidden))) if hidden else frame

@@ -9,8 +9,9 @@ from pipeline import control
 from pipeline.errors import EtlError
 from pipeline.marts import build as marts
 from pipeline.replication import repair, replicate
+from pipeline.replication.comparison import Comparison
 from pipeline.replication.sync import sync
-from pipeline.replication.verify import Comparison, verify
+from pipeline.replication.verify import verify
 from pipeline.stores.postgres.store import Postgres
 from tests.pipeline.lab import Lab
 

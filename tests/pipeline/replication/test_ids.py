@@ -25,7 +25,7 @@ from pymongo.errors import DuplicateKeyError
 from contracts.schema.entity import ID
 from pipeline.connections import TARGETS, connect
 from pipeline.control import changes
-from pipeline.replication import repair, replicate, sync, verify
+from pipeline.replication import chunks, repair, replicate, sync, verify
 from pipeline.replication.sample import Sample
 from pipeline.stores.mongo import store as mongo
 from pipeline.stores.mongo.measured import FAR_DATES
@@ -221,7 +221,7 @@ def ids(request: pytest.FixtureRequest, lab: Lab, debian_postgres: Any, tmp_path
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make several pieces of few documents, wherever a collection is read in pieces."""
     monkeypatch.setattr(replicate, "PARTITION_BYTES", 1_200)
-    monkeypatch.setattr(verify, "CHUNK_ROWS", 20)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 20)
     monkeypatch.setattr(changes, "_PAGE_BYTES", 900)
     monkeypatch.setattr(mongo, "_IDS_PER_QUERY", 3)
 

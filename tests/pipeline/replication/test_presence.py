@@ -15,9 +15,10 @@ from pipeline.connections import Connections
 from pipeline.errors import DataError, EtlError, UsageError
 from pipeline.marts import build as marts
 from pipeline.replication import repair
+from pipeline.replication.comparison import Comparison
 from pipeline.replication.replicate import replicate
 from pipeline.replication.sync import sync
-from pipeline.replication.verify import Comparison, left_out, verify
+from pipeline.replication.verify import left_out, verify
 from tests.pipeline.lab import Lab
 
 

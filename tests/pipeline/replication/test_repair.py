@@ -12,11 +12,12 @@ from contracts.schema.fields import text
 from pipeline import control
 from pipeline.errors import ServerError, SnapshotError, UsageError
 from pipeline.replication import repair
+from pipeline.replication.comparison import Comparison
 from pipeline.replication.replicate import load as load_partition
 from pipeline.replication.replicate import open_run, plan, replicate
 from pipeline.replication.replicate import publish as publish_run
 from pipeline.replication.sync import sync
-from pipeline.replication.verify import Comparison, verify
+from pipeline.replication.verify import verify
 from pipeline.runs import lifecycle
 from pipeline.runs.recovery import recover
 from pipeline.stores.clickhouse.store import ClickHouse

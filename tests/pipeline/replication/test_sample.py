@@ -11,8 +11,9 @@ from contracts.schema.entity import Entity
 from contracts.schema.fields import documents, integer, text
 from pipeline.errors import UsageError
 from pipeline.replication import replicate
+from pipeline.replication.comparison import Comparison
 from pipeline.replication.sample import RANGES, Sample
-from pipeline.replication.verify import Comparison, verify
+from pipeline.replication.verify import verify
 from pipeline.stores.selection import Range
 from tests.pipeline.lab import Lab
 

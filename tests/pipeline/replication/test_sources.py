@@ -14,10 +14,11 @@ from pipeline import control
 from pipeline.connections import Connections
 from pipeline.engines.embedded import engines
 from pipeline.errors import SnapshotError, UsageError
+from pipeline.replication.comparison import Comparison
 from pipeline.replication.repair import repair, replay
 from pipeline.replication.replicate import load, open_run, plan, publish, replicate
 from pipeline.replication.sync import follow, sync
-from pipeline.replication.verify import Comparison, verify
+from pipeline.replication.verify import verify
 from pipeline.settings import Settings
 from pipeline.stores.source import Source, told_apart
 from tests.pipeline.lab import Lab

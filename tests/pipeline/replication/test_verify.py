@@ -18,13 +18,14 @@ from pipeline import control
 from pipeline.connections import TARGETS
 from pipeline.engines import embedded
 from pipeline.errors import ServerError, SnapshotError, UsageError
-from pipeline.replication import replicate, verify
+from pipeline.replication import chunks, replicate, verify
+from pipeline.replication.comparison import Comparison
 from pipeline.replication.sync import sync
-from pipeline.replication.verify import Comparison
 from pipeline.runtime.progress import Progress
 from pipeline.stores.clickhouse.store import ClickHouse
 from pipeline.stores.selection import Range
 from tests.pipeline.lab import Lab
+from transforms.oracle.compare import SHOWN
 
 Etl = Callable[..., tuple[int, str, str]]
 AT = datetime(2024, 5, 1, 10, 0, 0, 123000, tzinfo=UTC)
@@ -313,7 +314,7 @@ def test_rows_before_between_and_after_are_found(
 ) -> None:
     """Wherever a row is added or deleted, some chunk's range has it, and only one."""
     mended.add("ModerationQueue")
-    monkeypatch.setattr(verify, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", rows)
     ids = [one for (one,) in lab.postgres("SELECT _id FROM replica.moderation_queue ORDER BY _id")]
     middle = ids[len(ids) // 2]
     added = ["0" * 24, "f" * 24, middle[:-1] + "g"]
@@ -351,7 +352,7 @@ def test_many_differences_are_counted_and_some_are_shown(lab: Lab, mended: set[s
     rows = lab.postgres("SELECT count(*) FROM replica.user_sessions")[0][0]
     found = _proof(lab, "UserSessions")
     assert found["UserSessions postgres"].different == rows
-    assert len(found["UserSessions postgres"].differences) == verify.SHOWN
+    assert len(found["UserSessions postgres"].differences) == SHOWN
     assert found["UserSessions clickhouse"].proven
 
 
@@ -374,7 +375,7 @@ def test_quarantined_documents_of_any_id_may_stand_anywhere(
     lab: Lab, copied: None, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     """Numbers and texts come before, dates after all ObjectIds: chunks of nothing but quarantine."""
-    monkeypatch.setattr(verify, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", rows)
     sessions = lab.collection("UserSessions")
     odd = [1, 2, 3, "a", "b", True, AT, {"a": 1}, None]
     sessions.insert_many([{"_id": one} | DOCUMENTS["UserSessions"] for one in odd])

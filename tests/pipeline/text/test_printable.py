@@ -17,7 +17,7 @@ from pipeline.cli import output as outcome
 from pipeline.cli import tables
 from pipeline.cli.app import run
 from pipeline.errors import DataError, UsageError
-from pipeline.replication.verify import Comparison
+from pipeline.replication.comparison import Comparison
 from pipeline.text.printable import visible, visible_json
 from transforms.oracle.compare import Difference
 
