@@ -1,17 +1,13 @@
 """The full copy: all collections at one cluster time, staged, proven and published together."""
 
 import logging
-import shlex
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from contracts.schema.entity import Entity
-from contracts.schema.omitted import omitted
-from contracts.schema.registry import by_name
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Account
@@ -19,10 +15,11 @@ from pipeline.errors import DataError, EtlError, SnapshotError, UsageError
 from pipeline.replication.deletions import find_deleted
 from pipeline.replication.duplicates import record_duplicates
 from pipeline.replication.lanes import is_larger_than, reading
+from pipeline.replication.omitted import count_omitted, forget_omitted
 from pipeline.replication.presence import choose_copied, find_unpinned
 from pipeline.replication.snapshot_window import outlives_history
 from pipeline.replication.sources import check_same_source, read_sources
-from pipeline.replication.undeclared import take_in
+from pipeline.replication.undeclared import check_declared, take_in, way_out
 from pipeline.runs import lifecycle
 from pipeline.runs import publish as publishing
 from pipeline.runs.lifecycle import holding_run_lock, running
@@ -43,17 +40,11 @@ from pipeline.text.redaction import redacted
 from transforms.bson.documents import make_document
 from transforms.bson.identity import identify
 from transforms.ingest.batch import BatchResult
-from transforms.ingest.drift import Drift, find_omitted, merge_drifts
+from transforms.ingest.drift import Drift, merge_drifts
 from transforms.ingest.ids import to_stored_ids
-from transforms.ingest.omit import without_omitted
-from transforms.ingest.validate import format_ids
 
 PARTITION_BYTES = 512 * 2**20  # some ten seconds of work; far above the second that a worker takes to start
 PARTITIONS = 1_000  # of a run, about, at most: Airflow maps over no more than 1,024; then they are larger
-_INFER = "etl contract infer writes contracts of what is there"
-_TAKE_WHOLE = "etl replicate --undeclared copies each document whole without one"
-_ADD_UNDECLARED = "or add --undeclared to copy each document whole"
-_NAMED = 20  # collections that no contract declares, in a message
 log = logging.getLogger(__name__)
 
 
@@ -112,24 +103,6 @@ def replicate(
         return run, publish(connections, run, max_quarantined)
 
 
-def _way_out(undeclared: Sequence[str]) -> str:
-    """Say what to do where there is nothing to copy: there may be collections that no contract declares."""
-    if not undeclared:
-        return "set ETL_MONGO_DATABASE, or run etl generate"
-    more = f" and {len(undeclared) - _NAMED:,} more" if len(undeclared) > _NAMED else ""
-    found = f"it has {', '.join(undeclared[:_NAMED])}{more}, which no contract declares"
-    return f"{found}; {_INFER}, {_TAKE_WHOLE}, or set ETL_MONGO_DATABASE"
-
-
-def _check_declared(connections: Connections, names: Iterable[str]) -> None:
-    """Refuse collections that are there and have no contract, with both ways out."""
-    known = by_name(connections.entities.values())
-    undeclared = connections.undeclared()
-    if strangers := [name for name in names if name not in known and name in undeclared]:
-        infer = f"etl contract infer {shlex.join(strangers)} writes one"
-        raise UsageError(f"no contract declares {', '.join(strangers)}; {infer}, {_ADD_UNDECLARED}")
-
-
 def open_run(
     connections: Connections,
     collections: Iterable[str],
@@ -164,7 +137,7 @@ def open_run(
         with connections.postgres.transaction():
             take_in(connections, named, without_snapshot=without_snapshot)
     else:
-        _check_declared(connections, named)
+        check_declared(connections, named)
     entities, names = connections.chosen(named), connections.named(targets)
     every = [entity.collection for entity in entities]
     unpinned = find_unpinned(connections, every, named=bool(named), accepted=every if without_snapshot else ())
@@ -176,7 +149,7 @@ def open_run(
         declared = ", ".join(entity.collection for entity in entities)
         nothing = f"has none of the collections {declared}" if declared else "has no collection that is declared"
         database = connections.mongo.database.name
-        raise UsageError(f"the MongoDB database {database!r} {nothing}; {_way_out(connections.undeclared())}")
+        raise UsageError(f"the MongoDB database {database!r} {nothing}; {way_out(connections.undeclared())}")
     control.ensure_schema(connections.postgres)
     with connections.postgres.transaction():
         if not new_source:
@@ -308,7 +281,7 @@ def load(
             seconds=watch.elapsed,
         )
         with watch.at("mongo"):
-            tally.drift += _omitted(connections, run, entity, selection)
+            tally.drift += count_omitted(connections, run, entity, selection)
         control.record_drift(connections.postgres, run.id, partition.collection, partition.number, tally.drift)
         control.record_timings(connections.postgres, run.id, watch.seconds)
     if tally.size > connections.memory.batch:
@@ -354,7 +327,7 @@ def publish(connections: Connections, run: Run, max_quarantined: str | None = No
                 check_books(connections, run, counting.result(), max_quarantined)
             with watch.at("publish"):
                 control.apply_refusals(postgres, run.id, run.uuids, is_full=run.is_full)
-                _forget_omitted(connections, run)
+                forget_omitted(connections, run)
                 for collection, hashes in gone.items():
                     control.forget_documents(postgres, collection, hashes)
                 publishing.publish(connections, staging, run.uuids, run.targets, sources=now, unpinned=run.unpinned)
@@ -384,18 +357,6 @@ def _explaining_repeated_ids(connections: Connections, run: Run) -> Iterator[Non
         raise
 
 
-def _forget_omitted(connections: Connections, run: Run) -> None:
-    """Delete resolved documents from the quarantine that hold what their contracts omit by now."""
-    for name in run.uuids if run.is_full else ():
-        entity = connections.entities[name]
-        if omitted(entity):
-            control.forget_resolved(connections.postgres, name, partial(_holds_omitted, entity))
-
-
-def _holds_omitted(entity: Entity, raw: bytes) -> bool:
-    return without_omitted(raw, entity) != raw
-
-
 def _prune(connections: Connections) -> None:
     """Remove from the books what is old enough; that it can't be done is no fault of what was published."""
     try:
@@ -403,13 +364,6 @@ def _prune(connections: Connections) -> None:
             control.prune(connections.postgres, connections.retention)
     except EtlError as error:
         log.warning("the books could not be pruned: %s", error)
-
-
-def _omitted(connections: Connections, run: Run, entity: Entity, selection: Range | Ids) -> Iterator[Drift]:
-    """Yield how many documents of a partition have each field that the contract omits."""
-    for path, documents, first in connections.mongo.omitted(entity, run.cluster_time, selection):
-        ids = format_ids(to_stored_ids([first], entity))
-        yield find_omitted(path, documents, next(iter(ids), ""))
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Collections that no contract declares, copied all the same: ``_id``, and each document whole as JSON."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 from bson import DatetimeMS, Int64, ObjectId
@@ -14,6 +15,11 @@ from pipeline.errors import UsageError
 from pipeline.replication.presence import find_unpinned
 from pipeline.stores.mongo.store import Mongo
 from transforms.inference.names import Tables
+
+_INFER = "etl contract infer writes contracts of what is there"
+_TAKE_WHOLE = "etl replicate --undeclared copies each document whole without one"
+_ADD_UNDECLARED = "or add --undeclared to copy each document whole"
+_NAMED = 20  # collections that no contract declares, in a message
 
 
 def take_in(connections: Connections, names: Iterable[str] = (), *, without_snapshot: bool = False) -> list[str]:
@@ -44,6 +50,28 @@ def take_in(connections: Connections, names: Iterable[str] = (), *, without_snap
         control.record_undeclared(connections.postgres, one)
         connections.entities[one.collection] = contract_of(one)
     return [one.collection for one in found]
+
+
+def way_out(undeclared: Sequence[str]) -> str:
+    """Say what to do where there is nothing to copy: there may be collections that no contract declares."""
+    if not undeclared:
+        return "set ETL_MONGO_DATABASE, or run etl generate"
+    more = f" and {len(undeclared) - _NAMED:,} more" if len(undeclared) > _NAMED else ""
+    found = f"it has {', '.join(undeclared[:_NAMED])}{more}, which no contract declares"
+    return f"{found}; {_INFER}, {_TAKE_WHOLE}, or set ETL_MONGO_DATABASE"
+
+
+def check_declared(connections: Connections, names: Iterable[str]) -> None:
+    """Refuse collections that are there and have no contract, with both ways out.
+
+    Raises:
+        UsageError: There are such ones among them.
+    """
+    known = by_name(connections.entities.values())
+    undeclared = connections.undeclared()
+    if strangers := [name for name in names if name not in known and name in undeclared]:
+        infer = f"etl contract infer {shlex.join(strangers)} writes one"
+        raise UsageError(f"no contract declares {', '.join(strangers)}; {infer}, {_ADD_UNDECLARED}")
 
 
 def _described(connections: Connections, names: Sequence[str]) -> list[Undeclared]:
