@@ -40,9 +40,17 @@ def save_speed(rows: int, collection: str, sessions: Sequence[Result]) -> None:
 
 
 def and_then(earlier: Sequence[Result], session: Result) -> list[Result]:
-    """Return the sessions of a collection after one more: those of which it has measured everyone anew are gone."""
-    anew = contenders(session)
-    return [*(one for one in earlier if not contenders(one) <= anew), session]
+    """Return the sessions of a collection after one more.
+
+    Those are gone of which it has measured everyone anew, and in as many rounds.
+    """
+    anew, times = contenders(session), rounds(session)
+    return [*(one for one in earlier if not (contenders(one) <= anew and rounds(one) <= times)), session]
+
+
+def rounds(result: dict[str, Any]) -> int:
+    """Return how many rounds there were."""
+    return max((len(one["runs"]) for one in result["contenders"].values()), default=0)
 
 
 def contenders(session: Result) -> set[str]:

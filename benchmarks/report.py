@@ -12,8 +12,9 @@ from benchmarks.figures import spread
 from benchmarks.marts import OTHERS_PART as OTHERS_OF_MARTS
 from benchmarks.marts import ratios
 from benchmarks.memory import LIMIT_MIB, OTHERS_PART, STEPS
-from benchmarks.speed import disturbed_pct, rounds
-from benchmarks.tables import EQUAL_HEADER, SPEED_HEADER, equal_rows, speed_rows
+from benchmarks.record import rounds
+from benchmarks.speed import disturbed_pct
+from benchmarks.tables import EQUAL_HEADER, SPEED_HEADER, equal_row, speed_row
 from benchmarks.targets import outcomes
 
 NOTES = record.RESULTS / "notes.md"  # by hand: where the time goes, what a figure does not tell
@@ -22,6 +23,8 @@ INTRODUCTION = """\
 # Benchmarks
 
 One measurement: the largest that there is. Its figures come first, then what they can't tell and how they were taken.
+Of each collection the first table has everybody in turn, on one day; what was measured in more rounds, or of fewer,
+follows. Seconds of one table are not to be compared with those of another, which may be of a slower day; ratios are.
 """
 WHO = {"ours": "ours", "postgres": "PostgreSQL", "clickhouse": "ClickHouse"}
 METHOD = """\
@@ -161,8 +164,10 @@ def _targets(speeds: Sequence[dict[str, Any]]) -> str:
 def _speed(speed: dict[str, Any], plotted: dict[str, dict[str, Any]]) -> str:
     parts = [f"## Speed: {speed['rows']:,} documents\n"]
     for name, sessions in speed["collections"].items():
-        for result in reversed(sessions):
-            parts += _session(name, result, is_plotted=plotted.get(name) is result)
+        most = plotted.get(name)
+        further = [one for one in reversed(sessions) if one is not most]
+        for result in [most, *further] if most else further:
+            parts += _session(name, result, is_plotted=result is most)
     everyone = [one for result in chain(*speed["collections"].values()) for one in result["contenders"].values()]
     rows = dict.fromkeys((one["title"], one["settings"], one["versions"]) for one in everyone)
     parts += ["### Settings and versions\n", _table(("", "settings", "versions"), rows)]
@@ -177,8 +182,8 @@ def _session(name: str, result: dict[str, Any], *, is_plotted: bool) -> list[str
         parts.append(f"Other work took {others:.0f} % of the machine during a run, in the middle.\n")
     if is_plotted:
         parts.append(_image(f"speed-{name.lower()}", f"Documents per second into PostgreSQL, {name}"))
-    parts.append(_table(SPEED_HEADER, speed_rows(result)))
-    if left := equal_rows(result):
+    parts.append(_table(SPEED_HEADER, [speed_row(result, one) for one in result["contenders"]]))
+    if left := [row for one in result["contenders"] if (row := equal_row(result, one))]:
         parts.append(
             "What was left in PostgreSQL, by checksum in SQL, against ours (dates and ids in free-form fields read"
         )

@@ -112,11 +112,6 @@ def seconds(result: dict[str, Any], name: str, measures: Sequence[str]) -> dict[
     return {one["round"]: sum(one[measure] for measure in measures) for one in runs if one["exit_code"] == 0}
 
 
-def rounds(result: dict[str, Any]) -> int:
-    """Return how many rounds there were."""
-    return max((len(one["runs"]) for one in result["contenders"].values()), default=0)
-
-
 def disturbed_pct(result: dict[str, Any]) -> float | None:
     """Return which share of the machine others took during the runs, in the middle."""
     runs = [one for contender in result["contenders"].values() for one in contender["runs"] if "others_cpu_s" in one]

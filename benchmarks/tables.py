@@ -12,32 +12,26 @@ from benchmarks.speed import CPU, middle, ratios
 from benchmarks.targets import outcomes
 
 
-def speed_rows(result: dict[str, Any]) -> list[list[str]]:
-    """Return one row of text per contender that came through."""
-    rows = []
-    for name, one in result["contenders"].items():
-        wall = middle(result, name, "wall_s")
-        if wall is None:
-            rows.append([one["title"], *["failed" if one["runs"] else "-"] * 9])
-            continue
-        documents = one["runs"][0]["documents"]
-        size = result["bson_bytes"] * documents / result["documents"]
-        paired, by_cpu = ratios(result, name, "postgres"), ratios(result, name, "postgres", CPU)
-        rows.append(
-            [
-                one["title"] + ("" if documents == result["documents"] else f" ({documents:,} documents)"),
-                str(len(one["runs"])),
-                f"{wall:.1f}",
-                f"{middle(result, name, 'cpu_s'):.1f}",
-                f"{middle(result, name, 'servers_cpu_s'):.1f}",
-                f"{documents / wall / 1000:.0f}k",
-                f"{size / wall / 1e6:.1f}",
-                f"{middle(result, name, 'peak_rss_mib'):.0f}",
-                spread(paired) if paired else "-",
-                f"{median(by_cpu):.2f}" if by_cpu else "-",
-            ]
-        )
-    return rows
+def speed_row(result: dict[str, Any], name: str) -> list[str]:
+    """Return what a contender took in a session."""
+    one, wall = result["contenders"][name], middle(result, name, "wall_s")
+    if wall is None:
+        return [one["title"], *["failed" if one["runs"] else "-"] * 9]
+    documents = one["runs"][0]["documents"]
+    size = result["bson_bytes"] * documents / result["documents"]
+    paired, by_cpu = ratios(result, name, "postgres"), ratios(result, name, "postgres", CPU)
+    return [
+        one["title"] + ("" if documents == result["documents"] else f" ({documents:,} documents)"),
+        str(len(one["runs"])),
+        f"{wall:.1f}",
+        f"{middle(result, name, 'cpu_s'):.1f}",
+        f"{middle(result, name, 'servers_cpu_s'):.1f}",
+        f"{documents / wall / 1000:.0f}k",
+        f"{size / wall / 1e6:.1f}",
+        f"{middle(result, name, 'peak_rss_mib'):.0f}",
+        spread(paired) if paired else "-",
+        f"{median(by_cpu):.2f}" if by_cpu else "-",
+    ]
 
 
 SPEED_HEADER = (
@@ -54,21 +48,18 @@ SPEED_HEADER = (
 )
 
 
-def equal_rows(result: dict[str, Any]) -> list[list[str]]:
-    """Return what each has left in PostgreSQL, held against ours."""
-    ours = result["contenders"].get("postgres", {}).get("left", {})
-    rows = []
-    for name, one in result["contenders"].items():
-        if name == "postgres" or "left" not in one:
-            continue
-        if "error" in one["left"]:
-            rows.append([one["title"], "-", one["left"]["error"].splitlines()[0][:90], "-"])
-        elif not ours or one["runs"][0]["documents"] != result["documents"]:
-            rows.append([one["title"], f"{one['left']['rows']:,}", "not compared", "not compared"])
-        else:
-            words = ["equal" if one["left"][part] == ours.get(part) else "differ" for part in ("scalars", "nested")]
-            rows.append([one["title"], f"{one['left']['rows']:,}", *words])
-    return rows
+def equal_row(result: dict[str, Any], name: str) -> list[str] | None:
+    """Return what a contender has left in PostgreSQL, held against ours; None if it is not looked at."""
+    one, ours = result["contenders"][name], result["contenders"].get("postgres", {}).get("left", {})
+    if name == "postgres" or "left" not in one:
+        return None
+    if "error" in one["left"]:
+        return [one["title"], "-", one["left"]["error"].splitlines()[0][:90], "-"]
+    rows = f"{one['left']['rows']:,}"
+    if not ours or one["runs"][0]["documents"] != result["documents"]:
+        return [one["title"], rows, "not compared", "not compared"]
+    words = ("equal" if one["left"][part] == ours.get(part) else "differ" for part in ("scalars", "nested"))
+    return [one["title"], rows, *words]
 
 
 EQUAL_HEADER = ("", "rows", "declared fields", "nested fields")
@@ -79,8 +70,9 @@ def show(sessions: Mapping[str, dict[str, Any]]) -> None:
     console = Console(width=140)
     for name, result in sessions.items():
         title = f"{name}: {result['documents']:,} documents, {result['bson_bytes'] / 1e6:.1f} MB of BSON"
-        console.print(_table(title, SPEED_HEADER, speed_rows(result)))
-        console.print(_table(f"{name}: what was left in PostgreSQL, against ours", EQUAL_HEADER, equal_rows(result)))
+        console.print(_table(title, SPEED_HEADER, [speed_row(result, one) for one in result["contenders"]]))
+        left = [row for one in result["contenders"] if (row := equal_row(result, one))]
+        console.print(_table(f"{name}: what was left in PostgreSQL, against ours", EQUAL_HEADER, left))
     rows = [
         [
             one.collection,

@@ -48,6 +48,13 @@ def test_a_session_replaces_those_whose_contenders_it_has_all_measured_anew() ->
     ]
 
 
+def test_a_session_of_more_rounds_stays_beside_one_of_fewer() -> None:
+    thrice, once = _session("a", "floor"), _session("b", "floor", "postgres")
+    thrice["contenders"]["floor"]["runs"] *= 3
+    assert _commits(record.and_then([thrice], once)) == ["a", "b"]
+    assert _commits(record.and_then([once], thrice)) == ["b", "a"]
+
+
 def test_other_collections_and_sizes_stay() -> None:
     record.save_speed(1000, "EventLogs", [_session("a", "floor", "postgres")])
     record.save_speed(500, "EventLogs", [_session("b", "floor")])
@@ -72,7 +79,7 @@ def test_the_report_names_the_commit_of_each_section_and_draws_the_most_complete
     report.write()
     page = (folder / "page.md").read_text()
     assert [page.count(f"`{commit}`") > 0 for commit in ("aaa", "bbb", "ccc", "ddd")] == [True] * 4
-    assert page.index("commit `bbb`") < page.index("commit `aaa`") < page.index("speed-eventlogs-dark")
+    assert page.index("commit `aaa`") < page.index("speed-eventlogs-dark") < page.index("commit `bbb`")
     assert "| 1,000 | 1 | 100 MiB in 2 s | - | - | - |" in page
     assert "ingestr" in (folder / "images" / "speed-eventlogs-light.svg").read_text()
     assert (folder / "images" / "memory-dark.svg").exists()
