@@ -17,7 +17,7 @@ from contracts.schema.fields import category, documents, free_form, identifier, 
 from contracts.schema.kinds import INTEGER, KEY_TEXT
 from pipeline.connections import connect
 from pipeline.errors import EtlError
-from pipeline.replication import replicate, verify
+from pipeline.replication import chunks, replicate, verify
 from pipeline.runs.recovery import recover
 from tests.pipeline.conftest import Etl
 from tests.pipeline.lab import Lab
@@ -113,7 +113,7 @@ def test_keys_of_text_keep_their_order_and_every_value(lab_of_visits: Any, monke
     _, accounts = replicate.replicate(lab.connections, ["WarehouseVisits"])
     assert {(one.loaded, one.quarantined) for one in accounts} == {(len(keys) + 1, 3)}
     lab.assert_replicated(["WarehouseVisits"])
-    monkeypatch.setattr(verify, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 1)
     for one in verify.verify(lab.connections, ["WarehouseVisits"]):
         assert one.proven, one
 
@@ -123,7 +123,7 @@ def test_a_collection_with_a_collation_of_its_own(
     lab_of_visits: Any, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     """MongoDB orders its texts as people do, the stores by their bytes."""
-    monkeypatch.setattr(verify, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", rows)
     monkeypatch.setattr(replicate, "PARTITION_BYTES", 300)
     lab = lab_of_visits
     lab.collection("WarehouseVisits").drop()
@@ -200,7 +200,7 @@ def test_commands_without_the_folder_leave_its_tables_alone(
 @pytest.mark.parametrize("rows", [1, 20_000])
 def test_keys_that_are_numbers(lab: Lab, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Integers of every BSON type count; what is no 64-bit integer is quarantined."""
-    monkeypatch.setattr(verify, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", rows)
     monkeypatch.setattr(replicate, "PARTITION_BYTES", 300)
     items = documents("items", "Items.", integer("n", "Number."))
     numbered = Entity("Numbered", "Numbered.", "name", (identifier("name", "Name."), items), id_kind=INTEGER)
