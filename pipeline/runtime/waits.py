@@ -149,19 +149,30 @@ def _identity(number: int) -> int | str:
 
 def _address(number: int) -> str:
     """Return a socket's own address and port: macOS gives its TCP sockets no inodes."""
-    with closing(socket.socket(fileno=os.dup(number))) as one:
+    with _copied(number) as one:
         return f"{one.getsockname()}"
+
+
+def _copied(number: int) -> "closing[socket.socket]":
+    """Return a socket of its own for a file descriptor, to be closed.
+
+    Raises:
+        OSError: It is closed, or no socket's.
+    """
+    copy = os.dup(number)
+    try:
+        return closing(socket.socket(fileno=copy))
+    except OSError:
+        os.close(copy)
+        raise
 
 
 def shut_down(given: Mapping[int | str, int]) -> None:
     """End the traffic over sockets of :func:`sockets` that are still open."""
     for identity, number in given.items():
-        with suppress(OSError):
-            held = os.dup(number)  # before the look: the number may be another's right after it
-            if _identity(held) != identity:
-                os.close(held)
-                continue
-            with closing(socket.socket(fileno=held)) as one:
+        # It is copied before the look: right after it the number may be another's.
+        with suppress(OSError), _copied(number) as one:
+            if _identity(one.fileno()) == identity:
                 one.shutdown(socket.SHUT_RDWR)
 
 
