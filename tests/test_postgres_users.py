@@ -103,6 +103,11 @@ def test_the_doctor_names_the_right_that_lacks_and_it_is_enough(settings: Settin
         ("SET ROLE etl_told; SELECT 1 FROM told.things", r"lacks a right \(USAGE on the schema told\)"),
         ("SET ROLE etl_told; CREATE TABLE told.x ()", r"lacks a right \(CREATE on the schema told\)"),
         ("SET ROLE etl_told; DELETE FROM open.things", r"lacks a right \(DELETE on the table things\)"),
+        (
+            "SET ROLE etl_told; WITH gone AS (DELETE FROM open.things RETURNING 1) SELECT count(*) FROM gone",
+            r"lacks a right \(DELETE on the table things\)",
+        ),
+        ("SET ROLE etl_told; WITH all_of AS (SELECT FROM open.things) TABLE all_of", r"\(SELECT on the table things\)"),
         ("SET ROLE etl_told; DROP TABLE open.things", r"lacks a right: must be owner of table things"),
     ],
 )

@@ -22,7 +22,7 @@ _WAY = re.compile(
     r"connection|could not translate|EOF detected|could not (?:receive data from|send data to) server", re.IGNORECASE
 )
 _GONE = ("08", "57P0")  # connection exceptions; the server is shut down, or starts
-_STATEMENT = re.compile(r"(?:query '|COPY statement|Query was: )\s*(\w+)?")
+_CHANGES = re.compile(r"\b(?:DELETE|INSERT|MERGE|UPDATE)\b")
 _OBJECT = re.compile(r"permission denied for (.+)")
 LIBPQ = "[libpq]"  # which the driver puts before what libpq says
 # What the driver and libpq were at, before what went wrong.
@@ -42,7 +42,7 @@ def translated(error: Exception, shown: str, statement: str = "") -> EtlError:
     Args:
         error: The driver's, or Arrow's that tells it.
         shown: The server's URI without its password.
-        statement: What was asked, which the driver does not tell where it has parameters; nothing of a COPY that loads.
+        statement: What was asked, which the driver does not always tell; nothing of a COPY that loads.
     """
     told, state = _told(error)
     details = {_text(name): _text(value) for name, value in told}
@@ -55,7 +55,7 @@ def translated(error: Exception, shown: str, statement: str = "") -> EtlError:
             "is waited for (--wait, ETL_WAIT); end it (pg_stat_activity shows it), and run the command again"
         )
     if state == INSUFFICIENT_PRIVILEGE:
-        right = _right(primary, str(error), statement)
+        right = _right(primary, statement)
         return ServerError(
             f"PostgreSQL at {shown}: the user lacks a right{right}: {message}; docs/permissions.md lists what it needs"
         )
@@ -82,20 +82,20 @@ def _more(details: dict[str, str]) -> Iterator[str]:
             yield f"({shortened(text).rstrip('.')})"
 
 
-def _right(primary: str, error: str, asked: str) -> str:
+def _right(primary: str, statement: str) -> str:
     """Return which right is missing on what, as far as the statement's verb tells; PostgreSQL says only on what."""
     found = _OBJECT.match(primary)
     if found is None:  # "must be owner of table ..."
         return ""
-    statement = _STATEMENT.search(error)
-    told = (statement[1] if statement else None) or next(iter(asked.split()), "INSERT")  # a COPY that loads
-    verb, on = told.upper(), found[1]
+    verb, on = next(iter(statement.split()), "INSERT").upper(), found[1]  # a COPY that loads
+    if verb == "WITH":
+        verb = changes[0] if (changes := _CHANGES.search(statement)) else "SELECT"
     if on.startswith("database"):
         return f" (CREATE on the {on})"
     if on.startswith("schema"):
         return f" ({'CREATE' if verb in ('CREATE', 'ALTER') else 'USAGE'} on the {on})"
-    rights = {"COPY": "SELECT", "MERGE": "SELECT, INSERT and UPDATE", "WITH": "SELECT"}
-    return f" ({rights.get(verb, verb)} on the {on})"
+    rights = "SELECT, INSERT and UPDATE" if verb == "MERGE" else verb
+    return f" ({rights} on the {on})"
 
 
 def _is_about_the_way(line: str) -> bool:
