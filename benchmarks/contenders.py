@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pymongo import MongoClient
 
-from benchmarks import stores
+from benchmarks import measure, stores
 from benchmarks.environments import environment
 from pipeline.engines.embedded import Uris
 
@@ -99,15 +99,13 @@ class Contender:
 
 
 def _etl(*arguments: str) -> Callable[[Job], list[str]]:
-    program = str(Path(sys.executable).with_name("etl"))
-    return lambda job: [program, *arguments, job.collection, "--json"]
+    return lambda job: [measure.ETL, *arguments, job.collection, "--json"]
 
 
 def _generate(job: Job) -> list[str]:
-    program = str(Path(sys.executable).with_name("etl"))
     rows = f"{job.collection}={job.documents}"
     into = ["env", "ETL_MONGO_DATABASE=bench_generated"]
-    return [*into, program, "generate", "--scale", "0", "--rows", rows, "--replace", "--json"]
+    return [*into, measure.ETL, "generate", "--scale", "0", "--rows", rows, "--replace", "--json"]
 
 
 def _loader(name: str, own: str | None = None) -> Callable[[Job], list[str]]:

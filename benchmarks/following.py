@@ -18,14 +18,13 @@ from pydantic import SecretStr
 
 from benchmarks import world
 from benchmarks.contenders import Job
-from benchmarks.measure import measure
+from benchmarks.measure import ETL, measure_etl
 from pipeline.connections import Connections, connect
 from pipeline.engines.embedded import Uris
 from pipeline.settings import Settings
 
 ROWS, ROUNDS, PATIENCE_S = 200_000, 5, 120.0
 COLLECTION, EMPTY = "UserSessions", "SupportTickets"
-ETL = str(Path(sys.executable).with_name("etl"))
 SHOWN = "SELECT count(*) FROM replica.user_sessions WHERE session_id = '{}'"
 
 
@@ -59,9 +58,7 @@ def _settings(uris: Uris, home: Path, database: str) -> Settings:
 
 def _run(job: Job, *arguments: str) -> tuple[float, float]:
     """Run a command of ours; return the seconds by the clock and its own processor time."""
-    measured, said = measure([ETL, *arguments, "--json"], job.variables, job.home)
-    if measured.exit_code:
-        raise SystemExit(f"etl {' '.join(arguments)} failed:\n{said}")
+    measured = measure_etl(arguments, job.variables, job.home)
     return measured.wall_s, measured.cpu_s
 
 

@@ -3,20 +3,18 @@
 import random
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
 
 from benchmarks import record, world
 from benchmarks.contenders import Job
-from benchmarks.measure import Measurement, measure
+from benchmarks.measure import Measurement, measure_etl
 from contracts.schema.registry import entities
 from generators.batches import rows_at
 from pipeline.generate import generate
 
 COLLECTION, CHANGED = "UserSessions", 1_000
-ETL = str(Path(sys.executable).with_name("etl"))
 
 
 def run(rows: int, rounds: int) -> dict[str, Any]:
@@ -49,8 +47,6 @@ def run(rows: int, rounds: int) -> dict[str, Any]:
 
 
 def _run(job: Job, *arguments: str) -> Measurement:
-    measured, said = measure([ETL, *arguments, "--json"], job.variables, job.home)
-    if measured.exit_code:
-        raise SystemExit(f"etl {' '.join(arguments)} failed:\n{said}")
+    measured = measure_etl(arguments, job.variables, job.home)
     print(f"etl {' '.join(arguments)}: {measured.wall_s:.1f} s", file=sys.stderr)
     return measured

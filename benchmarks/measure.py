@@ -18,6 +18,7 @@ from pipeline.engines.postgres import Postgres
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 ENGINES = (Mongo, Postgres, ClickHouse)
+ETL = str(Path(sys.executable).with_name("etl"))
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,14 @@ def measure(command: Sequence[str], variables: Mapping[str, str], home: Path) ->
         others = max(0.0, busy - servers - taken["cpu_s"])
         said = log.read_text(errors="replace")[-4000:]
         return Measurement(servers_cpu_s=servers, others_cpu_s=others, **taken), said
+
+
+def measure_etl(arguments: Sequence[str], variables: Mapping[str, str], home: Path) -> Measurement:
+    """Run a command of ours and return what it took; if it fails, that is the end of all."""
+    measured, said = measure([ETL, *arguments, "--json"], variables, home)
+    if measured.exit_code:
+        raise SystemExit(f"etl {' '.join(arguments)} failed:\n{said}")
+    return measured
 
 
 def _run(launcher: Sequence[str], variables: Mapping[str, str], folder: str) -> None:

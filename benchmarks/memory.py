@@ -4,14 +4,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
 
 from benchmarks import record, stores, world
 from benchmarks.contenders import CONTENDERS, Contender, Job
-from benchmarks.measure import measure
+from benchmarks.measure import ETL, measure
 
 MEMORY = "512MiB"
 LIMIT_MIB = 640  # the target: a quarter above the setting
@@ -25,7 +24,6 @@ STEPS = {
     "marts": "marts",
     "sync": "sync of a tenth",
 }
-ETL = str(Path(sys.executable).with_name("etl"))
 
 
 def _all_at_one_moment(job: Job) -> None:

@@ -48,9 +48,9 @@ def and_then(earlier: Sequence[Result], session: Result) -> list[Result]:
     return [*(one for one in earlier if not (contenders(one) <= anew and rounds(one) <= times)), session]
 
 
-def rounds(result: dict[str, Any]) -> int:
+def rounds(session: Result) -> int:
     """Return how many rounds there were."""
-    return max((len(one["runs"]) for one in result["contenders"].values()), default=0)
+    return max((len(one["runs"]) for one in session["contenders"].values()), default=0)
 
 
 def contenders(session: Result) -> set[str]:

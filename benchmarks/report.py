@@ -13,7 +13,7 @@ from benchmarks.marts import OTHERS_PART as OTHERS_OF_MARTS
 from benchmarks.marts import ratios
 from benchmarks.memory import LIMIT_MIB, OTHERS_PART, STEPS
 from benchmarks.record import rounds
-from benchmarks.speed import disturbed_pct
+from benchmarks.speed import CPU, WALL, disturbed_pct
 from benchmarks.tables import EQUAL_HEADER, SPEED_HEADER, equal_row, speed_row
 from benchmarks.targets import outcomes
 
@@ -23,8 +23,9 @@ INTRODUCTION = """\
 # Benchmarks
 
 One measurement: the largest that there is. Its figures come first, then what they can't tell and how they were taken.
-Of each collection the first table has everybody in turn, on one day; what was measured in more rounds, or of fewer,
-follows. Seconds of one table are not to be compared with those of another, which may be of a slower day; ratios are.
+Of each collection the first table is of the day on which most took part; what was measured apart follows.
+Seconds of one table are not to be compared with those of another, which may be of a slower day; ratios
+are.
 """
 WHO = {"ours": "ours", "postgres": "PostgreSQL", "clickhouse": "ClickHouse"}
 METHOD = """\
@@ -47,7 +48,8 @@ of their own.
   time by what the hand-written COPY takes: that is not ours, so another machine may judge as well. The first one
   records, and so does `make bench-quick RECORD=1`.
 * `python -m benchmarks --part marts` measures the marts, which `make bench` leaves out: of each the SQL in both stores
-  as well, within one process. So does `--part in-part`, after few changes.
+  as well, within one process. `--part in-part`, which it leaves out as well, measures all of them after few changes, in
+  part and whole, each as a process of its own.
 * The machine has 2 cores for the client and all three servers. With more, what works in parallel gains more.
 
 The work is not the same for all: see the settings. Ours counts at the source and in the stores, tests every document
@@ -116,15 +118,18 @@ def marts_in_part(found: dict[str, Any]) -> str:
         found: What was measured.
     """
     header = ("`etl marts`", "wall s", "CPU s", "servers' CPU s", "all CPU s")
-    columns = {"wall": lambda one: one["wall_s"], "own": lambda one: one["cpu_s"]}
-    columns |= {"servers": lambda one: one["servers_cpu_s"], "all": lambda one: one["cpu_s"] + one["servers_cpu_s"]}
+    measures = (WALL, ("cpu_s",), ("servers_cpu_s",), CPU)
+
+    def taken(one: dict[str, float], names: tuple[str, ...]) -> float:
+        return sum(one[name] for name in names)
+
     rows = [
-        [title, *(spread([of(one) for one in found[key]], 1) for of in columns.values())]
+        [title, *(spread([taken(one, names) for one in found[key]], 1) for names in measures)]
         for key, title in (("part", "in part"), ("whole", "whole, `--full`"))
     ]
     shares = [
-        spread([of(part) / of(whole) for part, whole in zip(found["part"], found["whole"], strict=True)])
-        for of in columns.values()
+        spread([taken(a, names) / taken(b, names) for a, b in zip(found["part"], found["whole"], strict=True)])
+        for names in measures
     ]
     return "\n".join(
         (

@@ -5,14 +5,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from benchmarks import record, stores, world
 from benchmarks.contenders import Job
-from benchmarks.measure import measure
+from benchmarks.measure import ETL, measure
 
 PROCESSES = (1, 2, 4)
 COMMANDS = ("replicate", "verify")
@@ -39,8 +38,7 @@ def run(rows: int, rounds: int, processes: Sequence[int] = PROCESSES) -> dict[st
 
 
 def _one(command: str, processes: int, job: Job) -> dict[str, Any]:
-    program = str(Path(sys.executable).with_name("etl"))
-    called = [program, command, job.collection, "--workers", str(processes), "--json"]
+    called = [ETL, command, job.collection, "--workers", str(processes), "--json"]
     with _watched() as sums:
         measured, said = measure(called, job.variables | {"ETL_MEMORY": f"{MEMORY_MIB}MiB"}, job.home)
     if measured.exit_code:
