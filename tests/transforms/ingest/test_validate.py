@@ -21,6 +21,7 @@ from contracts.schema.fields import (
     timestamp,
 )
 from contracts.schema.kinds import INTEGER, NUMBER, TIMESTAMP
+from transforms.ingest import validate
 from transforms.ingest.validate import drop_documents, find_broken_rules
 from transforms.violations import Violation, pointer_into
 
@@ -73,6 +74,16 @@ def _frame(rows: list[dict[str, Any]], schema: pl.Schema) -> pl.DataFrame:
             for name, dtype in schema.items()
         ]
     )
+
+
+def test_pandera_judges_only_tables_in_which_a_row_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+    schema_of = validate.pandera_schema
+    monkeypatch.setattr(validate, "pandera_schema", lambda table: judged.append(table.name) or schema_of(table))
+    assert find_broken_rules(frames_of({}, {}), VISITS) == {}
+    assert judged == []
+    assert find_broken_rules(frames_of({}, {"fee": Decimal(6)}), VISITS).keys() == {"1"}
+    assert judged == ["visits"]
 
 
 def told(frames: dict[str, pl.DataFrame]) -> dict[str, list[tuple[str, str]]]:
