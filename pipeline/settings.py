@@ -100,7 +100,7 @@ class Settings(BaseSettings):
 
     Attributes:
         home: Folder of the embedded engines.
-        mongo_uri: ``mongodb://...``
+        mongo_uri: ``mongodb://...``, or ``mongodb+srv://...``
         mongo_database: The MongoDB database that holds the collections.
         postgres_uri: ``postgresql://...``
         clickhouse_uri: ``https://...``, or ``http://...`` without TLS.
@@ -114,13 +114,13 @@ class Settings(BaseSettings):
         memory: Bytes that a command may take, all its processes together; servers are not counted.
         workers: How many processes share what is large; unless it is set half as many as there are cores, to verify as
             many, and no more than the memory has room for, 256 MiB each.
-        wait: Seconds for which a command waits for another one that publishes.
-        silence: Seconds that a server may be silent before it is asked whether it is still at work.
-        max_shrink: The share of what is published that a publish may remove or refuse; in ``ETL_MAX_SHRINK``
-            a percentage.
-        retry: Seconds for which it is waited in all, to try again what failed by something that passes.
-        reports: Folder of the reports that the DAG ``report`` writes; ``reports`` in the home if it is not set.
-        reports_url: Where that folder is served, for links to it; empty if it is not.
+        wait: How long a command waits for another one that publishes.
+        silence: How long a server may be silent before it is asked whether it is still at work.
+        max_shrink: The largest share of the published documents that a publish may remove or newly refuse; in
+            ``ETL_MAX_SHRINK`` a percentage.
+        retry: How long a command waits in all between attempts at what failed by something that passes by itself.
+        reports: Folder of the reports that the DAG ``report`` writes.
+        reports_url: Where that folder is served, for links to it.
         keep_details_days: For how long the books keep plan, accounts, drift and times of a run.
         keep_runs_days: For how long they keep the run itself.
         keep_resolved_days: For how long they keep documents that are not refused any more.
@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     memory: ByteSize = ByteSize(2**30)
     workers: Annotated[int | None, Field(ge=1, le=256)] = None
     wait: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=86_400)] = 600.0
-    silence: float = Field(60.0, gt=0, le=86_400)
+    silence: Annotated[float, BeforeValidator(seconds), Field(gt=0, le=86_400)] = 60.0
     max_shrink: Annotated[float, BeforeValidator(_share)] = 0.5
     retry: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=86_400)] = 60.0
     reports: Path | None = None
@@ -260,7 +260,7 @@ def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
         message = "must be a size like 512MiB or 1GiB"
     if field == "workers" and kind != "value_error":
         message = "must be a number of processes from 1 to 256"
-    if field in ("wait", "retry"):
+    if field in ("wait", "retry", "silence"):
         message = "must be a time like 90s, 10min or 1h, up to a day"
     if field.endswith("_days"):
         message = "must be a whole number of days from 1 to 36500"

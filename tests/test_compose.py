@@ -159,6 +159,25 @@ def test_variables_are_those_of_the_example() -> None:
         assert example[name] == default
 
 
+def test_data_of_ones_own_go_to_whatever_reads_contracts() -> None:
+    text = (ROOT / "docker/own-data.yml").read_text()
+    own = yaml.safe_load(text)["services"]
+    tasks = {name for name, one in SERVICES.items() if "AIRFLOW_CONN_ETL_MONGO" in one.get("environment", {})}
+    assert own.keys() == tasks | {"airflow-dag-processor", "etl"}
+    for name, service in own.items():
+        assert service.keys() == {"environment", "volumes"}
+        assert {"ETL_CONTRACTS", "ETL_MARTS"} < set(service["environment"]) | {name}
+        (mounted,) = service["volumes"]
+        assert mounted.removesuffix(":ro").endswith(":/opt/own") and mounted.endswith(":ro") == (name != "etl")
+    source = {name: {one for one in service["environment"] if "MONGO" in one} for name, service in own.items()}
+    assert source == {
+        **dict.fromkeys(tasks, {"AIRFLOW_CONN_ETL_MONGO"}),
+        "airflow-dag-processor": set(),
+        "etl": {"ETL_MONGO_URI", "ETL_MONGO_DATABASE"},
+    }
+    assert set(re.findall(r"\$\{(\w+)", text)) == set(re.findall(r"OWN_\w+", text.partition("x-own")[0]))
+
+
 # --- Secrets
 
 

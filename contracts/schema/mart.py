@@ -61,9 +61,9 @@ class Mart:
             Where the rows that age bear ``as_of`` and it is null in the others (``as_of(ages=True)``), they are told by
             that; where all bear it, all are brought to the moment without being computed. If nothing was changed that
             it reads itself and what it reads of other marts comes out as it was, nothing is computed either.
-        awaits: Moments that its sources may tell ahead: pairs of a source's name and a column of timestamps there; its
-            rows count only from that moment on, such as a price from when it is asked. Its ``ages`` need not speak of
-            them: rows whose moment has come since are taken for changed ones.
+        awaits: Moments of its sources that may lie in the future: pairs of a source's name and a column of timestamps
+            there; its rows count only from that moment on, such as a price from when it is asked. Its ``ages`` need
+            not speak of them: rows whose moment has come since are taken for changed ones.
         whole: Sources that each piece reads whole: small ones, such as what all users together have to tell of each. A
             mart with such sources is computed in part if its module has a function ``refreshed`` as well, which brings
             rows that were computed before to what these sources say now.

@@ -82,7 +82,7 @@ def etl(
       etl verify --json         one JSON object on stdout, for scripts
 
     Exit code 0: done. 1: the data are not as promised.
-    2: wrong usage, or a server can't be reached.
+    2: wrong usage, or a server can't be reached. 130, 143: ended by Ctrl-C, SIGTERM.
     """
 
 

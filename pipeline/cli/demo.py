@@ -51,8 +51,9 @@ def demo(
 ) -> None:
     """Generate, replicate, verify; let a week go by, sync, verify again; compute the marts; show what came of it.
 
-    A few documents break their contract on purpose, so that the quarantine has something to show. All of it happens in
-    the half year before today.
+    Made-up documents are written to the MongoDB that ETL_MONGO_URI names, and copied to the stores that the others
+    name: with --embedded nothing of these is touched. A few break their contract on purpose, so that the quarantine
+    has something to show. All of it happens in the half year before today.
 
     Examples:
       etl demo

@@ -31,6 +31,7 @@ With `--json` a command prints one JSON object on stdout, and all else on stderr
 `{"error": ...}`, one sentence, and its exit code is 1 or 2; `verify` also tells what it found before. A schema (draft
 2020-12) says every key that an outcome has, and what it means: a test holds what the commands print against them.
 Moments are UTC, in ISO 8601; `cluster_time` is MongoDB's own, exactly."""
+_UNSET = {"workers": "by cores and memory", "reports": "`reports` in the home"}
 _REMARK = re.compile(" {3,}")
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
@@ -39,7 +40,8 @@ def command_line() -> str:
     """Return what ``etl --help`` tells of all commands, in Markdown."""
     group = typer.main.get_command(app)
     commands = [line for name, command in _commands(group, "etl") for line in _command(name, command)]
-    return "\n".join(("# Command line", "", _WRITTEN, "", *_text(group.help or ""), *commands))
+    whole = (("option", "meaning", "default"), [_parameter(one) for one in group.params])
+    return "\n".join(("# Command line", "", _WRITTEN, "", *_text(group.help or ""), *_table(*whole), "", *commands))
 
 
 def environment() -> str:
@@ -175,14 +177,14 @@ def _attributes(kind: type) -> dict[str, str]:
 
 def _default(name: str, value: object) -> str:
     if value is None:
-        return "by cores and memory" if name == "workers" else "an embedded engine"
+        return _UNSET.get(name, "an embedded engine")
     if isinstance(value, ByteSize):
         return f"`{value.human_readable().replace('.0', '')}`"
     if isinstance(value, float):
         return f"`{value:.0%}`" if name == "max_shrink" else f"{value:g} s"
     if isinstance(value, dict):
         return ", ".join(f"{key}={span:g} s".removeprefix("=") for key, span in value.items())
-    if value == ():
+    if value in ((), ""):
         return "those of the demo" if name == "contracts" else "none"
     return f"`{value}`"
 

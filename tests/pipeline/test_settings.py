@@ -64,6 +64,7 @@ def test_empty_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ETL_WAIT", "soon", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
         ("ETL_RETRY", "often", "ETL_RETRY must be a time like 90s, 10min or 1h, up to a day"),
         ("ETL_WAIT", "-1", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
+        ("ETL_SILENCE", "0", "ETL_SILENCE must be a time like 90s, 10min or 1h, up to a day"),
         ("ETL_WAIT", "2000h", "ETL_WAIT must be a time like 90s, 10min or 1h, up to a day"),
         ("ETL_MAX_SHRINK", "half", "ETL_MAX_SHRINK must be a percentage from 0% to 100%, such as 50%"),
         ("ETL_MAX_SHRINK", "0.5", "ETL_MAX_SHRINK must be a percentage from 0% to 100%, such as 50%"),
@@ -98,8 +99,11 @@ def test_a_bad_value_is_one_sentence(monkeypatch: pytest.MonkeyPatch, variable: 
 
 @pytest.mark.parametrize(("value", "seconds"), [("90", 90), ("90s", 90), ("1.5 min", 90), ("10m", 600), ("1h", 3600)])
 def test_a_time_is_read_as_people_write_it(monkeypatch: pytest.MonkeyPatch, value: str, seconds: int) -> None:
-    monkeypatch.setenv("ETL_WAIT", value)
-    assert Settings.load().wait == seconds
+    times = ("wait", "retry", "silence")
+    for name in times:
+        monkeypatch.setenv(f"ETL_{name.upper()}", value)
+    settings = Settings.load()
+    assert [getattr(settings, name) for name in times] == [seconds] * len(times)
 
 
 def test_promised_times_are_of_types_of_issues(monkeypatch: pytest.MonkeyPatch) -> None:
