@@ -171,7 +171,7 @@ def test_data_of_ones_own_go_to_whatever_reads_contracts() -> None:
         assert mounted.removesuffix(":ro").endswith(":/opt/own") and mounted.endswith(":ro") == (name != "etl")
     source = {name: {one for one in service["environment"] if "MONGO" in one} for name, service in own.items()}
     assert source == {
-        **dict.fromkeys(tasks, {"AIRFLOW_CONN_ETL_MONGO"}),
+        **{name: {"AIRFLOW_CONN_ETL_MONGO"} for name in tasks},
         "airflow-dag-processor": set(),
         "etl": {"ETL_MONGO_URI", "ETL_MONGO_DATABASE"},
     }

@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterator
 from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 from contracts.schema.field import ContractError, Field, Rule, first_twice
 from contracts.schema.flatten import check_kind, child_tables, columns
@@ -161,7 +161,7 @@ class Entity:
         return (root, *child_tables(root, self.fields, self.collection))
 
 
-@lru_cache
+@cache
 def _within(entity: Entity, stores: tuple[str, ...]) -> Entity:
     made = copy(entity)
     columns = {table.name: tuple(replace(one, stores=stores) for one in table.columns) for table in entity.tables}

@@ -160,8 +160,9 @@ def bytes_per_second(postgres: Session) -> float | None:
     """
     query = (
         "SELECT sum(bytes) / extract(epoch FROM max(finished_at) - min(started_at)) "
-        "FROM (SELECT DISTINCT ON (run_id, partition) run_id, bytes FROM etl.ledger) l JOIN etl.runs USING (run_id) "
-        "WHERE kind = 'replicate' AND status = 'published' GROUP BY run_id "
+        "FROM (SELECT DISTINCT ON (run_id, partition) run_id, bytes FROM etl.ledger WHERE run_id IN "
+        "(SELECT run_id FROM etl.runs WHERE kind = 'replicate' AND status = 'published')) l "
+        "JOIN etl.runs USING (run_id) GROUP BY run_id "
         "HAVING sum(bytes) > 100000000 ORDER BY max(finished_at) DESC LIMIT 1"
     )
     found = postgres.rows(query)

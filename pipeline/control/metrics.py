@@ -6,7 +6,7 @@ from pipeline.control.ledger import Account
 from pipeline.control.publications import Publication
 from pipeline.control.quarantine import counts
 from pipeline.control.schema import has_books
-from pipeline.control.status import LastRun, status
+from pipeline.control.status import LastRun, status_here
 from pipeline.control.timings import retries, timings
 from pipeline.control.verifications import Verification, verifications
 from pipeline.stores.postgres.session import Session
@@ -26,8 +26,7 @@ def metrics(postgres: Session | None) -> list[Metric]:
     with postgres.snapshot():  # or what is published meanwhile would be in one part of the answer only
         if not has_books(postgres):
             return [_there(books=False)]
-    found = status(postgres)
-    with postgres.snapshot():
+        found = status_here(postgres)
         return [
             _there(books=True),
             *_freshness(postgres, found.published),

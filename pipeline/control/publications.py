@@ -153,12 +153,14 @@ def advance_moment(postgres: Session, shown: Iterable[Publication], cluster_time
             follow an earlier publish.
         cluster_time: The moment.
     """
-    for one in shown:
+    keys = [(one.name, one.target, one.run_id) for one in shown]
+    if keys:
         postgres.execute(
-            "UPDATE etl.published SET cluster_time = $4::bigint, cluster_time_at = to_timestamp($5::bigint) "
-            "WHERE collection = $1::text AND target = $2::text AND run_id = $3::text AND cluster_time < $4::bigint "
-            "AND published_at IS NOT NULL",
-            parameters=(one.name, one.target, one.run_id, as_number(cluster_time), cluster_time.time),
+            "UPDATE etl.published p SET cluster_time = $4::bigint, cluster_time_at = to_timestamp($5::bigint) "
+            "FROM unnest($1::text[], $2::text[], $3::text[]) AS looked_at (collection, target, run_id) "
+            "WHERE p.collection = looked_at.collection AND p.target = looked_at.target "
+            "AND p.run_id = looked_at.run_id AND p.cluster_time < $4::bigint AND p.published_at IS NOT NULL",
+            parameters=(*map(list, zip(*keys, strict=True)), as_number(cluster_time), cluster_time.time),
         )
 
 

@@ -14,7 +14,7 @@ class LastRun:
 
     Attributes:
         id: Its name in the books.
-        kind: ``replicate`` or ``marts``.
+        kind: ``replicate``, ``sync``, ``replay``, ``repair`` or ``marts``.
         status: ``running``, ``published`` or ``failed``.
         shows_at: The moment that it reads.
         started_at: When it began.
@@ -55,10 +55,11 @@ def status(postgres: Session) -> Status:
         postgres: Where they are kept.
     """
     with postgres.snapshot():  # or what is published meanwhile would be in one part of the answer only
-        return _status(postgres)
+        return status_here(postgres)
 
 
-def _status(postgres: Session) -> Status:
+def status_here(postgres: Session) -> Status:
+    """Do what :func:`status` does, within the snapshot that is open."""
     if not control.has_books(postgres):
         return Status()
     last = tuple(LastRun(*row) for row in postgres.rows(_LAST_RUNS))

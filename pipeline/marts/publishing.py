@@ -92,11 +92,11 @@ def _prove_completed(connections: Connections, run: MartRun) -> None:
 def _forget_changes(connections: Connections) -> None:
     """Forget the changes of documents that no published mart has still to follow."""
     postgres, wanted = connections.postgres, defaultdict[str, set[str]](set)
-    for run_id in {one.run_id for one in control.publications(postgres)}:
+    entities, published = connections.entities, control.publications(postgres)
+    for run_id in {one.run_id for one in published if one.source is None}:  # of marts; plans of copies may be long
         for step in control.plan_of(postgres, run_id) or []:
             for collection, since in step.get("basis", {}).get("shows", {}).items():
                 wanted[collection].add(since)
-    entities, published = connections.entities, control.publications(postgres)
     # By now they may be at later runs than the marts.
     shows = {one.name: one.run_id for one in published if one.name in entities and one.target == postgres.name}
     control.trim_changes(postgres, shows, wanted)

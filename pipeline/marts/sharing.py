@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from contracts.schema.entity import Table
+from pipeline import control
 from pipeline.connections import Connections
 from pipeline.marts.reading import known_tables, read_of
 from pipeline.marts.run import MartRun
 from pipeline.marts.sources import with_their_marts
-from pipeline.runs.published import REPLICA
 from pipeline.runtime.workers import SHARE_BYTES
 from transforms.marts import sources
 
@@ -72,9 +72,8 @@ def _costs(connections: Connections, run: MartRun, name: str) -> dict[str, int]:
 
 
 def _bytes(connections: Connections, run: MartRun, read: Mapping[str, Table]) -> dict[str, int]:
-    """Return how large the columns of tables are that are read, by what the store tells without reading them."""
-    (source,) = connections.targets([run.source])
+    """Return how large the columns of tables are that are read, by the rows that the books know of them."""
     with connections.postgres.transaction():
-        seen = source.seen(REPLICA, list(read.values()))
-    rows = {name: (seen[name].most or 0) if name in seen else 0 for name in read}
-    return {name: rows[name] * len(table.columns) * _VALUE_BYTES for name, table in read.items()}
+        shown = [one for one in control.publications(connections.postgres) if one.target == run.source]
+    rows = {name: held.rows for one in shown for name, held in one.held.items()}
+    return {name: rows.get(name, 0) * len(table.columns) * _VALUE_BYTES for name, table in read.items()}

@@ -7,6 +7,7 @@ from contracts.schema.history import HISTORY
 from contracts.schema.names import snake_case
 from pipeline import control
 from pipeline.connections import Connections
+from pipeline.control import quarantine
 from pipeline.errors import BusyError, UsageError
 from pipeline.runs.published import MARTS, REPLICA
 from pipeline.runs.recovery import recover
@@ -108,7 +109,7 @@ def _found(connections: Connections, name: str) -> Dropped:
     shown = control.publications(connections.postgres, [name])
     schema, roots = (REPLICA, _roots(connections, name, recorded)) if name in recorded else (MARTS, (name,))
     rows = max((one.held[root].rows for one in shown for root in roots if root in one.held), default=0)
-    quarantined = len(control.quarantined(connections.postgres, name))
+    quarantined = quarantine.size(connections.postgres, name)
     return Dropped(name, tuple(one.target for one in shown), rows, quarantined, roots, schema)
 
 

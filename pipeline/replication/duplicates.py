@@ -1,16 +1,14 @@
 """Business keys that more than one document of a run bears: all of them are loaded, and told."""
 
-from collections.abc import Callable
 from functools import reduce
-from typing import Any
 
-from contracts.schema.ddl import quoted
 from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import BOOLEAN
 from pipeline import control
 from pipeline.connections import Connections
 from pipeline.runs.published import REPLICA
 from pipeline.runs.run import Run
+from pipeline.stores.base import Published
 from transforms.ingest.drift import Drift
 from transforms.violations import pointer_into, shorten_text
 
@@ -28,7 +26,7 @@ def record_duplicates(connections: Connections, run: Run) -> None:
     # ClickHouse groups a million keys in a fraction of the time that PostgreSQL takes.
     store = connections.clickhouse if "clickhouse" in run.targets else connections.postgres
     with connections.postgres.transaction():
-        found = {name: _duplicates(store.rows, connections.entities[name]) for name in run.uuids}
+        found = {name: _duplicates(store, connections.entities[name]) for name in run.uuids}
         # Looked up afterwards: of what another run has published meanwhile, that run tells.
         publications = control.publications(connections.postgres, found)
         ours = {one.name for one in publications if (one.target, one.run_id) == (store.name, run.id)}
@@ -37,16 +35,16 @@ def record_duplicates(connections: Connections, run: Run) -> None:
             control.record_drift(connections.postgres, run.id, name, 0, found[name])
 
 
-def _duplicates(rows: Callable[[str], list[Any]], entity: Entity) -> list[Drift]:
+def _duplicates(store: Published, entity: Entity) -> list[Drift]:
     """Return the duplicate keys of a collection, the most frequent ones first.
 
     Args:
-        rows: Runs a query in a store and returns its rows.
+        store: Where they are looked for.
         entity: The contract.
     """
     if entity.key == ID:
         return []
-    key = entity.root.column(entity.key)
+    key, quoted = entity.root.column(entity.key), store.quoted
     # PostgreSQL knows no least truth value.
     first = f"CAST({quoted(ID)} AS text)" if entity.id_kind is BOOLEAN else quoted(ID)
     twice = (
@@ -55,9 +53,9 @@ def _duplicates(rows: Callable[[str], list[Any]], entity: Entity) -> list[Drift]
         f"GROUP BY {quoted(key.name)} HAVING count(*) > 1"
     )
     ordered = f"SELECT * FROM ({twice}) AS twice ORDER BY documents DESC, first_id"
-    shown, rest = rows(f"{ordered} LIMIT {_SHOWN + 1}"), []
+    shown, rest = store.rows(f"{ordered} LIMIT {_SHOWN + 1}"), []
     if len(shown) > _SHOWN:
-        rest = rows(f"SELECT sum(documents)::bigint, min(first_id) FROM ({ordered} OFFSET {_SHOWN}) AS rest")
+        rest = store.rows(f"SELECT sum(documents)::bigint, min(first_id) FROM ({ordered} OFFSET {_SHOWN}) AS rest")
     path = reduce(pointer_into, key.path, "")
     values = [
         *((shorten_text(str(value)), *others) for value, *others in shown[:_SHOWN]),

@@ -153,7 +153,7 @@ def _observed(connections: Connections) -> list[tuple[str, str]]:
 
 def _kept(connections: Connections, one: Observation) -> Kept:
     (target,) = connections.targets([one.target])
-    versions, earliest = target.rows(former(connections.entities[one.collection].table))[0]
+    versions, earliest = target.rows(former(connections.entities[one.collection].table, target.quoted))[0]
     until = None if one.until is None else valid_at(one.until)
     first = earliest if versions else None
     return Kept(one.collection, one.target, valid_at(one.since), until, int(versions), first)
@@ -164,15 +164,15 @@ def _proven(connections: Connections, entity: Entity, name: str) -> HistoryProof
     times = [one for one in control.observations(connections.postgres) if one.collection == entity.collection]
     beginnings = [one.since for one in times if one.target == name]
     faults = []
-    for check in checks(entity, REPLICA, beginnings):
+    for check in checks(entity, REPLICA, beginnings, target.quoted):
         number, sample = target.rows(check.query)[0]
         if number:
             faults.append(f"{number:,} {check.what} (such as _id {sample})")
     is_kept = any(one.until is None for one in times if one.target == name)
-    current, published = (int(target.rows(query)[0][0]) for query in shown(entity, REPLICA))
+    current, published = (int(target.rows(query)[0][0]) for query in shown(entity, REPLICA, target.quoted))
     if is_kept and current != published:
         faults.append(f"the view of all versions shows {current:,} current documents, and there are {published:,}")
-    return HistoryProof(entity.collection, name, int(target.rows(former(entity.table))[0][0]), faults)
+    return HistoryProof(entity.collection, name, int(target.rows(former(entity.table, target.quoted))[0][0]), faults)
 
 
 def _remove(connections: Connections, name: str, before: datetime | None, ids: Sequence[str]) -> list[Removed]:

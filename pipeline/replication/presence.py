@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Mapping
 
 from pipeline import control
 from pipeline.connections import Connections
-from pipeline.control import Publication
+from pipeline.control import Publication, quarantine
 from pipeline.errors import UsageError
 from pipeline.runs.published import REPLICA
 from pipeline.stores.source import Source
@@ -108,7 +108,7 @@ def _holds(connections: Connections, one: Publication) -> bool:
     """Tell whether a document is published or in quarantine."""
     (target,), root = connections.targets([one.target]), connections.entities[one.name].root
     is_published = any(target.count_published(REPLICA, [root], 1).values())
-    return is_published or bool(control.quarantined(connections.postgres, one.name))
+    return is_published or bool(quarantine.size(connections.postgres, one.name))
 
 
 def _check_present(connections: Connections, names: Iterable[str], named: bool) -> None:

@@ -60,8 +60,8 @@ class _Repair:
         entity: The collection's contract.
         moment: The moment that the documents were read at.
         shows: The run that each store showed then.
-        documents: How many documents there are.
-        raws: The documents as they must be; a retry may bring more than memory holds.
+        documents: How many documents there are; None if as many as come.
+        raws: The documents as they must be, which may be more than memory holds.
         ids: The ``_id``s that are spoken for, as the stores have them: those without a document are deleted.
     """
 
@@ -69,7 +69,7 @@ class _Repair:
     entity: Entity
     moment: Timestamp
     shows: dict[str, str]
-    documents: int
+    documents: int | None
     raws: Iterable[bytes]
     ids: pl.Series
 
@@ -136,17 +136,34 @@ def repair(connections: Connections, found: Iterable[Comparison]) -> list[Compar
         entity = judged(connections, one.collection)
         if len(one.broken) >= BROKEN:
             raise UsageError(f"{BROKEN:,} or more documents of {one.collection} are broken; run etl replicate instead")
-        check_columns(connections, entity, [one.target])
-        values, wanted = to_source_ids(one.broken, entity), set(one.broken)
-        refused = control.quarantined(connections.postgres, entity.collection)
-        # By a collation of its own a collection may answer with another document than was asked for, and so twice.
-        raws = dict.fromkeys(connections.mongo.documents(entity, values, one.cluster_time))
-        read = [raw for raw in raws if not wanted.isdisjoint(to_stored_ids([raw], entity))]
-        lawful = [raw for raw in read if sha256(raw).digest() not in refused]
-        ids = pl.Series(ID, one.broken, entity.id_kind.frame)
-        shows = {one.target: one.run_id}
-        _apply(connections, _Repair("repair", entity, one.cluster_time, shows, len(lawful), lawful, ids))
+        check_columns(connections, [entity], [one.target])
+        ids, shows = pl.Series(ID, one.broken, entity.id_kind.frame), {one.target: one.run_id}
+        lawful = _read_again(connections, entity, one)
+        _apply(connections, _Repair("repair", entity, one.cluster_time, shows, None, lawful, ids))
     return broken
+
+
+def _read_again(connections: Connections, entity: Entity, found: Comparison) -> Iterator[bytes]:
+    """Yield the documents that were found broken, each once and without those that are in quarantine."""
+    known = set(control.quarantined(connections.postgres, entity.collection))
+    values, wanted = to_source_ids(found.broken, entity), set(found.broken)
+    read = connections.mongo.documents(entity, values, found.cluster_time)
+    for raws in in_chunks(read, connections.memory.slow_batch):
+        for raw in _having(raws, wanted, entity):
+            if (digest := sha256(raw).digest()) not in known:
+                known.add(digest)
+                yield raw
+
+
+def _having(raws: list[bytes], wanted: set[str], entity: Entity) -> list[bytes]:
+    """Return those of some documents that have one of some ``_id``s as the stores have them.
+
+    By a collation of its own a collection may answer with another document than was asked for, and so twice.
+    """
+    stored = to_stored_ids(raws, entity)
+    if len(stored) == len(raws) and wanted.issuperset(stored):
+        return raws
+    return [raw for raw in raws if not wanted.isdisjoint(to_stored_ids([raw], entity))]
 
 
 def _apply(connections: Connections, what: _Repair) -> str:
@@ -177,7 +194,7 @@ def _apply(connections: Connections, what: _Repair) -> str:
 
 def _stage(connections: Connections, what: _Repair, staging: Staging) -> None:
     postgres, entity, started = connections.postgres, what.entity, monotonic()
-    quarantined, size = 0, 0
+    documents, quarantined, size = 0, 0, 0
     control.record_plan(postgres, staging.run_id, [{"collection": entity.collection, "number": 0}], what.targets)
     with ExitStack() as stack:
         loaders = []
@@ -193,10 +210,11 @@ def _stage(connections: Connections, what: _Repair, staging: Staging) -> None:
             control.record_refusals(postgres, staging.run_id, entity.collection, 0, one.refused)
             alone = [drift for drift in one.drift if drift.kind == HELD_ALONE]
             control.record_drift(postgres, staging.run_id, entity.collection, 0, alone)
-            quarantined, size = quarantined + len(one.refused), size + one.size
+            documents, quarantined, size = documents + len(raws), quarantined + len(one.refused), size + one.size
     seconds = monotonic() - started
+    source = documents if what.documents is None else what.documents
     control.record_partition(
-        postgres, staging.run_id, 0, source=what.documents, quarantined=quarantined, size=size, seconds=seconds
+        postgres, staging.run_id, 0, source=source, quarantined=quarantined, size=size, seconds=seconds
     )
 
 
@@ -210,7 +228,7 @@ def _one_moment(connections: Connections, entity: Entity, published: Iterable[Pu
     moments = {one.cluster_time for one in published}
     if len(moments) != 1:
         raise UsageError(f"{entity.collection} does not show one moment in both stores; run etl replicate")
-    check_columns(connections, entity, [one.target for one in published])
+    check_columns(connections, [entity], [one.target for one in published])
     return moments.pop()
 
 

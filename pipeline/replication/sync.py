@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain, count
+from itertools import chain, count, islice
 
 from bson import Timestamp
 
@@ -216,14 +216,20 @@ def _followed(
     """Follow collections that are published in the same stores; where nothing was changed, no run is opened."""
     # Where two stores show two moments it is the earlier one: to one of them some changes are no news.
     since = {name: min(one.cluster_time for one in publications) for name, publications in shows.items()}
-    changes = connections.mongo.touched(since, run.cluster_time)
-    first = next(changes, None)
-    changed = [] if first is None else _taken_over(connections, run, since, chain([first], changes), progress, limit)
+    first, others = with_retries(
+        connections, None, "to read the changes", lambda: _begun(connections.mongo.touched(since, run.cluster_time))
+    )
+    changed = _taken_over(connections, run, since, chain(first, others), progress, limit) if first else []
     unchanged = shows.keys() - {one.collection for one in changed}
     with connections.postgres.transaction():
         looked_at = [one for name in unchanged for one in shows[name]]
         control.advance_moment(connections.postgres, looked_at, run.cluster_time)
     return [*changed, *(Synced(name, run.targets, since[name], run.cluster_time) for name in unchanged)]
+
+
+def _begun(changes: Iterator[tuple[str, bytes]]) -> tuple[list[tuple[str, bytes]], Iterator[tuple[str, bytes]]]:
+    """Return the first change, if there is any, and the others: MongoDB looks for it now."""
+    return list(islice(changes, 1)), changes
 
 
 def _taken_over(
@@ -282,8 +288,7 @@ def _most_together(connections: Connections, collections: Iterable[str]) -> dict
 def _plan(connections: Connections, run: Run, pages: Sequence[ChangePage]) -> list[Partition]:
     """Make partitions of what was noted, open their accounts, and create the staging areas."""
     postgres = connections.postgres
-    for collection in run.uuids:
-        check_columns(connections, connections.entities[collection], run.targets)
+    check_columns(connections, [connections.entities[collection] for collection in run.uuids], run.targets)
     partitions = [
         Partition(
             page.collection,

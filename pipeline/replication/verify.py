@@ -119,7 +119,7 @@ def _verify_collection(
     """Compare a collection in some targets; if it is published anew meanwhile, what was found is worth nothing."""
     for _ in range(TRIES):
         before = _publications(connections, entity)
-        entity = entity.within({one.target for one in before})
+        judged = entity.within({one.target for one in before})
         groups: dict[Timestamp, list[Publication]] = defaultdict(list)
         for one in before:
             if one.target in targets:
@@ -130,7 +130,7 @@ def _verify_collection(
             continue
         with connections.postgres.transaction():  # ended each time, or its locks would hold up changes of tables
             found = [
-                one for group in groups.values() for one in _compared(connections, entity, group, progress, sample)
+                one for group in groups.values() for one in _compared(connections, judged, group, progress, sample)
             ]
         if _runs(before) == _runs(_publications(connections, entity)):
             return found

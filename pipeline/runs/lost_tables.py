@@ -8,7 +8,7 @@ from pipeline.connections import TARGETS, Connections
 from pipeline.control import Held, Publication
 from pipeline.errors import DataError
 from pipeline.runs.published import REPLICA
-from pipeline.stores.base import Published
+from pipeline.stores.base import Published, Sight
 
 
 def find_lost_tables(
@@ -33,8 +33,10 @@ def find_lost_tables(
             if one.name in wanted and one.finished:
                 shows[one.target].append(one)
         for target in connections.targets(name for name in connections.named(targets) if name in shows):
+            tables = [table for one in shows[target.name] for table in connections.entities[one.name].tables]
+            seen = target.seen(REPLICA, tables)
             for one in shows[target.name]:
-                if what := _lost(connections, target, one, rows):
+                if what := _lost(connections, target, one, seen, rows):
                     found.setdefault(one.name, what)
     return found
 
@@ -49,10 +51,11 @@ def check_nothing_lost(lost: Mapping[str, str]) -> None:
         raise DataError("; ".join(lost.values()))
 
 
-def _lost(connections: Connections, target: Published, one: Publication, are_rows_asked: bool) -> str | None:
+def _lost(
+    connections: Connections, target: Published, one: Publication, seen: Mapping[str, Sight], are_rows_asked: bool
+) -> str | None:
     """Return what to say of a collection that has lost something in a target; enter what the books did not know."""
     tables, held = connections.entities[one.name].tables, dict(one.held)
-    seen = target.seen(REPLICA, tables)
     for table in tables:
         place, sight = f"{REPLICA}.{table.name} in {target.name}", seen.get(table.name)
         if sight is None and held and table.name not in held:

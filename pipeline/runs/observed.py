@@ -27,7 +27,8 @@ def observe(connections: Connections, staging: Staging, names: Iterable[str], ta
         for name in wanted:
             entity = connections.entities[name]
             if not entity.history:
-                control.end_observation(postgres, name, target.name, staging.version)
+                if name in known:
+                    control.end_observation(postgres, name, target.name, staging.version)
             elif not target.is_published(staging.schema, entity.root):
                 control.observe(postgres, name, target.name, staging.version)
             elif name not in known:

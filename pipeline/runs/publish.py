@@ -116,8 +116,8 @@ def _make_way(connections: Connections, names: Collection[str], targets: Collect
     for one in unfinished(connections):
         if one.name in names and one.target in targets:
             follow(connections, [one])  # or our entry would take the place of what ClickHouse has still to follow
-    for name in names:  # another run may have published other columns since this one began
-        check_columns(connections, connections.entities[name], targets)
+    # Another run may have published other columns since this one began.
+    check_columns(connections, [connections.entities[name] for name in names], targets)
 
 
 def _record_held(

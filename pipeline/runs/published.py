@@ -1,6 +1,6 @@
 """What is published, and whether part of it may be changed."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from contracts.schema.entity import Entity, Table
 from contracts.schema.omitted import omitted_names
@@ -65,7 +65,12 @@ def judged(connections: Connections, name: str, targets: Iterable[str] = ()) -> 
         targets: The stores that are about to show it.
     """
     with connections.postgres.transaction():
-        shown = {one.target for one in control.publications(connections.postgres, [name])}
+        return judged_here(connections, name, targets)
+
+
+def judged_here(connections: Connections, name: str, targets: Iterable[str] = ()) -> Entity:
+    """Do what :func:`judged` does, within the transaction that is open."""
+    shown = {one.target for one in control.publications(connections.postgres, [name])}
     return connections.entities[name].within(shown | set(targets))
 
 
@@ -125,7 +130,7 @@ def unfinished(connections: Connections) -> list[Publication]:
     return control.unfinished(connections.postgres)
 
 
-def check_columns(connections: Connections, entity: Entity, targets: Iterable[str]) -> None:
+def check_columns(connections: Connections, entities: Sequence[Entity], targets: Iterable[str]) -> None:
     """Refuse to change some rows of tables whose columns are not the contract's: all other rows would lose values.
 
     Raises:
@@ -133,12 +138,13 @@ def check_columns(connections: Connections, entity: Entity, targets: Iterable[st
     """
     for target in connections.targets(targets):
         ours = control.columns_added(connections.postgres, target.name, REPLICA)
-        for table in entity.tables:
-            if not target.fits(REPLICA, table, ours.get(table.name)):
-                raise UsageError(
-                    f"the contract of {entity.collection} declares other columns than {table.name} in {target.name} "
-                    "has; run etl replicate"
-                )
+        for entity in entities:
+            for table in entity.tables:
+                if not target.fits(REPLICA, table, ours.get(table.name)):
+                    raise UsageError(
+                        f"the contract of {entity.collection} declares other columns than {table.name} in "
+                        f"{target.name} has; run etl replicate"
+                    )
 
 
 def check_same_run(connections: Connections, name: str, runs: Mapping[str, str]) -> None:
@@ -175,12 +181,14 @@ def check_not_restored(connections: Connections, collections: Iterable[str]) -> 
     """
     with connections.postgres.transaction():
         control.lock_publishing(connections.postgres)  # while a publish goes on the two may differ
-        for one in control.publications(connections.postgres, collections):
-            if one.target == ClickHouse.name and one.finished and one.marked:
-                found = connections.clickhouse.run_of(REPLICA, connections.entities[one.name].root)
-                if found != one.run_id:
-                    raise DataError(
-                        f"{one.name} in ClickHouse shows {f'run {found}' if found else 'nothing'}, and the books in "
-                        f"PostgreSQL say run {one.run_id}: one of the two was restored or changed without the other; "
-                        f"run etl replicate {one.name}"
-                    )
+        shown = control.publications(connections.postgres, collections)
+        told = [one for one in shown if one.target == ClickHouse.name and one.finished and one.marked]
+        roots = {one.name: connections.entities[one.name].root for one in told}
+        runs = connections.clickhouse.runs_of(REPLICA, [*roots.values()]) if roots else {}
+        for one in told:
+            if (found := runs.get(roots[one.name].name)) != one.run_id:
+                raise DataError(
+                    f"{one.name} in ClickHouse shows {f'run {found}' if found else 'nothing'}, and the books in "
+                    f"PostgreSQL say run {one.run_id}: one of the two was restored or changed without the other; "
+                    f"run etl replicate {one.name}"
+                )

@@ -9,6 +9,7 @@ from pipeline.connections import Connections
 from pipeline.control import Account
 from pipeline.errors import BooksOpenError, QuarantineLimitError, UsageError
 from pipeline.runs.lifecycle import holding_run_lock
+from pipeline.runs.published import judged_here
 from pipeline.runs.run import Partition, Run, select_documents, staging_of
 from pipeline.runs.shrinking import check_shrinking
 from pipeline.stores.base import Target
@@ -57,8 +58,8 @@ def check_books(connections: Connections, run: Run, source: Mapping[str, int], l
     for account in control.accounts(postgres, run.id):
         if not account.closed or account.source != source.get(account.collection, account.source):
             raise BooksOpenError(_open_books(connections, run, account, source))
-    for entity in () if run.is_full else map(connections.entities.__getitem__, run.uuids):
-        check_scope(connections, staging, entity, run.targets, _changed(connections, run, entity))
+    if not run.is_full:
+        _check_scopes(connections, run, staging)
     _check_limit(connections, run, limit)
     tolerated = {
         one.collection: limit is not None and one.quarantined <= parse_limit(limit, one.source)
@@ -93,14 +94,21 @@ def check_scope(
             )
 
 
-def _changed(connections: Connections, run: Run, entity: Entity) -> int:
+def _check_scopes(connections: Connections, run: Run, staging: Staging) -> None:
+    """Hold the lists of all collections of a run against what was noted as changed."""
+    partitions = [Partition.from_json(values) for values in control.plan_of(connections.postgres, run.id) or []]
+    for name in run.uuids:
+        entity = judged_here(connections, name, run.targets)
+        check_scope(connections, staging, entity, run.targets, _changed(connections, run, partitions, entity))
+
+
+def _changed(connections: Connections, run: Run, partitions: Iterable[Partition], entity: Entity) -> int:
     """Return how many of a collection's changed documents bear an ``_id`` that the stores can have.
 
     Equal ones are in one partition, so partitions are counted one by one.
     """
     found = 0
-    for values in control.plan_of(connections.postgres, run.id) or []:
-        partition = Partition.from_json(values)
+    for partition in partitions:
         if partition.collection == entity.collection and isinstance(
             ids := select_documents(connections, run, partition), Ids
         ):
@@ -163,7 +171,7 @@ def parse_limit(limit: str, source: int) -> float:
 
 
 def _open_books(connections: Connections, run: Run, account: Account, source: Mapping[str, int]) -> str:
-    entity = connections.entities[account.collection]
+    entity = judged_here(connections, account.collection, run.targets)
     target = connections.targets([account.target])[0]
     named = ", ".join(_unaccounted(connections, run, entity, target)[:_NAMED])
     counted = source.get(account.collection, account.source)

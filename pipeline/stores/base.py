@@ -34,6 +34,9 @@ class Published(Protocol):
 
     name: str
 
+    def quoted(self, name: str) -> str:
+        """Quote an identifier as the store reads it."""
+
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
 

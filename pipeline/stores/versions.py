@@ -1,14 +1,14 @@
 """Queries on former versions that both stores understand: what proves them, counts them and chooses which ones go."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from contracts.schema.ddl import quoted
 from contracts.schema.entity import ID, Entity, Table
 from contracts.schema.history import HISTORY, REMOVED, VALID_FROM, VALID_TO, valid_at, versions_table
 
 REPLICA = "replica"  # where current versions are
+Quote = Callable[[str], str]  # quotes an identifier as a store reads it
 
 
 @dataclass(frozen=True)
@@ -24,32 +24,33 @@ class Check:
     query: str
 
 
-def checks(entity: Entity, schema: str, beginnings: Sequence[int]) -> Iterator[Check]:
+def checks(entity: Entity, schema: str, beginnings: Sequence[int], quoted: Quote) -> Iterator[Check]:
     """Yield what must not be in the history of a collection.
 
     Args:
         entity: Its contract.
         schema: Where its current versions are.
         beginnings: The moments at which its versions began to be kept, as numbers: before each, nobody kept any.
+        quoted: Quotes identifiers for the store.
     """
     root, place = entity.root, f"{HISTORY}.{quoted(entity.table)}"
     versions = f"{HISTORY}.{quoted(versions_table(root).name)}"
     yield Check("versions that end before they have begun", _counted(f"{place} v", f"{VALID_TO} <= {VALID_FROM}"))
     numbered = (
-        f"SELECT {quoted(ID)}, {VALID_FROM}, {VALID_TO}, {REMOVED}, "
-        f"row_number() OVER (PARTITION BY {quoted(ID)} ORDER BY {VALID_FROM}) AS n FROM {versions}"
+        f"SELECT {ID}, {VALID_FROM}, {VALID_TO}, {REMOVED}, "
+        f"row_number() OVER (PARTITION BY {ID} ORDER BY {VALID_FROM}) AS n FROM {versions}"
     )
-    pairs = f"({numbered}) v JOIN ({numbered}) w ON w.{quoted(ID)} = v.{quoted(ID)} AND w.n = v.n + 1"
+    pairs = f"({numbered}) v JOIN ({numbered}) w ON w.{ID} = v.{ID} AND w.n = v.n + 1"
     overlapping = f"v.{VALID_TO} IS NULL OR w.{VALID_FROM} < v.{VALID_TO}"
     yield Check("versions that overlap", _counted(pairs, overlapping))
     begun = ", ".join(f"'{moment_text(valid_at(one))}'" for one in beginnings)
     gap = f"w.{VALID_FROM} > v.{VALID_TO} AND NOT v.{REMOVED} AND w.{VALID_FROM} NOT IN ({begun})"
     yield Check("gaps between versions of a document that was there", _counted(pairs, gap))
     last = moment_text(valid_at(max(beginnings)))
-    current = f"SELECT {quoted(ID)} FROM {schema}.{quoted(root.name)}"
+    current = f"SELECT {ID} FROM {schema}.{quoted(root.name)}"
     ended = (
-        f"(SELECT {quoted(ID)}, max({VALID_TO}) AS ended FROM {place} WHERE {quoted(ID)} NOT IN ({current}) "
-        f"GROUP BY {quoted(ID)}) v JOIN {place} w ON w.{quoted(ID)} = v.{quoted(ID)} AND w.{VALID_TO} = v.ended"
+        f"(SELECT {ID}, max({VALID_TO}) AS ended FROM {place} WHERE {ID} NOT IN ({current}) "
+        f"GROUP BY {ID}) v JOIN {place} w ON w.{ID} = v.{ID} AND w.{VALID_TO} = v.ended"
     )
     lost = f"NOT w.{REMOVED} AND v.ended > '{last}'"
     yield Check(
@@ -57,12 +58,12 @@ def checks(entity: Entity, schema: str, beginnings: Sequence[int]) -> Iterator[C
     )
     tables = {table.name: table for table in entity.tables}
     for child in entity.children:
-        yield from _of_child(root, tables[str(child.parent)], child)
+        yield from _of_child(root, tables[str(child.parent)], child, quoted)
 
 
-def _of_child(root: Table, parent: Table, child: Table) -> Iterator[Check]:
+def _of_child(root: Table, parent: Table, child: Table, quoted: Quote) -> Iterator[Check]:
     place, of = f"{HISTORY}.{quoted(parent.name)}", f"{HISTORY}.{quoted(child.name)}"
-    whole = ", ".join((quoted(ID), VALID_FROM, VALID_TO, REMOVED))
+    whole = ", ".join((ID, VALID_FROM, VALID_TO, REMOVED))
     yield Check(
         f"rows of {child.name} that are of no version",
         _counted(f"{of} v", f"({whole}) NOT IN (SELECT {whole} FROM {HISTORY}.{quoted(root.name)})"),
@@ -78,7 +79,7 @@ def _of_child(root: Table, parent: Table, child: Table) -> Iterator[Check]:
         )
 
 
-def shown(entity: Entity, schema: str) -> tuple[str, str]:
+def shown(entity: Entity, schema: str, quoted: Quote) -> tuple[str, str]:
     """Return queries of how many documents are current by the view of all versions, and how many there are."""
     versions = f"{HISTORY}.{quoted(versions_table(entity.root).name)}"
     return (
@@ -87,7 +88,7 @@ def shown(entity: Entity, schema: str) -> tuple[str, str]:
     )
 
 
-def former(table: str) -> str:
+def former(table: str, quoted: Quote) -> str:
     """Return a query of how many former versions a root table has, and since when the earliest was shown."""
     return f"SELECT count(*), min({VALID_FROM}) FROM {HISTORY}.{quoted(table)}"
 
@@ -98,4 +99,4 @@ def moment_text(moment: datetime) -> str:
 
 
 def _counted(rows: str, condition: str) -> str:
-    return f"SELECT count(*), min(CAST(v.{quoted(ID)} AS text)) FROM {rows} WHERE {condition}"
+    return f"SELECT count(*), min(CAST(v.{ID} AS text)) FROM {rows} WHERE {condition}"

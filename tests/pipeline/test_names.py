@@ -10,8 +10,10 @@ import pytest
 from contracts.schema.entity import Entity
 from contracts.schema.fields import documents, identifier, text, texts
 from contracts.schema.names import DATA
+from pipeline import control
 from pipeline.errors import EtlError
 from pipeline.replication import replicate, sync
+from pipeline.replication.history import kept, prove_history
 from pipeline.replication.verify import verify
 from pipeline.runs.recovery import recover
 from tests.pipeline.lab import Lab
@@ -58,6 +60,24 @@ def test_odd_names_come_through_both_stores(lab_of: Any) -> None:
     sync.sync(lab.connections)
     lab.assert_replicated()
     assert all(one.proven for one in verify(lab.connections))
+
+
+def test_what_only_one_store_reads_as_an_escape_is_the_same_name_in_both(lab_of: Any) -> None:
+    key, items = identifier("k\\t", "Key."), documents("it\\em", "Items.", text("\\x", "X."))
+    entity = Entity("logs\\new", "Things.", "k\\t", (key, items), history=True)
+    lab = lab_of(entity)
+    collection = lab.collection(entity.collection)
+    collection.delete_many({})
+    collection.insert_many([{"k\\t": "same", "it\\em": [{"\\x": "1"}]}, {"k\\t": "same", "it\\em": []}])
+    run, _ = replicate.replicate(lab.connections)
+    told = [one for one in control.drift(lab.connections.postgres, run.id) if one.kind == "duplicate key"]
+    assert [(one.path, one.value, one.count) for one in told] == [("/k\\t", "same", 2)]
+    collection.update_many({}, {"$set": {"it\\em": [{"\\x": "2"}]}})
+    sync.sync(lab.connections)
+    lab.assert_replicated()
+    proofs = prove_history(lab.connections)
+    assert [(one.target, one.versions, one.faults) for one in proofs] == [("postgres", 2, []), ("clickhouse", 2, [])]
+    assert {one.versions for one in kept(lab.connections)} == {2}
 
 
 def test_indexes_give_way_to_tables_and_to_each_other(lab_of: Any) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import bson
@@ -12,6 +13,7 @@ from contracts.schema.entity import ID, Entity
 from contracts.schema.kinds import ANY_ID, OBJECT_ID
 from transforms.bson.canonical_ids import text_to_id
 from transforms.bson.identity import cut_id, decode_id
+from transforms.bson.layouts import Layouts
 from transforms.ingest.admission import layouts_of, sort_documents
 from transforms.ingest.batch import transform_batch
 from transforms.ingest.type_check import find_type_violations
@@ -22,15 +24,21 @@ def to_stored_ids(raws: Iterable[bytes], entity: Entity) -> pl.Series:
 
     Args:
         raws: The BSON of each; of its ``_id`` alone is enough.
-        entity: Their contract.
+        entity: Their contract, as the stores must hold its values that are meant.
     """
-    bare = replace(entity, fields=(), key=ID, rules=(), indexes=())
-    layouts, only = layouts_of(replace(bare, whole="")), map(cut_id, raws)
+    (bare, layouts), only = _of_ids_alone(entity), map(cut_id, raws)
     if layouts is None:
         lawful = b"".join(_lawful(only, bare))
     else:  # of most their bytes tell, many at once
         lawful = sort_documents(b"".join(only), layouts, lambda doubtful: {*_lawful(doubtful, bare)}).admitted
     return transform_batch(lawful, bare).frames[bare.root.name][ID]
+
+
+@cache
+def _of_ids_alone(entity: Entity) -> tuple[Entity, Layouts | None]:
+    """Return the contract of documents of an ``_id`` alone, for the same stores, and what tells them by their bytes."""
+    bare = replace(entity, fields=(), key=ID, rules=(), indexes=())
+    return bare.within(entity.stores), layouts_of(replace(bare, whole=""))
 
 
 def to_source_ids(ids: Iterable[Any], entity: Entity) -> list[Any]:

@@ -122,7 +122,7 @@ def transform_decoded(found: DecodedBatch, entity: Entity) -> BatchResult:
     return BatchResult(
         result.documents,
         {name: pl.concat([frame, careful.frames[name]]) for name, frame in result.frames.items()},
-        [*(one for one in result.refused if one.raw not in broken), *careful.refused],
+        careful.refused,
         result.size,
         merge_drifts(chain(result.drift, careful.drift)),
     )

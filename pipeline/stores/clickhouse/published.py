@@ -24,6 +24,7 @@ class Published(Session):
     """A session that reads published tables."""
 
     name = "clickhouse"
+    quoted = staticmethod(quoted)
 
     @property
     def catalog(self) -> Catalog:

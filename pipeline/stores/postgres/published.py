@@ -21,6 +21,7 @@ class Published(Session):
     """A session that reads published tables; whoever calls its methods decides where a transaction ends."""
 
     name = "postgres"
+    quoted = staticmethod(quoted)
 
     @property
     def catalog(self) -> Catalog:
@@ -107,7 +108,7 @@ class Published(Session):
         there = [table.name for table in self.catalog.existing(schema, tables)]
         found = dict.fromkeys(queries, 0)
         if there:
-            with closing(Session(self._uri)) as other:
+            with closing(Session(self._uri, self.wait, self._silence)) as other:
                 found |= zip(there, other.numbers(queries[name] for name in there), strict=True)
         return found
 

@@ -18,6 +18,12 @@ from pipeline.text.redaction import remember
 
 Row = tuple[Any, ...]
 JSONB_VERSION = "\x01"  # the first byte of jsonb's binary form
+_LIMITS = (  # the last one is known since PostgreSQL 17
+    "statement_timeout",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "transaction_timeout",
+)
 
 
 class Session:
@@ -104,7 +110,11 @@ class Session:
     def _set_up(self) -> None:
         """Let rows read the same whatever the server's defaults are, and note which session this is."""
         defaults = {"TimeZone": "UTC", "extra_float_digits": "1", "lock_timeout": str(self.lock_timeout)}
-        chosen = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in defaults.items())
+        # A merge takes as long as it takes, and so does what is waited for within a transaction; a server that ends
+        # either would free the lock under which one command alone publishes. How long is too long is told by us.
+        defaults |= dict.fromkeys(_LIMITS, "0")
+        there = "CASE WHEN current_setting('{0}', true) IS NOT NULL THEN set_config('{0}', '{1}', false) END"
+        chosen = ", ".join(there.format(name, value) for name, value in defaults.items())
         # Of the view on it PostgreSQL would tell of all sessions, to choose this one.
         query = f"SELECT pid, backend_start::text, {chosen} FROM pg_stat_get_activity(pg_backend_pid())"
         self._session = self.rows(query)[0][:2]

@@ -90,8 +90,8 @@ class Postgres(Published):
         none = dict.fromkeys((int(partition) for (partition,) in self.rows(f"SELECT partition FROM {loaded}")), 0)
         found = {table.name: ChainMap[int, int]({}, none) for table in tables}
         counts = " UNION ALL ".join(
-            f"SELECT {place} AS place, xmin::text::bigint AS loaded_by, count(*) AS n "
-            f"FROM {qualified(staging.name, table.name)} GROUP BY 2"
+            f"SELECT {place} AS place, xmin::text::bigint AS loaded_by, n "
+            f"FROM (SELECT xmin, count(*) AS n FROM {qualified(staging.name, table.name)} GROUP BY xmin) t"
             for place, table in enumerate(tables)
         )
         query = f"SELECT place, partition, n FROM ({counts}) c JOIN {loaded} USING (loaded_by)"

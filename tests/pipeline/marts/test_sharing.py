@@ -12,21 +12,22 @@ from tests.pipeline.lab import Lab
 NAMES = ["user_activity_daily", "user_activity", "ticket_resolution"]
 
 
-def test_two_processes_compute_the_marts_of_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("target", ["postgres", "clickhouse"])
+def test_two_processes_compute_the_marts_of_one(lab: Lab, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
     lab.fill(**{entity.collection: 60 for entity in lab.connections.chosen()})
-    replicate.replicate(lab.connections, targets=["clickhouse"])
-    alone = marts.build(lab.connections, NAMES, ["clickhouse"])
+    replicate.replicate(lab.connections, targets=[target])
+    alone = marts.build(lab.connections, NAMES, [target])
     known = lab.connections.marts
-    before = {one.name: lab.stored("clickhouse", known[one.name].table, "marts") for one in alone}
+    before = {one.name: lab.stored(target, known[one.name].table, "marts") for one in alone}
     for module in (workers, sharing):
         monkeypatch.setattr(module, "SHARE_BYTES", 1)
     told = dict[str, int]()
     with lab.another(workers=2) as several:
-        run = marts.open_run(several, NAMES, ["clickhouse"])
+        run = marts.open_run(several, NAMES, [target])
         shares = groups(several, run, 2)
-        together = marts.build(several, NAMES, ["clickhouse"], lambda name, rows, _: told.update({name: rows}))
+        together = marts.build(several, NAMES, [target], lambda name, rows, _: told.update({name: rows}))
     assert sorted(name for one in shares for name in one.names) == sorted(one.name for one in alone)
     assert len(shares) == 2
     assert told == {one.name: one.rows for one in together} == {one.name: one.rows for one in alone}
     for name, rows in before.items():
-        assert lab.stored("clickhouse", known[name].table, "marts").equals(rows)
+        assert lab.stored(target, known[name].table, "marts").equals(rows)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from bson import DatetimeMS
@@ -118,3 +119,48 @@ def test_stores_that_hold_the_same_are_copied_to_one_by_one(far: Lab) -> None:
     sync(far.connections, ["Strict"])
     assert _ids(far, "postgres") == _ids(far, "clickhouse") == {"plain"}
     assert all(one.proven for one in verify(far.connections, ["Strict"]))
+
+
+KEYS = {
+    "postgres": ("TIMESTAMP", [datetime(2400 + number, 1, 1, tzinfo=UTC) for number in range(6)]),
+    "clickhouse": ("TEXT", [f"a\0{number}" for number in range(6)]),
+}
+KEYED = """
+from contracts.schema.entity import Entity
+from contracts.schema.fields import integer
+from contracts.schema.kinds import {kind}
+
+ENTITY = Entity("Keyed", "Something.", fields=(integer("n", "Number."),), id_kind={kind})
+"""
+
+
+@pytest.mark.parametrize("target", ["postgres", "clickhouse"])
+def test_ids_that_one_store_alone_can_hold_are_followed_and_repaired_there(
+    lab: Lab, tmp_path: Path, target: str
+) -> None:
+    kind, ids = KEYS[target]
+    (tmp_path / "keyed.py").write_text(KEYED.format(kind=kind))
+    settings = lab.settings.model_copy(update={"contracts": (tmp_path,)})
+    with connect(settings) as connections:
+        ours = Lab(connections, settings)
+        things = ours.collection("Keyed")
+        things.drop()
+        things.insert_many({"_id": one, "n": 0} for one in ids[:5])
+        replicate(connections, targets=[target])
+        things.delete_one({"_id": ids[0]})
+        things.update_one({"_id": ids[1]}, {"$set": {"n": 1}})
+        things.insert_one({"_id": ids[5], "n": 5})
+        (synced,) = sync(connections)
+        assert (synced.changed, synced.loaded) == (3, 2)
+        rows = ours.stored(target, connections.entities["Keyed"].root)
+        assert sorted(rows["n"]) == [0, 0, 0, 1, 5]
+        assert all(one.proven for one in verify(connections))
+        if target == "postgres":
+            ours.change_postgres("DELETE FROM replica.keyed WHERE n = 5", "UPDATE replica.keyed SET n = 7 WHERE n = 1")
+        else:
+            ours.change_clickhouse("ALTER TABLE replica.keyed__data DELETE WHERE n > 0 SETTINGS mutations_sync = 2")
+        found = verify(connections)
+        assert not all(one.proven for one in found)
+        repair(connections, found)
+        assert all(one.proven for one in verify(connections))
+        assert sorted(ours.stored(target, connections.entities["Keyed"].root)["n"]) == [0, 0, 0, 1, 5]

@@ -30,6 +30,7 @@ from pipeline.runs.recovery import recover
 from pipeline.runtime import retries
 from pipeline.runtime.memory import MemoryBudget
 from pipeline.settings import Settings
+from pipeline.stores.mongo.store import Mongo
 from tests.pipeline.lab import Lab
 
 ENGINES = {"postgres": Postgres, "clickhouse": ClickHouse}
@@ -134,6 +135,25 @@ def test_a_lost_connection_to_mongodb_is_read_over(mortal: Any, caplog: pytest.L
     mortal.assert_replicated(["UserSessions"])
     assert any("load UserSessions 1/1 is tried again" in one.getMessage() for one in caplog.records)
     mortal.collection("UserSessions").delete_many({"n": {"$exists": True}})
+
+
+def test_the_first_look_for_changes_is_tried_again(
+    mortal: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While nothing is changed it is the only one, and a replica set may have no primary then."""
+    replicate.replicate(mortal.connections, NAMES)
+    touched, calls = Mongo.touched, []
+
+    def interrupted(*arguments: Any) -> Iterator[Any]:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise LostError("there is no primary")
+        yield from touched(*arguments)
+
+    monkeypatch.setattr(Mongo, "touched", interrupted)
+    assert {one.changed for one in sync(mortal.connections, NAMES)} == {0}
+    assert len(calls) == 2
+    assert any("to read the changes is tried again" in one.getMessage() for one in caplog.records)
 
 
 def test_a_deadlock_is_survived(mortal: Any) -> None:

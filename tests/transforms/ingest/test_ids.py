@@ -9,6 +9,7 @@ from bson import Binary, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Tim
 from contracts.schema.entity import ID, Entity
 from contracts.schema.fields import identifier
 from contracts.schema.kinds import BOOLEAN, CATEGORY, INTEGER, NUMBER, OBJECT_ID, TEXT, TIMESTAMP, Kind, decimal_kind
+from transforms.ingest.admission import layouts_of
 from transforms.ingest.ids import to_stored_ids
 from transforms.oracle.expected import expected_ids
 
@@ -40,3 +41,19 @@ def test_two_ways_to_an_id_come_to_the_same(kind: Kind) -> None:
     found = to_stored_ids(raws, entity)
     assert found.len() > 0
     assert found.equals(expected_ids(raws, entity))
+
+
+def test_a_contract_s_ids_are_made_a_contract_once() -> None:
+    entity = Entity("Things", "d", "key", (identifier("key", "d"),), id_kind=TEXT)
+    assert to_stored_ids([bson.encode({ID: "a"})], entity).to_list() == ["a"]
+    made = layouts_of.cache_info().currsize
+    for one in ("b", "c", "d"):
+        assert to_stored_ids([bson.encode({ID: one})], entity).to_list() == [one]
+    assert layouts_of.cache_info().currsize == made
+
+
+def test_ids_are_those_of_the_stores_that_are_meant() -> None:
+    entity = Entity("Things", "d", "key", (identifier("key", "d"),), id_kind=TEXT)
+    raws = [bson.encode({ID: "a\0b"})]
+    assert to_stored_ids(raws, entity).to_list() == []
+    assert to_stored_ids(raws, entity.within({"clickhouse"})).to_list() == ["a\0b"]
