@@ -29,12 +29,12 @@ MART = Mart(
         boolean(
             "is_eligible",
             "Whether it has products, 7 days (of 24 hours) after it were over at as_of, and the user began a session "
-            "in them.",
+            "in them, before the next list was written.",
         ),
         boolean(
             "is_hit",
-            "Whether the user acted on, or reviewed, one of its first 10 products in these days, before the next list "
-            "was written; null unless it is eligible.",
+            "Whether the user acted on, or reviewed, one of its first 10 products in that time; null unless it is "
+            "eligible.",
             nullable=True,
         ),
         as_of(ages=True),

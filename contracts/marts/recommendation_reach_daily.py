@@ -48,13 +48,13 @@ MART = Mart(
         integer("list_count", "Lists with products that were written on the day.", minimum=0),
         integer(
             "hit_eligible_user_count",
-            "Their users with a session begun in the 7 days after it, if these are over: see recommendation_facts.",
+            "Their users, each once, with a session begun in the 7 days after one of them and before the next list, "
+            "if the 7 days are over: see recommendation_facts.",
             minimum=0,
         ),
         integer(
             "hit_user_count",
-            "Those of them who acted on, or reviewed, one of the list's first 10 products in that time, before the "
-            "next list was written.",
+            "Those of them who acted on, or reviewed, one of such a list's first 10 products in that time.",
             minimum=0,
         ),
         number(

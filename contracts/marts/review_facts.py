@@ -26,8 +26,8 @@ MART = Mart(
         boolean("is_decided", "Whether it is approved or rejected."),
         timestamp(
             "decided_at",
-            "When a copy first showed it as approved or rejected, having shown it as neither; null if none did, or "
-            "if it is neither now.",
+            "When a copy first showed it as approved or rejected, having shown it as neither; null if none did, if "
+            "the first one showed it as decided, or if it is neither now.",
             nullable=True,
         ),
         number(

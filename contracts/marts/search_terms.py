@@ -26,7 +26,7 @@ MART = Mart(
         number("refined_pct", "refined_count of search_count.", minimum=0, maximum=100),
         text(
             "top_next_term",
-            "The term that most of these were followed by, of equally many the first by code point; null if none was.",
+            "The term that most often followed these, of equally many the first by code point; null if none was.",
             nullable=True,
         ),
         integer("top_next_count", "How often; 0 if none was.", minimum=0),

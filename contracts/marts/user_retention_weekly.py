@@ -49,6 +49,7 @@ MART = Mart(
     definition="N-week retention of Amplitude and PostHog: active in exactly that week, by calendar weeks.",
     limits=(
         "Other tools count in rolling windows of 24 hours from each user's first moment: their numbers differ.",
+        "The first cohort of all has whoever was there before the data begin, not new users alone.",
         "The mean over cohorts is the sum of the retained by the sum of the eligible, not a mean of percentages.",
     ),
 )

@@ -9,6 +9,7 @@ import polars as pl
 from pipeline.report.drawn import Figure, Spark
 from pipeline.report.language import MINUS
 from pipeline.report.source import NotBuiltError, Source
+from pipeline.report.telling import cohorts
 
 _DAYS, _PERIODS, _EVEN = 7, 12, 0.05  # of a percentage point or a hundredth, below which nothing has changed
 
@@ -72,11 +73,16 @@ def _periods(source: Source, mart: str, day: str, *columns: str) -> pl.DataFrame
     first = source.last_complete - timedelta(days=_DAYS * _PERIODS - 1)
     there = source.frame(mart, day, *columns).filter(pl.col(day).is_between(first, source.last_complete))
     number = (pl.col(day) - pl.lit(first)).dt.total_days() // _DAYS
-    summed = there.group_by(number=number).agg(pl.col(*columns).sum()).collect()
+    summed = there.group_by(number=number).agg(pl.col(*columns).sum(), began=pl.col(day).min()).collect()
     every = pl.DataFrame({"number": range(_PERIODS)}, schema={"number": pl.Int64})
     joined = every.join(summed.with_columns(pl.col("number").cast(pl.Int64)), on="number", how="left")
     known = joined.filter(pl.any_horizontal(pl.col(*columns).is_not_null()))
-    return joined.filter(pl.col("number") >= known["number"].min()) if len(known) else joined.clear()
+    if not len(known):
+        return joined.clear()
+    number, began = known.row(0, named=True)["number"], known.row(0, named=True)["began"]
+    if began > first + timedelta(days=_DAYS * number):  # the first day of all is in the middle of a period
+        number += source.frame(mart, day).filter(pl.col(day) < first).head(1).collect().is_empty()
+    return joined.filter(pl.col("number") >= number)
 
 
 def _sum(mart: str, day: str, column: str, per: float = 1) -> Callable[[Source], Values]:
@@ -110,20 +116,20 @@ def _at_end(mart: str, day: str, column: str, every: int = _DAYS) -> Callable[[S
 
 def _week_one(source: Source) -> Values:
     """Return which part of each cohort came back in its first week, of weeks that are over."""
-    names = ("cohort_on", "week_number", "retention_pct")
-    there = source.frame("user_retention_weekly", *names).filter(
-        pl.col("week_number") == 1, pl.col("cohort_on") <= source.last_complete - timedelta(days=13)
-    )
-    return there.sort("cohort_on").collect()["retention_pct"].to_list()[-_PERIODS:]
+    there = cohorts(source, "retention_pct").filter(pl.col("week_number") == 1)
+    found = dict(there.select("cohort_on", "retention_pct").collect().iter_rows())
+    last = _last(source, "week_1")
+    return [found.get(last - timedelta(weeks=back)) for back in reversed(range(_PERIODS))]
 
 
 def _genuine(source: Source) -> Values:
-    there = source.frame("price_drops", "dropped_on", "is_genuine")
-    first = source.last_complete - timedelta(days=28 * 6 - 1)
+    there, months = source.frame("price_drops", "dropped_on", "is_genuine"), 6
+    first = source.last_complete - timedelta(days=28 * months - 1)
     kept = there.filter(pl.col("dropped_on").is_between(first, source.last_complete))
     number = (pl.col("dropped_on") - pl.lit(first)).dt.total_days() // 28
-    rates = kept.group_by(number=number).agg(rate=100 * (1 - pl.col("is_genuine").mean())).sort("number").collect()
-    return rates["rate"].to_list()
+    rates = kept.group_by(number=number).agg(rate=100 * (1 - pl.col("is_genuine").mean())).collect()
+    found = dict(rates.iter_rows())
+    return [found.get(one) for one in range(months)]
 
 
 # By key: how it is read, whether it is a percentage, and whether more is better (1), worse (-1) or neither (0).

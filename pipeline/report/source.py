@@ -106,6 +106,19 @@ class Source:
         frame = self.frame(mart, day, *columns, "is_complete").filter(wanted)
         return frame.rename({day: "day"}).sort("day").collect()
 
+    def gapless(self, frame: pl.DataFrame, *counts: str, every: str = "1d") -> pl.DataFrame:
+        """Return rows for all days, or weeks, from the first one with any to the last one that has anything at all.
+
+        Args:
+            frame: With ``day``, one row for each; not empty.
+            *counts: Columns that are 0 where there was no row; all others are null there.
+            every: ``1d`` or ``1w``.
+        """
+        days = pl.DataFrame({"day": pl.date_range(frame["day"].min(), self.end, every, eager=True)})  # type: ignore[arg-type]
+        filled = days.join(frame, on="day", how="left", maintain_order="left")
+        over = [pl.col("is_complete").fill_null(pl.col("day") <= self.last_complete)] * ("is_complete" in frame.columns)
+        return filled.with_columns(pl.col(*counts).fill_null(0), *over)
+
     @cached_property
     def as_of(self) -> datetime | None:
         """The newest moment that a mart shows."""

@@ -211,6 +211,7 @@ def test_decisions_are_timed_by_the_copies_that_showed_them() -> None:
         "late": [("2024-05-01", "pending"), ("2024-05-03", "rejected"), ("2024-05-04", "approved")],
         "before": [("2024-05-01", "approved")],
         "open": [("2024-05-01", "pending"), ("2024-05-02", "rejected"), ("2024-05-03", "pending")],
+        "again": [("2024-05-01", "approved"), ("2024-05-02", "pending"), ("2024-05-03", "rejected")],
     }
     reviews = [("u", at("2024-05-01"), 5, status[-1][1], 0, "p", key, "r") for key, status in shown.items()]
     versions = [row for key, some in shown.items() for row in seen(key, *some)]
@@ -221,9 +222,10 @@ def test_decisions_are_timed_by_the_copies_that_showed_them() -> None:
         "late": (172_800.0, 1),
         "before": (None, 0),
         "open": (None, 0),
+        "again": (None, 1),  # when it was decided first nobody saw
     }
     (day,) = found["moderation_daily"].to_dicts()
-    assert (day["observed_decision_count"], day["overturned_count"]) == (2, 1)
+    assert (day["observed_decision_count"], day["overturned_count"]) == (2, 2)
     assert (day["p50_decision_s"], day["p95_decision_s"]) == (129_600.0, 168_480.0)
     assert day["observed_since"] == at(SINCE)
 
@@ -255,6 +257,44 @@ def test_a_hit_is_one_of_the_list_that_was_valid_then() -> None:
     assert days["recommended_product_count"].to_list() == [1, 1, 1, 1, 1, 0, 0]
     assert days["listed_user_count"].to_list() == [0, 1, 1, 1, 1, 0, 0]
     assert days["unknown_user_count"].sum() == 0
+
+
+def test_a_list_that_was_gone_is_none_until_the_next_one() -> None:
+    first, second, gone = at("2024-05-01"), at("2024-05-10"), at("2024-05-03 12:00:00")
+    versions = [
+        ("1", at("2024-05-01 12:00:00"), gone, "u", ["p"], first, True),
+        ("2", at("2024-05-10 12:00:00"), None, "u", ["p"], second),
+    ]
+    when = [at("2024-05-02"), at("2024-05-05")]
+    replica: dict[str, Rows] = {
+        "user_recommendations_versions": versions,
+        "user_sessions": [(f"{n}", "u", one, None, 1, 1, "tv") for n, one in enumerate(when)],
+        "user_sessions_actions": [("1", "view", when[1], 0, "p")],
+    }
+    found = computed(replica, "2024-05-20", only="recommendation_reach_daily")
+    facts = found["recommendation_facts"].select("listed_at", "valid_to", "is_eligible", "is_hit").rows()
+    assert facts == [(first, gone, True, False), (second, None, False, None)]
+    days = found["recommendation_reach_daily"].select("reached_on", "listed_user_count", "reach_pct").rows()
+    assert days[1:4] == [(date(2024, 5, 2), 1, 100.0), (date(2024, 5, 3), 0, 0.0), (date(2024, 5, 4), 0, 0.0)]
+    assert days[9] == (date(2024, 5, 10), 1, 100.0)
+
+
+def test_a_list_that_nobody_came_to_before_the_next_is_in_no_rate_and_users_count_once_a_day() -> None:
+    written = [at(f"2024-05-0{day}") for day in range(1, 8)] + [at("2024-05-07 06:00:00"), at("2024-05-07 18:00:00")]
+    shown = [one + timedelta(minutes=5) for one in written]
+    ends = [*shown[1:], None]
+    versions = [("1", since, until, "u", ["p"], one) for since, until, one in zip(shown, ends, written, strict=True)]
+    when = [at("2024-05-07 07:00:00"), at("2024-05-07 20:00:00")]
+    replica: dict[str, Rows] = {
+        "user_recommendations_versions": versions,
+        "user_sessions": [(f"{n}", "u", one, None, 1, 1, "tv") for n, one in enumerate(when)],
+        "user_sessions_actions": [(f"{n}", "view", one, 0, "p") for n, one in enumerate(when)],
+    }
+    found = computed(replica, "2024-05-20", only="recommendation_reach_daily")
+    assert found["recommendation_facts"]["is_eligible"].to_list() == [False] * 7 + [True, True]
+    hits = ("list_count", "hit_eligible_user_count", "hit_user_count", "hit_pct")
+    days = found["recommendation_reach_daily"].select("reached_on", *hits).rows()
+    assert days[5:7] == [(date(2024, 5, 6), 1, 0, 0, None), (date(2024, 5, 7), 3, 1, 1, 100.0)]
 
 
 def test_what_users_had_before_copies_were_kept_is_not_known_and_later_it_is() -> None:

@@ -113,7 +113,7 @@ def decisions(reviews: pl.LazyFrame, versions: pl.LazyFrame, decided: Collection
 
     Returns:
         Of each review of which versions are kept ``_id``, ``observed_since``, ``decided_at`` (when a copy first showed
-        a decision, having shown none; null if none did) and ``decision_change_count``.
+        a decision, having shown none from its first on; null if none did) and ``decision_change_count``.
     """
     status = pl.col("moderation_status")
     past = states(reviews, versions, ["moderation_status"]).with_columns(is_decided=status.is_in(decided))
@@ -125,7 +125,7 @@ def decisions(reviews: pl.LazyFrame, versions: pl.LazyFrame, decided: Collection
         .group_by("_id")
         .agg(
             observed_since=_ms(VALID_FROM).min(),
-            decided_at=pl.col("decided_at").min(),
+            decided_at=pl.when(~pl.col("is_decided").sort_by(STEP).first()).then(pl.col("decided_at").min()),
             decision_change_count=verdict.sort_by(pl.col(STEP).filter("is_decided")).rle_id().max().cast(pl.Int64),
         )
         .with_columns(pl.col("decision_change_count").fill_null(0))
@@ -145,7 +145,7 @@ def lists(recommendations: pl.LazyFrame, versions: pl.LazyFrame) -> pl.LazyFrame
     Returns:
         ``user_id``, ``recommended_products``, ``valid_from`` and ``valid_to`` (null: still valid).
     """
-    past = states(recommendations, versions, ["user_id", "recommended_products", "last_updated"], [VALID_TO])
+    past = states(recommendations, versions, ["user_id", "recommended_products", "last_updated"], [VALID_TO, REMOVED])
     written = (
         past.sort("user_id", "last_updated", VALID_FROM, "_id")
         .unique(["user_id", "last_updated"], keep="last", maintain_order=True)
@@ -156,7 +156,8 @@ def lists(recommendations: pl.LazyFrame, versions: pl.LazyFrame) -> pl.LazyFrame
         "user_id",
         "recommended_products",
         valid_from="last_updated",
-        valid_to=pl.coalesce("next_at", gone_at),
+        # Where its document was removed it was gone by then, also if another document's was written later.
+        valid_to=pl.coalesce(pl.min_horizontal("next_at", pl.when(REMOVED).then(gone_at)), gone_at),
     )
 
 

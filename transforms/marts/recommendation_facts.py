@@ -60,10 +60,10 @@ def recommendation_facts(
 
 
 def _came(known: pl.LazyFrame, sessions: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the lists whose users began a session in the days after."""
+    """Return the lists whose users began a session while they counted: who came later could not use them any more."""
     start = pl.col("start_time")
     after = sessions.select("user_id", "start_time").join(known, on="user_id")
-    came = after.filter((start >= pl.col("listed_at")) & (start < pl.col("week_over")))
+    came = after.filter((start >= pl.col("listed_at")) & (start < pl.col("until")))
     return came.select(*LIST, came=True).unique()
 
 

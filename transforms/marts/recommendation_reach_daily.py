@@ -78,13 +78,10 @@ def _known(facts: pl.LazyFrame, context: Context) -> pl.LazyFrame:
 
 def _written(known: pl.LazyFrame) -> pl.LazyFrame:
     """Count the lists of each day, their users who came afterwards, and those who acted on them."""
-    counted = {
-        "list_count": pl.col("has_products"),
-        "hit_eligible_user_count": pl.col("is_eligible"),
-        "hit_user_count": pl.col("is_hit").fill_null(False),
-    }
+    users = {"hit_eligible_user_count": "is_eligible", "hit_user_count": "is_hit"}
     return known.group_by(pl.col("listed_on").alias(ON)).agg(
-        condition.cast(pl.Int64).sum().alias(name) for name, condition in counted.items()
+        pl.col("has_products").cast(pl.Int64).sum().alias("list_count"),
+        *(pl.col("user_id").filter(told).n_unique().cast(pl.Int64).alias(name) for name, told in users.items()),
     )
 
 

@@ -14,6 +14,7 @@ from pipeline.report.telling import (
     by_day,
     by_week,
     day_table,
+    first_monday,
     has_running,
     monday,
     says,
@@ -50,14 +51,13 @@ def stickiness(source: Source) -> Drawing | None:
 
 
 def calendar(source: Source) -> Drawing | None:
-    """Draw the active users of each day as a calendar."""
+    """Draw the active users of each day that is over as a calendar."""
     language = source.language
-    frame = source.days("active_users_daily", "active_on", "dau_count", last=182)
+    frame = source.days("active_users_daily", "active_on", "dau_count", last=182).filter("is_complete")
     if not len(frame):
         return None
     cells = frame.select(
         "day",
-        "is_complete",
         v="dau_count",
         week=monday("day"),
         weekday=pl.col("day").dt.weekday(),
@@ -71,8 +71,9 @@ def calendar(source: Source) -> Drawing | None:
     chart = charts.heat(
         drawn, xs=weeks, ys=language.weekdays, unit="", words=words(language, "day", "dau_count"), dates=True
     )
-    told = day_table(by_day(frame, language), language, {"dau_count": None})
-    return Drawing([charts.panel(chart)], told, says_most(drawn, "dau_count", language))
+    days = by_day(frame, language)
+    told = day_table(days, language, {"dau_count": None})
+    return Drawing([charts.panel(chart)], told, says(days, "dau_count", language))
 
 
 def frequency(source: Source) -> Drawing | None:
@@ -150,7 +151,7 @@ def durations(source: Source) -> Drawing | None:
 
 def engagement(source: Source) -> Drawing | None:
     """Draw which part of the sessions is engaged, by device and week."""
-    since = source.end - timedelta(days=181)
+    since = first_monday(source.end)
     there = source.frame("session_facts", "started_on", "device_type", "is_engaged").filter(
         pl.col("started_on").is_between(since, source.end), pl.col("is_engaged").is_not_null()
     )
@@ -206,7 +207,7 @@ def _step(language: Language, reached: int, before: int, entered: int) -> str:
 
 def conversion(source: Source) -> Drawing | None:
     """Draw which part of the sessions with a view reaches each step, by week."""
-    since = source.end - timedelta(days=181)
+    since = first_monday(source.end)
     there = source.frame("funnel_daily", "entered_on", "step", "step_number", "entered_count", "reached_count")
     weekly = (
         there.filter(pl.col("entered_on").is_between(since, source.end), pl.col("step_number") > 1)

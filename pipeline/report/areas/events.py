@@ -42,8 +42,8 @@ def volumes(source: Source) -> Drawing | None:
 
 
 def types_by_day(source: Source) -> Drawing | None:
-    """Draw how each type stands to its own busiest day."""
-    language, frame = source.language, _named(source)
+    """Draw how each type stands to its own busiest day, of days that are over."""
+    language, frame = source.language, _named(source).filter(~pl.col("is_running"))
     if not len(frame):
         return None
     names = _by_volume(frame)

@@ -28,7 +28,7 @@ def outcomes(source: Source) -> Drawing | None:
         return None
     summed = frame.group_by("day").agg(pl.col(*_OUTCOMES).sum(), pl.col("is_complete").all()).sort("day")
     shown = [name for name in _OUTCOMES if summed[name].sum()]
-    rows = by_day(summed, language)
+    rows = by_day(source.gapless(summed, *_OUTCOMES), language)
     series = {name: language.label(name) for name in shown}
     chart = charts.bars(rows, series, words=words(language, "day", "reviews", "outcome"))
     told = day_table(rows, language, dict.fromkeys(shown))

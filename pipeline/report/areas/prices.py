@@ -12,7 +12,18 @@ from pipeline.report import charts, curves
 from pipeline.report.drawn import Draw, Drawing
 from pipeline.report.language import Language
 from pipeline.report.source import Source
-from pipeline.report.telling import Columns, by_week, day_table, has_running, monday, says, says_most, table, words
+from pipeline.report.telling import (
+    Columns,
+    by_week,
+    day_table,
+    first_monday,
+    has_running,
+    monday,
+    says,
+    says_most,
+    table,
+    words,
+)
 from pipeline.text.printable import visible
 
 _DEPTHS = (0, 5, 10, 15, 20, 30, 40, 50)
@@ -21,7 +32,7 @@ _PRODUCTS, _SHOWN_DAYS = 4, 90
 
 def drops(source: Source) -> Drawing | None:
     """Draw the drops of prices by week: genuine and doubtful ones."""
-    language, since = source.language, source.end - timedelta(days=181)
+    language, since = source.language, first_monday(source.end)
     there = source.frame("price_drops", "dropped_on", "is_genuine")
     weekly = (
         there.filter(pl.col("dropped_on").is_between(since, source.end))
@@ -32,8 +43,8 @@ def drops(source: Source) -> Drawing | None:
     )
     if not len(weekly):
         return None
-    rows = by_week(weekly, source.last_complete, language)
     series = {name: language.label(name) for name in ("genuine", "not_genuine")}
+    rows = by_week(source.gapless(weekly, *series, every="1w"), source.last_complete, language)
     chart = charts.bars(rows, series, words=words(language, "week", "drops", "kind"))
     told = day_table(rows, language, dict.fromkeys(series), "week")
     return Drawing([charts.panel(chart)], told, says(rows, "not_genuine", language), has_running(rows))
@@ -65,8 +76,10 @@ def price_steps(source: Source) -> Drawing | None:
     language = source.language
     names = ("product_id", "dropped_on", "price", "lowest_price_30d", "reduction_pct", "is_genuine", "is_new_arrival")
     found = source.frame("price_drops", *names).filter(pl.col("dropped_on") <= source.end).collect()
-    order = ["is_new_arrival", "is_genuine", "dropped_on", "reduction_pct", "product_id"]
-    ordered = found.sort(order, descending=[False, False, True, False, False])
+    doubtful = found.filter(~pl.col("is_genuine"), ~pl.col("is_new_arrival"))
+    ordered = doubtful.sort("dropped_on", "reduction_pct", "product_id", descending=[True, False, False])
+    if not len(ordered):
+        return None
     chosen = ordered["product_id"].unique(maintain_order=True).head(_PRODUCTS).to_list()
     periods = _periods(source, chosen)
     since = source.end - timedelta(days=_SHOWN_DAYS - 1)

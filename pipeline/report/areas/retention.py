@@ -8,7 +8,7 @@ import polars as pl
 from pipeline.report import charts
 from pipeline.report.drawn import Draw, Drawing
 from pipeline.report.source import Source
-from pipeline.report.telling import Columns, by_day, day_table, has_running, says, share, table, words
+from pipeline.report.telling import Columns, by_day, cohorts, day_table, has_running, says, share, table, words
 
 _COHORTS, _WEEKS, _CURVES = 12, 12, 4
 _STATUSES = ("new", "returning", "resurrecting", "dormant")
@@ -148,16 +148,9 @@ def _lifecycle(source: Source) -> pl.DataFrame:
 
 def _cohorts(source: Source) -> list[dict[str, Any]]:
     """Return cohorts as far as the data go: weeks after the last one with data are not over for this purpose."""
-    names = (
-        "cohort_on",
-        "week_number",
-        "cohort_user_count",
-        "eligible_user_count",
-        "retained_user_count",
-        "retention_pct",
-    )
+    names = ("cohort_user_count", "eligible_user_count", "retained_user_count", "retention_pct")
     week = pl.col("cohort_on") + pl.duration(days=7 * pl.col("week_number"))
-    there = source.frame("user_retention_weekly", *names)
+    there = cohorts(source, *names)
     since = source.end - timedelta(days=181)
     shown = there.filter(pl.col("cohort_on") >= since, week.dt.offset_by("6d") <= source.last_complete)
     return shown.sort("cohort_on", "week_number").collect().to_dicts()

@@ -15,9 +15,9 @@ def zero_results(source: Source) -> Drawing | None:
     """Draw which part of the searches finds nothing, and which is refined, by day."""
     language = source.language
     frame = source.days("search_quality_daily", "searched_on", "zero_result_pct", "refined_pct", "search_count")
-    rows = by_day(frame, language)
-    if not rows:
+    if not len(frame):
         return None
+    rows = by_day(source.gapless(frame, "search_count"), language)
     series = {name: language.label(name) for name in ("zero_result_pct", "refined_pct")}
     chart = charts.lines(rows, series, unit="%", words=words(language, "day", "share", "outcome"))
     told = day_table(rows, language, {**dict.fromkeys(series, language.percent), "search_count": None})
@@ -28,9 +28,11 @@ def zero_results(source: Source) -> Drawing | None:
 def searches(source: Source) -> Drawing | None:
     """Draw searches by day."""
     language = source.language
-    rows = by_day(source.days("search_quality_daily", "searched_on", "search_count", "user_count"), language)
-    if not rows:
+    counts = ("search_count", "user_count")
+    frame = source.days("search_quality_daily", "searched_on", *counts)
+    if not len(frame):
         return None
+    rows = by_day(source.gapless(frame, *counts), language)
     label = {"search_count": language.label("search_count")}
     chart = charts.bars(rows, label, words=words(language, "day", "search_count"), height=140)
     told = day_table(rows, language, {"search_count": None, "user_count": None})

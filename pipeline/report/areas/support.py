@@ -13,6 +13,7 @@ from pipeline.report.telling import (
     by_day,
     by_week,
     day_table,
+    first_monday,
     has_running,
     monday,
     says,
@@ -74,7 +75,8 @@ def reply_quantiles(source: Source) -> Drawing | None:
     hours_of = pl.col("first_response_s") / _HOUR
     local = pl.col("created_at").dt.convert_time_zone(str(language.zone)).dt.date()
     frame = (
-        there.group_by(day=monday(local))
+        there.filter(local >= first_monday(source.end))
+        .group_by(day=monday(local))
         .agg(reply_p50=hours_of.median(), reply_p90=hours_of.quantile(0.9, "linear"), answered_count=pl.len())
         .sort("day")
         .collect()
@@ -101,12 +103,16 @@ def in_time(source: Source) -> Drawing | None:
     language = source.language
     frame = _summed(source, "sla_met_count", "sla_eligible_count", last=182)
     weekly = (
-        frame.group_by(day=monday("day"))
-        .agg(pl.col("sla_met_count", "sla_eligible_count").sum(), is_complete=pl.len() == 7)
+        frame.filter(pl.col("day") >= first_monday(source.end))
+        .group_by(day=monday("day"))
+        .agg(
+            pl.col("sla_met_count", "sla_eligible_count").sum(),
+            is_complete=(pl.len() == 7) & pl.col("is_complete").all(),
+        )
         .with_columns(sla_met_pct=share("sla_met_count", "sla_eligible_count"))
         .sort("day")
     )
-    rows = by_day(weekly.slice(1) if len(weekly) > 1 else weekly, language)
+    rows = by_day(weekly, language)
     if not any(row["sla_eligible_count"] for row in rows):
         return None
     label = {"sla_met_pct": language.label("sla_met_pct")}
@@ -129,7 +135,7 @@ def helped_within(source: Source) -> Drawing | None:
 
 def reopened(source: Source) -> Drawing | None:
     """Draw how many tickets were solved in each week, how that is known, and how many were opened again."""
-    language, since = source.language, source.end - timedelta(days=181)
+    language, since = source.language, first_monday(source.end)
     there = source.frame("ticket_changes", "changed_on", "change", "basis").filter(
         pl.col("changed_on").is_between(since, source.end)
     )
@@ -147,7 +153,8 @@ def reopened(source: Source) -> Drawing | None:
     names = ("solved_proxy", "solved_observed", "reopened")
     if not len(weekly) or not weekly.select(pl.sum_horizontal(pl.col(names).sum())).item():
         return None
-    rows = by_week(weekly.with_columns(down=-pl.col("reopened").cast(pl.Int64)), source.last_complete, language)
+    every = source.gapless(weekly, *names, every="1w").with_columns(down=-pl.col("reopened").cast(pl.Int64))
+    rows = by_week(every, source.last_complete, language)
     series = {"solved_proxy": language.label("solved_proxy"), "solved_observed": language.label("solved_observed")}
     chart = charts.bars(
         rows, {**series, "down": language.label("reopened")}, words=words(language, "week", "tickets", "kind")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from contracts.schema.registry import entities, marts
 from pipeline import report
 from pipeline.errors import UsageError
 from pipeline.report import curves, theme
-from pipeline.report.areas import AREAS, prices
+from pipeline.report.areas import AREAS, prices, retention, search, support
 from pipeline.report.draw import section
 from pipeline.report.drawn import Spark
 from pipeline.report.headline import figures
@@ -205,3 +205,92 @@ def _luminance(color: str) -> float:
 def test_json_in_the_page_ends_no_script() -> None:
     told = as_json({"x": "</script><!-- & \u2028"})
     assert not {"<", ">", "&", "\u2028"} & set(told)
+
+
+@dataclass(frozen=True)
+class Given(WithoutRows):
+    """Marts with the rows that are given, and none in all others."""
+
+    given: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+
+    def _scanned(self, mart: str) -> pl.LazyFrame:
+        empty = self.marts[mart].table.frame_schema.to_frame()
+        return pl.concat([empty, self.given.get(mart, empty)], how="diagonal_relaxed").lazy()
+
+
+def given(now: datetime, **frames: pl.DataFrame) -> Given:
+    nobody: Any = None
+    return Given(nobody, Language.of("en", "UTC"), MARTS, dict.fromkeys(MARTS, now), {}, given=frames)
+
+
+def daily(first: date, last: date, column: str, **values: Any) -> pl.DataFrame:
+    """Return a row for each day, with the same values, and whether the day was over at noon of the last one."""
+    days = pl.DataFrame({column: pl.date_range(first, last, eager=True)})
+    return days.with_columns(is_complete=pl.col(column) < last, **{key: pl.lit(one) for key, one in values.items()})
+
+
+def test_days_on_which_nothing_was_are_drawn_as_none() -> None:
+    frame = daily(date(2026, 6, 1), date(2026, 6, 30), "searched_on", search_count=900, user_count=90)
+    frame = frame.filter(~pl.col("searched_on").is_between(date(2026, 6, 10), date(2026, 6, 12)))
+    drawing = search.searches(given(NOW, search_quality_daily=frame))
+    assert drawing is not None
+    counted = {row[0]: row[1] for row in drawing.table.rows}
+    assert [counted[f"{day} June 2026"] for day in (9, 10, 11, 12, 13)] == ["900", "0", "0", "0", "900"]
+    assert "lowest 0" in drawing.says
+
+
+def test_a_week_whose_sunday_is_running_is_not_over() -> None:
+    sunday = datetime(2026, 6, 28, 12, tzinfo=UTC)
+    frame = daily(date(2026, 6, 1), sunday.date(), "created_on", sla_met_count=1, sla_eligible_count=2)
+    drawing = support.in_time(given(sunday, support_efficiency_daily=frame))
+    assert drawing is not None and drawing.has_running
+    assert "running" in str(drawing.table.rows[0][0])
+    assert "running" not in str(drawing.table.rows[1][0])
+
+
+def test_weeks_begin_with_a_whole_one() -> None:
+    drops = daily(date(2025, 10, 1), NOW.date(), "dropped_on", is_genuine=True, reduction_pct=10.0)
+    drawing = prices.drops(given(NOW, price_drops=drops.drop("is_complete")))
+    assert drawing is not None
+    assert {row[1] for row in drawing.table.rows if "running" not in str(row[0])} == {"7"}
+
+
+def test_only_doubtful_drops_are_shown_as_such() -> None:
+    frame = pl.DataFrame(
+        {"product_id": ["p"], "dropped_on": [date(2026, 6, 20)], "price": [8], "lowest_price_30d": [10]}
+    ).with_columns(is_genuine=pl.lit(True), is_new_arrival=pl.lit(False), reduction_pct=pl.lit(20.0))
+    assert prices.price_steps(given(NOW, price_drops=frame)) is None
+
+
+def test_headline_figures_are_of_the_period_that_they_name() -> None:
+    drops = pl.DataFrame({"dropped_on": [date(2026, 5, 20)] * 4, "is_genuine": [True, False, False, False]})
+    found = {one.key for one in figures(given(NOW, price_drops=drops))}
+    assert "false_drops" not in found
+    young = daily(NOW.date() - timedelta(days=10), NOW.date(), "active_on", dau_count=100)
+    (dau,) = (one for one in figures(given(NOW, active_users_daily=young)) if one.key == "dau")
+    assert (dau.value, dau.change) == (100, None)
+    tiny = daily(NOW.date() - timedelta(days=3), NOW.date(), "active_on", dau_count=100)
+    assert "dau" not in {one.key for one in figures(given(NOW, active_users_daily=tiny))}
+    older = daily(NOW.date() - timedelta(days=200), NOW.date(), "active_on", dau_count=100)
+    (dau,) = (one for one in figures(given(NOW, active_users_daily=older)) if one.key == "dau")
+    assert (dau.value, dau.change) == (100, 0)
+
+
+def test_the_first_cohort_of_all_is_no_cohort_of_new_users() -> None:
+    mondays = [date(2026, 6, 1) + timedelta(weeks=week) for week in range(3)]
+    frame = pl.DataFrame(
+        {
+            "cohort_on": mondays,
+            "week_number": [1, 1, 1],
+            "cohort_user_count": [1_000, 10, 10],
+            "eligible_user_count": [1_000, 10, 10],
+            "retained_user_count": [600, 2, 3],
+            "retention_pct": [60.0, 20.0, 30.0],
+        }
+    )
+    source = given(NOW, user_retention_weekly=frame, active_users_daily=daily(mondays[0], NOW.date(), "active_on"))
+    (week_1,) = (one for one in figures(source) if one.key == "week_1")
+    assert (week_1.value, week_1.change) == (30.0, 10.0)
+    drawing = retention.week_one(source)
+    assert drawing is not None
+    assert "60" not in drawing.says and "30" in drawing.says

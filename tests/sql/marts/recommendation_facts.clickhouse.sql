@@ -3,7 +3,7 @@ WITH shown AS (
     SELECT
         assumeNotNull(user_id) AS user,
         assumeNotNull(last_updated) AS since,
-        argMax((recommended_products, _valid_to), (_valid_from, _id)) AS about
+        argMax((recommended_products, _valid_to, _removed), (_valid_from, _id)) AS about
     FROM history.user_recommendations_versions
     GROUP BY user, since
 ),
@@ -15,8 +15,9 @@ list AS (
         leadInFrame(toNullable(since)) OVER (
             PARTITION BY user ORDER BY since ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
         ) AS next_at,
-        fromUnixTimestamp64Milli(intDiv(toUnixTimestamp64Micro(about.2), 1000), 'UTC') AS gone_at,
-        coalesce(next_at, if(gone_at < since, since, gone_at)) AS ends_at,
+        fromUnixTimestamp64Milli(intDiv(toUnixTimestamp64Micro(about.2), 1000), 'UTC') AS shown_to,
+        if(shown_to < since, since, shown_to) AS gone_at,
+        if(isNull(next_at) OR (ifNull(about.3, false) AND gone_at < next_at), gone_at, next_at) AS ends_at,
         arraySlice(products, 1, 10) AS top,
         addDays(since, 7) AS week_over,
         if(ends_at < week_over, ends_at, week_over) AS until,
@@ -27,7 +28,7 @@ list AS (
 came AS (
     SELECT DISTINCT list.user_id AS user_id, list.since AS since
     FROM replica.user_sessions AS s INNER JOIN list ON s.user_id = list.user_id
-    WHERE week_over <= {as_of} AND notEmpty(products) AND s.start_time >= since AND s.start_time < week_over
+    WHERE week_over <= {as_of} AND notEmpty(products) AND s.start_time >= since AND s.start_time < until
 ),
 hit AS (
     SELECT DISTINCT list.user_id AS user_id, list.since AS since

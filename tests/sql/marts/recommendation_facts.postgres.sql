@@ -12,11 +12,17 @@ WITH list AS (
             last_updated AS since,
             last_updated + interval '168 hours' AS week_over,
             coalesce(
-                lead(last_updated) OVER (PARTITION BY user_id ORDER BY last_updated),
-                CASE WHEN _valid_to IS NOT NULL THEN greatest(date_trunc('milliseconds', _valid_to), last_updated) END
+                least(
+                    lead(last_updated) OVER (PARTITION BY user_id ORDER BY last_updated),
+                    CASE WHEN _removed THEN gone_at END
+                ),
+                gone_at
             ) AS valid_to
         FROM (
-            SELECT DISTINCT ON (user_id, last_updated) *
+            SELECT DISTINCT ON (user_id, last_updated)
+                *,
+                CASE WHEN _valid_to IS NOT NULL THEN greatest(date_trunc('milliseconds', _valid_to), last_updated) END
+                    AS gone_at
             FROM history.user_recommendations_versions
             ORDER BY user_id, last_updated, _valid_from DESC, _id COLLATE "C" DESC
         ) AS shown_last
@@ -27,7 +33,7 @@ used AS (
         *,
         cardinality(recommended_products) > 0 AND week_over <= {as_of} AND EXISTS (
             SELECT 1 FROM replica.user_sessions s
-            WHERE s.user_id = list.user_id AND s.start_time >= since AND s.start_time < week_over
+            WHERE s.user_id = list.user_id AND s.start_time >= since AND s.start_time < until
         ) AS is_eligible,
         EXISTS (
             SELECT 1 FROM replica.user_sessions s JOIN replica.user_sessions_actions a USING (_id)

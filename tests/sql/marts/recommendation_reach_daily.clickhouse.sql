@@ -3,7 +3,7 @@ WITH shown AS (
     SELECT
         assumeNotNull(user_id) AS user,
         assumeNotNull(last_updated) AS since,
-        argMax((recommended_products, _valid_to), (_valid_from, _id)) AS about
+        argMax((recommended_products, _valid_to, _removed), (_valid_from, _id)) AS about
     FROM history.user_recommendations_versions
     GROUP BY user, since
 ),
@@ -15,8 +15,9 @@ list AS (
         leadInFrame(toNullable(since)) OVER (
             PARTITION BY user ORDER BY since ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
         ) AS next_at,
-        fromUnixTimestamp64Milli(intDiv(toUnixTimestamp64Micro(about.2), 1000), 'UTC') AS gone_at,
-        coalesce(next_at, if(gone_at < since, since, gone_at)) AS ends_at,
+        fromUnixTimestamp64Milli(intDiv(toUnixTimestamp64Micro(about.2), 1000), 'UTC') AS shown_to,
+        if(shown_to < since, since, shown_to) AS gone_at,
+        if(isNull(next_at) OR (ifNull(about.3, false) AND gone_at < next_at), gone_at, next_at) AS ends_at,
         arraySlice(products, 1, 10) AS top,
         addDays(since, 7) AS week_over,
         if(ends_at < week_over, ends_at, week_over) AS until,
@@ -67,7 +68,11 @@ recommended AS (
     INNER JOIN product ON one.product_id = product.product_id
 ),
 used AS (
-    SELECT listed_on, countIf(product_count > 0) AS lists, countIf(is_eligible) AS eligible, countIf(is_hit) AS hits
+    SELECT
+        listed_on,
+        countIf(product_count > 0) AS lists,
+        uniqExactIf(user_id, is_eligible) AS eligible,
+        uniqExactIf(user_id, is_hit) AS hits
     FROM [[recommendation_facts]] GROUP BY listed_on
 ),
 (SELECT groupArray(priced_on) FROM product) AS all_priced,

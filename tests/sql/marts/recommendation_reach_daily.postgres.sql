@@ -12,11 +12,17 @@ WITH list AS (
             last_updated AS since,
             last_updated + interval '168 hours' AS week_over,
             coalesce(
-                lead(last_updated) OVER (PARTITION BY user_id ORDER BY last_updated),
-                CASE WHEN _valid_to IS NOT NULL THEN greatest(date_trunc('milliseconds', _valid_to), last_updated) END
+                least(
+                    lead(last_updated) OVER (PARTITION BY user_id ORDER BY last_updated),
+                    CASE WHEN _removed THEN gone_at END
+                ),
+                gone_at
             ) AS valid_to
         FROM (
-            SELECT DISTINCT ON (user_id, last_updated) *
+            SELECT DISTINCT ON (user_id, last_updated)
+                *,
+                CASE WHEN _valid_to IS NOT NULL THEN greatest(date_trunc('milliseconds', _valid_to), last_updated) END
+                    AS gone_at
             FROM history.user_recommendations_versions
             ORDER BY user_id, last_updated, _valid_from DESC, _id COLLATE "C" DESC
         ) AS shown_last
@@ -65,8 +71,8 @@ hits AS (
     SELECT
         listed_on AS reached_on,
         count(*) FILTER (WHERE product_count > 0) AS lists,
-        count(*) FILTER (WHERE is_eligible) AS eligible,
-        count(*) FILTER (WHERE is_hit) AS hit
+        count(DISTINCT user_id) FILTER (WHERE is_eligible) AS eligible,
+        count(DISTINCT user_id) FILTER (WHERE is_hit) AS hit
     FROM [[recommendation_facts]] AS facts GROUP BY listed_on
 ),
 told AS (

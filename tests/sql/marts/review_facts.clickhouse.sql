@@ -8,7 +8,7 @@ WITH past AS (
         arrayFilter(i -> i > 1 AND decided[i] = 1 AND decided[i - 1] = 0, arrayEnumerate(v)) AS decisions,
         arrayFilter(one -> one.2 IN ('approved', 'rejected'), v) AS verdicts,
         arrayCount(i -> i > 1 AND verdicts[i].2 != verdicts[i - 1].2, arrayEnumerate(verdicts)) AS others,
-        if(empty(decisions), NULL, intDiv(v[decisions[1]].1, 1000)) AS decided_ms
+        if(empty(decisions) OR decided[1] = 1, NULL, intDiv(v[decisions[1]].1, 1000)) AS decided_ms
     FROM history.moderation_queue_versions
     GROUP BY _id
 )

@@ -16,7 +16,9 @@ past AS (
     SELECT
         _id,
         min(_valid_from) AS observed_since,
-        min(date_trunc('milliseconds', _valid_from)) FILTER (WHERE decided AND NOT was_decided) AS first_at
+        CASE WHEN NOT (array_agg(decided ORDER BY _valid_from))[1] THEN
+            min(date_trunc('milliseconds', _valid_from)) FILTER (WHERE decided AND NOT was_decided)
+        END AS first_at
     FROM version GROUP BY _id
 )
 SELECT
