@@ -90,9 +90,11 @@ def _folder(package: str) -> Path:
 def _name(file: Path, variable: str, option: str) -> str | None:
     """Return what a contract is called; None if the file is none."""
     for one in _statements(file):
-        if isinstance(one, ast.Assign) and [*map(ast.unparse, one.targets)] == [variable]:
+        targets = one.targets if isinstance(one, ast.Assign) else [getattr(one, "target", one)]
+        if isinstance(one, ast.Assign | ast.AnnAssign) and [*map(ast.unparse, targets)] == [variable]:
             given = {word.arg: word.value for word in getattr(one.value, "keywords", ())}
-            if isinstance(value := given.get(option), ast.Constant):
+            first = [*getattr(one.value, "args", ()), None][0]  # of both words it is the name
+            if isinstance(value := given.get(option, first), ast.Constant):
                 return str(value.value)
     return None
 

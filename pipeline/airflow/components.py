@@ -132,7 +132,8 @@ class Components:
 
     def _stop(self) -> None:
         """Ask all to end, and kill what is left a little later: some of Airflow's processes wait for one another."""
-        typer.echo("stopping")
+        with suppress(OSError):  # whoever read it may be gone, as by Ctrl-C in a pipe
+            typer.echo("stopping")
         sessions = {process.pid for process in self.processes.values()}
         family = [member for pid in sessions for member in _family(pid)]
         for process in self.processes.values():

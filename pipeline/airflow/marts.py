@@ -1,7 +1,7 @@
 """The tasks of the DAG ``marts``: each takes and gives plain JSON values, plans and counts only."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from contracts.schema.history import HISTORY, versions_of
@@ -11,6 +11,7 @@ from pipeline.airflow.sessions import connected, moment, run_task, skip, still_s
 from pipeline.connections import Connections
 from pipeline.marts import build as use_case
 from pipeline.marts.build import BuiltMart, MartRun
+from pipeline.marts.sources import with_their_marts
 from pipeline.runs.published import MARTS, REPLICA
 from pipeline.runs.recovery import recover
 from transforms.marts import sources
@@ -18,11 +19,14 @@ from transforms.marts import sources
 log = logging.getLogger(__name__)
 
 
-def open_run(names: Iterable[str], *, full: bool = False, without_snapshot: bool = False) -> dict[str, Any]:
+def open_run(
+    names: Sequence[str], known: Sequence[str] = (), *, full: bool = False, without_snapshot: bool = False
+) -> dict[str, Any]:
     """Choose the moment that all sources of the marts show, and open a run.
 
     Args:
-        names: The marts, to which those that they read are added; all if none is named.
+        names: The marts, to which those that they read are added; all that are known if none is named.
+        known: The marts that have a task here, and so can be loaded; any if none is named.
         full: Whether all rows are computed, and not those alone that may have changed.
         without_snapshot: Whether marts may read what was copied at no one moment, such as capped collections.
 
@@ -31,10 +35,19 @@ def open_run(names: Iterable[str], *, full: bool = False, without_snapshot: bool
     """
     with connected() as connections:
         recover(connections)
-        run = use_case.open_run(connections, names, single_process=False, full=full, without_snapshot=without_snapshot)
+        chosen = names or (_with_tasks(connections, known) if known else ())
+        run = use_case.open_run(connections, chosen, single_process=False, full=full, without_snapshot=without_snapshot)
     at = run.cluster_time.as_datetime().isoformat()
     log.info("run %s: %s marts from the replica in %s as of %s", run.id, len(run.marts), run.source, at)
     return run.as_json()
+
+
+def _with_tasks(connections: Connections, known: Sequence[str]) -> list[str]:
+    """Return the marts that can be computed and have a task, and tell of those that have none."""
+    there = [mart.name for mart in with_their_marts(connections, [])]
+    if others := sorted(set(there) - set(known)):
+        log.warning("no task here computes %s: the DAG was read when they were not there yet", ", ".join(others))
+    return [name for name in there if name in known]
 
 
 def load(run: dict[str, Any], mart: str) -> None:

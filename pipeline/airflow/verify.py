@@ -6,6 +6,7 @@ from pipeline import control
 from pipeline.airflow.log_lines import comparison_lines, finished_lines, line
 from pipeline.airflow.sessions import connected, skip
 from pipeline.errors import VerificationError
+from pipeline.replication.comparison import Comparison
 from pipeline.replication.history import prove_history
 from pipeline.replication.sample import Sample
 from pipeline.replication.verify import PartlyVerifiedError, left_out
@@ -32,13 +33,15 @@ def verify(collections: Iterable[str], targets: Iterable[str], sample: str | Non
             found = compare(connections, collections, targets, finished_lines("documents compared"), drawn)
         except PartlyVerifiedError as error:
             comparison_lines(error.found)
+            if broken := _unproven(error.found):
+                raise VerificationError(f"not proven: {', '.join(broken)}; {error}") from error
             raise
         unproven = left_out(connections, collections, targets, found)
         kept = prove_history(connections, collections, targets) if drawn is None else []
     comparison_lines(found)
     if drawn:
         line(f"a sample was compared; etl verify --sample {drawn.asked} --seed {drawn.seed} takes the same")
-    if broken := [f"{one.collection} in {one.target}" for one in found if not one.proven]:
+    if broken := _unproven(found):
         raise VerificationError(f"not proven: {', '.join(broken)}; etl verify --repair or the DAG replicate mends it")
     if faulty := [f"{one.collection} in {one.target}: {'; '.join(one.faults)}" for one in kept if not one.proven]:
         raise VerificationError(f"the history is not proven of {', '.join(faulty)}")
@@ -46,3 +49,7 @@ def verify(collections: Iterable[str], targets: Iterable[str], sample: str | Non
         raise VerificationError(
             f"not proven: {', '.join(unproven)}, left out since MongoDB has no such collection any more"
         )
+
+
+def _unproven(found: Iterable[Comparison]) -> list[str]:
+    return [f"{one.collection} in {one.target}" for one in found if not one.proven]

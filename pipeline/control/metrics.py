@@ -88,7 +88,8 @@ def _freshness(postgres: Session, published: Sequence[Publication]) -> Iterator[
 
 def _ledger(accounts: Sequence[Account]) -> Iterator[Metric]:
     """Yield the books of the last full copy."""
-    labelled = [({"collection": one.collection, "target": one.target}, one) for one in accounts]
+    counted = [one for one in accounts if not one.uncounted]  # of a copy that is under way nothing can be said yet
+    labelled = [({"collection": one.collection, "target": one.target}, one) for one in counted]
     yield _metric(
         "etl_books_documents",
         "Documents in the books of the last full copy: source = loaded + quarantined, if they are closed.",

@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pipeline.doctor.finding import Finding, judged
 
@@ -43,8 +43,10 @@ def encryption(about: str, uri: str, *, encrypted: bool, how: str) -> Finding:
         encrypted: Whether TLS is used.
         how: By what it is switched on.
     """
-    hosts = {urlsplit(f"//{one}").hostname or "" for one in urlsplit(uri).netloc.rpartition("@")[2].split(",")}
-    if encrypted or hosts <= _LOCAL:
+    split = urlsplit(uri)
+    named = [*split.netloc.rpartition("@")[2].split(","), *dict(parse_qsl(split.query)).get("host", "").split(",")]
+    hosts = {unquote(urlsplit(f"//{one}").hostname or "") for one in named}
+    if encrypted or all(one in _LOCAL or one.startswith("/") for one in hosts):  # a path is that of a socket
         return judged(about, "TLS", "in use" if encrypted else "not in use, nor needed on one machine")
     return judged(about, "TLS", "not in use: passwords and rows can be overheard", warn=f"switch it on by {how}")
 

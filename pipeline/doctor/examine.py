@@ -15,8 +15,10 @@ from pipeline.doctor.postgres import examine_postgres
 from pipeline.errors import EtlError
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.store import ClickHouse
+from pipeline.stores.mongo.errors import translated
 from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.postgres.session import Session
+from pipeline.text.redaction import remember
 
 _BYTES_PER_SECOND = 10e6  # until there is a copy to go by
 
@@ -68,7 +70,8 @@ def _of_mongo(settings: Settings, entities: dict[str, Entity], books: _Books) ->
     uri = _uri(settings, "mongo")
     with closing(Mongo(uri, settings.mongo_database, settings.silence)) as source:
         source.know(entities)
-        yield from examine_mongo(source, uri, entities, books.publications, books.rate)
+        with translated(remember(uri)):
+            yield from examine_mongo(source, uri, entities, books.publications, books.rate)
 
 
 def _of_clickhouse(settings: Settings) -> Iterator[Finding]:

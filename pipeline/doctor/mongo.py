@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterator, Mapping
+from urllib.parse import parse_qsl, urlsplit
 
 from bson import Timestamp
 from pymongo.errors import OperationFailure, PyMongoError
@@ -55,7 +56,10 @@ def examine_mongo(
 
 
 def _is_encrypted(uri: str) -> bool:
-    return uri.startswith("mongodb+srv://") or any(f"{name}=true" in uri.lower() for name in ("tls", "ssl"))
+    options = {name.lower(): value.lower() for name, value in parse_qsl(urlsplit(uri).query)}
+    said = options.get("tls", options.get("ssl"))
+    implied = uri.startswith("mongodb+srv://") or any(name.startswith("tls") for name in options)
+    return implied if said is None else said == "true"
 
 
 def _collections(database: str, entities: Mapping[str, Entity], there: set[str]) -> Finding:

@@ -27,6 +27,7 @@ _NO_SPACE = "No space left on device"
 _FEWEST_FILES, _FILES = 256, 65_536  # with too few an engine may neither start nor end
 _FILES_OF_MACOS = 10_240  # its OPEN_MAX: there a limit of more may be refused, whatever the hard one says
 _LATELY_S = 60.0
+_LAST_LINES = 20
 _MARK = "ETL_ENGINE_OF"
 _MISSING_LIBRARY = re.compile(r"loading shared libraries: ([^:]+):")
 
@@ -158,10 +159,16 @@ class Engine(ABC):
     def new_password(self) -> str:
         """Make a password and keep it where only we can read it."""
         password = secrets.token_urlsafe(24)
-        self.password_file.unlink(missing_ok=True)
-        with open_private(self.password_file, "w") as file:
-            file.write(password)
+        self.keep_password(password)
         return password
+
+    def keep_password(self, password: str) -> None:
+        """Keep a password where only we can read it, whole or not at all."""
+        written = self.password_file.with_suffix(".new")
+        written.unlink(missing_ok=True)
+        with open_private(written, "w") as file:
+            file.write(password)
+        written.replace(self.password_file)
 
     def _owns(self, arguments: list[str]) -> bool:
         return _after(arguments, self.folder_flag) == str(self.data) and _after(arguments, self.port_flag) is not None
@@ -250,8 +257,10 @@ class Engine(ABC):
     def is_full(self) -> bool:
         """Say whether it has told its log a moment ago that its disk is full."""
         try:
-            lately = time.time() - self.log.stat().st_mtime < _LATELY_S
-            return lately and _NO_SPACE in self.log.read_text(errors="replace")
+            if time.time() - self.log.stat().st_mtime > _LATELY_S:
+                return False
+            last = self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]  # once it may have been full before
+            return any(_NO_SPACE in line for line in last)
         except OSError:
             return False
 

@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -54,7 +55,9 @@ class Postgres(Engine):
             self._create()
         self._check_version()
         if not self.password_file.exists():
-            self._single_user(self.data, f"ALTER ROLE {_NAME} PASSWORD '{self.new_password()}'")
+            password = secrets.token_urlsafe(24)
+            self._single_user(self.data, f"ALTER ROLE {_NAME} PASSWORD '{password}'")
+            self.keep_password(password)  # not before: cut short in between, the next start would find nobody let in
         _give(self.data, _owner())
         self._forget_stranger()
         self._forget_readiness()

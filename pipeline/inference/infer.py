@@ -134,9 +134,12 @@ def infer(
     stems = {name: entity.table for name, entity in here.items()}
     taken = set(_names(one for name, one in here.items() if name in kept or name not in names))
     taken |= {*marts_of(here.values(), marts(marts_in))}
+    # Helpers of contracts, and whatever else stands there: what is no contract is nobody's to write anew.
+    strange = {file.stem for file in folder.glob("*.py")} - {entity.table for entity in here.values()}
     left_out |= {name: "another contract makes a table of that name" for name in names if name in taken - {*kept}}
+    left_out |= {name: f"{name}.py is there, and no contract" for name in names if name in strange}
     names = [name for name in names if name not in left_out]
-    tables = Tables(taken.union(stems.values(), names))
+    tables = Tables(taken.union(stems.values(), names, strange))
     extents = {name: mongo.extent(name) for name in names if name not in kept}
     _warn_of_time(mongo, sum(one.size for one in extents.values()))
     cluster_time = mongo.cluster_time()

@@ -103,6 +103,8 @@ def _closed(books: Books, language: Language) -> Fact:
     ledger = books.status.ledger
     if not ledger:
         return Fact(language.label("books"), NOTHING, language.say("state.no_books"))
+    if unfinished := sorted({one.collection for one in ledger if one.uncounted}):
+        return Fact(language.label("books"), language.label("unfinished"), ", ".join(unfinished))
     if all(one.closed for one in ledger):
         source = sum({one.collection: one.source for one in ledger}.values())
         told = language.say("state.documents", number=language.number(source))
@@ -125,7 +127,8 @@ def _proven(books: Books, language: Language) -> Fact:
 
 def _quarantined(books: Books, language: Language) -> Fact:
     number = sum((books.status.quarantined or {}).values())
-    loaded = sum({one.collection: one.source for one in books.status.ledger}.values())
+    whole = not any(one.uncounted for one in books.status.ledger)
+    loaded = sum({one.collection: one.source for one in books.status.ledger}.values()) if whole else 0
     told = language.say("state.of_source", share=language.percent(100 * number / loaded, 2)) if loaded else ""
     return Fact(language.label("quarantine"), language.number(number), told, "bad" if number else "good")
 
@@ -158,7 +161,7 @@ def _accounts(books: Books, language: Language) -> Drawing:
             "source": one.source,
             "loaded": one.loaded,
             "quarantined": one.quarantined,
-            "books": language.label("closed" if one.closed else "open"),
+            "books": language.label("closed" if one.closed else "unfinished" if one.uncounted else "open"),
         }
         for one in books.status.ledger
     ]

@@ -7,13 +7,16 @@ import polars as pl
 
 from pipeline.report.areas.recommendations import listed
 from pipeline.report.drawn import Draw, Drawing
-from pipeline.report.source import Source
+from pipeline.report.source import NotBuiltError, Source
 from pipeline.report.telling import ROWS_OF_LIST, Columns, list_table
 
 _NEW_DAYS = 28
 _JSON = pl.String()  # which is how a frame has it
 # Which keys the details of late events have, and those of them that no event of the type had before: of each key the
 # first event without it is passed over, so that a key that was there all along is found at once.
+_IS_JSON = "SELECT data_type = 'jsonb' FROM information_schema.columns WHERE table_schema = 'replica' " + (
+    "AND table_name = 'event_logs' AND column_name = 'details'"
+)
 _NEW_KEYS = """
 WITH late AS (
     SELECT event_type, key, count(*) AS events, min("timestamp") AS first_at,
@@ -37,7 +40,10 @@ LIMIT 1000
 def new_keys(source: Source) -> Drawing | None:
     """List the keys in the details of events that no event of the type had before the last 28 days."""
     language = source.language
-    source.copy("event_logs", event_id=pl.String(), event_type=pl.String(), details=_JSON)
+    moment = pl.Datetime("ms", "UTC")
+    source.copy("event_logs", event_id=pl.String(), event_type=pl.String(), timestamp=moment, details=_JSON)
+    if source.rows(_IS_JSON) != [(True,)]:  # a contract of one's own may have texts there
+        raise NotBuiltError("replica.event_logs")
     since = source.end - timedelta(days=_NEW_DAYS - 1)
     found = source.rows(_NEW_KEYS, _midnight(source, since), _midnight(source, source.end + timedelta(days=1)))
     known = _types_before(source, since)
@@ -67,7 +73,9 @@ def never_touched(source: Source) -> Drawing | None:
     if not len(found):
         return None
     lists = source.copy("user_recommendations", user_id=pl.String()).select(pl.len()).collect().item()
-    known = set(source.copy("product_price_history", product_id=pl.String()).collect()["product_id"])
+    shown = found["product"].head(ROWS_OF_LIST).to_list()
+    priced = source.copy("product_price_history", product_id=pl.String()).filter(pl.col("product_id").is_in(shown))
+    known = set(priced.collect()["product_id"])
     rows = [
         {
             **row,

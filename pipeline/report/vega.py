@@ -25,6 +25,7 @@ _NEEDLESS = re.compile(
     r' (?:xmlns(?::xlink)?|class|role|aria-[a-z]+|pointer-events|version|font-family|font-size)="[^"]*"'
 )
 _FRACTION = re.compile(r"(\d\.\d)\d+")
+_TAG = re.compile(r"<[^>]*>")  # for texts are to be told as they are
 _NAMESPACE, _SAME = "http://www.w3.org", r"http:\u002f\u002fwww.w3.org"  # SVG's name, which no browser ever asks for
 
 
@@ -55,7 +56,7 @@ def svg(spec: Mapping[str, Any], width: int, locales: Mapping[str, Any]) -> Mark
         format_locale=locales["formatLocale"],
         time_format_locale=locales["timeFormatLocale"],
     )
-    plain = _FRACTION.sub(r"\1", _NEEDLESS.sub("", drawn))
+    plain = _TAG.sub(lambda tag: _FRACTION.sub(r"\1", _NEEDLESS.sub("", tag[0])), drawn)
     return Markup(plain.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1))
 
 

@@ -193,6 +193,8 @@ def _entry_holds(field: Field, seen: Evidence) -> bool:
 def _kind_holds(kind: Kind, seen: Evidence) -> bool:
     if kind is ANY:
         return True
+    if kind.subtype is not None:  # whose types are told by its name, as binary of any subtype is one of BSON
+        return {*seen.types} - {"null"} <= {kind.name}
     if kind.item is not None:
         items = seen.items
         nulls = bool(items and items.count("null"))
@@ -240,7 +242,10 @@ def _odd_one(field: Field, seen: Evidence) -> str:
     else:
         types = field.kind.gate.get("bsonType", ())
         wanted = {types} if isinstance(types, str) else {*types}
-    odd = [one for name, one in seen.ranked if _BSON.get(name, name) not in {*wanted, "null"}]
+    if field.kind is not None and field.kind.subtype is not None:
+        odd = [one for name, one in seen.ranked if name not in {field.kind.name, "null"}]
+    else:
+        odd = [one for name, one in seen.ranked if _BSON.get(name, name) not in {*wanted, "null"}]
     return shown_id(odd[0].id) if odd else ""
 
 

@@ -16,12 +16,12 @@ AFTER_SKIPPED = "none_failed_min_one_success"
 
 
 @task
-def open_run(params: dict[str, Any], given: dict[str, Any] | None) -> dict[str, Any]:
+def open_run(params: dict[str, Any], given: dict[str, Any] | None, known: list[str]) -> dict[str, Any]:
     """Choose the one moment that the replica shows and open a run."""
     from pipeline.airflow.marts import open_run
 
     chosen = given_or(params, given)
-    return open_run(chosen["marts"], full=chosen["full"], without_snapshot=chosen["without_snapshot"])
+    return open_run(chosen["marts"], known, full=chosen["full"], without_snapshot=chosen["without_snapshot"])
 
 
 @task(trigger_rule=AFTER_SKIPPED)
@@ -48,7 +48,7 @@ def marts_tasks(given: Mapping[str, Any] | None = None) -> None:
         given: The marts, as `marts_group` takes them; None if the DAG's params name them.
     """
     read = _needed(given["marts"]) if given else marts_read()
-    run = in_stores(open_run, RUN)(given=dict(given) if given else None)
+    run = in_stores(open_run, RUN)(given=dict(given) if given else None, known=[*read])
     with TaskGroup("load", tooltip="One task per mart; it waits for the marts that it reads."):
         loaded = {mart: _load_of(mart)(run, mart) for mart in read}
     for mart, sources in read.items():

@@ -24,6 +24,7 @@ from pipeline.report.telling import (
 )
 
 _DEVICES = 4
+_COLUMNS = {"day", "x", "told", "is_running", "is_complete"}  # that rows have beside those of the data
 _TRIED = 28  # days of which a rhythm is told
 
 
@@ -226,12 +227,15 @@ def conversion(source: Source) -> Drawing | None:
 def _weekly_shares(source: Source, weekly: pl.DataFrame, by: str, names: list[str], said: str) -> Drawing:
     """Draw a line of shares (``v``) for each of some names, which the column ``by`` has, and say the last of one."""
     language = source.language
-    rows = by_week(weekly.pivot(by, index="day", values="v").sort("day"), source.last_complete, language)
+    # Values become columns here: one that is called as a column of ours gets a blank that nobody sees.
+    called = {name: f"{name}\N{NO-BREAK SPACE}" if name in _COLUMNS else name for name in names}
+    wide = weekly.with_columns(pl.col(by).replace(called)).pivot(by, index="day", values="v").sort("day")
+    rows, names = by_week(wide, source.last_complete, language), [*called.values()]
     chart = charts.lines(
         rows, dict(zip(names, names, strict=True)), unit="%", words=words(language, "week", "share", by)
     )
     told = day_table(rows, language, dict.fromkeys(names, language.percent), "week")
-    return Drawing([charts.panel(chart)], told, says(rows, said, language, language.percent), has_running(rows))
+    return Drawing([charts.panel(chart)], told, says(rows, called[said], language, language.percent), has_running(rows))
 
 
 def time_to_buy(source: Source) -> Drawing | None:

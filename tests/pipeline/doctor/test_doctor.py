@@ -9,6 +9,7 @@ import pytest
 from bson import Timestamp
 
 from pipeline import control, replicate
+from pipeline.doctor import mongo
 from pipeline.doctor.common import clock, duration, encryption, size, version
 from pipeline.doctor.examine import _told
 from pipeline.doctor.finding import Finding, State, judged
@@ -96,11 +97,29 @@ def test_clocks_that_are_apart_are_found() -> None:
         ("postgresql://db.example/x", True, State.OK),
         ("http://[::1]:8123", False, State.OK),
         ("http://ch.example:8123", False, State.WARN),
+        ("postgresql:///x?host=db.example", False, State.WARN),
+        ("postgresql:///x?host=/var/run/postgresql", False, State.OK),
+        ("mongodb://%2Ftmp%2Fmongodb-27017.sock/", False, State.OK),
     ],
 )
 def test_what_can_be_overheard_is_told(uri: str, encrypted: bool, state: State) -> None:
     found = encryption("it", uri, encrypted=encrypted, how="TLS")
     assert (found.state, "p@" in found.says) == (state, False)
+
+
+@pytest.mark.parametrize(
+    ("uri", "encrypted"),
+    [
+        ("mongodb://a/?tls=true", True),
+        ("mongodb://a/?ssl=TRUE&x=y", True),
+        ("mongodb://a/?tlsCAFile=%2Fca.pem", True),
+        ("mongodb+srv://a/", True),
+        ("mongodb+srv://a/?tls=false", False),
+        ("mongodb://a/?replicaSet=tls", False),
+    ],
+)
+def test_mongodb_s_tls_is_what_its_driver_makes_of_the_uri(uri: str, encrypted: bool) -> None:
+    assert mongo._is_encrypted(uri) == encrypted
 
 
 def test_sizes_and_times_are_said_as_people_do() -> None:

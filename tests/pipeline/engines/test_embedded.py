@@ -221,6 +221,17 @@ def test_a_home_is_closed_to_others_whoever_made_it(home: Path) -> None:
     assert [one for one in paths if one.stat().st_mode & 0o077] == []
 
 
+def test_a_folder_that_holds_other_things_is_left_as_it_is(home: Path) -> None:
+    (home / "project").mkdir(parents=True)
+    (home / "project" / "run.sh").touch(mode=0o755)
+    home.chmod(0o755)
+    with pytest.raises(EngineError, match="holds other things than embedded engines"):
+        embedded.up(home, ["mongo"])
+    assert [one.name for one in home.iterdir()] == ["project"]
+    assert home.stat().st_mode & 0o777 == 0o755
+    assert (home / "project" / "run.sh").stat().st_mode & 0o777 == 0o755
+
+
 def test_a_lock_that_a_stranger_holds_is_told(home: Path) -> None:
     home.mkdir()
     with subprocess.Popen(["flock", str(home / "lock"), "sleep", "60"]) as stranger:

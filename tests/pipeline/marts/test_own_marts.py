@@ -287,3 +287,17 @@ def test_an_own_mart_takes_the_place_of_the_demo_s(own: Path) -> None:
     (own / "search_terms.contract.py").write_text(CONTRACT.replace('"buyers"', '"search_terms"'))
     assert marts([own])["search_terms"].key == ("user_id",)
     assert marts()["search_terms"].key == ("search_term",)
+
+
+def test_contracts_are_found_in_files_however_they_name_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "orders.py").write_text('ENTITY: Entity = Entity("Orders", "d", "key", ())')
+    (tmp_path / "events.py").write_text('ENTITY = Entity(description="d", collection="Events")')
+    for name, contract in (("buyers", 'MART: Mart = Mart("buyers")'), ("sellers", 'MART = Mart(name="sellers")')):
+        (tmp_path / f"{name}.contract.py").write_text(contract)
+        (tmp_path / f"{name}.py").write_text(f"def {name}(orders): ...")
+    monkeypatch.setenv("ETL_CONTRACTS", str(tmp_path))
+    monkeypatch.setenv("ETL_MARTS", str(tmp_path))
+    assert catalog.collections() == ["Events", "Orders"]
+    assert {"buyers", "sellers"} <= {*catalog.marts()}

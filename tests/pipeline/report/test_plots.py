@@ -13,7 +13,7 @@ import pytest
 from contracts.schema.registry import entities, marts
 from pipeline import report
 from pipeline.errors import UsageError
-from pipeline.report import curves, theme
+from pipeline.report import charts, curves, theme
 from pipeline.report.areas import AREAS, prices, retention, search, support
 from pipeline.report.draw import section
 from pipeline.report.drawn import Spark
@@ -22,7 +22,7 @@ from pipeline.report.language import Language, _words
 from pipeline.report.source import Source
 from pipeline.report.sparkline import sparkline
 from pipeline.report.todo import LISTS
-from pipeline.report.vega import as_json
+from pipeline.report.vega import as_json, spec_of, svg
 from pipeline.text.printable import visible
 from transforms.marts import marts_of
 
@@ -294,3 +294,11 @@ def test_the_first_cohort_of_all_is_no_cohort_of_new_users() -> None:
     drawing = retention.week_one(source)
     assert drawing is not None
     assert "60" not in drawing.says and "30" in drawing.says
+
+
+def test_numbers_and_names_in_still_pictures_are_whole() -> None:
+    row = {"x": "3.75 mm", "text": "1.05", "v": 2, "told": "3.75 mm"}
+    spec = spec_of(charts.panel(charts.ranked([row], unit="", words={"x": "x", "v": "v", "s": ""})))
+    drawn = svg(spec, 600, Language.of("en", "UTC").locales)
+    assert "3.75 mm" in drawn and "1.05" in drawn
+    assert not re.search(r"<[^>]*\d\.\d\d", drawn)

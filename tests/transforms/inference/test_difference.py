@@ -4,11 +4,12 @@ from typing import Any
 
 import bson
 import pytest
-from bson import Decimal128, Int64
+from bson import Binary, Decimal128, Int64
 
 from contracts.schema.entity import Entity
 from contracts.schema.field import Field
 from contracts.schema.fields import (
+    binary,
     categories,
     decimal,
     documents,
@@ -21,6 +22,7 @@ from contracts.schema.fields import (
     subdocument,
     text,
     timestamp,
+    uuid,
 )
 from contracts.schema.kinds import ANY_ID, INTEGER, Kind
 from transforms.inference.decide import decide, decide_id
@@ -134,3 +136,13 @@ def test_a_minority_of_another_type_is_told_where_it_would_be_refused() -> None:
     for misfits, told in (("refuse", ["some of another type"]), ("extra", [])):
         declared = [integer("v", "V.", nullable=True, misfits=misfits)]
         assert [one.change for one in differences(declared, proposals, inferred, survey.root)] == told
+
+
+def test_binary_data_are_told_by_their_subtype() -> None:
+    one, other = Binary(b"x" * 16, 4), Binary(b"x")
+    fields = [uuid("u", "d"), binary("b", "d"), binary("five", "d", subtype=5)]
+    whole = {"u": one, "b": other, "five": Binary(b"x", 5)}
+    assert changes(fields, whole, whole) == {}
+    assert changes(fields, whole, {"u": one, "b": other}) == {"five": "no longer in all"}
+    assert changes(fields, whole, whole | {"u": other}) == {"u": "other type"}
+    assert changes(fields, whole, whole | {"five": "x"}) == {"five": "other type"}
