@@ -23,8 +23,8 @@ INTRODUCTION = """\
 # Benchmarks
 
 One measurement: the largest that there is. Its figures come first, then what they can't tell and how they were taken.
-Of each collection the first table is of the day on which most took part; what was measured apart follows, if anything was.
-Seconds of one table are not to be compared with those of another, which may be of a slower day; ratios
+Of each collection the first table is of the day on which most took part; what was measured apart, if anything was,
+follows. Seconds of one table are not to be compared with those of another, which may be of a slower day; ratios
 are.
 """
 WHO = {"ours": "ours", "postgres": "PostgreSQL", "clickhouse": "ClickHouse"}

@@ -11,7 +11,8 @@ from urllib.parse import quote
 from pipeline.airflow.connections import AIRFLOW_DATABASE, settings
 from pipeline.airflow.sessions import complete_settings
 from pipeline.lake.lake import Lake
-from pipeline.report.report import check_writable, make_report, write
+from pipeline.report.report import make_report
+from pipeline.runtime.files import check_writable, write_whole
 from pipeline.settings import Settings
 from pipeline.text.redaction import redacted, remember
 
@@ -38,7 +39,7 @@ def report(language: str, dag_id: str, run_id: str) -> dict[str, Any]:
     check_writable(to)
     with complete_settings() as complete, Lake(complete) as lake:
         made = make_report(lake, complete.timezone, language)
-    size = write(made.html, to)
+    size = write_whole(to, made.html)
     _keep_last(folder)
     link = _link(to, chosen)
     log.info("the report of %s is %s: %s bytes", made.as_of, link, f"{size:,}")

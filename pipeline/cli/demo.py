@@ -197,10 +197,11 @@ def _compute(connections: "Connections", doing: str) -> list["BuiltMart"]:
 def _report(settings: "Settings", to: Path) -> Path:
     """Write marts and books as one page."""
     from pipeline.lake.lake import Lake
-    from pipeline.report.report import make_report, write
+    from pipeline.report.report import make_report
+    from pipeline.runtime.files import write_whole
 
     with Lake(settings) as lake:
-        write(make_report(lake, settings.timezone).html, to)
+        write_whole(to, make_report(lake, settings.timezone).html)
     return to
 
 

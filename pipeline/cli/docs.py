@@ -9,6 +9,7 @@ from rich.text import Text
 from pipeline.cli.options import AsJson
 from pipeline.cli.output import show
 from pipeline.errors import UsageError
+from pipeline.runtime.files import write_whole
 from pipeline.text.printable import visible
 
 app = typer.Typer(no_args_is_help=True)
@@ -86,9 +87,6 @@ def _write(path: Path, text: str, begins: str, *, replace: bool) -> None:
     Raises:
         UsageError: It can't be written, or would take the place of something else.
     """
-    try:
-        if not replace and path.exists() and not path.read_text(errors="replace").startswith(begins):
-            raise UsageError(f"{path} is there and was not written so; name another file by -o, or add --replace")
-        path.write_text(text)
-    except OSError as error:
-        raise UsageError(f"{path} can't be written: {error.strerror or error}") from error
+    if not replace and path.is_file() and not path.read_text("utf-8", "replace").startswith(begins):
+        raise UsageError(f"{path} is there and was not written so; name another file by -o, or add --replace")
+    write_whole(path, text)

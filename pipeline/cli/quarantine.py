@@ -17,6 +17,7 @@ from pipeline.cli.options import AsJson, Collections, Wait
 from pipeline.cli.output import say, show
 from pipeline.cli.sessions import bookkeeper, connected
 from pipeline.errors import UsageError
+from pipeline.runtime.files import replacing
 from pipeline.text.number import counted
 from pipeline.text.printable import visible, visible_json
 
@@ -138,11 +139,8 @@ def _opened(output: Path | None) -> Iterator[BinaryIO]:
     if output is None:
         yield sys.stdout.buffer
         return
-    try:
-        with output.open("wb") as file:
-            yield file
-    except OSError as error:
-        raise UsageError(f"{output} can't be written: {error.strerror}") from error
+    with replacing(output) as file:
+        yield file
 
 
 def _parts(document: "Quarantined") -> Sequence[RenderableType]:

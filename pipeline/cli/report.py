@@ -34,14 +34,15 @@ def report(
     from pipeline.cli.sessions import complete_settings
     from pipeline.lake.lake import Lake
     from pipeline.report.language import Language
-    from pipeline.report.report import check_writable, make_report, write
+    from pipeline.report.report import make_report
+    from pipeline.runtime.files import check_writable, write_whole
 
     to = output.expanduser()
     Language.of(language, "UTC")
     check_writable(to)
     with complete_settings(["postgres"]) as settings, Lake(settings) as lake:
         made = make_report(lake, settings.timezone, language)
-    size = write(made.html, to)
+    size = write_whole(to, made.html)
     figures = [
         {"name": one.key, "value": one.value, "change": one.change, "is_share": one.is_share, "period": one.period}
         for one in made.figures

@@ -16,6 +16,7 @@ from contracts.schema.registry import entities, marts
 from pipeline.connections import is_ours
 from pipeline.errors import UsageError
 from pipeline.inference.trial import Reason, Trial, tries
+from pipeline.runtime.files import check_writable, write_whole
 from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.runtime.timings import ACTIVITY
 from pipeline.stores.mongo.measured import Extent
@@ -220,11 +221,8 @@ def _inferred(
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} can't be written: {error.strerror}") from error
+    check_writable(path)
+    write_whole(path, text)
 
 
 def _tried(

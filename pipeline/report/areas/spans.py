@@ -1,5 +1,6 @@
 """What several areas draw of times: at which hours, how long, and within what time."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
 
 import polars as pl
@@ -98,7 +99,7 @@ def durations(source: Source, spans: Mapping[str, pl.Series], whole: int, what: 
         rows, series, {at: language.span(at) for at in _TICKS}, words=words(language, "within", "share", "kind")
     )
     told = [
-        {"told": language.span(at)} | {name: 100 * sum(one <= at for one in taken[name]) / whole for name in series}
+        {"told": language.span(at)} | {name: 100 * bisect_right(taken[name], at) / whole for name in series}
         for at in _TOLD
     ]
     columns: Columns = {"told": (language.label("within"), str)} | {
@@ -108,7 +109,7 @@ def durations(source: Source, spans: Mapping[str, pl.Series], whole: int, what: 
     seen = language.say(
         "says.within",
         what=label,
-        day=language.percent(100 * sum(one <= 86_400 for one in taken[name]) / whole),
+        day=language.percent(100 * bisect_right(taken[name], 86_400) / whole),
         half=language.span(taken[name][(len(taken[name]) - 1) // 2]),
         whole=language.number(whole),
         of=language.label(what),
