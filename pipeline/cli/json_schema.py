@@ -65,7 +65,7 @@ def record(*kinds: type, **keys: Any) -> Schema:
     """Return the schema of an object: the attributes of dataclasses, and further keys, all of which are there."""
     found: dict[str, Schema] = {}
     for kind in kinds:
-        meanings, hints = _meanings(kind), get_type_hints(kind)
+        meanings, hints = meanings_of(kind), get_type_hints(kind)
         for one in dataclasses.fields(kind):
             says = {"description": meanings[one.name]} if one.name in meanings else {}
             found[one.name] = {**schema_of(hints[one.name]), **says}
@@ -73,7 +73,7 @@ def record(*kinds: type, **keys: Any) -> Schema:
     return {"type": "object", "properties": found, "required": [*found], "additionalProperties": False}
 
 
-def _meanings(kind: type) -> dict[str, str]:
+def meanings_of(kind: type) -> dict[str, str]:
     """Return what a class's docstring says of each attribute."""
     section = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:")[2]
     found = _ATTRIBUTE.findall(section)

@@ -18,6 +18,7 @@ from contracts.schema.entity import Entity, Field
 from contracts.schema.examples import EXAMPLES, words
 from contracts.schema.mart import Mart
 from pipeline.cli.app import app
+from pipeline.cli.json_schema import meanings_of
 from pipeline.settings import Settings
 
 _WRITTEN = "This page is written from the code (`make reference`; a test fails if it is stale)."
@@ -33,7 +34,6 @@ With `--json` a command prints one JSON object on stdout, and all else on stderr
 Moments are UTC, in ISO 8601; `cluster_time` is MongoDB's own, exactly."""
 _UNSET = {"workers": "by cores and memory", "reports": "`reports` in the home"}
 _REMARK = re.compile(" {3,}")
-_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def command_line() -> str:
@@ -46,7 +46,7 @@ def command_line() -> str:
 
 def environment() -> str:
     """Return a table of all settings, in Markdown."""
-    meanings = _attributes(Settings)
+    meanings = meanings_of(Settings)
     rows = (
         (f"`ETL_{name.upper()}`", meanings[name], _default(name, field.default))
         for name, field in Settings.model_fields.items()
@@ -69,7 +69,7 @@ def contract_words() -> str:
     ]
     parts += ["```text", "\n\n".join("\n".join(one.lines) for one in EXAMPLES.values()), "```", ""]
     for title, kind in (("Options of a field", Field), ("Entity", Entity), ("Mart", Mart)):
-        attributes = ((f"`{name}`", meaning) for name, meaning in _attributes(kind).items())
+        attributes = ((f"`{name}`", meaning) for name, meaning in meanings_of(kind).items())
         parts += [f"## {title}", "", *_table(("name", "meaning"), attributes), ""]
     return "\n".join(parts)
 
@@ -166,13 +166,6 @@ def _options(word: Callable[..., Any]) -> str:
 
 def _first(thing: Any) -> str:
     return (thing.__doc__ or "").partition("\n\n")[0]
-
-
-def _attributes(kind: type) -> dict[str, str]:
-    """Return what a class's docstring says of each attribute."""
-    # Since Python 3.13 docstrings come without their indentation.
-    section = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:")[2]
-    return {name: re.sub(r"\s+", " ", meaning) for name, meaning in _ATTRIBUTE.findall(section)}
 
 
 def _default(name: str, value: object) -> str:
