@@ -379,7 +379,7 @@ def test_a_proof_finds_what_is_wrong(things: Things, lab: Lab) -> None:
 def _proven_uncommitted(connections: Connections) -> list[str]:
     """Return the faults that are found within an open transaction."""
     observed = [one for one in control.observations(connections.postgres) if one.target == "postgres"]
-    queries = checks(THINGS, "replica", [one.since for one in observed])
+    queries = checks(THINGS, "replica", [one.since for one in observed], connections.postgres.quoted)
     return [f"{connections.postgres.rows(one.query)[0][0]} {one.what}" for one in queries]
 
 
