@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import socketserver
@@ -230,6 +231,7 @@ def test_a_folder_that_holds_other_things_is_left_as_it_is(home: Path) -> None:
     assert [one.name for one in home.iterdir()] == ["project"]
     assert home.stat().st_mode & 0o777 == 0o755
     assert (home / "project" / "run.sh").stat().st_mode & 0o777 == 0o755
+    shutil.rmtree(home)
 
 
 def test_a_lock_that_a_stranger_holds_is_told(home: Path) -> None:

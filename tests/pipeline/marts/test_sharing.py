@@ -23,9 +23,9 @@ def test_two_processes_compute_the_marts_of_one(lab: Lab, monkeypatch: pytest.Mo
         monkeypatch.setattr(module, "SHARE_BYTES", 1)
     told = dict[str, int]()
     with lab.another(workers=2) as several:
-        run = marts.open_run(several, NAMES, [target])
+        run = marts.open_run(several, NAMES, [target], full=True)
         shares = groups(several, run, 2)
-        together = marts.build(several, NAMES, [target], lambda name, rows, _: told.update({name: rows}))
+        together = marts.build(several, NAMES, [target], lambda name, rows, _: told.update({name: rows}), full=True)
     assert sorted(name for one in shares for name in one.names) == sorted(one.name for one in alone)
     assert len(shares) == 2
     assert told == {one.name: one.rows for one in together} == {one.name: one.rows for one in alone}
