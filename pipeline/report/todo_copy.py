@@ -42,7 +42,7 @@ def new_keys(source: Source) -> Drawing | None:
     language = source.language
     moment = pl.Datetime("ms", "UTC")
     source.copy("event_logs", event_id=pl.String(), event_type=pl.String(), timestamp=moment, details=_JSON)
-    if source.rows(_IS_JSON) != [(True,)]:  # a contract of one's own may have texts there
+    if source.rows(_IS_JSON) == [(False,)]:  # a contract of one's own may have texts there
         raise NotBuiltError("replica.event_logs")
     since = source.end - timedelta(days=_NEW_DAYS - 1)
     found = source.rows(_NEW_KEYS, _midnight(source, since), _midnight(source, source.end + timedelta(days=1)))
