@@ -90,11 +90,13 @@ def _folder(package: str) -> Path:
 def _name(file: Path, variable: str, option: str) -> str | None:
     """Return what a contract is called; None if the file is none."""
     for one in _statements(file):
-        targets = one.targets if isinstance(one, ast.Assign) else [getattr(one, "target", one)]
-        if isinstance(one, ast.Assign | ast.AnnAssign) and [*map(ast.unparse, targets)] == [variable]:
-            given = {word.arg: word.value for word in getattr(one.value, "keywords", ())}
-            first = [*getattr(one.value, "args", ()), None][0]  # of both words it is the name
-            if isinstance(value := given.get(option, first), ast.Constant):
+        if not isinstance(one, ast.Assign | ast.AnnAssign) or not isinstance(one.value, ast.Call):
+            continue
+        target = one.target if isinstance(one, ast.AnnAssign) else one.targets[0]
+        if ast.unparse(target) == variable:
+            first = one.value.args[:1]  # which of an entity, and of a mart, is the name
+            named = [word.value for word in one.value.keywords if word.arg == option]
+            if isinstance(value := next(iter(first + named), None), ast.Constant):
                 return str(value.value)
     return None
 

@@ -9,6 +9,7 @@ from pipeline.airflow import lineage
 from pipeline.airflow.log_lines import finished_lines
 from pipeline.airflow.sessions import connected, moment, run_task, skip, still_shown
 from pipeline.connections import Connections
+from pipeline.errors import UsageError
 from pipeline.marts import build as use_case
 from pipeline.marts.build import BuiltMart, MartRun
 from pipeline.marts.sources import with_their_marts
@@ -43,11 +44,17 @@ def open_run(
 
 
 def _with_tasks(connections: Connections, known: Sequence[str]) -> list[str]:
-    """Return the marts that can be computed and have a task, and tell of those that have none."""
+    """Return the marts that can be computed and have a task, and tell of those that have none.
+
+    Raises:
+        UsageError: No mart has both.
+    """
     there = [mart.name for mart in with_their_marts(connections, [])]
     if others := sorted(set(there) - set(known)):
         log.warning("no task here computes %s: the DAG was read when they were not there yet", ", ".join(others))
-    return [name for name in there if name in known]
+    if not (found := [name for name in there if name in known]):
+        raise UsageError("no mart that can be computed has a task here; let the DAG be read again")
+    return found
 
 
 def load(run: dict[str, Any], mart: str) -> None:

@@ -17,7 +17,7 @@ from pipeline.airflow import sync as sync_task
 from pipeline.airflow import verify as verify_task
 from pipeline.airflow.sessions import run_task
 from pipeline.connections import Connections, connect
-from pipeline.errors import ServerError, SnapshotError, VerificationError
+from pipeline.errors import ServerError, SnapshotError, UsageError, VerificationError
 from pipeline.marts.build import build
 from pipeline.replication import replicate
 from pipeline.replication.replicate import Run
@@ -264,6 +264,21 @@ def test_marts_that_are_loaded_in_any_order_and_cleared_are_the_same(settings: S
     assert mart_tasks.publish(opened) == told
     assert look.postgres.rows(shown) == published
     assert {name: look.postgres.rows(query) for name, query in rows.items()} == before
+
+
+@pytest.mark.usefixtures("first", "airflow_connections")
+def test_a_run_has_the_marts_alone_that_have_a_task(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """A mart may come after the DAG was read, or be one that its text does not tell: nobody would load it."""
+    _copy(settings)
+    known = ["ticket_changes", "ticket_resolution"]
+    opened = mart_tasks.open_run([], known)
+    assert sorted(opened["marts"]) == known
+    assert any("no task here computes" in one.getMessage() for one in caplog.records)
+    for mart in known:
+        mart_tasks.load(opened, mart)
+    assert sorted(mart_tasks.publish(opened)) == known
+    with pytest.raises(UsageError, match="no mart that can be computed has a task here"):
+        mart_tasks.open_run([], ["of_yesterday"])
 
 
 @pytest.mark.usefixtures("first", "airflow_connections")
