@@ -87,6 +87,9 @@ def _write(path: Path, text: str, begins: str, *, replace: bool) -> None:
     Raises:
         UsageError: It can't be written, or would take the place of something else.
     """
-    if not replace and path.is_file() and not path.read_text("utf-8", "replace").startswith(begins):
-        raise UsageError(f"{path} is there and was not written so; name another file by -o, or add --replace")
+    try:
+        if not replace and path.is_file() and not path.read_text("utf-8", "replace").startswith(begins):
+            raise UsageError(f"{path} is there and was not written so; name another file by -o, or add --replace")
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror or error}") from error
     write_whole(path, text)

@@ -19,6 +19,7 @@ import psutil
 
 from pipeline.engines.private import open_private
 from pipeline.errors import EngineError
+from pipeline.runtime.files import write_whole
 
 _SECONDS_TO_START = 60.0
 _SECONDS_TO_STOP = 60.0  # PostgreSQL writes its last checkpoint, MongoDB its cache
@@ -159,16 +160,8 @@ class Engine(ABC):
     def new_password(self) -> str:
         """Make a password and keep it where only we can read it."""
         password = secrets.token_urlsafe(24)
-        self.keep_password(password)
+        write_whole(self.password_file, password, 0o600)
         return password
-
-    def keep_password(self, password: str) -> None:
-        """Keep a password where only we can read it, whole or not at all."""
-        written = self.password_file.with_suffix(".new")
-        written.unlink(missing_ok=True)
-        with open_private(written, "w") as file:
-            file.write(password)
-        written.replace(self.password_file)
 
     def _owns(self, arguments: list[str]) -> bool:
         return _after(arguments, self.folder_flag) == str(self.data) and _after(arguments, self.port_flag) is not None

@@ -15,6 +15,7 @@ import psutil
 
 from pipeline.engines.engine import Engine
 from pipeline.engines.private import make_private
+from pipeline.runtime.files import write_whole
 
 _NAME = "etl"  # of the database and its owner
 _MAJOR = re.compile(r"\b(\d+)[.\w]*")  # 18.6, 19beta1
@@ -57,7 +58,8 @@ class Postgres(Engine):
         if not self.password_file.exists():
             password = secrets.token_urlsafe(24)
             self._single_user(self.data, f"ALTER ROLE {_NAME} PASSWORD '{password}'")
-            self.keep_password(password)  # not before: cut short in between, the next start would find nobody let in
+            # Not before: cut short in between, the next start would find that nobody is let in.
+            write_whole(self.password_file, password, 0o600)
         _give(self.data, _owner())
         self._forget_stranger()
         self._forget_readiness()

@@ -9,7 +9,6 @@ import polars as pl
 from pipeline.report.drawn import Figure, Spark
 from pipeline.report.language import MINUS
 from pipeline.report.source import NotBuiltError, Source
-from pipeline.report.telling import cohorts
 
 _DAYS, _PERIODS, _EVEN = 7, 12, 0.05  # of a percentage point or a hundredth, below which nothing has changed
 
@@ -79,7 +78,7 @@ def _periods(source: Source, mart: str, day: str, *columns: str) -> pl.DataFrame
     known = joined.filter(pl.any_horizontal(pl.col(*columns).is_not_null()))
     if not len(known):
         return joined.clear()
-    number, began = known.row(0, named=True)["number"], known.row(0, named=True)["began"]
+    number, began = known.select("number", "began").row(0)
     if began > first + timedelta(days=_DAYS * number):  # the first day of all is in the middle of a period
         number += source.frame(mart, day).filter(pl.col(day) < first).head(1).collect().is_empty()
     return joined.filter(pl.col("number") >= number)
@@ -116,7 +115,7 @@ def _at_end(mart: str, day: str, column: str, every: int = _DAYS) -> Callable[[S
 
 def _week_one(source: Source) -> Values:
     """Return which part of each cohort came back in its first week, of weeks that are over."""
-    there = cohorts(source, "retention_pct").filter(pl.col("week_number") == 1)
+    there = source.cohorts("retention_pct").filter(pl.col("week_number") == 1)
     found = dict(there.select("cohort_on", "retention_pct").collect().iter_rows())
     last = _last(source, "week_1")
     return [found.get(last - timedelta(weeks=back)) for back in reversed(range(_PERIODS))]

@@ -119,6 +119,16 @@ class Source:
         over = [pl.col("is_complete").fill_null(pl.col("day") <= self.last_complete)] * ("is_complete" in frame.columns)
         return filled.with_columns(pl.col(*counts).fill_null(0), *over)
 
+    def cohorts(self, *columns: str) -> pl.LazyFrame:
+        """Return the cohorts of users by week, but for the first: it has whoever was there before the data begin.
+
+        Args:
+            *columns: What is wanted beside ``cohort_on`` and ``week_number``.
+        """
+        there = self.frame("user_retention_weekly", "cohort_on", "week_number", *columns)
+        first = pl.col("cohort_on").min()
+        return there.with_columns(is_first=pl.col("cohort_on") == first).filter(~pl.col("is_first")).drop("is_first")
+
     @cached_property
     def as_of(self) -> datetime | None:
         """The newest moment that a mart shows."""
@@ -134,6 +144,12 @@ class Source:
         """The last day that has anything, and is not in the future."""
         latest = [found for mart in _DAYS if (found := self._latest(mart)) is not None]
         return max(latest, default=self.today or _NEVER)
+
+    @cached_property
+    def first_monday(self) -> date:
+        """The first day of the weeks of the last half year: what came before it would be part of a week."""
+        since = self.end - timedelta(days=181)
+        return since + timedelta(days=-since.weekday() % 7)
 
     @cached_property
     def last_complete(self) -> date:

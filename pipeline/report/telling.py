@@ -9,7 +9,6 @@ import polars as pl
 
 from pipeline.report.drawn import Table
 from pipeline.report.language import Language
-from pipeline.report.source import Source
 
 ROWS, ROWS_OF_LIST = 31, 12  # of a table, and of a list to act on
 Format = Callable[[Any], Any]
@@ -114,12 +113,6 @@ def has_running(rows: Sequence[Mapping[str, Any]]) -> bool:
     return any(row["is_running"] for row in rows)
 
 
-def first_monday(end: date) -> date:
-    """Return the Monday that the last half year's whole weeks begin with, of days up to one."""
-    since = end - timedelta(days=181)
-    return since + timedelta(days=-since.weekday() % 7)
-
-
 def monday(day: str | pl.Expr) -> pl.Expr:
     """Return the first day of the week of a day."""
     return (pl.col(day) if isinstance(day, str) else day).dt.truncate("1w")
@@ -135,18 +128,6 @@ def by_week(frame: pl.DataFrame, end: date, language: Language, *, days: int = 6
         days: How many after its first a week's figures are complete.
     """
     return by_day(frame.with_columns(is_complete=pl.col("day") + timedelta(days=days) <= end), language)
-
-
-def cohorts(source: Source, *columns: str) -> pl.LazyFrame:
-    """Return the cohorts of users by week, but for the first of all: it has whoever was there before the data begin.
-
-    Args:
-        source: The marts.
-        *columns: What is wanted beside ``cohort_on`` and ``week_number``.
-    """
-    there = source.frame("user_retention_weekly", "cohort_on", "week_number", *columns)
-    first = pl.col("cohort_on").min()
-    return there.with_columns(is_first=pl.col("cohort_on") == first).filter(~pl.col("is_first")).drop("is_first")
 
 
 def share(part: str, whole: str) -> pl.Expr:

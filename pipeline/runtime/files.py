@@ -26,7 +26,7 @@ def replacing(path: Path, rights: int | None = None) -> Iterator[BinaryIO]:
     """
     made = ""
     try:
-        place = path.resolve()
+        place = Path(os.path.realpath(path))  # Path.resolve fails of links in a circle
         if place.is_dir():
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         if place.exists() and not place.is_file():
@@ -70,7 +70,7 @@ def check_writable(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file() or not path.exists():
-            with _beside(path.resolve()) as file:
+            with _beside(Path(os.path.realpath(path))) as file:
                 os.unlink(file.name)
     except OSError as error:
         raise UsageError(f"{path} can't be written: {error.strerror or error}") from error

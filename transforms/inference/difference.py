@@ -240,12 +240,9 @@ def _odd_one(field: Field, seen: Evidence) -> str:
     if field.kind is None:
         wanted = {"array" if field.repeated and not field.keyed else "object"}
     else:
-        types = field.kind.gate.get("bsonType", ())
+        types = field.kind.gate.get("bsonType", ()) if field.kind.subtype is None else field.kind.name
         wanted = {types} if isinstance(types, str) else {*types}
-    if field.kind is not None and field.kind.subtype is not None:
-        odd = [one for name, one in seen.ranked if name not in {field.kind.name, "null"}]
-    else:
-        odd = [one for name, one in seen.ranked if _BSON.get(name, name) not in {*wanted, "null"}]
+    odd = [one for name, one in seen.ranked if {name, _BSON.get(name, name)}.isdisjoint({*wanted, "null"})]
     return shown_id(odd[0].id) if odd else ""
 
 

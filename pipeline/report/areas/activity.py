@@ -14,7 +14,6 @@ from pipeline.report.telling import (
     by_day,
     by_week,
     day_table,
-    first_monday,
     has_running,
     monday,
     says,
@@ -152,7 +151,7 @@ def durations(source: Source) -> Drawing | None:
 
 def engagement(source: Source) -> Drawing | None:
     """Draw which part of the sessions is engaged, by device and week."""
-    since = first_monday(source.end)
+    since = source.first_monday
     there = source.frame("session_facts", "started_on", "device_type", "is_engaged").filter(
         pl.col("started_on").is_between(since, source.end), pl.col("is_engaged").is_not_null()
     )
@@ -208,7 +207,7 @@ def _step(language: Language, reached: int, before: int, entered: int) -> str:
 
 def conversion(source: Source) -> Drawing | None:
     """Draw which part of the sessions with a view reaches each step, by week."""
-    since = first_monday(source.end)
+    since = source.first_monday
     there = source.frame("funnel_daily", "entered_on", "step", "step_number", "entered_count", "reached_count")
     weekly = (
         there.filter(pl.col("entered_on").is_between(since, source.end), pl.col("step_number") > 1)

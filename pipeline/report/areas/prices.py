@@ -12,18 +12,7 @@ from pipeline.report import charts, curves
 from pipeline.report.drawn import Draw, Drawing
 from pipeline.report.language import Language
 from pipeline.report.source import Source
-from pipeline.report.telling import (
-    Columns,
-    by_week,
-    day_table,
-    first_monday,
-    has_running,
-    monday,
-    says,
-    says_most,
-    table,
-    words,
-)
+from pipeline.report.telling import Columns, by_week, day_table, has_running, monday, says, says_most, table, words
 from pipeline.text.printable import visible
 
 _DEPTHS = (0, 5, 10, 15, 20, 30, 40, 50)
@@ -32,7 +21,7 @@ _PRODUCTS, _SHOWN_DAYS = 4, 90
 
 def drops(source: Source) -> Drawing | None:
     """Draw the drops of prices by week: genuine and doubtful ones."""
-    language, since = source.language, first_monday(source.end)
+    language, since = source.language, source.first_monday
     there = source.frame("price_drops", "dropped_on", "is_genuine")
     weekly = (
         there.filter(pl.col("dropped_on").is_between(since, source.end))

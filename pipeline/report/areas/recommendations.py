@@ -13,7 +13,6 @@ from pipeline.report.telling import (
     by_day,
     by_week,
     day_table,
-    first_monday,
     has_running,
     monday,
     says,
@@ -44,7 +43,7 @@ def hits(source: Source) -> Drawing | None:
     language = source.language
     frame = source.days(_DAILY, "reached_on", "hit_user_count", "hit_eligible_user_count", last=182)
     weekly = (
-        frame.filter(pl.col("day") >= first_monday(source.end))
+        frame.filter(pl.col("day") >= source.first_monday)
         .group_by(day=monday("day"))
         .agg(pl.col("hit_user_count", "hit_eligible_user_count").sum())
         .with_columns(hit_pct=share("hit_user_count", "hit_eligible_user_count"))

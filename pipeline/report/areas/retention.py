@@ -8,7 +8,7 @@ import polars as pl
 from pipeline.report import charts
 from pipeline.report.drawn import Draw, Drawing
 from pipeline.report.source import Source
-from pipeline.report.telling import Columns, by_day, cohorts, day_table, has_running, says, share, table, words
+from pipeline.report.telling import Columns, by_day, day_table, has_running, says, share, table, words
 
 _COHORTS, _WEEKS, _CURVES = 12, 12, 4
 _STATUSES = ("new", "returning", "resurrecting", "dormant")
@@ -130,9 +130,10 @@ def week_one(source: Source) -> Drawing | None:
 
 
 def _lifecycle(source: Source) -> pl.DataFrame:
-    since = source.end - timedelta(days=181)
     there = source.frame("user_lifecycle_weekly", "week_on", "status", "user_count", "is_complete", "is_left_censored")
-    wanted = there.filter(pl.col("week_on").is_between(since, source.end), ~pl.col("is_left_censored")).collect()
+    wanted = there.filter(
+        pl.col("week_on").is_between(source.first_monday, source.end), ~pl.col("is_left_censored")
+    ).collect()
     wide = wanted.with_columns(pl.col("status").cast(pl.String)).pivot(
         "status", index=["week_on", "is_complete"], values="user_count"
     )
@@ -150,9 +151,8 @@ def _cohorts(source: Source) -> list[dict[str, Any]]:
     """Return cohorts as far as the data go: weeks after the last one with data are not over for this purpose."""
     names = ("cohort_user_count", "eligible_user_count", "retained_user_count", "retention_pct")
     week = pl.col("cohort_on") + pl.duration(days=7 * pl.col("week_number"))
-    there = cohorts(source, *names)
-    since = source.end - timedelta(days=181)
-    shown = there.filter(pl.col("cohort_on") >= since, week.dt.offset_by("6d") <= source.last_complete)
+    there = source.cohorts(*names)
+    shown = there.filter(pl.col("cohort_on") >= source.first_monday, week.dt.offset_by("6d") <= source.last_complete)
     return shown.sort("cohort_on", "week_number").collect().to_dicts()
 
 

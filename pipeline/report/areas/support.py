@@ -13,7 +13,6 @@ from pipeline.report.telling import (
     by_day,
     by_week,
     day_table,
-    first_monday,
     has_running,
     monday,
     says,
@@ -75,7 +74,7 @@ def reply_quantiles(source: Source) -> Drawing | None:
     hours_of = pl.col("first_response_s") / _HOUR
     local = pl.col("created_at").dt.convert_time_zone(str(language.zone)).dt.date()
     frame = (
-        there.filter(local >= first_monday(source.end))
+        there.filter(local >= source.first_monday)
         .group_by(day=monday(local))
         .agg(reply_p50=hours_of.median(), reply_p90=hours_of.quantile(0.9, "linear"), answered_count=pl.len())
         .sort("day")
@@ -103,7 +102,7 @@ def in_time(source: Source) -> Drawing | None:
     language = source.language
     frame = _summed(source, "sla_met_count", "sla_eligible_count", last=182)
     weekly = (
-        frame.filter(pl.col("day") >= first_monday(source.end))
+        frame.filter(pl.col("day") >= source.first_monday)
         .group_by(day=monday("day"))
         .agg(
             pl.col("sla_met_count", "sla_eligible_count").sum(),
@@ -135,7 +134,7 @@ def helped_within(source: Source) -> Drawing | None:
 
 def reopened(source: Source) -> Drawing | None:
     """Draw how many tickets were solved in each week, how that is known, and how many were opened again."""
-    language, since = source.language, first_monday(source.end)
+    language, since = source.language, source.first_monday
     there = source.frame("ticket_changes", "changed_on", "change", "basis").filter(
         pl.col("changed_on").is_between(since, source.end)
     )

@@ -35,6 +35,14 @@ def test_links_stay_and_rights_are_those_of_the_umask_or_as_they_are_given(tmp_p
         os.umask(before)
 
 
+def test_a_link_to_itself_gives_way(tmp_path: Path) -> None:
+    place = tmp_path / "circle"
+    place.symlink_to(place)
+    check_writable(place)
+    write_whole(place, "1")
+    assert place.read_text() == "1"
+
+
 def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
     pipe, read = tmp_path / "pipe", list[str]()
     os.mkfifo(pipe)
