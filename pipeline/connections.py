@@ -28,13 +28,13 @@ from pipeline.stores.postgres.store import Postgres
 from pipeline.text.redaction import remember
 from transforms.marts import marts_of
 
-_OURS = re.compile(r"system\.|_etl_")  # collections of MongoDB itself, and the marks of etl generate
+_OURS = re.compile(r"system\.|_etl_generated$")  # collections of MongoDB itself, and the marks of etl generate
 TARGETS = ("postgres", "clickhouse")
 WHOLE = "document"  # the column of what is copied without a contract
 ID_KINDS = {kind.name: kind for kind in (OBJECT_ID, KEY_TEXT, INTEGER, TIMESTAMP, ANY_ID)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Connections:
     """What a use case works with.
 
@@ -144,20 +144,20 @@ def connect(settings: Settings) -> Iterator[Connections]:
         known |= {name: one for name, one in _taken_whole(postgres).items() if name not in known}
         mongo.know(known)
         yield Connections(
-            mongo,
-            postgres,
-            open_clickhouse,
-            known,
-            marts(settings.marts),
-            memory,
-            settings.max_shrink,
-            settings.retention,
-            settings.retry,
-            settings.home,
-            settings.timezone,
-            settings.support_sla,
-            _shared(settings, settings.processes),
-            _shared(settings, settings.provers, effort=2),
+            mongo=mongo,
+            postgres=postgres,
+            open_clickhouse=open_clickhouse,
+            entities=known,
+            known_marts=marts(settings.marts),
+            memory=memory,
+            max_shrink=settings.max_shrink,
+            retention=settings.retention,
+            retry=settings.retry,
+            home=settings.home,
+            timezone=settings.timezone,
+            support_sla=settings.support_sla,
+            workers=_shared(settings, settings.processes),
+            provers=_shared(settings, settings.provers, effort=2),
         )
 
 

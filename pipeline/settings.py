@@ -208,10 +208,10 @@ class Settings(BaseSettings):
 
     @field_validator("mongo_uri", "postgres_uri", "clickhouse_uri")
     @classmethod
-    def _known_scheme(cls, value: SecretStr | None, info: object) -> SecretStr | None:
+    def _known_scheme(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is not None:
             remember(value.get_secret_value())
-        schemes = _SCHEMES[info.field_name]  # type: ignore[attr-defined]
+        schemes = _SCHEMES[info.field_name or ""]
         if value is not None and not value.get_secret_value().startswith(schemes):
             raise ValueError(f"must begin with {' or '.join(schemes)}")
         # Each driver would complain in its own way, and some with a part of the password.

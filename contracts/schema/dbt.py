@@ -50,24 +50,24 @@ def as_yaml(found: Sources) -> str:
 
 def _table(table: Table, schema: str) -> dict[str, Any]:
     """Describe a table; a key of several columns is tested as a whole, a row of a child table has its parent."""
-    made: dict[str, Any] = {"name": table.name, "description": _text(table.description)}
+    made: dict[str, Any] = {"name": _literally(table.name), "description": _text(table.description)}
     if not _PLAIN.fullmatch(table.name):
         made["quoting"] = {"identifier": True}
     if len(table.key) > 1:
-        whole = f"({', '.join(map(quoted, table.key))})"
+        whole = _literally(f"({', '.join(map(quoted, table.key))})")
         made["data_tests"] = [{"unique": {"column_name": whole}}]
     return made | {"columns": [_column(column, table, schema) for column in table.columns]}
 
 
 def _column(column: Column, table: Table, schema: str) -> dict[str, Any]:
-    made: dict[str, Any] = {"name": column.name, "description": _text(column.description)}
+    made: dict[str, Any] = {"name": _literally(column.name), "description": _text(column.description)}
     if not _PLAIN.fullmatch(column.name):
         made["quote"] = True
     tests: list[Any] = []
     if column.name in table.key:
         tests += ["not_null", *(["unique"] if len(table.key) == 1 else [])]
     if table.parent is not None and column.name == table.key[0]:
-        given = {"to": f"source('{schema}', '{table.root}')", "field": column.name}
+        given = {"to": f"source('{schema}', '{table.root}')", "field": _literally(column.name)}
         tests.append({"relationships": {"arguments": given}})  # as dbt has it since 1.10.5
     return made | ({"data_tests": tests} if tests else {})
 
@@ -77,8 +77,19 @@ def _text(text: str) -> str:
     return text.replace("{{", "{ {").replace("{%", "{ %").replace("{#", "{ #")
 
 
+def _literally(name: str) -> str:
+    """Return a name so that dbt, which takes it for a template, makes it of that."""
+    return re.sub(r"\{[{%#]", lambda found: f"{{{{ '{found[0]}' }}}}", name)
+
+
+def _scalar(value: Any) -> str:
+    """Return a scalar as JSON, which YAML reads; but half a surrogate pair is no character there."""
+    written = json.dumps(value, ensure_ascii=False)
+    return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in written)
+
+
 def _lines(value: Any, indent: str = "") -> Iterator[str]:
-    """Yield the lines of a value; scalars are written as JSON, which YAML reads."""
+    """Yield the lines of a value."""
     for key, one in value.items():
         if isinstance(one, dict):
             yield f"{indent}{key}:"
@@ -88,12 +99,12 @@ def _lines(value: Any, indent: str = "") -> Iterator[str]:
             for item in one:
                 yield from _item(item, f"{indent}  ")
         else:
-            yield f"{indent}{key}: {json.dumps(one)}"
+            yield f"{indent}{key}: {_scalar(one)}"
 
 
 def _item(item: Any, indent: str) -> Iterator[str]:
     if not isinstance(item, dict):
-        yield f"{indent}- {json.dumps(item)}"
+        yield f"{indent}- {_scalar(item)}"
         return
     first, *rest = _lines(item, f"{indent}  ")
     yield f"{indent}- {first.strip()}"

@@ -3,9 +3,11 @@
 ``python -m contracts.schema.dictionary [FOLDER]...`` prints it; folders are those of contracts and marts of your own.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import polars as pl
 
@@ -15,6 +17,7 @@ from contracts.schema.history import HISTORY, versions_table
 from contracts.schema.kinds import ANY, ANY_ID, BOOLEAN, DATE, INTEGER, JSON, NUMBER, TIMESTAMP, Kind
 from contracts.schema.mart import Mart
 from contracts.schema.omitted import omitted
+from contracts.schema.printable import escaped
 from contracts.schema.registry import entities, marts
 from contracts.schema.special_names import SPECIAL_NAMES
 from contracts.schema.table import dotted
@@ -197,7 +200,9 @@ def dictionary(folders: Iterable[Path] = ()) -> str:
     folders = tuple(folders) or (DEMO,)
     collections, own = entities(folders), marts(folder for folder in folders if folder != DEMO)
     tables = {name: mart for name, mart in own.items() if mart.home or DEMO in folders}
-    links = [f"* [{name}](#{name.lower()}): {entity.description}" for name, entity in collections.items()]
+    links = [
+        f"* [{_plain(name)}](#{quote(name.lower())}): {entity.description}" for name, entity in collections.items()
+    ]
     links += [f"* [marts.{name}](#marts{name}): {mart.description}" for name, mart in tables.items()]
     parts = [
         INTRODUCTION,
@@ -224,25 +229,25 @@ def _special_names() -> Iterator[tuple[str, str]]:
 
 def _entity(entity: Entity) -> str:
     tables = (_table(table, "replica", entity) for table in entity.tables)
-    shared = f"Business key: `{entity.key}`. Two documents may share one: both are loaded, and reported."
+    shared = f"Business key: {_span(entity.key)}. Two documents may share one: both are loaded, and reported."
     key = "" if entity.key == ID else f"{shared}\n\n"
-    left_out = ", ".join(f"`{dotted(tuple(field.name for field in path))}`" for path in omitted(entity))
+    left_out = _code(dotted(tuple(field.name for field in path)) for path in omitted(entity))
     told = f"Omitted, so neither read nor kept: {left_out}.\n\n" if left_out else ""
     names = _code(f"{HISTORY}.{versions_table(table).name}" for table in entity.tables)
     kept = f"What was before is kept: {names} ([history](history.md)).\n\n" if entity.history else ""
-    return f"### {entity.collection}\n\n{entity.description}\n\n{key}{told}{kept}" + "\n".join(tables)
+    return f"### {_plain(entity.collection)}\n\n{entity.description}\n\n{key}{told}{kept}" + "\n".join(tables)
 
 
 def _table(table: Table, schema: str, entity: Entity) -> str:
-    head = f"#### {schema}.{table.name}\n"
+    head = f"#### {schema}.{_plain(table.name)}\n"
     if table.parent is not None:
-        refers = f"{_code(table.key[:-1])} refer{'s' if len(table.key) == 2 else ''} to `{table.parent}`"
+        refers = f"{_code(table.key[:-1])} refer{'s' if len(table.key) == 2 else ''} to {_span(table.parent)}"
         one = "entry" if table.is_map else "item"
-        head += f"\n{table.description} One row per {one} of `{_items(table)}`; {refers}.\n"
+        head += f"\n{table.description} One row per {one} of {_span(_items(table))}; {refers}.\n"
     rows = [
         (
-            f"`{column.name}`",
-            column.description,
+            _span(column.name),
+            _plain(column.description) if column.counts else column.description,  # which names the field
             _origin(column, table),
             _bson_types(column),
             *_store_types(column),
@@ -291,12 +296,12 @@ def _origin(column: Column, table: Table) -> str:
         return "undeclared fields"
     if column.name in table.places:
         level = table.levels[table.places.index(column.name)]
-        return f"{'name' if level.is_map else 'place'} in `{_items(level)}`"
+        return f"{'name' if level.is_map else 'place'} in {_span(_items(level))}"
     # The _id of a child's row is the document's; all other paths start at the item.
     is_of_item = table.parent is not None and column.name != table.key[0]
     items = [_items(table) + _any_place(table)] if is_of_item else []
     path = ".".join([*items, *([dotted(column.path)] if column.path else [])])
-    return f"length of `{path}`" if column.counts else f"`{path}`"
+    return f"{'length of ' * column.counts}{_span(path)}"
 
 
 def _items(table: Table) -> str:
@@ -370,7 +375,20 @@ def _unit(column: Column) -> str:
 
 
 def _code(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+    return ", ".join(map(_span, names))
+
+
+def _span(text: str) -> str:
+    """Return a text as a span of code, in which nothing is Markdown or HTML whatever a field is called."""
+    shown = escaped(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    margin = " " * (shown[:1] == "`" or shown[-1:] == "`")
+    return f"{fence}{margin}{shown}{margin}{fence}"
+
+
+def _plain(text: str) -> str:
+    """Return a text in which nothing is Markdown or HTML."""
+    return re.sub(r"([\\`*\[\]<>&])", r"\\\1", escaped(text))
 
 
 if __name__ == "__main__":

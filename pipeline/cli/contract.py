@@ -175,6 +175,9 @@ def _following(found: "Inference", folders: Sequence[Path]) -> str | None:
     others = [one for one in folders if one == DEMO or (one.is_dir() and one.resolve() != ours)]
     paths = [*others, ours]
     joined = shlex.quote(":".join(map(str, paths)))
-    if len(names) > _NAMED and not any(one.is_mostly_refused for one in found.contracts):
+    are_many = len(names) > _NAMED and not any(one.is_mostly_refused for one in found.contracts)
+    if are_many or not all(map(str.isprintable, names)):  # a terminal would not show what is pasted
         return f"export ETL_CONTRACTS={joined}; etl replicate{accepting}"
+    if any(name.startswith("-") for name in names):  # which would be taken for options
+        return f"export ETL_CONTRACTS={joined}; etl replicate{accepting} -- {shlex.join(names)}"
     return f"export ETL_CONTRACTS={joined}; etl replicate {shlex.join(names)}{accepting}"

@@ -24,11 +24,11 @@ from pipeline.cli.verify import end_by
 
 if TYPE_CHECKING:
     from pipeline.advance import Advanced
+    from pipeline.cli.demo_changes import KeptVersions
     from pipeline.connections import Connections
     from pipeline.control import Account
     from pipeline.generate import Generated
     from pipeline.marts.build import BuiltMart
-    from pipeline.replication.changes import KeptVersions
     from pipeline.replication.comparison import Comparison
     from pipeline.replication.sync import Synced
     from pipeline.runs.run import Run
@@ -162,7 +162,7 @@ def _copy(connections: "Connections", scale: float, defects: float, seed: int, r
 def _go_on(connections: "Connections") -> _GoneOn:
     """Let the world go on, copy what has changed, and prove the copy again."""
     from pipeline.advance import advance
-    from pipeline.replication.changes import kept_by
+    from pipeline.cli.demo_changes import kept_by
     from pipeline.replication.sync import sync
 
     say("4/7 a week goes by: documents are inserted, changed and deleted in MongoDB")

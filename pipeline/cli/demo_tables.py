@@ -11,9 +11,9 @@ from pipeline.cli import tables
 from pipeline.cli.output import WIDTH_OF_A_PIPE, console, moment
 
 if TYPE_CHECKING:
+    from pipeline.cli.demo_changes import KeptVersions
     from pipeline.control import Account
     from pipeline.marts.build import BuiltMart
-    from pipeline.replication.changes import KeptVersions
     from pipeline.replication.comparison import Comparison
     from pipeline.replication.sync import Synced
     from pipeline.runs.run import Run

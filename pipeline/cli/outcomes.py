@@ -5,6 +5,7 @@ from typing import Any
 
 from contracts.schema.history import HISTORY
 from pipeline.advance import AdvancedCollection
+from pipeline.cli.demo_changes import KeptVersions
 from pipeline.cli.json_schema import DRAFT, Schema, record
 from pipeline.control import Account, CollectionDrift, Publication
 from pipeline.control.quarantine import RuleCount
@@ -20,7 +21,6 @@ from pipeline.marts.check import Checked as CheckedMart
 from pipeline.marts.listing import ListedMart
 from pipeline.marts.run import BuiltMart
 from pipeline.marts.trace import Read
-from pipeline.replication.changes import KeptVersions
 from pipeline.replication.comparison import Comparison
 from pipeline.replication.drop import Dropped
 from pipeline.replication.history import HistoryProof, Kept, Removed
@@ -195,7 +195,10 @@ OUTCOMES: dict[str, Schema] = {
         history=([record(HistoryProof, proven=_PROVEN)], f"What was found of {HISTORY}."),
     ),
 }
-OUTCOMES["verify"]["properties"]["error"] = {"type": "string", "description": "Why of some nothing can be said."}
+OUTCOMES["verify"]["properties"]["error"] = {
+    "type": "string",
+    "description": "Why some could not be verified.",
+}
 # What a command gives instead, by one of its options.
 _OTHERWISE: dict[str, list[Schema]] = {"generate": [_ADVANCED]}
 _SAME = {"history list": "history", "quarantine list": "quarantine", "marts build": "marts"}

@@ -55,8 +55,8 @@ def lock(postgres: Session, key: int | str, doing: str) -> None:
         waited = time.monotonic() - began
         if waited >= postgres.wait:
             raise LockedError(
-                f"{_holder(postgres, number, doing)}; {span(postgres.wait)} were waited for it (--wait, ETL_WAIT), and "
-                "nothing was changed; run the command again when that one is over"
+                f"{_holder(postgres, number, doing)}; gave up after {span(postgres.wait)} (--wait, ETL_WAIT), and "
+                "nothing was changed; run the command again when that one has finished"
             )
         if waited >= SAID_AFTER_S and not is_said:
             is_said = True

@@ -68,9 +68,8 @@ def _collections(database: str, entities: Mapping[str, Entity], there: set[str])
     if not missing:
         return judged(ABOUT, "collections", says)
     says += f"; {', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} not"
-    return judged(
-        ABOUT, "collections", says, warn="look at ETL_MONGO_DATABASE and ETL_CONTRACTS, if that surprises you"
-    )
+    advice = "look at ETL_MONGO_DATABASE and ETL_CONTRACTS, if that surprises you; etl contract infer writes contracts"
+    return judged(ABOUT, "collections", says, warn=advice)
 
 
 def _rights(mongo: Mongo, declared: Collection[str]) -> Finding:

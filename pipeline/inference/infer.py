@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,17 +11,19 @@ from bson import Timestamp
 
 from contracts import DEMO
 from contracts.schema.entity import ID, Entity
+from contracts.schema.field import ContractError
 from contracts.schema.names import snake_case
 from contracts.schema.namespace import plain_name
 from contracts.schema.registry import entities, marts
 from pipeline.connections import is_ours
-from pipeline.errors import UsageError
+from pipeline.errors import DataError, EtlError, LostError, ServerError, SnapshotError, UsageError
 from pipeline.inference.trial import Reason, Trial, tries
 from pipeline.runtime.files import check_writable, write_whole
 from pipeline.runtime.progress import Progress, tell_nobody
 from pipeline.runtime.timings import ACTIVITY
 from pipeline.stores.mongo.measured import Extent
 from pipeline.stores.mongo.store import Mongo
+from transforms.bson.identity import identify
 from transforms.gc_pause import gc_paused
 from transforms.inference.decide import decide, decide_id
 from transforms.inference.evidence import Survey
@@ -28,13 +31,15 @@ from transforms.inference.maps import why_whole
 from transforms.inference.names import Tables
 from transforms.inference.render import Contract, render
 from transforms.marts import marts_of
+from transforms.violations import shorten_text
 
 _REASONS = 5
+_OF_MONGODB = {"admin", "config", "local"}
 _BYTES_PER_SECOND = 5e6  # measured on two cores: documents of 500 bytes, read, and tried by their contract
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inferred:
     """What became of one collection.
 
@@ -126,10 +131,80 @@ def infer(
         SnapshotError: The moment can't be read any more.
     """
     others = [one for one in declared_in if one.resolve() != folder.resolve() and (one == DEMO or one.is_dir())]
-    elsewhere = entities(others) if others else {}
-    here = entities((*others, folder)) if folder.is_dir() else elsewhere
     if database is not None:
         mongo.know(mongo.all_of(database))
+    plan = _plan(mongo, folder, others, collections, database, marts_in, replace=replace)
+    failures: dict[str, Exception] = {}
+    extents: dict[str, Extent] = {}
+    for name in plan.names:
+        with _aside(name, failures):
+            extents[name] = mongo.extent(name)
+    _warn_of_time(mongo, sum(one.size for one in extents.values()))
+    cluster_time = mongo.cluster_time()
+    written: dict[str, Contract] = {}
+    for name, extent in extents.items():
+        with _aside(name, failures):
+            stem = plan.stems.get(name)
+            one = _inferred(mongo, name, extent, stem, plan.tables, cluster_time, progress, strict=strict)
+            exec(text := render(one), {})  # what does not load would stop whoever reads the folder
+            _write(folder / f"{one.stem}.py", text)
+            written[name] = one
+    if (refusals := [one for one in failures.values() if isinstance(one, ServerError)]) and not written:
+        raise refusals[0]  # it is no matter of a single collection
+    known = entities((*others, folder)) if written else {}
+    found: list[Inferred] = []
+    for name, one in written.items():
+        with _aside(name, failures):
+            found.append(_tried(mongo, known[name], one, folder, cluster_time, progress))
+    left_out = plan.left_out | {name: str(error) for name, error in failures.items()}
+    return Inference(cluster_time, folder, tuple(found), plan.kept, left_out)
+
+
+@contextmanager
+def _aside(name: str, failures: dict[str, Exception]) -> Iterator[None]:
+    """Note why a collection can have no contract, so that all others have theirs.
+
+    A view whose pipeline fails, and what this user may not read, concern nothing else; a lost server concerns all.
+    """
+    try:
+        yield
+    except (LostError, SnapshotError, UsageError):
+        raise
+    except (EtlError, ContractError) as error:
+        failures[name] = error
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be inferred.
+
+    Attributes:
+        names: The collections, without those that are kept.
+        kept: Those whose contract is in the folder already.
+        stems: What the tables are called of the collections that have a contract.
+        tables: The names that are taken.
+        left_out: By collection, why none is to be written.
+    """
+
+    names: tuple[str, ...]
+    kept: tuple[str, ...]
+    stems: dict[str, str]
+    tables: Tables
+    left_out: dict[str, str]
+
+
+def _plan(
+    mongo: Mongo,
+    folder: Path,
+    others: Sequence[Path],
+    collections: Iterable[str],
+    database: str | None,
+    marts_in: Sequence[Path],
+    *,
+    replace: bool,
+) -> _Plan:
+    elsewhere = entities(others) if others else {}
+    here = entities((*others, folder)) if folder.is_dir() else elsewhere
     names, left_out = _choose(mongo, collections, elsewhere, database)
     kept = tuple(name for name in names if name in here and not replace)
     stems = {name: entity.table for name, entity in here.items()}
@@ -139,22 +214,9 @@ def infer(
     strange = {file.stem for file in folder.glob("*.py")} - {entity.table for entity in here.values()}
     left_out |= {name: "another contract makes a table of that name" for name in names if name in taken - {*kept}}
     left_out |= {name: f"{name}.py is there, and no contract" for name in names if name in strange}
-    names = [name for name in names if name not in left_out]
-    tables = Tables(taken.union(stems.values(), names, strange))
-    extents = {name: mongo.extent(name) for name in names if name not in kept}
-    _warn_of_time(mongo, sum(one.size for one in extents.values()))
-    cluster_time = mongo.cluster_time()
-    written: dict[str, Contract] = {}
-    for name, extent in extents.items():
-        contract = _inferred(mongo, name, extent, stems.get(name), tables, cluster_time, progress, strict=strict)
-        if isinstance(contract, str):
-            left_out[name] = contract
-        else:
-            _write(folder / f"{contract.stem}.py", render(contract))
-            written[name] = contract
-    known = entities((*others, folder)) if written else {}
-    found = [_tried(mongo, known[name], one, folder, cluster_time, progress) for name, one in written.items()]
-    return Inference(cluster_time, folder, tuple(found), kept, left_out)
+    there = [name for name in names if name not in left_out]
+    tables = Tables(taken.union(stems.values(), strange), reserved=set(map(plain_name, there)))
+    return _Plan(tuple(name for name in there if name not in kept), kept, stems, tables, left_out)
 
 
 def _warn_of_time(mongo: Mongo, size: int) -> None:
@@ -169,7 +231,7 @@ def _choose(
 ) -> tuple[list[str], dict[str, str]]:
     """Return the collections to read, and why others are left out."""
     within = {name: one for name, one in sorted(mongo.listed().items()) if not is_ours(plain_name(name))}
-    listed = {name: one for name, one in within.items() if database in (None, mongo.database_of(name))}
+    listed = {name: one for name, one in within.items() if database is None or mongo.database_of(name) == database}
     called = {plain_name(name) if database else name: name for name in listed}
     chosen = [called.get(name, name) for name in dict.fromkeys(collections)] or list(listed)
     if unknown := [name for name in chosen if name not in listed]:
@@ -178,11 +240,17 @@ def _choose(
             f"there is no collection {unknown[0]!r} in the MongoDB database {database or mongo.database.name!r}{there}"
         )
     if not listed and not chosen:
-        raise UsageError(
-            f"the MongoDB database {database or mongo.database.name!r} has no collections; name another one"
-        )
+        raise UsageError(_why_nothing(mongo, database))
     left_out = {name: "a contract declares it already" for name in chosen if name in declared}
     return [name for name in chosen if name not in left_out], left_out
+
+
+def _why_nothing(mongo: Mongo, database: str | None) -> str:
+    """Return what to do where a database has no collections: its name is wrong, or it is in another place."""
+    others = [name for name in mongo.databases() if name not in _OF_MONGODB]
+    there = f"; there are {', '.join(others)}" if others else ""
+    empty = f"the MongoDB database {database or mongo.database.name!r} has no collections"
+    return f"{empty}: name another one by {'--database' if database else 'ETL_MONGO_DATABASE'}{there}"
 
 
 def _names(known: Iterable[Entity]) -> Iterator[str]:
@@ -202,18 +270,28 @@ def _inferred(
     progress: Progress[str],
     *,
     strict: bool,
-) -> Contract | str:
-    """Return a collection's contract, or why it can have none."""
+) -> Contract:
+    """Return a collection's contract.
+
+    Raises:
+        DataError: Its documents tell nothing that one could be made of.
+    """
     survey = Survey()
     for batch in ACTIVITY.timed(name, "mongo", mongo.in_any_order(name, cluster_time)):
         survey.observe(batch)
         progress(name, 2 * max(extent.documents, survey.documents), survey.documents)
     if not survey.documents:
-        return "it is empty, so there is nothing to infer from"
+        raise DataError("it is empty, so there is nothing to infer from")
+    if survey.unreadable == survey.documents:
+        raise DataError("none of its documents can be decoded without loss")
     if ID not in survey.root.fields:
-        return "none of its documents can be decoded without loss"
+        raise DataError("its documents have no _id, by which their rows could be told apart")
+    if not mongo.is_plain(name) and (repeated := mongo.repeated_ids(name, cluster_time)):
+        number, first = repeated
+        such = shorten_text(identify(first)[1])
+        raise DataError(f"{number:,} of its _ids stand more than once, such as {such}, so _id can't be the primary key")
     id_kind = decide_id(survey.root.fields[ID])
-    stem = stem or tables.take_stem(plain_name(name))
+    stem = stem or tables.take_stem(name)
     fields = () if why_whole(survey.root) else decide(survey.root, stem, tables, strict=strict)
     moment = f"{datetime.fromtimestamp(cluster_time.time, UTC):%Y-%m-%d %H:%M:%S} UTC"
     said, is_pinned = snake_case(plain_name(name)) != stem, mongo.is_pinned(name)
@@ -236,19 +314,20 @@ def _tried(
     for trial in tries(mongo, entity, cluster_time):
         progress(entity.collection, 2 * read, read + trial.documents)
     declared = [one for one in contract.every if one.word]
+    is_pinned = mongo.is_pinned(entity.collection)
     return Inferred(
-        entity.collection,
-        folder / f"{entity.table}.py",
-        read,
-        contract.survey.unreadable,
-        len(declared),
-        len(entity.tables),
-        sum(len(table.columns) for table in entity.tables),
-        1 if contract.why_whole else sum(one.word is not None and one.word.name == "json" for one in declared),
-        len(contract.every) - len(declared),
-        len(contract.to_decide),
-        trial.slow,
-        trial.refused + (abs(read - trial.documents) if mongo.is_pinned(entity.collection) else 0),
-        trial.reasons[:_REASONS],
-        mongo.is_pinned(entity.collection),
+        collection=entity.collection,
+        path=folder / f"{entity.table}.py",
+        documents=read,
+        unreadable=contract.survey.unreadable,
+        fields=len(declared),
+        tables=len(entity.tables),
+        columns=sum(len(table.columns) for table in entity.tables),
+        as_json=1 if contract.why_whole else sum(one.word is not None and one.word.name == "json" for one in declared),
+        in_extra=len(contract.every) - len(declared),
+        to_decide=len(contract.to_decide),
+        slow=trial.slow,
+        refused=trial.refused + (abs(read - trial.documents) if is_pinned else 0),
+        reasons=trial.reasons[:_REASONS],
+        is_pinned=is_pinned,
     )

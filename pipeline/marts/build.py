@@ -28,6 +28,7 @@ from pipeline.marts.sources import observed_since, sources_at_one_moment, with_s
 from pipeline.marts.trace import Trace
 from pipeline.runs import lifecycle
 from pipeline.runs.lifecycle import holding_run_lock, running
+from pipeline.runs.loading import loading
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
 from pipeline.runs.publish import create_tables
 from pipeline.runs.published import MARTS
@@ -212,10 +213,7 @@ def _load(
     staging, plan = staging_of(connections, run), run.plan(mart.name)
     rows, keys, targets = 0, [mart.table.frame_schema.to_frame().select(mart.key)], connections.targets(run.targets)
     with connections.postgres.transaction():
-        with ExitStack() as stack:
-            loads = {
-                target.name: stack.enter_context(target.loading(staging, number, (mart.table,))) for target in targets
-            }
+        with loading(targets, staging, number, (mart.table,)) as loads:
             for part in ACTIVITY.timed(mart.name, "compute", parts, "mart"):
                 for name, load_frame in loads.items():
                     with ACTIVITY.at(mart.name, name, "mart"):

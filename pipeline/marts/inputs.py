@@ -63,7 +63,7 @@ class Inputs:
     def computed(self, mart: Mart) -> Generator[Part, None, None]:
         """Yield what is to be written of a mart that does not stay; whoever reads it finds its rows afterwards.
 
-        Who may leave before the end closes it: files are written meanwhile.
+        Wrap it in ``contextlib.closing`` if you may stop early: files are written meanwhile.
         """
         with ACTIVITY.at("read the replica", self._run.source):
             self._bring(mart)

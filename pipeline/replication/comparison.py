@@ -99,8 +99,8 @@ def summed(found: Sequence[Sequence[Comparison]]) -> list[Comparison]:
     if not all(one.documents - one.changed_since <= one.source <= one.documents for one in sums):
         name, source = sums[0].collection, sums[0].source
         raise EtlError(
-            f"{name} has {sums[0].documents:,} documents, and its ranges {source:,} of them, so nothing can be "
-            f"said; run etl verify {name} --workers 1"
+            f"{name} has {sums[0].documents:,} documents, but its ranges cover {source:,}, so nothing is proven; "
+            f"run etl verify {name} --workers 1"
         )
     return sums
 

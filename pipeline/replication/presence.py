@@ -115,8 +115,8 @@ def _check_present(connections: Connections, names: Iterable[str], named: bool) 
     if absent := list(dict.fromkeys(names)):
         raise UsageError(
             f"{_not_there(connections, absent)}{'' if named else ', but their documents are published'}; nothing was "
-            "copied; set ETL_MONGO_DATABASE or the contract right, bring back what was dropped or renamed, or copy it "
-            "as empty on purpose by --allow-missing"
+            "copied; check ETL_MONGO_DATABASE and the contract, restore what was dropped or renamed, or publish it as "
+            "empty by --allow-missing"
         )
 
 

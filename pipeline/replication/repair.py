@@ -1,7 +1,6 @@
 """Changes to part of what is published, at the moment that it shows: refused documents retried, broken rows mended."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from time import monotonic
@@ -17,6 +16,7 @@ from pipeline.errors import BooksOpenError, UsageError
 from pipeline.replication.comparison import BROKEN, Comparison
 from pipeline.replication.sources import check_sources
 from pipeline.runs.lifecycle import started
+from pipeline.runs.loading import loading
 from pipeline.runs.lost_tables import check_nothing_lost, find_lost_tables
 from pipeline.runs.publish import create_staging, prepare_publish, publish
 from pipeline.runs.published import REPLICA, check_columns, check_same_run, judged, published_in
@@ -196,15 +196,14 @@ def _stage(connections: Connections, what: _Repair, staging: Staging) -> None:
     postgres, entity, started = connections.postgres, what.entity, monotonic()
     documents, quarantined, size = 0, 0, 0
     control.record_plan(postgres, staging.run_id, [{"collection": entity.collection, "number": 0}], what.targets)
-    with ExitStack() as stack:
-        loaders = []
-        create_staging(connections, staging, what.targets)
-        for target in connections.targets(what.targets):
-            target.set_scope(staging, entity.root, what.ids)
-            loaders.append(stack.enter_context(target.loading(staging, 0, entity.tables)))
+    create_staging(connections, staging, what.targets)
+    targets = connections.targets(what.targets)
+    for target in targets:
+        target.set_scope(staging, entity.root, what.ids)
+    with loading(targets, staging, 0, entity.tables) as loaders:
         for raws in in_chunks(what.raws, connections.memory.slow_batch):
             one = transform_slowly(raws, entity, gated=False)
-            for load in loaders:
+            for load in loaders.values():
                 for table in entity.tables:
                     load(table, one.frames[table.name])
             control.record_refusals(postgres, staging.run_id, entity.collection, 0, one.refused)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from pipeline.replication.undeclared import check_declared, take_in, way_out
 from pipeline.runs import lifecycle
 from pipeline.runs import publish as publishing
 from pipeline.runs.lifecycle import holding_run_lock, running
+from pipeline.runs.loading import loading
 from pipeline.runs.published import check_held_alone, judged
 from pipeline.runs.reconcile import check_books, count_source, parse_limit
 from pipeline.runs.recovery import check_not_stuck, recover
@@ -234,45 +235,25 @@ def load(
     if control.is_loaded(connections.postgres, run.id, partition.number):
         return
     _check_collections(run, read_sources(connections, [partition.collection]))
-    watch = Stopwatch(partition.collection)
+    postgres, watch = connections.postgres, Stopwatch(partition.collection)
     entity = judged(connections, partition.collection, run.targets)
     selection = select_documents(connections, run, partition)
-    with (
-        reading(connections, run, entity, selection, watch) as (source, found),
-        connections.postgres.transaction(),
-        ExitStack() as stack,
-    ):
+    with reading(connections, run, entity, selection, watch) as (source, found), postgres.transaction():
         progress(partition, source, 0)
-        control.lock_partition(connections.postgres, run.id, partition.number)
-        if control.is_loaded(connections.postgres, run.id, partition.number):
+        control.lock_partition(postgres, run.id, partition.number)
+        if control.is_loaded(postgres, run.id, partition.number):
             return  # by somebody who was at it when we came
-        staging = staging_of(connections, run)
-        targets = connections.targets(run.targets)
-        loaders = {
-            target.name: stack.enter_context(target.loading(staging, partition.number, entity.tables))
-            for target in targets
-        }
-        if isinstance(selection, Ids):
-            ids = to_stored_ids(map(make_document, selection.all), entity)
-            for target in targets:
-                target.set_scope(staging, entity.root, ids)
-        tally, is_heavy, released = _Tally(), is_larger_than(connections.memory.batch), 0
-        with (
-            closing(prefetch(found, is_heavy)) as results,
-            closing(_loaded(results, entity, loaders, watch)) as loaded,
-        ):
-            for one in loaded:
-                control.record_refusals(
-                    connections.postgres, run.id, partition.collection, partition.number, one.refused
-                )
-                tally.add(one)
-                progress(partition, source, tally.documents)
-                if is_heavy(one) or tally.size - released > connections.memory.total:
-                    del one
-                    release_memory()
-                    released = tally.size
+        staging, targets = staging_of(connections, run), connections.targets(run.targets)
+        with loading(targets, staging, partition.number, entity.tables) as loaders:
+            if isinstance(selection, Ids):
+                ids = to_stored_ids(map(make_document, selection.all), entity)
+                for target in targets:
+                    target.set_scope(staging, entity.root, ids)
+            with closing(prefetch(found, is_larger_than(connections.memory.batch))) as results:
+                loaded = _loaded(results, entity, loaders, watch)
+                tally = _account(connections, run, partition, loaded, lambda done: progress(partition, source, done))
         control.record_partition(
-            connections.postgres,
+            postgres,
             run.id,
             partition.number,
             source=source,
@@ -282,8 +263,8 @@ def load(
         )
         with watch.at("mongo"):
             tally.drift += count_omitted(connections, run, entity, selection)
-        control.record_drift(connections.postgres, run.id, partition.collection, partition.number, tally.drift)
-        control.record_timings(connections.postgres, run.id, watch.seconds)
+        control.record_drift(postgres, run.id, partition.collection, partition.number, tally.drift)
+        control.record_timings(postgres, run.id, watch.seconds)
     if tally.size > connections.memory.batch:
         release_memory()  # what is free but in pieces adds up from one partition to the next
 
@@ -352,7 +333,8 @@ def _explaining_repeated_ids(connections: Connections, run: Run) -> Iterator[Non
                 number, one = found
                 raise DataError(
                     f"{name} is {special} in which {number:,} _ids stand more than once, such as {identify(one)[1]}: "
-                    "they are no keys for the stores; nothing was published; give each document an _id of its own"
+                    "they are no keys for the stores; nothing was published; give each document an _id of its own, or "
+                    "take the contract away to leave it out"
                 ) from error
         raise
 
@@ -397,6 +379,27 @@ def _loaded(
             for loading in [pool.submit(load_frames, target, one) for target in loaders]:
                 loading.result()
             yield one
+
+
+def _account(
+    connections: Connections,
+    run: Run,
+    partition: Partition,
+    loaded: Generator[BatchResult, None, None],
+    progress: Callable[[int], None],
+) -> _Tally:
+    """Enter which documents were refused, and return what has become of all; memory is given back now and then."""
+    tally, is_heavy, released = _Tally(), is_larger_than(connections.memory.batch), 0
+    with closing(loaded):
+        for one in loaded:
+            control.record_refusals(connections.postgres, run.id, partition.collection, partition.number, one.refused)
+            tally.add(one)
+            progress(tally.documents)
+            if is_heavy(one) or tally.size - released > connections.memory.total:
+                del one
+                release_memory()
+                released = tally.size
+    return tally
 
 
 def _check_collections(run: Run, now: Mapping[str, Source]) -> None:

@@ -7,7 +7,7 @@ out as it is at that moment, and doing it again changes nothing.
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, count, islice
@@ -123,30 +123,26 @@ def _synced(
     asked = tuple(entity.collection for entity in connections.chosen(names)) if (names := tuple(collections)) else ()
     stuck = recover(connections, published_in(connections, asked or connections.entities))
     check_not_stuck(stuck, asked)
-    groups = _groups(connections, asked, stuck)
-    every = [name for since in groups.values() for name in since]
-    unpinned = find_unpinned(connections, every, named=bool(asked), accepted=unpinned_in(connections))
+    with connections.postgres.transaction():
+        published = publications_of(connections, asked)
+    shows = {name: publications for name, publications in published.items() if name not in stuck}
+    unpinned = find_unpinned(connections, shows, named=bool(asked), accepted=unpinned_in(connections))
     stuck |= {name: error for name, error in unpinned.items() if error}
-    unfollowed = find_unfollowed(connections, [name for name in every if name not in stuck], named=bool(asked))
-    groups = _groups(connections, asked, {*stuck, *unfollowed})
-    check_not_restored(connections, {name for since in groups.values() for name in since})
-    check_omitted(connections, {name for since in groups.values() for name in since})
+    unfollowed = find_unfollowed(connections, [name for name in shows if name not in stuck], named=bool(asked))
+    shows = {name: publications for name, publications in shows.items() if name not in {*stuck, *unfollowed}}
+    check_not_restored(connections, shows)
+    check_omitted(connections, shows)
     # Of such a collection nothing is changed; the others are followed first.
-    gone = find_lost_tables(connections, {name for since in groups.values() for name in since})
-    groups = {
-        targets: left
-        for targets, shows in groups.items()
-        if (left := {name: one for name, one in shows.items() if name not in gone})
-    }
+    gone = find_lost_tables(connections, shows)
+    shows = {name: publications for name, publications in shows.items() if name not in gone}
     # In this order, as in a full copy: what is dropped from here on is noticed in the end.
-    now = check_sources(connections, {name for since in groups.values() for name in since})
+    now = check_sources(connections, shows)
     moment = with_retries(connections, None, "to ask for the moment", connections.mongo.cluster_time)
     found: list[Synced] = []
-    for targets, shows in groups.items():
-        run = Run(
-            "", moment, {name: now[name].uuid for name in shows}, targets, is_full=False, allow_shrink=allow_shrink
-        )
-        found += _followed(connections, run, shows, progress, max_quarantined)
+    for targets, group in _by_targets(shows).items():
+        uuids = {name: now[name].uuid for name in group}
+        run = Run("", moment, uuids, targets, is_full=False, allow_shrink=allow_shrink)
+        found += _followed(connections, run, group, progress, max_quarantined)
     check_nothing_lost(gone)
     return sorted(found, key=lambda one: one.collection), stuck
 
@@ -171,9 +167,7 @@ def follow(
     asked = tuple(collections)
     while True:
         # What is stuck in ClickHouse is warned of, and followed again as soon as it can be.
-        found, _ = _synced(
-            connections, asked, lambda partition, source, loaded: None, max_quarantined, allow_shrink=allow_shrink
-        )
+        found, _ = _synced(connections, asked, tell_nobody, max_quarantined, allow_shrink=allow_shrink)
         yield found
         time.sleep(rest)
 
@@ -194,15 +188,11 @@ def summed(earlier: Iterable[Synced], later: Iterable[Synced]) -> list[Synced]:
     return list(found.values())
 
 
-def _groups(
-    connections: Connections, collections: Iterable[str], without: Container[str]
-) -> dict[tuple[str, ...], dict[str, list[Publication]]]:
-    """Return what each collection shows, but for some, grouped by the stores that it is published in."""
+def _by_targets(shows: Mapping[str, list[Publication]]) -> dict[tuple[str, ...], dict[str, list[Publication]]]:
+    """Return what each collection shows, grouped by the stores that it is published in."""
     groups: dict[tuple[str, ...], dict[str, list[Publication]]] = defaultdict(dict)
-    with connections.postgres.transaction():
-        for name, publications in publications_of(connections, collections).items():
-            if name not in without:
-                groups[tuple(one.target for one in publications)][name] = publications
+    for name, publications in shows.items():
+        groups[tuple(one.target for one in publications)][name] = publications
     return groups
 
 

@@ -78,7 +78,7 @@ def _described(connections: Connections, names: Sequence[str]) -> list[Undeclare
     """Return how collections are to be copied: the names of their tables, and the kinds of their keys."""
     known = connections.entities.values()
     taken = {name for one in known for name in (one.collection, *(table.name for table in one.tables))}
-    tables = Tables(taken.union(connections.marts, names))
+    tables = Tables(taken.union(connections.marts), reserved=set(names))
     return [Undeclared(name, tables.take_stem(name), _kind(connections.mongo, name).name) for name in names]
 
 

@@ -37,7 +37,7 @@ TRIES = 3  # of a collection that is published anew while it is compared
 
 
 class PartlyVerifiedError(SnapshotError):
-    """Of some collections nothing can be said; what was found of the others is not lost.
+    """Some collections could not be verified; what was found of the others is not lost.
 
     Attributes:
         names: The collections.
@@ -135,8 +135,8 @@ def _verify_collection(
         if _runs(before) == _runs(_publications(connections, entity)):
             return found
     raise SnapshotError(
-        f"{entity.collection} was published anew during each of {TRIES} verifications of it, so nothing can be said; "
-        f"run etl verify {entity.collection} while no sync runs"
+        f"{entity.collection} was published anew during each of {TRIES} attempts to verify it, so nothing is proven; "
+        f"run etl verify {entity.collection} while no sync is running"
     )
 
 
@@ -166,7 +166,7 @@ def _compared(
     shown = {one.target: one.run_id for one in published}
     begun = None if is_pinned else since
     asked = _Asked(entity.collection, moment, shown, frozenset(touched), documents, begun, entity.stores)
-    through = dict.fromkeys([0], 0)
+    through = {0: 0}
 
     def told(place: int, _: int, done: int) -> None:
         through[place] = done

@@ -109,8 +109,8 @@ def _effect(connections: Connections, staging: Staging, account: Account, named:
 def _too_much_refused(connections: Connections, run_id: str, one: _Effect, way_on: str) -> str:
     entity, shown = connections.entities[one.account.collection], f"where {one.before:,} are published"
     return (
-        f"{one.refused:,} of {one.account.source:,} documents of {entity.collection} would be refused that were not "
-        f"before, and {one.after:,} would be left in {one.account.target}{', ' + shown if one.before else ''}: "
+        f"{one.refused:,} of {one.account.source:,} documents of {entity.collection} would be newly refused, leaving "
+        f"{one.after:,} in {one.account.target}{', ' + shown if one.before else ''}: "
         f"{_reasons(connections, run_id, entity.collection)}; nothing was published; mend the contract "
         f"{entity.table}.py or the documents, or, if that is right, {way_on} --max-quarantined 100%"
     )

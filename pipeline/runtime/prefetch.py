@@ -94,7 +94,8 @@ def prefetch(
 ) -> Generator[Item, None, None]:
     """Yield the items, each made in another thread while the one before it is used.
 
-    Who may leave before the end closes it: an error's traceback would keep it, its thread and what that reads from.
+    Wrap it in ``contextlib.closing`` if you may stop early: an error's traceback would keep it, its thread and what
+    that reads from.
 
     Args:
         items: What to iterate; it is closed in that thread, also when the consumer stops early.

@@ -123,11 +123,9 @@ def _timed(measured: Callable[[], AbstractContextManager[None]], items: Iterable
     iterator = iter(items)
     while True:
         with measured():
-            item = next(iterator, _NOTHING)
-        if item is _NOTHING:
-            return
-        yield item  # type: ignore[misc]
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item
         del item  # or it would live until the next one is there
-
-
-_NOTHING = object()

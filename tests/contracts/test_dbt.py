@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 
@@ -77,6 +78,17 @@ def test_odd_names_and_texts_come_through() -> None:
     assert column == {"name": "thing id", "description": "- : yes, null { % raw %}", "quote": True}
     (_, refers) = found["odd things_lines_parts"]["columns"][0]["data_tests"]
     assert refers == {"relationships": {"arguments": {"to": "source('replica', 'odd things')", "field": "_id"}}}
+
+
+def test_names_of_documents_are_neither_templates_nor_broken_characters() -> None:
+    names = ["😀", "{{ env_var('X') }}", "{%endraw%}{{{", "a\u2028b\x7f\x85", "{#"]
+    odd = Entity("Odd", "Odd.", "_id", tuple(text(name, "T.", nullable=True) for name in names), table="odd")
+    written = as_yaml(sources([odd], []))
+    assert all(line.isprintable() for line in written.splitlines())
+    for loader in (yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        (schema,) = yaml.load(written, loader)["sources"]
+        made = [jinja2.Template(one["name"]).render() for one in schema["tables"][0]["columns"]]
+        assert set(names) <= set(made)
 
 
 def test_a_file_of_somebody_s_own_is_not_replaced_without_a_word(

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from contracts.schema.dictionary import dictionary
 from contracts.schema.entity import Table
@@ -87,6 +88,18 @@ def test_contracts_of_users_are_told_as_well(tmp_path: Path) -> None:
         "`weight`": ("`lines[].weight`", "decimal", "at most 9 digits, 3 of them after the point"),
         "`share`": ("`lines[].share`", "double, int", ""),
     }
+
+
+def test_a_name_of_a_document_is_neither_markdown_nor_html(tmp_path: Path) -> None:
+    evil = "a``<img src=x onerror=alert(1)>`\n|[x](y)"
+    lines = f"documents({evil!r}, 'D.', integers({evil!r}, 'D.'), alias={evil[1:-6]!r})"
+    fields = f"({lines}, integers({evil!r} 'x', 'D.'))"
+    words = "from contracts.schema.entity import Entity\nfrom contracts.schema.fields import documents, integers\n"
+    (tmp_path / "odd.py").write_text(f"{words}ENTITY = Entity({evil!r}, 'D.', '_id', {fields}, table='odd')\n")
+    page = dictionary([tmp_path])
+    shown = MarkdownIt("commonmark").enable("table").render(page)
+    assert "onerror" in shown and "<img" not in shown and 'href="y' not in shown
+    assert len(section(page, "replica.odd")) == 5
 
 
 def test_it_is_printed_by_the_module(tmp_path: Path) -> None:

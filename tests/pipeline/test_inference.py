@@ -11,6 +11,7 @@ from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, ObjectId, 
 from bson.raw_bson import RawBSONDocument
 
 from contracts import DEMO
+from contracts.schema.registry import entities
 from pipeline.errors import UsageError
 from pipeline.inference.infer import infer
 from tests.pipeline.conftest import Etl
@@ -136,10 +137,60 @@ def test_what_is_no_plain_collection_is_named(lab: Lab, strangers: Path) -> None
         database.drop_collection(name)
 
 
-def test_a_database_without_collections_is_told(etl: Etl, tmp_path: Path) -> None:
+def test_what_can_have_no_contract_concerns_no_other_collection(lab: Lab, strangers: Path) -> None:
+    """A view whose pipeline fails, one without ``_id``, and one that has some of them twice."""
+    database = lab.connections.mongo.database
+    views = {
+        "Rotten": [{"$set": {"name": {"$toInt": "$name"}}}],
+        "Nameless": [{"$project": {"_id": 0}}],
+        "Unwound": [{"$set": {"of": [1, 2]}}, {"$unwind": "$of"}],
+    }
+    for name, pipeline in views.items():
+        database.drop_collection(name)
+        database.create_collection(name, viewOn="Guests", pipeline=pipeline)
+    found = infer(lab.connections.mongo, strangers, [*views, "Guests"])
+    assert [one.collection for one in found.contracts] == ["Guests"]
+    assert [path.name for path in strangers.glob("*.py")] == ["guests.py"]
+    assert "Failed to parse number" in found.left_out["Rotten"]
+    assert found.left_out["Nameless"] == "its documents have no _id, by which their rows could be told apart"
+    assert found.left_out["Unwound"].startswith("50 of its _ids stand more than once, such as ")
+    for name in views:
+        database.drop_collection(name)
+
+
+def test_a_collection_of_another_database_replaces_no_contract(lab: Lab, etl: Etl, strangers: Path) -> None:
+    """Whose own collection is called alike, and whose tables are."""
+    client = lab.connections.mongo.client
+    client["ti_crm"]["guests"].insert_one({"_id": 1, "of": "crm"})
+    client["ti_crm"]["guests_scores"].insert_one({"_id": 1})
+    assert etl("contract", "infer", "Guests", "-o", str(strangers))[0] == 0
+    mine = (strangers / "guests.py").read_text()
+    code, _, err = etl("contract", "infer", "--database", "ti_crm", "-o", str(strangers))
+    assert code == 0, err
+    assert (strangers / "guests.py").read_text() == mine
+    assert {path.name for path in strangers.glob("*.py")} == {"guests.py", "guests_2.py", "guests_scores_2.py"}
+    assert len(entities([strangers])) == 3
+    client.drop_database("ti_crm")
+
+
+def test_what_is_pasted_has_names_that_are_seen_and_are_no_options(lab: Lab, etl: Etl, strangers: Path) -> None:
+    for name in ("--allow-missing", "seen\x1b[2J"):
+        lab.collection(name).insert_one({"_id": 1})
+    code, out, _ = etl("contract", "infer", "--json", "-o", str(strangers), "--", "--allow-missing", "Guests")
+    assert (code, json.loads(out)["next"].endswith("; etl replicate -- --allow-missing Guests")) == (0, True)
+    code, out, _ = etl("contract", "infer", "-o", str(strangers), "seen\x1b[2J")
+    assert (code, "\x1b" in out) == (0, False)
+    assert out.rstrip().endswith("; etl replicate")
+    for name in ("--allow-missing", "seen\x1b[2J"):
+        lab.collection(name).drop()
+
+
+def test_a_database_without_collections_is_told(etl: Etl, tmp_path: Path, lab: Lab) -> None:
+    lab.collection("Guests").insert_one({})
     code, _, err = etl("contract", "infer", "--database", "nowhere", "-o", str(tmp_path / "none"))
     assert code == 2
-    assert "the MongoDB database 'nowhere' has no collections" in err
+    assert "the MongoDB database 'nowhere' has no collections: name another one by --database; there are " in err
+    assert lab.connections.mongo.database.name in err
     assert not (tmp_path / "none").exists()
 
 

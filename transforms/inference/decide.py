@@ -13,7 +13,7 @@ from contracts.schema.kinds import DECIMAL_DIGITS, UUID
 from transforms.inference.evidence import Evidence
 from transforms.inference.majority import NUMBERS, find_misfits, has_half, misfits_of, number_word, winning_type
 from transforms.inference.maps import why_any_shape
-from transforms.inference.names import COLUMNS, Columns, Tables
+from transforms.inference.names import COLUMNS, Columns, Tables, column_name
 
 _ARRAYS = {  # by the word for one, the word for an array of them
     "text": "texts",
@@ -168,7 +168,7 @@ def _with_columns(word: Word, name: str, place: _Place) -> tuple[Word | str, str
     """Return the word, or why no columns can be had for it, and what the field is called in their names."""
     suffixes = ("", "_count") if word.name in _ARRAYS.values() else ("",)
     label = next(place.columns.labels(place.prefix, name, *suffixes, in_item=place.in_item), name)
-    column = "item_id" if place.in_item and (*place.prefix, label) == (ID,) else "_".join((*place.prefix, label))
+    column = column_name((*place.prefix, label), in_item=place.in_item)
     return place.columns.take(*(column + suffix for suffix in suffixes)) or word, label
 
 
@@ -259,7 +259,7 @@ def _documents(name: str, items: Evidence, place: _Place) -> tuple[Word | str, t
     taken = set(place.columns.names), set(place.tables.names)
     label = _label_of_table(name, place)
     table = _table(label, place)
-    count = f"{'_'.join((*place.prefix, label))}_count"
+    count = f"{column_name((*place.prefix, label), in_item=place.in_item)}_count"
     if why := place.columns.take(count) or place.tables.take(table) or "":
         place.columns.names = taken[0]
         return why, (), name

@@ -139,12 +139,13 @@ def _of_field(
 
 def _of_entries(declared: Iterable[Field], entries: Sequence[Evidence], at: tuple[str, ...]) -> Iterator[Difference]:
     """Yield the differences of the documents that are a map's values, whatever entry each is of."""
+    entries = [one for one in entries if not one.unread]
     known = {one.name: one for one in declared if not one.omitted}
     for name, field in known.items():
         path, found = (*at, name), [one.fields[name] for one in entries if name in one.fields]
         odd = next((one for one in found if not holds(field, one)), None)
         present, parents = sum(one.present - one.count("null") for one in found), _documents(entries)
-        if not found and not any(one.unread for one in entries):
+        if not found:
             yield Difference(path, GONE, f"in none of {parents:,}")
         elif odd is not None and field.misfits != "extra":
             yield Difference(path, TYPE, _counts(odd), _odd_one(field, odd))

@@ -17,7 +17,9 @@ from contracts.schema.kinds import DECIMAL_DIGITS, INT64_MAX, INT64_MIN, UUID, U
 from transforms.bson.documents import TOGETHER, decode_documents, split_documents
 
 # Beyond these nothing new is looked at; what is not looked at is not declared, so it does no harm.
-PATHS, KEYS, LEVELS = 10_000, 1_000, 8
+PATHS, KEYS, LEVELS = 20_000, 1_000, 8
+LONGEST_NAME = 1_000  # characters of a field's name
+_LOOKED_INTO = 300  # fields of a document: more than columns can be had for, so the further ones are those of a map
 DISTINCT, CHARACTERS = 20, 64
 FIRST_MS, LAST_MS = (int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT))
 _NAMES: dict[type, str] = {
@@ -58,11 +60,12 @@ class Evidence:
 
     Attributes:
         paths: How many more places may be looked at, in a list that all places share.
-        level: How deep the place is.
+        level: How deep the place is; at ``LEVELS`` what is within it is not looked at.
         present: How many values there were, nulls included.
         types: By the type's name.
         fields: Of the documents that were seen here, by name.
-        unread: How often a field or a document was not looked at, since there are too many or they are too deep.
+        unread: How often a field or a document was not looked at, since there are too many, they are too deep, or
+            their names are too long.
         items: Of the arrays that were seen here.
         most_distinct: How many distinct texts are kept.
         distinct: The first distinct texts; None if there are more, or long ones.
@@ -147,22 +150,24 @@ class Evidence:
                 found, theirs = columns.setdefault(name, ([], []))
                 found.extend(column)
                 theirs.extend(owners)
+        inside = {name: self._field(name) for name in columns}  # all of a level before what is within the first of them
         for name, (found, theirs) in columns.items():
-            if (inside := self._field(name)) is None:
+            if (field := inside[name]) is None:
                 self.unread += len(found)
             else:
-                inside.observe(found, theirs)
+                field.observe(found, theirs)
 
     def _field(self, name: str) -> "Evidence | None":
         if name not in self.fields:
-            if len(self.fields) >= KEYS or self.paths[0] <= 0:
+            is_full = len(self.fields) >= KEYS or (self.level > 0 and self.paths[0] <= 0)
+            if is_full or len(name) > LONGEST_NAME:
                 return None
-            self.fields[name] = self._deeper()
+            self.fields[name] = self._deeper(looked_into=not self.level or len(self.fields) < _LOOKED_INTO)
         return self.fields[name]
 
-    def _deeper(self) -> "Evidence":
+    def _deeper(self, *, looked_into: bool = True) -> "Evidence":
         self.paths[0] -= 1
-        return Evidence(self.paths, self.level + 1, most_distinct=self.most_distinct)
+        return Evidence(self.paths, self.level + 1 if looked_into else LEVELS, most_distinct=self.most_distinct)
 
     def _arrays(self, values: Sequence[list[Any]], ids: Sequence[Any]) -> None:
         if not any(values):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from contracts.schema.entity import ID
-from transforms.inference.evidence import KEYS, LEVELS, Evidence
+from transforms.inference.evidence import KEYS, Evidence
 from transforms.inference.majority import NUMBERS, number_word
 
 DEPTH = 4  # levels of subdocuments that become columns; what is deeper is a document of any shape
@@ -25,15 +25,14 @@ def why_any_shape(evidence: Evidence, depth: int) -> str:
     keys, documents = evidence.fields, evidence.count("document")
     if len(keys) >= KEYS and evidence.unread:
         return f"it has more than {KEYS:,} keys, {_IS_A_MAP}"
+    if keys and all(map(_LIKE_AN_ID.fullmatch, keys)):
+        return f"its keys look like ids, {_IS_A_MAP}"
     if evidence.unread:
-        deep = evidence.level >= LEVELS
-        return "it is very deep" if deep else "the documents have very many fields, and not all were looked at"
+        return "it is very deep, or has very many or very long names, so that not all of it was looked at"
     if not keys:
         return "only empty documents were seen so far"
     if depth >= DEPTH:
         return f"it is more than {DEPTH} levels deep"
-    if all(map(_LIKE_AN_ID.fullmatch, keys)):
-        return f"its keys look like ids, {_IS_A_MAP}"
     if len(keys) >= _FEW_KEYS and sum(one.present for one in keys.values()) < _SELDOM * len(keys) * documents:
         return f"it has {len(keys):,} keys, each in few documents, {_IS_A_MAP}"
     return ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from contracts.schema.entity import EXTRA, ID, POSITION
 from contracts.schema.field import ContractError
 from contracts.schema.names import DATA, IDENTIFIER_BYTES, check_column, check_table, plain_name, snake_case
+from contracts.schema.namespace import plain_name as name_in_database
 
 COLUMNS = 300  # a row of PostgreSQL must fit into 8 kB, of which a text that lies elsewhere takes 18 bytes
 _ALIKE = 100  # fields of which one name could be made
@@ -63,7 +64,7 @@ class Columns:
         """
         full = len(self.names) + len(suffixes) > COLUMNS
         for label in () if full else _alike(name, IDENTIFIER_BYTES - _bytes("_".join(prefix)) - _ROOM // 2):
-            stem = "item_id" if in_item and (*prefix, label) == (ID,) else "_".join((*prefix, label))
+            stem = column_name((*prefix, label), in_item=in_item)
             if label and not self._refused([stem + suffix for suffix in suffixes]):
                 yield label
 
@@ -93,9 +94,11 @@ class Tables:
 
     Attributes:
         names: Of all contracts and marts.
+        reserved: What the collections are called whose contracts are to come: each for its own table.
     """
 
     names: set[str] = field(default_factory=set)
+    reserved: set[str] = field(default_factory=set)
 
     def has_room_for(self, name: str) -> bool:
         """Tell whether a table can be called so."""
@@ -111,7 +114,7 @@ class Tables:
     def _refused(self, name: str) -> str | None:
         # ClickHouse calls the rows of a table so, PostgreSQL the type of its arrays: no other table may be called that.
         alike = {name, name + DATA, name.removesuffix(DATA), f"_{name}", name.removeprefix("_")}
-        if met := alike & self.names:
+        if met := alike & (self.names | self.reserved):
             return f"there is a table or collection {min(met)!r} already"
         try:
             check_table(name)
@@ -121,25 +124,34 @@ class Tables:
 
     def take_stem(self, collection: str) -> str:
         """Take a name for a collection's table and its contract's file: a plain word, cut if it is long."""
-        plain = re.sub(r"\W+", "_", snake_case(collection)).strip("_") or "collection"
+        called = name_in_database(collection)
+        plain = re.sub(r"\W+", "_", snake_case(called)).strip("_") or "collection"
         while _in_files(plain) > IDENTIFIER_BYTES - _ROOM:
             plain = plain[:-1]
         number, stem = 1, plain
-        self.names.discard(collection)  # a table may be called as its own collection, but as no other one
+        self.reserved.discard(called)
         while self.take(stem):
             number += 1
             stem = f"{plain}_{number}"
-        self.names.add(collection)
+        self.names.add(collection)  # so no other table may be called
         return stem
+
+
+def column_name(labels: tuple[str, ...], *, in_item: bool) -> str:
+    """Return what the column of a field is called, by what it and the fields above it are called.
+
+    Args:
+        labels: What they are called, from the outermost one on.
+        in_item: Whether it is of an item of an array, whose ``_id`` is not that of the row.
+    """
+    return "item_id" if in_item and labels == (ID,) else "_".join(labels)
 
 
 def _alike(name: str, room: int) -> Iterator[str]:
     """Yield a name, and others that are like it and take no more than some bytes."""
     if name.isprintable() and name == name.strip():
         yield name
-    plain = plain_name(name)
-    while _bytes(plain) > max(1, room):
-        plain = plain[:-1]
+    plain = plain_name(name).encode()[: max(1, room)].decode(errors="ignore")
     yield plain
     yield from (f"{plain}_{number}" for number in range(2, _ALIKE))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from contracts.schema.entity import ID
 from contracts.schema.namespace import Namespace, plain_name
+from contracts.schema.printable import escaped
 from transforms.inference.decide import ANY_ID, Proposal, describe_types
 from transforms.inference.evidence import Evidence, Survey
 from transforms.inference.maps import is_a_map, kind_of_entries, why_whole
@@ -113,7 +114,7 @@ def _without_fields(contract: Contract) -> list[str]:
 def quoted(text: str) -> str:
     """Return a text as Python writes it, by double quotes where it can, with all of it visible."""
     written = repr(text) if '"' in text and "'" not in text else json.dumps(text, ensure_ascii=False)
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in written)
+    return escaped(written)
 
 
 def _flat(fields: Iterable[Proposal]) -> Iterator[Proposal]:
@@ -145,7 +146,7 @@ def _header(contract: Contract) -> str:
     if survey.unreadable:
         parts.append(f"Not decoded without loss, so it told nothing: {survey.unreadable:,} of them.")
     if survey.root.unread and not contract.why_whole:
-        parts.append(f"There are very many fields: {survey.root.unread:,} values were left undeclared unseen.")
+        parts.append(f"Very many or very long names: {survey.root.unread:,} values were left undeclared unseen.")
     return " ".join(parts)
 
 
@@ -192,7 +193,7 @@ def field_lines(field: Proposal, description: str | None = None, indent: int = 0
 
 def _comment(text: str, indent: int) -> list[str]:
     margin = " " * indent
-    lines = wrap(text, _WIDTH - indent - 2, break_long_words=False, break_on_hyphens=False)
+    lines = wrap(escaped(text), _WIDTH - indent - 2, break_long_words=False, break_on_hyphens=False)
     return [f"{margin}# {line}" for line in lines]
 
 

@@ -193,7 +193,7 @@ class ClickHouse(Published):
             going_on(lambda: self.number(query, area=f"staging_{run_id}"))
         except RetryError:
             raise LostError(
-                f"ClickHouse at {self._shown} is still at an exchange of run {run_id}, which lost us"
+                f"ClickHouse at {self._shown} is still exchanging tables for run {run_id}, whose connection was lost"
             ) from None
 
     def _insert(self, staging: Staging, part: str, table: Table, frames: list[pl.DataFrame]) -> None:

@@ -8,7 +8,7 @@ import bson
 
 from transforms.bson.identity import hash_id
 
-_SOURCES = ("from", "coll", "$unionWith")  # by which the stages of a view name what else they read
+_SOURCES = {"$lookup": "from", "$graphLookup": "from", "$unionWith": "coll"}  # what stages name another source by
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,33 @@ def _listed(one: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]) -> Li
 
 
 def _is_capped(name: str, told: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Tell whether it is capped, or a view that reads one that is, at whatever remove; MongoDB allows no circles."""
-    options = told.get(name, {}).get("options", {})
-    read = [options["viewOn"], *_sources(options.get("pipeline"))] if "viewOn" in options else []
-    return bool(options.get("capped")) or any(_is_capped(one, told) for one in read)
+    """Tell whether it is capped, or a view that reads one that is, at whatever remove."""
+    read, seen = [name], set()
+    while read:
+        if (one := read.pop()) in seen:
+            continue
+        seen.add(one)
+        options = told.get(one, {}).get("options", {})
+        if options.get("capped"):
+            return True
+        if "viewOn" in options:
+            read += [options["viewOn"], *_sources(options.get("pipeline", ()))]
+    return False
 
 
-def _sources(stages: Any) -> Iterator[str]:
-    """Yield the names of the collections that the stages of a view read, such as by ``$lookup``."""
-    if isinstance(stages, list):
-        for one in stages:
-            yield from _sources(one)
-    elif isinstance(stages, Mapping):
-        for name, value in stages.items():
-            if name in _SOURCES and isinstance(value, str):
-                yield value
-            yield from _sources(value)
+def _sources(pipeline: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the names of what the stages of a view read; a field may be called ``from`` as well, so only theirs."""
+    for stage in pipeline:
+        for name, what in stage.items():
+            if name == "$unionWith" and isinstance(what, str):
+                yield what
+            elif name in _SOURCES:
+                if isinstance(source := what.get(_SOURCES[name]), str):
+                    yield source
+                yield from _sources(what.get("pipeline", ()))
+            elif name == "$facet":
+                for inner in what.values():
+                    yield from _sources(inner)
 
 
 def _identity(options: Mapping[str, Any]) -> str:

@@ -49,8 +49,8 @@ class Measured(Session):
                 if error.code not in (NAMESPACE_NOT_FOUND, _IS_A_VIEW):
                     raise
                 found = []
-            stats = found[0].get("storageStats", {}) if found else {}
-            return Extent(int(stats.get("size", 0)), int(stats.get("count", 0)))
+            each = [one.get("storageStats", {}) for one in found]  # of a sharded cluster each shard tells its own
+            return Extent(*(sum(int(one.get(what, 0)) for one in each) for what in ("size", "count")))
 
     def id_bounds(self, collection: str) -> tuple[Any, Any]:
         """Return the least and the greatest ``_id`` of a collection now; None and None of an empty one."""

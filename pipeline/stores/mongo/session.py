@@ -144,9 +144,15 @@ class Session:
         with self._translated():
             return [Namespace(database, name) for name in self.client[database].list_collection_names()]
 
+    def databases(self) -> list[str]:
+        """Return the names of the databases that this user may see."""
+        with self._translated():
+            return [one["name"] for one in self.client.list_databases(nameOnly=True, authorizedDatabases=True)]
+
     def database_of(self, collection: str) -> str:
         """Return the name of the database that a collection is in."""
-        return self._collection(collection).database.name
+        elsewhere = self._elsewhere.get(collection)
+        return elsewhere.database if elsewhere else self.database.name
 
     def source(self) -> Source:
         """Return where this database is, as far as whoever may read it is told; of no collection yet."""

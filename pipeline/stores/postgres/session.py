@@ -95,7 +95,7 @@ class Session:
         if ended and not ended[0][0]:
             self._session = session  # the next try has to end it
             self.close()
-            raise LostError(f"PostgreSQL at {self._shown} is still at work for a connection that was lost")
+            raise LostError(f"PostgreSQL at {self._shown} is still running a statement of a connection that was lost")
 
     def _open(self) -> None:
         with self._translated():

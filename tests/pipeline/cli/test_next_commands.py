@@ -374,9 +374,7 @@ SITUATIONS = (
         _dropped,
         again=True,
     ),
-    Situation(
-        "copy it as empty on purpose by --allow-missing", ("replicate", NAME, OTHER), "--allow-missing", _dropped
-    ),
+    Situation("publish it as empty by --allow-missing", ("replicate", NAME, OTHER), "--allow-missing", _dropped),
     Situation("or etl replicate mends it", ("verify", NAME), "etl verify --repair", _differs, more=(NAME,), code=1),
     Situation(
         "are broken; run etl replicate instead",
@@ -388,7 +386,7 @@ SITUATIONS = (
     Situation(
         "on purpose by etl replicate --new-source", ("sync",), "etl replicate --new-source", _elsewhere, again=True
     ),
-    Situation("would be refused that were not before", ("sync",), "--max-quarantined 100%", _all_broken, code=1),
+    Situation("would be newly refused", ("sync",), "--max-quarantined 100%", _all_broken, code=1),
     Situation(
         "run etl replicate {} with",
         ("verify", NAME, "--repair"),
@@ -487,7 +485,7 @@ ELSEWHERE = {
     "{} down": "cli/test_cli.py::test_up_status_down",
     "{} quarantine": "cli/test_cli.py::test_up_status_down",
     "so it goes with --watch": "cli/test_terminal.py::test_the_status_is_drawn_until_ctrl_c",
-    "and its ranges {} of them, so nothing can be said": (
+    "but its ranges cover {}, so nothing is proven": (
         "replication/test_workers.py::test_ranges_that_are_not_the_whole_prove_nothing"
     ),
     "What etl history prune and forget removed": (

@@ -148,7 +148,7 @@ def test_ranges_that_are_not_the_whole_prove_nothing(
     replicate.replicate(lab.connections, NAMES[1:])
     whole = verify.tiles
     monkeypatch.setattr(verify, "tiles", lambda *given: whole(*given)[:-1])
-    with pytest.raises(EtlError, match=r"so nothing can be said; run etl verify UserSessions --workers 1"):
+    with pytest.raises(EtlError, match=r"so nothing is proven; run etl verify UserSessions --workers 1"):
         verify.verify(several, NAMES[1:])
     assert all(one.proven for one in verify.verify(lab.connections, NAMES[1:]))
 

@@ -22,6 +22,7 @@ from pipeline.errors import EtlError, ServerError, SnapshotError, UsageError
 from pipeline.marts.build import build
 from pipeline.replication import replicate
 from pipeline.replication.replicate import Partition
+from pipeline.stores.mongo.listing import listed
 from pipeline.stores.mongo.measured import FAR_DATES
 from pipeline.stores.mongo.session import RAW
 from pipeline.stores.mongo.store import Mongo
@@ -230,6 +231,33 @@ def test_a_capped_collection_is_told(connections: Any) -> None:
         shown = {one.name: one.is_pinned for one in control.publications(connections.postgres)}
     assert (shown["SearchQueries"], shown["search_facts"]) == (False, False)
     database["SearchQueries"].drop()
+
+
+def test_a_view_s_fields_are_not_taken_for_what_it_reads() -> None:
+    """It may have one called ``from``, and match it against its own name or that of a capped collection."""
+
+    def of(name: str, on: str, *stages: dict[str, Any]) -> dict[str, Any]:
+        return {"name": name, "type": "view", "options": {"viewOn": on, "pipeline": list(stages)}}
+
+    def plain(name: str, **options: Any) -> dict[str, Any]:
+        info = {"uuid": bson.Binary(bytes(16), 4)}
+        return {"name": name, "type": "collection", "options": options, "info": info}
+
+    found = listed(
+        [
+            plain("posts"),
+            plain("log", capped=True),
+            of("facebook", "posts", {"$match": {"from": "facebook", "coll": "log", "$or": [{"from": "log"}]}}),
+            of("counted", "facebook", {"$group": {"_id": "$from", "coll": {"$first": "log"}}}),
+            of("joined", "posts", {"$lookup": {"from": "log", "as": "l", "localField": "a", "foreignField": "b"}}),
+            of("united", "facebook", {"$unionWith": "joined"}),
+            of("both", "posts", {"$unionWith": {"coll": "posts", "pipeline": [{"$unionWith": {"coll": "log"}}]}}),
+            of("faceted", "posts", {"$facet": {"from": [{"$graphLookup": {"from": "united"}}]}}),
+            of("circle", "posts", {"$unionWith": "circle"}),
+        ]
+    )
+    unpinned = {name for name, one in found.items() if not one.is_pinned}
+    assert unpinned == {"log", "joined", "united", "both", "faceted"}
 
 
 def test_a_view_that_is_made_otherwise_is_another_one(connections: Any) -> None:

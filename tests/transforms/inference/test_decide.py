@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from contracts.schema import fields as words
 from contracts.schema.entity import Entity
+from contracts.schema.namespace import Namespace
 from transforms.inference.decide import Proposal, Word, decide, decide_id
 from transforms.inference.difference import differences
 from transforms.inference.evidence import KEYS, LEVELS, Survey
@@ -32,7 +33,7 @@ def surveyed(*documents: dict[str, Any]) -> Survey:
 
 
 def inferred(survey: Survey, collection: str = "Things", *, strict: bool = False) -> Contract:
-    tables = Tables({collection})
+    tables = Tables(reserved={collection})
     stem = tables.take_stem(collection)
     fields = decide(survey.root, stem, tables, strict=strict)
     id_kind = decide_id(survey.root.fields["_id"])
@@ -286,11 +287,21 @@ def test_tables_get_names_of_their_own() -> None:
         "x" * 100,
         "x" * 101,
     ]
-    tables = Tables(set(collections))
+    tables = Tables(reserved=set(collections))
     stems = [tables.take_stem(one) for one in collections]
     assert len(set(stems)) == len(stems)
     assert stems[4:7] == ["fs_files", "заказы", "订单"]
     assert all(re.fullmatch(r"\w+", one) for one in stems)
+
+
+def test_a_table_of_another_contract_keeps_its_name() -> None:
+    """A collection of another database may be called as a table that is there, or as an array's table would be."""
+    taken = Tables({"orders"}, reserved={"orders", "user", "user_roles"})
+    assert taken.take_stem(Namespace("crm", "orders")) == "orders_2"
+    assert taken.take_stem(Namespace("crm", "user")) == "user"
+    assert not taken.has_room_for("user_roles")
+    assert taken.take_stem(Namespace("crm", "user_roles")) == "user_roles"
+    assert taken.take_stem("orders") == "orders_3"
 
 
 def test_evidence_stands_beside_the_fields_and_secrets_are_not_shown() -> None:
@@ -327,6 +338,41 @@ def test_what_is_too_much_or_too_deep_is_not_looked_at_and_not_declared() -> Non
     result = transform_slowly([bson.encode({"_id": n, **one}) for n, one in enumerate(documents)], entity, gated=False)
     assert not result.refused
     assert LEVELS < 90
+
+
+def test_maps_take_no_other_field_s_place() -> None:
+    """Entries are documents of ten fields, more than can be looked at in all: what comes behind is declared as well."""
+    votes = {f"{number:024x}": {f"f{place}": number for place in range(10)} for number in range(1_500)}
+    documents = [{"votes": votes, "more": votes, "title": f"t{one}", "by": {"name": "a", "at": AT}} for one in range(3)]
+    (of_votes, of_more, title, by) = inferred(surveyed(*documents)).fields
+    for one in (of_votes, of_more):
+        assert (one.word and one.word.name, one.why.endswith("so it is a map")) == ("json", True)
+    assert title.word == Word("text")
+    assert [one.word for one in by.fields] == [Word("text"), Word("timestamp")]
+
+
+def test_names_of_any_length_are_no_burden() -> None:
+    """A column's name is cut at once, not by letters, and what is called by a book is left aside."""
+    book = "ü" * 7_000_000
+    contract = inferred(surveyed({"ж" * 900: 1, book: 1, "a": 2}))
+    assert [len(one.name) for one in contract.fields] == [900, 1]
+    assert len(loaded(contract).root.columns) == 4
+    assert len(render(contract)) < 10_000
+    within = inferred(surveyed({"a": {book: 1}})).fields[0]
+    assert (within.word, "very long names" in within.why) == (Word("json"), True)
+
+
+def test_an_array_that_is_an_item_s_id_meets_no_other_column() -> None:
+    entity = loaded(inferred(surveyed({"items": [{"_id": [{"a": 1}], "item_id": [1, 2]}]})))
+    names = [table.names for table in entity.tables]
+    assert all(len(set(some)) == len(some) for some in names)
+    assert "item_id_count" in names[1]
+
+
+def test_what_a_terminal_obeys_is_in_no_file() -> None:
+    document = {"a" * 61: {"p": 1, "p\x1b[2J": 2, "p\u202e": [{"\x1b": 1}]}, "\x1b]0;x\x07": {"\n": None}}
+    text = render(inferred(surveyed(document), collection="x\x1b[2J"))
+    assert all(line.isprintable() for line in text.splitlines())
 
 
 def test_documents_that_can_not_be_decoded_are_counted_and_tell_nothing() -> None:

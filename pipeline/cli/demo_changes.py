@@ -1,4 +1,4 @@
-"""What a sync has changed, as the versions tell that it kept: how many there are, and what became of them."""
+"""What the demo's sync has changed, as the versions tell that it kept: how many, and what became of documents."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from bson import Timestamp
 from contracts.schema.ddl import quoted
 from contracts.schema.entity import ID, Entity
 from contracts.schema.history import HISTORY, VALID_FROM, VALID_TO, valid_at, versions_table
+from pipeline.control import as_number
 from pipeline.stores.postgres.session import Session
 
 # Of the demo's collections, what of a document's change from one version to the next people ask for.
@@ -52,7 +53,7 @@ def kept_by(postgres: Session, entities: Mapping[str, Entity], at: Mapping[str, 
 
 def _kept(postgres: Session, entity: Entity, at: Timestamp) -> KeptVersions:
     versions = f"{HISTORY}.{quoted(versions_table(entity.root).name)}"
-    ended = f"old.{VALID_TO} = '{valid_at(at.time << 32 | at.inc).isoformat()}'"
+    ended = f"old.{VALID_TO} = '{valid_at(as_number(at)).isoformat()}'"
     asked = _ASKED.get(entity.collection, {})
     counts = "".join(f", count(*) FILTER (WHERE {condition})" for condition in asked.values())
     query = (

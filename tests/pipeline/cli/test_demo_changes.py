@@ -3,7 +3,7 @@
 from bson import Decimal128
 
 from pipeline import replicate, sync
-from pipeline.replication.changes import KeptVersions, kept_by
+from pipeline.cli.demo_changes import KeptVersions, kept_by
 from tests.pipeline.lab import Lab
 
 
