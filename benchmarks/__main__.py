@@ -10,8 +10,8 @@ import typer
 from benchmarks import fidelity, in_part, marts, memory, scale_out, speed, strangers, tables
 from benchmarks.contenders import CONTENDERS
 
-PARTS = ("speed", "memory", "scale-out", "fidelity", "in-part", "marts")
-ALONE = ("in-part", "marts")  # only if they are named
+PARTS = ("speed", "memory", "fidelity", "scale-out", "in-part", "marts")
+ALONE = ("scale-out", "in-part", "marts")  # only if they are named
 
 
 def main(
@@ -19,7 +19,7 @@ def main(
     runs: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
     part: Annotated[
         list[str] | None,
-        typer.Option(help=f"One of {', '.join(PARTS)}; all but {' and '.join(ALONE)} if none is named."),
+        typer.Option(help=f"One of {', '.join(PARTS)}; all but {', '.join(ALONE)} if none is named."),
     ] = None,
     contender: Annotated[
         list[str] | None, typer.Option(help=f"Some of {', '.join(CONTENDERS)}; all if none is named.")

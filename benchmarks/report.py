@@ -43,12 +43,13 @@ of their own.
 * Before each run PostgreSQL makes a checkpoint, and what the contender leaves is dropped afterwards. The collection
   is read once before the first round.
 * MB/s are of BSON. `k` is a thousand.
-* `make bench-quick` takes five minutes: processor time alone, of 1,000 and of 150,000 documents, from which it works
+* Who is in no target (polars-mongo, PyMongoArrow and ADBC) takes part in the first round alone.
+* `make bench-quick` takes five minutes: processor time alone, of 1,000 and of 250,000 documents, from which it works
   out what a million would cost. It names what of ours takes over a fifth more than was recorded among the results, each
   time by what the hand-written COPY takes: that is not ours, so another machine may judge as well. The first one
   records, and so does `make bench-quick RECORD=1`.
-* `python -m benchmarks --part marts` measures the marts, which `make bench` leaves out: of each the SQL in both stores
-  as well, within one process. `--part in-part`, which it leaves out as well, measures all of them after few changes, in
+* `make bench` leaves out some parts. `python -m benchmarks --part scale-out` measures several processes, `--part marts`
+  each mart beside its SQL in both stores, within one process, and `--part in-part` all of them after few changes, in
   part and whole, each as a process of its own.
 * The machine has 2 cores for the client and all three servers. With more, what works in parallel gains more.
 

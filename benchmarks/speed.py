@@ -78,9 +78,9 @@ def _round(
     rows: int,
     results: dict[str, Any],
 ) -> None:
-    """Let everyone work once; a slow one only in the first round."""
+    """Let everyone work once who takes part in this round."""
     for one in chosen:
-        if one.most is not None and number > 1:
+        if one.rounds is not None and number > one.rounds:
             continue
         job = _job(one, uris, home, collection, rows)
         if job.database == FEWER:
