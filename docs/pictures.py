@@ -33,7 +33,8 @@ def main() -> None:
         sys.exit("there is no chromium; on Debian: apt-get install chromium")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, sync_playwright() as playwright:
         home = Path(folder)
-        environment = {**os.environ, "ETL_HOME": str(home / "etl")}
+        served = {"ETL_REPORTS_URL": "https://reports.example.org"}  # so that the note of a run is a link
+        environment = {**os.environ, **served, "ETL_HOME": str(home / "etl")}
         report = home / "report.html"
         for command in (["demo", "--embedded"], ["report", "-o", str(report)]):
             subprocess.run([*_ETL, *command], env=environment, check=True, stdout=subprocess.DEVNULL)

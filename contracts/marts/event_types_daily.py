@@ -6,8 +6,9 @@ from contracts.schema.entity import TEXT_KEY_CHARACTERS
 from contracts.schema.fields import boolean, category, date, integer, number, rule
 from contracts.schema.mart import DAILY, Mart, as_of
 
-# A day is held against so many days before it, and is unusual from so many standard deviations on.
-TRAINING_DAYS, UNUSUAL_Z = 14, 3
+# A day is held against so many days before it, and is unusual from so many standard deviations on, if it or the mean of
+# these days has so many events: of fewer a single one more is soon so far off.
+TRAINING_DAYS, UNUSUAL_Z, UNUSUAL_COUNT = 14, 3, 10
 
 MART = Mart(
     name="event_types_daily",
@@ -38,7 +39,12 @@ MART = Mart(
             "that is running, without 14 days before, or if all 14 are equal.",
             nullable=True,
         ),
-        boolean("is_unusual", "Whether z_score is at least 3 or at most -3; null if z_score is null.", nullable=True),
+        boolean(
+            "is_unusual",
+            "Whether z_score is at least 3 or at most -3, and event_count or mean_14d_count at least 10; null if "
+            "z_score is null.",
+            nullable=True,
+        ),
         boolean("is_complete", "Whether the day was over at as_of."),
         as_of(),
     ),
@@ -52,10 +58,14 @@ MART = Mart(
     ),
     ages=DAILY,
     question="Is the data arriving, and unchanged? (engineering, analysts)",
-    definition="Elementary's volume anomalies: 14 days of training, |z| of at least 3, the running bucket left out.",
+    definition=(
+        "Elementary's volume anomalies: 14 days of training, |z| of at least 3, the running bucket left out; of 10 "
+        "events or more."
+    ),
     limits=(
         "14 days hold two of each weekday: a strong weekly rhythm widens what is usual.",
-        "On low counts z says little: look at event_count and mean_14d_count first.",
+        "On low counts z_score says little: with fewer than 10 events, on the day and on average before, none is "
+        "unusual, also not one on which such a type stopped.",
         "After 14 equal days no day has a score: that something of the kind has stopped, event_count tells alone.",
         "It is computed in one piece, which holds one number per day and type.",
     ),

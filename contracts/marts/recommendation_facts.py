@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from contracts.schema.fields import boolean, date, identifier, integer, rule, timestamp
+from contracts.schema.fields import boolean, date, identifier, integer, rule, text, timestamp
 from contracts.schema.mart import AS_OF, Mart, as_of
 
 HIT_DAYS, TOP = 7, 10
@@ -35,6 +35,12 @@ MART = Mart(
             "is_hit",
             "Whether the user acted on, or reviewed, one of its first 10 products in that time; null unless it is "
             "eligible.",
+            nullable=True,
+        ),
+        text(
+            "acted_target",
+            "What the user's last action in that time was done to, or the last one on one of these products if there "
+            "is any; null without an action. It tells whether actions name products: see recommendation_reach_daily.",
             nullable=True,
         ),
         as_of(ages=True),

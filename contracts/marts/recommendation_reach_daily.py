@@ -59,7 +59,8 @@ MART = Mart(
         ),
         number(
             "hit_pct",
-            "hit_user_count of hit_eligible_user_count; null if that is 0.",
+            "hit_user_count of hit_eligible_user_count; null if that is 0, or if no acted_target of "
+            "recommendation_facts is a product: what users act on then tells nothing of products.",
             nullable=True,
             minimum=0,
             maximum=100,

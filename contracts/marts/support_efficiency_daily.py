@@ -76,7 +76,9 @@ MART = Mart(
             for hours in REPLIED_H
             for field in (
                 integer(
-                    f"eligible_{hours}h_count", f"Tickets opened on the day that are {hours} h old at as_of.", minimum=0
+                    f"eligible_{hours}h_count",
+                    f"Tickets opened on the day, not by an agent, that are {hours} h old at as_of.",
+                    minimum=0,
                 ),
                 integer(
                     f"replied_within_{hours}h_count",
@@ -86,7 +88,11 @@ MART = Mart(
             )
         ),
         number("sla_target_s", "Seconds within which they were to be answered (ETL_SUPPORT_SLA).", minimum=0),
-        integer("sla_eligible_count", "Tickets opened on the day that are as old as that at as_of.", minimum=0),
+        integer(
+            "sla_eligible_count",
+            "Tickets opened on the day, not by an agent, that are as old as that at as_of.",
+            minimum=0,
+        ),
         integer("sla_met_count", "Those of them that were answered in time; who waits still was not.", minimum=0),
         number(
             "sla_met_pct",
@@ -141,10 +147,14 @@ MART = Mart(
         number(
             "p90_resolution_s", "Nine tenths of the resolved took no longer; null if none is.", nullable=True, minimum=0
         ),
-        integer("first_contact_resolved_count", "Tickets resolved with a single message of an agent.", minimum=0),
+        integer(
+            "first_contact_resolved_count",
+            "Tickets resolved with a single message of an agent, beside one that opened it: see ticket_resolution.",
+            minimum=0,
+        ),
         number(
             "first_contact_resolution_pct",
-            "Tickets resolved with a single message of an agent, of the resolved; null if none is.",
+            "first_contact_resolved_count of resolved_count; null if that is 0.",
             nullable=True,
             minimum=0,
             maximum=100,
@@ -227,5 +237,6 @@ MART = Mart(
         "reopened_count and deleted_count are 0 in the balance where they are null.",
         "A change is known to within the time between two copies; ticket_changes tells by what it is dated.",
         "A ticket whose issue_type was changed is counted by the one it has now, on all days.",
+        "A ticket that an agent opened is in no share of replies in time: nobody asked for one at its opening.",
     ),
 )

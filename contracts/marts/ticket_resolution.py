@@ -10,6 +10,7 @@ from contracts.schema.mart import Mart, as_of
 
 # The states in which a ticket's last change was its resolution; any other, known or new, leaves it unresolved.
 RESOLVED_STATUSES = ("resolved", "closed")
+_REPLIES = pl.col("agent_message_count") - pl.col("is_opened_by_agent").cast(pl.Int64)
 
 MART = Mart(
     name="ticket_resolution",
@@ -24,7 +25,8 @@ MART = Mart(
         timestamp("created_at", "When the ticket was opened."),
         timestamp(
             "first_response_at",
-            "First message of an agent at or after the opening, by its time; null if there is none.",
+            "First message of an agent at or after the opening, by its time, but for one that opens the ticket; null "
+            "if there is none.",
             nullable=True,
         ),
         timestamp(
@@ -42,10 +44,16 @@ MART = Mart(
         integer("message_count", "Messages in the conversation.", minimum=0),
         integer("user_message_count", "Messages of the user.", minimum=0),
         integer("agent_message_count", "Messages of agents, those before the opening included.", minimum=0),
+        boolean(
+            "is_opened_by_agent",
+            "Whether the first message of all is an agent's, of the moment of the opening: it opens the ticket, and is "
+            "no response.",
+        ),
         boolean("is_answered", "Whether there is a first response."),
         boolean("is_resolved", "Whether the status is resolved or closed."),
         boolean(
-            "is_first_contact_resolved", "Whether it is resolved and a single message of an agent was enough for that."
+            "is_first_contact_resolved",
+            "Whether it is resolved and a single message of an agent was enough for that, beside one that opened it.",
         ),
         category(
             "resolution_basis",
@@ -111,13 +119,14 @@ MART = Mart(
         ),
         rule(
             "answered_by_an_agent",
-            ~pl.col("is_answered") | (pl.col("agent_message_count") > 0),
-            "An answered ticket has a message of an agent.",
+            ~pl.col("is_answered") | (_REPLIES > 0),
+            "An answered ticket has a message of an agent, beside one that opened it.",
         ),
         rule(
             "first_contact_is_resolved",
-            ~pl.col("is_first_contact_resolved") | (pl.col("is_resolved") & (pl.col("agent_message_count") == 1)),
-            "A ticket resolved at the first contact is resolved and has one message of an agent.",
+            ~pl.col("is_first_contact_resolved") | (pl.col("is_resolved") & (_REPLIES == 1)),
+            "A ticket resolved at the first contact is resolved and has one message of an agent, beside one that "
+            "opened it.",
         ),
     ),
     indexes=("ticket_id", "user_id", "created_at"),
@@ -126,7 +135,7 @@ MART = Mart(
     question="How well did we serve this customer, and who waits? (support lead)",
     definition=(
         "Zendesk's first reply, final resolution and reopens as dbt_zendesk has them, in calendar time; a reply is an "
-        "agent's message at or after the opening."
+        "agent's message at or after the opening, but not the one that opens the ticket."
     ),
     limits=(
         "A status is known by the copies that showed it: what happened between two of them was not seen, and where the "

@@ -5,6 +5,8 @@ import polars as pl
 from contracts.schema.fields import category, identifier, integer, number, rule, timestamp
 from contracts.schema.mart import DAILY, Mart, as_of
 
+# Who came within so many days is neither slipping nor dormant, however many came later still.
+RECENT_DAYS = 7
 # From r_score, f_score and e_score, the first that fits.
 SEGMENTS = ("champions", "loyal", "promising", "attention", "slipping", "dormant")
 
@@ -73,7 +75,8 @@ MART = Mart(
         category(
             "segment",
             "The first that fits. champions: r, f and e of at least 4. loyal: r of at least 3, f of at least 4. "
-            "promising: r of at least 4. attention: r of 3. slipping: r of 2. dormant: r of 1.",
+            "promising: r of at least 4. attention: r of 3, or recency_days below 7. slipping: r of 2. dormant: r "
+            "of 1.",
             *SEGMENTS,
             closed=True,
         ),

@@ -25,7 +25,8 @@ MART = Mart(
         integer("worse_user_count", "Users with a worse one: more days of recency, less of the others.", minimum=0),
         integer(
             "score",
-            "1 to 5: 1 and the whole fifths of all users who are worse; equal values have equal scores.",
+            "1 to 5: 1 and the whole fifths of all users who are worse, half of those with the same value counted with "
+            "them; equal values have equal scores, and nobody is below 3 for the best value of all.",
             minimum=1,
             maximum=SCORES,
         ),
@@ -33,6 +34,8 @@ MART = Mart(
     ),
     ages=DAILY,
     question="From which value on is a user recent, frequent, engaged? (CRM)",
-    definition="Percentile rank, not NTILE, which parts equal values at random.",
+    definition=(
+        "Percentile rank in the middle of those with the same value; not NTILE, which parts equal values at random."
+    ),
     limits=("A user's score moves when others move: the values stand beside it.",),
 )

@@ -169,8 +169,12 @@ OUTCOMES: dict[str, Schema] = {
             record(
                 name=(str, "The figure."),
                 value=(float, "As a number."),
-                change=(float | None, "By how much of a hundred, or how many points, it has changed; null if unknown."),
+                change=(
+                    float | None,
+                    "By how much of a hundred, or how many points, it has changed; null if unknown, or if it was 0.",
+                ),
                 is_share=(bool, "Whether it is a percentage; its change is in points then."),
+                of=(int | None, "Of how many it is a percentage; null of other figures."),
                 period=(str, "Of which time it is, and with which it is compared."),
             )
         ],

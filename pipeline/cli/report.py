@@ -44,7 +44,14 @@ def report(
         made = make_report(lake, settings.timezone, language)
     size = write_whole(to, made.html)
     figures = [
-        {"name": one.key, "value": one.value, "change": one.change, "is_share": one.is_share, "period": one.period}
+        {
+            "name": one.key,
+            "value": one.value,
+            "change": one.change,
+            "is_share": one.is_share,
+            "of": one.of,
+            "period": one.period,
+        }
         for one in made.figures
     ]
     values = {"path": to.absolute(), "bytes": size, "language": language, "as_of": made.as_of, "figures": figures}

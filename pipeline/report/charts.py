@@ -7,6 +7,7 @@ is dashed.
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import altair as alt
@@ -50,7 +51,7 @@ def lines(
         rule: A value at which a line goes across, such as a target.
         top: The end of the axis, where several drawings have one.
     """
-    solid, dashed = _long([row for row in rows if not row["is_running"]], series), _running(rows, series)
+    solid, dashed = (_long(part, series) for part in _parted(rows))
     x = (
         alt.X("x:T", scale=alt.Scale(type="utc"), axis=alt.Axis(format="%-d %b", tickCount=8))
         if dates
@@ -296,11 +297,10 @@ def _flag(row: Row) -> dict[str, Any]:
     return {"is_running": bool(row["is_running"])}
 
 
-def _running(rows: Rows, series: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the running rows, after the last one that is over, so that a line joins them."""
-    running = [row for row in rows if row["is_running"]]
-    before = [row for row in rows if not row["is_running"]][-1:]
-    return _long([*before, *running], series) if running else []
+def _parted(rows: Rows) -> tuple[Rows, Rows]:
+    """Return the rows up to the last one that is over, and those that run after it, with that one to join them."""
+    over = len(rows) - sum(1 for _ in takewhile(lambda row: row["is_running"], reversed(rows)))
+    return rows[:over], rows[max(0, over - 1) :] if over < len(rows) else ()
 
 
 def color_of(labels: Sequence[str]) -> alt.Color:

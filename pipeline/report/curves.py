@@ -1,7 +1,7 @@
 """Curves over a number, and the steps of a price: what share is reached when, how unequal something is."""
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +11,7 @@ from pipeline.report import theme
 from pipeline.report.charts import Chart, Rows, color_of, pointed_at, shapes_of, tooltip_of, values_of
 
 _POINTS = 80  # of a curve: no eye tells more apart
+_FEW = 10  # of fewer no share is told, where there are more
 
 
 def reached(rows: Rows, series: Mapping[str, str], ticks: Mapping[float, str], *, words: Mapping[str, str]) -> Chart:
@@ -86,16 +87,45 @@ def steps(
     return alt.layer(*layers).properties(width="container", height=theme.PANEL_HEIGHT + 30)
 
 
-def reached_by(values: Sequence[float], whole: int) -> list[tuple[float, float]]:
-    """Return up to which value which share of a whole in percent is reached, in few points.
+class Reached:
+    """Which share came to something within which time: within each, of those alone that are as old.
+
+    Who is younger may still come to it in that time, and would be counted as if that had not happened.
 
     Args:
-        values: The values there are, ascending.
-        whole: Of how many, with those that have none.
+        spans: The seconds that it took; None where it never came to it.
+        ages: The seconds since it could have come to it, of each.
     """
-    count = len(values)
-    places = sorted({round(step * (count - 1) / _POINTS) for step in range(_POINTS + 1)}) if count else []
-    return [*{values[place]: 100 * bisect_right(values, values[place]) / whole for place in places}.items()]
+
+    def __init__(self, spans: Sequence[float | None], ages: Sequence[float]) -> None:
+        came = [(took, age) for took, age in zip(spans, ages, strict=True) if took is not None and took <= age]
+        self._ages = sorted(ages)
+        self._took = sorted(max(1.0, took) for took, _ in came)
+        self._ages_of_those = sorted(age for _, age in came)
+
+    def whole(self, at: float) -> int:
+        """Return how many are as old as that."""
+        return len(self._ages) - bisect_left(self._ages, at)
+
+    def share(self, at: float) -> float | None:
+        """Return which of a hundred of them came to it within that time; None where they are too few to tell."""
+        whole = self.whole(at)
+        if whole < max(1, min(_FEW, len(self._ages))):
+            return None
+        return 100 * (bisect_right(self._took, at) - bisect_left(self._ages_of_those, at)) / whole
+
+    @property
+    def half(self) -> float:
+        """Within which time half of those that came to it did."""
+        return self._took[(len(self._took) - 1) // 2]
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """Up to which time which share came to it, in few points."""
+        last = len(self._took) - 1
+        places = sorted({round(step * last / _POINTS) for step in range(_POINTS + 1)}) if last >= 0 else []
+        shares = {self._took[place]: self.share(self._took[place]) for place in places}
+        return [(at, share) for at, share in shares.items() if share is not None]
 
 
 def shares(owners: Mapping[float, int]) -> tuple[list[tuple[float, float]], float]:

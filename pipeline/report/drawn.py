@@ -100,6 +100,7 @@ class Figure:
         period: Of which time it is, and with which it is compared.
         points: What its sparkline shows.
         is_share: Whether it is a percentage; its change is in points then.
+        of: Of how many it is a percentage.
     """
 
     key: str
@@ -111,6 +112,7 @@ class Figure:
     period: str
     points: Spark = Spark()
     is_share: bool = False
+    of: int | None = None
 
 
 @dataclass(frozen=True)

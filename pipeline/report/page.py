@@ -84,7 +84,7 @@ def _values(content: Content, source: Source) -> dict[str, Any]:
             ("copy", language.say("area.copy")),
         ],
         "as_of": language.moment(source.as_of) if source.as_of else "",
-        "end": _end(source),
+        "notices": [one for one in (_old(source, content.made_at), _end(source), _apart(source)) if one],
         "made_at": language.moment(content.made_at),
         "zone": str(language.zone),
         "wide": _WIDE,
@@ -138,6 +138,23 @@ def _absent(section: Section) -> list[tuple[str, str]]:
     marts = [name for name in section.not_built if "." not in name]
     told = (("page.not_built", marts), ("page.not_copied", copied))
     return [(key, ", ".join(names)) for key, names in told if names]
+
+
+def _old(source: Source, now: datetime) -> str:
+    """Say that what is shown was long before the page is made, if it was."""
+    if source.as_of is None or not source.is_old(now):
+        return ""
+    language = source.language
+    span = language.span((now - source.as_of).total_seconds())
+    return language.say("page.old", at=language.moment(source.as_of), span=span)
+
+
+def _apart(source: Source) -> str:
+    """Say which marts show an earlier day than the others, if any do."""
+    if not source.older:
+        return ""
+    language, oldest = source.language, min(source.older.values())
+    return language.say("page.apart", marts=", ".join(sorted(source.older)), at=language.moment(oldest))
 
 
 def _end(source: Source) -> str:

@@ -27,6 +27,7 @@ _DAYS = {
 }
 _NEVER = date(2000, 1, 1)  # a day from which others can be reckoned, where there is nothing
 DAYS = 90  # that a plot by day shows
+OLD = timedelta(days=2)  # before now: what shows an earlier moment is told to be old
 
 
 class NotBuiltError(Exception):
@@ -94,7 +95,7 @@ class Source:
         return mart in self.shown and mart in self.marts and column in self.marts[mart].table.names
 
     def days(self, mart: str, day: str, *columns: str, last: int = DAYS) -> pl.DataFrame:
-        """Return the last days of a mart up to the last one with data, with ``day`` and ``is_complete``.
+        """Return the last days of a mart up to its last one, with ``day`` and ``is_complete``.
 
         Args:
             mart: The mart.
@@ -102,21 +103,24 @@ class Source:
             *columns: Further columns.
             last: How many days.
         """
-        wanted = pl.col(day).is_between(self.end - timedelta(days=last - 1), self.end)
+        end = self.end_of(mart)
+        wanted = pl.col(day).is_between(end - timedelta(days=last - 1), end)
         frame = self.frame(mart, day, *columns, "is_complete").filter(wanted)
         return frame.rename({day: "day"}).sort("day").collect()
 
-    def gapless(self, frame: pl.DataFrame, *counts: str, every: str = "1d") -> pl.DataFrame:
-        """Return rows for all days, or weeks, from the first one with any to the last one that has anything at all.
+    def gapless(self, mart: str, frame: pl.DataFrame, *counts: str, every: str = "1d") -> pl.DataFrame:
+        """Return rows for all days, or weeks, from the first one with any to the last one of the mart.
 
         Args:
+            mart: What the rows are of.
             frame: With ``day``, one row for each; not empty.
             *counts: Columns that are 0 where there was no row; all others are null there.
             every: ``1d`` or ``1w``.
         """
-        days = pl.DataFrame({"day": pl.date_range(frame["day"].min(), self.end, every, eager=True)})  # type: ignore[arg-type]
+        days = pl.DataFrame({"day": pl.date_range(frame["day"].min(), self.end_of(mart), every, eager=True)})  # type: ignore[arg-type]
         filled = days.join(frame, on="day", how="left", maintain_order="left")
-        over = [pl.col("is_complete").fill_null(pl.col("day") <= self.last_complete)] * ("is_complete" in frame.columns)
+        is_over = pl.col("day") <= self.complete_to(mart)
+        over = [pl.col("is_complete").fill_null(is_over)] * ("is_complete" in frame.columns)
         return filled.with_columns(pl.col(*counts).fill_null(0), *over)
 
     def cohorts(self, *columns: str) -> pl.LazyFrame:
@@ -128,6 +132,20 @@ class Source:
         there = self.frame("user_retention_weekly", "cohort_on", "week_number", *columns)
         first = pl.col("cohort_on").min()
         return there.with_columns(is_first=pl.col("cohort_on") == first).filter(~pl.col("is_first")).drop("is_first")
+
+    def day_of(self, table: str) -> date | None:
+        """Return the day of the moment that a mart or a copied table shows, in the zone of the report."""
+        at = self.at(table)
+        return None if at is None else at.astimezone(self.language.zone).date()
+
+    def end_of(self, table: str) -> date:
+        """Return the last day that a mart or a copied table can tell of: another may show a later moment."""
+        return min(self.end, self.day_of(table) or self.end)
+
+    def complete_to(self, table: str) -> date:
+        """Return the last day that was over at the moment that a mart or a copied table shows, within the data."""
+        day = self.day_of(table)
+        return self.last_complete if day is None else min(self.last_complete, day - timedelta(days=1))
 
     @cached_property
     def as_of(self) -> datetime | None:
@@ -157,6 +175,17 @@ class Source:
         return min(self.end, self.today - timedelta(days=1)) if self.today else self.end
 
     @property
+    def older(self) -> Mapping[str, datetime]:
+        """The marts that show an earlier day than the newest one, and their moments."""
+        return {
+            name: at for name, at in self.shown.items() if self.today and (self.day_of(name) or self.today) < self.today
+        }
+
+    def is_old(self, now: datetime) -> bool:
+        """Tell whether all of it is older than what one looks at as the present."""
+        return self.as_of is not None and now - self.as_of > OLD
+
+    @property
     def is_behind(self) -> bool:
         """Whether the data end before the day on which they were read, and the one before."""
         return self.today is not None and self.end < self.today - timedelta(days=1)
@@ -183,6 +212,6 @@ class Source:
             frame = self.frame(mart, day, count)
         except NotBuiltError:
             return None
-        there = frame.filter((pl.col(count) > 0) & (pl.col(day) <= self.today))
+        there = frame.filter((pl.col(count) > 0) & (pl.col(day) <= self.day_of(mart)))
         latest: date | None = there.select(pl.col(day).max()).collect().item()
         return latest

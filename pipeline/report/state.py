@@ -1,9 +1,9 @@
 """The state of the copy: books, verification, quarantine, drift, lag, and where the time went."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline import control
@@ -12,6 +12,7 @@ from pipeline.control.status import Status, status
 from pipeline.report import charts
 from pipeline.report.drawn import Drawing, Fact, Plot, Table
 from pipeline.report.language import NOTHING, Language
+from pipeline.report.source import OLD
 from pipeline.report.telling import Columns, says_most, table, words
 from pipeline.stores.postgres.session import Session
 
@@ -95,8 +96,10 @@ def _lag(books: Books, language: Language, now: datetime, marts: Sequence[str]) 
     of = [at for name, at in books.shown.items() if name not in marts]
     if not of:
         return Fact(language.label("lag"), language.say("state.nothing"), tone="even")
-    behind = max(0.0, (now - min(of)).total_seconds())
-    return Fact(language.label("lag"), language.span(behind), language.say("state.shows", at=language.moment(min(of))))
+    behind = max(timedelta(), now - min(of))
+    shows = language.say("state.shows", at=language.moment(min(of)))
+    tone = "bad" if behind > OLD else "even"
+    return Fact(language.label("lag"), language.span(behind.total_seconds()), shows, tone)
 
 
 def _closed(books: Books, language: Language) -> Fact:
@@ -114,15 +117,40 @@ def _closed(books: Books, language: Language) -> Fact:
 
 
 def _proven(books: Books, language: Language) -> Fact:
-    full = [one for one in books.verifications if not one.sample] or [*books.verifications]
-    if not full:
+    if not books.verifications:
         return Fact(language.label("verification"), NOTHING, language.say("state.never_verified"))
-    moment = language.moment(min(one.verified_at for one in full))
-    part = {one.sample for one in full} - {""}
-    at = language.say("state.sampled_at" if part else "state.verified_at", at=moment, sample=", ".join(sorted(part)))
-    if broken := sorted({one.collection for one in full if not one.is_proven}):
+    full = {(one.collection, one.target): one for one in books.verifications if not one.sample}
+    sampled = {(one.collection, one.target): one for one in books.verifications if one.sample}
+    # A sample that is proven says nothing of what all documents were found to be; one that failed later does.
+    later = [one for key, one in sampled.items() if key not in full or one.verified_at > full[key].verified_at]
+    if broken := sorted({one.collection for one in (*full.values(), *later) if not one.is_proven}):
         return Fact(language.label("verification"), language.label("not_proven"), ", ".join(broken), "bad")
-    return Fact(language.label("verification"), language.label("proven"), at, "good")
+    there = {(one.name, one.target) for one in books.status.published if one.source} | {*full, *sampled}
+    whole, copied = {collection for collection, _ in full}, len({collection for collection, _ in there})
+    told = [
+        *_compared("state.verified_at", [*full.values()], copied, language),
+        *_compared("state.sampled_at", [one for one in later if one.collection not in whole], copied, language),
+    ]
+    tone = "good" if there == full.keys() else "even"
+    return Fact(language.label("verification"), language.label("proven"), "; ".join(told), tone)
+
+
+def _compared(key: str, found: Sequence[control.Verification], copied: int, language: Language) -> Iterator[str]:
+    """Tell what was compared of how many of the collections, and what could not be."""
+    if not found:
+        return
+    since: dict[str, int] = {}
+    for one in found:  # in each store the same ones, or fewer
+        since[one.collection] = max(one.changed_since, since.get(one.collection, 0))
+    yield language.say(
+        key,
+        number=language.number(len(since)),
+        all=language.number(copied),
+        sample=", ".join(sorted({one.sample for one in found})),
+        at=language.moment(min(one.verified_at for one in found)),
+    )
+    if number := sum(since.values()):
+        yield language.say("state.changed_since", number=language.number(number))
 
 
 def _quarantined(books: Books, language: Language) -> Fact:
@@ -199,11 +227,15 @@ def _verifications(books: Books, language: Language) -> Drawing:
             "extra": one.extra,
             "different": one.different,
             "quarantined": one.quarantined,
+            "changed_since": one.changed_since,
             "proven": language.label("yes" if one.is_proven else "no"),
         }
         for one in books.verifications
     ]
-    numbers = dict.fromkeys(("equal", "missing", "extra", "different", "quarantined"), language.number)
+    if not any(one.changed_since for one in books.verifications):
+        rows = [{name: value for name, value in row.items() if name != "changed_since"} for row in rows]
+    counts = ("equal", "missing", "extra", "different", "quarantined", "changed_since")
+    numbers = dict.fromkeys(counts, language.number)
     return _told(rows, language, {"verified_at": language.moment, **numbers})
 
 

@@ -92,13 +92,20 @@ def says(rows: Sequence[Mapping[str, Any]], column: str, language: Language, for
     )
 
 
-def says_most(rows: Sequence[Mapping[str, Any]], what: str, language: Language) -> str:
-    """Return a sentence that says which of named rows has most; they have ``x`` or ``told``, and ``v``."""
+def says_most(rows: Sequence[Mapping[str, Any]], what: str, language: Language, total: float | None = None) -> str:
+    """Return a sentence that says which of named rows has most.
+
+    Args:
+        rows: With ``x`` or ``told``, and ``v``.
+        what: What they have, among the labels.
+        language: Of the sentence.
+        total: What all have together, where these rows are not all.
+    """
     known = [row for row in rows if row["v"]]
     if not known:
         return language.say("says.nothing")
     most = max(known, key=lambda row: row["v"])
-    total = sum(row["v"] for row in known)
+    total = sum(row["v"] for row in known) if total is None else total
     return language.say(
         "says.most",
         what=language.label(what),
@@ -128,6 +135,18 @@ def by_week(frame: pl.DataFrame, end: date, language: Language, *, days: int = 6
         days: How many after its first a week's figures are complete.
     """
     return by_day(frame.with_columns(is_complete=pl.col("day") + timedelta(days=days) <= end), language)
+
+
+def from_a_whole_week(weekly: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of weeks but those of the first one, if the data begin in its midst and others follow.
+
+    Args:
+        weekly: With ``day``, the first of each week, and ``first``, the first one in it that has data.
+    """
+    earliest = weekly.filter(pl.col("day") == pl.col("day").min())
+    is_part = weekly["day"].n_unique() > 1 and not (earliest["first"] == earliest["day"]).any()
+    kept = weekly.filter(pl.col("day") > pl.col("day").min()) if is_part else weekly
+    return kept.drop("first")
 
 
 def share(part: str, whole: str) -> pl.Expr:

@@ -9,9 +9,10 @@ from pipeline.report import todo_copy
 from pipeline.report.drawn import Draw, Drawing, Spark
 from pipeline.report.language import NOTHING
 from pipeline.report.source import Source
-from pipeline.report.telling import ROWS_OF_LIST, Columns, list_table
+from pipeline.report.telling import ROWS_OF_LIST, Columns, list_table, share
 
-_TREND_WEEKS = 12
+_SEARCHES, _EVENTS = "search_facts", "event_types_daily"
+_MISSING_DAYS, _TREND_WEEKS = 28, 12
 _UNUSUAL_DAYS = 28
 
 
@@ -23,8 +24,9 @@ def waiting(source: Source) -> Drawing | None:
     found = there.sort("waiting_since", "ticket_id").collect()
     if not len(found):
         return None
+    at = source.at("ticket_resolution")
     rows: list[dict[str, Any]] = [
-        {**row, "waits": language.span((source.as_of - row["waiting_since"]).total_seconds() if source.as_of else None)}
+        {**row, "waits": language.span((at - row["waiting_since"]).total_seconds() if at else None)}
         for row in found.head(ROWS_OF_LIST).iter_rows(named=True)
     ]
     columns: Columns = {
@@ -40,17 +42,30 @@ def waiting(source: Source) -> Drawing | None:
 
 
 def missing_terms(source: Source) -> Drawing | None:
-    """List the searches that most often find nothing, with their weeks and what was searched for next."""
-    language = source.language
-    names = ("search_term", "zero_result_count", "search_count", "zero_result_pct", "user_count", "top_next_term")
-    there = source.frame("search_terms", *names).filter(pl.col("zero_result_count") > 0)
+    """List the searches that lately found nothing most often, with their weeks and what was searched for next."""
+    language, last = source.language, source.complete_to(_SEARCHES)
+    since = last - timedelta(days=_MISSING_DAYS - 1)
+    there = source.frame(
+        _SEARCHES, "search_term", "user_id", "searched_on", "is_zero_result", "is_final", "next_term"
+    ).filter(pl.col("is_final"), pl.col("searched_on").is_between(since, last))
+    counted = there.group_by("search_term").agg(
+        zero_result_count=pl.col("is_zero_result").cast(pl.Int64).sum(),
+        search_count=pl.len(),
+        user_count=pl.col("user_id").n_unique(),
+    )
     order = ["zero_result_count", "search_count", "search_term"]
-    found = there.sort(order, descending=[True, True, False]).collect()
+    found = (
+        counted.filter(pl.col("zero_result_count") > 0)
+        .with_columns(zero_result_pct=share("zero_result_count", "search_count"))
+        .sort(order, descending=[True, True, False])
+        .collect()
+    )
     if not len(found):
         return None
-    trends = _trends(source, found["search_term"].head(ROWS_OF_LIST).to_list())
+    shown = found["search_term"].head(ROWS_OF_LIST).to_list()
+    trends, followed = _trends(source, shown), _next_terms(there.filter(pl.col("search_term").is_in(shown)))
     rows = [
-        {**row, "trend": Spark(trends.get(row["search_term"], ()))}
+        {**row, "trend": Spark(trends[row["search_term"]]), "top_next_term": followed.get(row["search_term"])}
         for row in found.head(ROWS_OF_LIST).iter_rows(named=True)
     ]
     columns: Columns = {
@@ -70,7 +85,7 @@ def false_drops(source: Source) -> Drawing | None:
     prices = ("price", "prior_price", "lowest_price_30d")
     names = ("product_id", "dropped_on", "currency", *prices, "reduction_pct", "is_genuine", "history_days")
     there = source.frame("price_drops", *names)
-    found = there.filter(~pl.col("is_genuine"), pl.col("dropped_on") <= source.end)
+    found = there.filter(~pl.col("is_genuine"), pl.col("dropped_on") <= source.end_of("price_drops"))
     newest = found.sort("dropped_on", "reduction_pct", "product_id", descending=[True, False, False])
     ordered = newest.unique("product_id", keep="first", maintain_order=True).collect()
     if not len(ordered):
@@ -93,11 +108,10 @@ def false_drops(source: Source) -> Drawing | None:
 
 def unusual_events(source: Source) -> Drawing | None:
     """List the days on which a type of event was unusually frequent or rare."""
-    language, since = source.language, source.end - timedelta(days=_UNUSUAL_DAYS - 1)
+    language, end = source.language, source.end_of(_EVENTS)
     names = ("event_on", "event_type", "event_count", "mean_14d_count", "z_score", "is_unusual")
-    there = source.frame("event_types_daily", *names).filter(
-        pl.col("is_unusual").fill_null(False), pl.col("event_on").is_between(since, source.end)
-    )
+    is_recent = pl.col("event_on").is_between(end - timedelta(days=_UNUSUAL_DAYS - 1), end)
+    there = source.frame(_EVENTS, *names).filter(pl.col("is_unusual").fill_null(False), is_recent)
     found = there.sort("event_on", "event_type", descending=[True, False]).collect()
     if not len(found):
         return None
@@ -117,16 +131,15 @@ def unusual_events(source: Source) -> Drawing | None:
 
 
 def _trends(source: Source, terms: list[str]) -> dict[str, list[float]]:
-    """Return in how many searches of each week some terms found nothing; nothing where searches are not there."""
-    if not source.has("search_facts", "is_zero_result"):
-        return {}
-    first = source.last_complete - timedelta(days=7 * _TREND_WEEKS - 1)
-    there = source.frame("search_facts", "search_term", "searched_on", "is_zero_result", "is_final")
+    """Return in how many searches of each week some terms found nothing."""
+    last = source.complete_to(_SEARCHES)
+    first = last - timedelta(days=7 * _TREND_WEEKS - 1)
+    there = source.frame(_SEARCHES, "search_term", "searched_on", "is_zero_result", "is_final")
     counted = (
         there.filter(
             pl.col("is_zero_result"),
             pl.col("is_final"),
-            pl.col("searched_on").is_between(first, source.last_complete),
+            pl.col("searched_on").is_between(first, last),
             pl.col("search_term").is_in(terms),
         )
         .group_by("search_term", week=(pl.col("searched_on") - pl.lit(first)).dt.total_days() // 7)
@@ -139,10 +152,17 @@ def _trends(source: Source, terms: list[str]) -> dict[str, list[float]]:
     return found
 
 
+def _next_terms(searches: pl.LazyFrame) -> dict[str, str]:
+    """Return by which term each was followed most often; of equally many by the first by code point."""
+    pairs = searches.drop_nulls("next_term").group_by("search_term", "next_term").agg(times=pl.len()).collect()
+    most = pairs.sort("times", "next_term", descending=[False, True]).select("search_term", "next_term")
+    return dict(most.iter_rows())  # of each term the last row stays
+
+
 LISTS: dict[Draw, str] = {
     waiting: "ticket_resolution",
-    missing_terms: "search_terms",
+    missing_terms: _SEARCHES,
     false_drops: "price_drops",
-    unusual_events: "event_types_daily",
+    unusual_events: _EVENTS,
     **todo_copy.LISTS,
 }

@@ -1,37 +1,52 @@
 """Lists to act on that no mart has: they are found in the copied tables themselves."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import polars as pl
 
+from pipeline.report import charts
 from pipeline.report.areas.recommendations import listed
 from pipeline.report.drawn import Draw, Drawing
 from pipeline.report.source import NotBuiltError, Source
 from pipeline.report.telling import ROWS_OF_LIST, Columns, list_table
+from pipeline.text.printable import visible
 
+_EVENTS = "replica.event_logs"
 _NEW_DAYS = 28
+_KEYS = 200  # of a type in these days: where there are more, keys are data, and new ones nothing to act on
 _JSON = pl.String()  # which is how a frame has it
-# Which keys the details of late events have, and those of them that no event of the type had before: of each key the
-# first event without it is passed over, so that a key that was there all along is found at once.
 _IS_JSON = "SELECT data_type = 'jsonb' FROM information_schema.columns WHERE table_schema = 'replica' " + (
     "AND table_name = 'event_logs' AND column_name = 'details'"
 )
-_NEW_KEYS = """
-WITH late AS (
+_EACH = "jsonb_object_keys(CASE jsonb_typeof(details) WHEN 'object' THEN details ELSE '{}' END) AS key"
+# Which keys the details of late events have, and those of them that no event of the type had before. Earlier events are
+# gone through once, however many keys there are, and only if those of the days just before don't have one of them.
+_NEW_KEYS = f"""
+WITH late AS MATERIALIZED (
     SELECT event_type, key, count(*) AS events, min("timestamp") AS first_at,
-        (array_agg(event_id ORDER BY "timestamp", event_id))[1] AS first_id
-    FROM replica.event_logs,
-        jsonb_object_keys(CASE jsonb_typeof(details) WHEN 'object' THEN details ELSE '{}' END) AS key
-    WHERE "timestamp" >= $1 AND "timestamp" < $2
+        (array_agg(event_id ORDER BY "timestamp", event_id))[1] AS first_id,
+        count(*) OVER (PARTITION BY event_type) AS keys
+    FROM replica.event_logs, {_EACH}
+    WHERE "timestamp" >= $2 AND "timestamp" < $3
     GROUP BY event_type, key
-)
-SELECT event_type, key, events, first_at, first_id FROM late
-WHERE (
-    SELECT true FROM replica.event_logs AS before
-    WHERE before.event_type = late.event_type AND before."timestamp" < $1 AND before.details ? late.key
-    LIMIT 1
-) IS NULL
+),
+asked AS MATERIALIZED (
+    SELECT event_type, key FROM late WHERE keys <= $4
+    EXCEPT
+    SELECT event_type, key FROM replica.event_logs, {_EACH} WHERE "timestamp" >= $1 AND "timestamp" < $2
+),
+known AS MATERIALIZED (
+    SELECT DISTINCT event_type, key
+    FROM (SELECT event_type, array_agg(key) AS keys FROM asked GROUP BY event_type) AS of_type
+    JOIN replica.event_logs USING (event_type), {_EACH}
+    WHERE "timestamp" < $1 AND details ?| keys AND key = ANY (keys)
+),
+unknown AS (SELECT event_type, key FROM asked EXCEPT SELECT event_type, key FROM known)
+SELECT event_type, key, events, first_at, first_id FROM late JOIN unknown USING (event_type, key)
+UNION ALL
+SELECT event_type, NULL, max(keys), NULL, NULL FROM late WHERE keys > $4 GROUP BY event_type
 ORDER BY first_at DESC, event_type, key
 LIMIT 1000
 """
@@ -43,14 +58,17 @@ def new_keys(source: Source) -> Drawing | None:
     moment = pl.Datetime("ms", "UTC")
     source.copy("event_logs", event_id=pl.String(), event_type=pl.String(), timestamp=moment, details=_JSON)
     if source.rows(_IS_JSON) == [(False,)]:  # a contract of one's own may have texts there
-        raise NotBuiltError("replica.event_logs")
-    since = source.end - timedelta(days=_NEW_DAYS - 1)
-    found = source.rows(_NEW_KEYS, _midnight(source, since), _midnight(source, source.end + timedelta(days=1)))
-    known = _types_before(source, since)
+        raise NotBuiltError(_EVENTS)
+    end = source.end_of(_EVENTS)
+    since = end - timedelta(days=_NEW_DAYS - 1)
+    days = (since - timedelta(days=_NEW_DAYS), since, end + timedelta(days=1))
+    found = source.rows(_NEW_KEYS, *(_midnight(source, day) for day in days), _KEYS)
+    known = _types_before(source, since)  # of a type that is new itself all keys are
     names = ("event_type", "key", "events", "first_at", "first_id")
     rows: list[dict[str, Any]] = [
-        dict(zip(names, row, strict=True)) for row in found if row[0] in known
-    ]  # of a type that is new itself all keys are
+        dict(zip(names, row, strict=True)) for row in found if row[0] in known and row[1] is not None
+    ]
+    left_out = sorted({visible(kind) for kind, key, *_ in found if key is None and kind in known})
     columns: Columns = {
         "event_type": (language.label("event_type"), str),
         "key": (language.label("key"), str),
@@ -58,7 +76,13 @@ def new_keys(source: Source) -> Drawing | None:
         "events": (language.label("events"), language.number),
         "first_id": (language.label("first_event"), str),
     }
-    return Drawing((), list_table(rows, columns, len(rows)), "") if rows else None
+    says = language.say("says.new_keys", types=_named(left_out)) if left_out else ""
+    return Drawing((), list_table(rows, columns, len(rows)), says) if rows or says else None
+
+
+def _named(names: Sequence[str]) -> str:
+    """Return the first of some names, and whether there are more."""
+    return ", ".join([charts.shortened(one) for one in names[:ROWS_OF_LIST]] + ["…"] * (len(names) > ROWS_OF_LIST))
 
 
 def never_touched(source: Source) -> Drawing | None:
@@ -67,6 +91,8 @@ def never_touched(source: Source) -> Drawing | None:
     counted = listed(source).group_by("product").agg(lists=pl.len())
     acted = source.copy("user_sessions_actions", target=pl.String()).select(product="target")
     reviewed = source.copy("moderation_queue", product_id=pl.String()).select(product="product_id")
+    if not _are_products(source, acted, counted):
+        return None
     touched = pl.concat([acted, reviewed]).unique()
     untouched = counted.join(touched, on="product", how="anti").sort("lists", "product", descending=[True, False])
     found = untouched.collect(engine="streaming")  # all actions are looked at, and never are all in memory
@@ -93,6 +119,13 @@ def never_touched(source: Source) -> Drawing | None:
     return Drawing((), list_table(rows, columns, len(found)), "")
 
 
+def _are_products(source: Source, acted: pl.LazyFrame, counted: pl.LazyFrame) -> bool:
+    """Tell whether any product is acted on: where pages and buttons alone are, of no product it is known."""
+    priced = source.copy("product_price_history", product_id=pl.String()).select(product="product_id")
+    products = pl.concat([counted.select("product"), priced]).unique()
+    return not acted.join(products, on="product", how="semi").head(1).collect(engine="streaming").is_empty()
+
+
 def _midnight(source: Source, day: date) -> datetime:
     return datetime.combine(day, time(), source.language.zone).astimezone(UTC)
 
@@ -106,5 +139,5 @@ def _types_before(source: Source, day: date) -> set[str]:
 
 LISTS: dict[Draw, str] = {
     never_touched: "replica.user_recommendations",
-    new_keys: "replica.event_logs",
+    new_keys: _EVENTS,
 }

@@ -172,10 +172,10 @@ def test_a_user_in_all() -> None:
             "frequency_28d": 0,
             "sessions_28d": 0,
             "intensity_28d": 0,
-            "r_score": 1,
-            "f_score": 1,
-            "e_score": 1,
-            "segment": "dormant",
+            "r_score": 3,
+            "f_score": 3,
+            "e_score": 3,
+            "segment": "attention",
         }
     ]
 
@@ -268,6 +268,7 @@ def test_a_ticket_answered_and_resolved() -> None:
             "message_count": 3,
             "user_message_count": 1,
             "agent_message_count": 2,
+            "is_opened_by_agent": False,
             "is_answered": True,
             "is_resolved": True,
             "is_first_contact_resolved": False,
@@ -282,7 +283,10 @@ def test_a_ticket_answered_and_resolved() -> None:
         ([("user", 5)], None),
         ([("agent", -1)], None),  # written before the ticket was opened: no response to it
         ([("agent", -1), ("user", 5), ("agent", 30)], 30.0),
-        ([("agent", 0)], 0.0),
+        ([("user", 0), ("agent", 0)], 0.0),
+        ([("agent", 0)], None),  # by which an agent opens it
+        ([("agent", 0), ("user", 0), ("agent", 40)], 40.0),
+        ([("agent", 0), ("agent", 0)], 0.0),
         ([("agent", 7.003), ("agent", 7.004)], 7.003),
     ],
 )
@@ -316,6 +320,36 @@ def test_resolution(status: str, resolution_s: float | None) -> None:
     assert found["ticket_resolution"]["is_resolved"].to_list() == [resolution_s is not None]
 
 
+def test_what_opens_a_ticket_is_no_reply_and_nobody_waits_for_one() -> None:
+    sent = {
+        "1": [("agent", 0)],
+        "2": [("agent", 0), ("user", 60), ("agent", 90)],
+        "3": [("agent", 0), ("user", 60)],
+        "4": [("agent", 1)],
+        "5": [("user", -1), ("agent", 0)],  # it answers what was written before
+    }
+    replica = {
+        "support_tickets": [ticket(key, "closed", len(some), took_s=100) for key, some in sent.items()],
+        "support_tickets_messages": [message(key, who, at) for key, some in sent.items() for who, at in some],
+    }
+    found = compute_from(replica, as_of="2024-05-01 23:00:00", support_sla={"": 3_600.0})
+    columns = ["is_opened_by_agent", "first_response_s", "is_first_contact_resolved"]
+    assert found["ticket_resolution"].select(columns).rows() == [
+        (True, None, False),
+        (True, 90.0, True),
+        (True, None, False),
+        (False, 1.0, True),
+        (False, 0.0, True),
+    ]
+    (support,) = found["support_efficiency_daily"].to_dicts()
+    counts = ("eligible_1h_count", "replied_within_1h_count", "sla_eligible_count", "sla_met_count", "answered_count")
+    assert [support[name] for name in counts] == [2, 2, 2, 2, 3]
+    assert support["first_contact_resolved_count"] == 3
+    replica["support_tickets"] = [ticket(key, messages=len(some)) for key, some in sent.items()]
+    waiting = compute_from(replica, as_of="2024-05-01 23:00:00")["ticket_resolution"]["waiting_since"].to_list()
+    assert waiting == [None, None, OPENED + timedelta(seconds=60), None, None]
+
+
 def test_two_documents_with_one_ticket_id_are_two_tickets() -> None:
     tickets = compute_from(
         {
@@ -332,7 +366,7 @@ def test_a_lost_message_breaks_the_contract() -> None:
     with pytest.raises(Exception, match="messages_add_up"):
         compute_from(
             {"support_tickets": [ticket("1", messages=2)], "support_tickets_messages": [message("1", "user", 1)]}
-        )
+        )["ticket_resolution"]
 
 
 def test_a_day_of_support() -> None:
@@ -438,8 +472,11 @@ def test_quantiles_are_exact_beside_unanswered_tickets() -> None:
     """Polars' quantile of a group loses the last bit if the group has nulls."""
     days = compute_from(
         {
-            "support_tickets": [ticket("1", messages=1), ticket("2", messages=1), ticket("3")],
-            "support_tickets_messages": [message("1", "agent", 0), message("2", "agent", 0.001)],
+            "support_tickets": [ticket("1", messages=2), ticket("2", messages=1), ticket("3")],
+            "support_tickets_messages": [
+                *(message("1", who, 0) for who in ("user", "agent")),
+                message("2", "agent", 0.001),
+            ],
         },
         as_of="2024-05-01 23:00:00",
     )["support_efficiency_daily"]

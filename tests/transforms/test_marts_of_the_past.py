@@ -82,7 +82,7 @@ OPEN, SOLVED = ("2024-05-01", "open", "2024-04-30"), ("2024-05-03 12:00:00", "re
 def test_a_ticket_was_resolved_when_copies_show_it(
     seen: list[Seen], resolved_at: str | None, basis: str | None, reopened: int
 ) -> None:
-    (found,) = computed(tickets(*seen), only="ticket_resolution")["ticket_resolution"].to_dicts()
+    (found,) = computed(tickets(*seen))["ticket_resolution"].to_dicts()
     assert found["resolved_at"] == (resolved_at and at(resolved_at))
     assert (found["resolution_basis"], found["reopen_count"]) == (basis, reopened)
     assert found["observed_since"] == at(SINCE)
@@ -107,7 +107,7 @@ def test_the_days_of_a_ticket_that_is_reopened_and_one_that_is_deleted() -> None
         ),
         tickets(SOLVED, key="3", opened="2024-05-03", gone="2024-05-04"),  # gone, but it was solved before
     )
-    found = computed(replica, only="support_efficiency_daily")
+    found = computed(replica)
     assert found["ticket_resolution"]["_id"].to_list() == ["1"]
     days = found["support_efficiency_daily"]
     columns = ["created_count", "gone_count", "solved_count", "reopened_count", "deleted_count", "backlog_count"]
@@ -137,7 +137,7 @@ def test_a_ticket_that_was_gone_for_a_time_was_never_gone() -> None:
     replica = tickets(OPEN, ("2024-05-05", "open", "2024-04-30"))
     first, second = replica["support_tickets_versions"]
     replica["support_tickets_versions"] = [(*first[:2], at("2024-05-03"), *first[3:5], True, *first[6:]), second]
-    days = computed(replica, only="support_efficiency_daily")["support_efficiency_daily"]
+    days = computed(replica)["support_efficiency_daily"]
     assert (days["backlog_count"].unique().to_list(), days["deleted_count"].sum()) == ([1], 0)
 
 
@@ -159,7 +159,7 @@ def test_past_days_stay_and_their_books_balance(seed: int, zone: str) -> None:
             for n, one in enumerate(opened)
         ]
         of_lives = [tickets(*one["seen"], key=one["key"], opened=one["opened"], gone=one["gone"]) for one in lives]
-        found = computed(together(*of_lives), f"{now:%F %T}", only="support_efficiency_daily", timezone=zone)
+        found = computed(together(*of_lives), f"{now:%F %T}", timezone=zone)
         days = found["support_efficiency_daily"]
         reopened = days["reopened_count"].sum()
         assert reopened == found["ticket_changes"].filter(change="reopened").height
@@ -215,7 +215,7 @@ def test_decisions_are_timed_by_the_copies_that_showed_them() -> None:
     }
     reviews = [("u", at("2024-05-01"), 5, status[-1][1], 0, "p", key, "r") for key, status in shown.items()]
     versions = [row for key, some in shown.items() for row in seen(key, *some)]
-    found = computed({"moderation_queue": reviews, "moderation_queue_versions": versions}, only="moderation_daily")
+    found = computed({"moderation_queue": reviews, "moderation_queue_versions": versions})
     facts = {one["_id"]: one for one in found["review_facts"].to_dicts()}
     assert {key: (one["decision_s"], one["decision_change_count"]) for key, one in facts.items()} == {
         "soon": (86_400.0, 0),
@@ -248,11 +248,11 @@ def test_a_hit_is_one_of_the_list_that_was_valid_then() -> None:
         "product_price_history": [(key, key, "EUR") for key in ("p1", "p2")],
         "product_price_history_price_changes": [(key, 0, at("2024-01-01"), 1) for key in ("p1", "p2")],
     }
-    found = computed(replica, "2024-05-20", only="recommendation_reach_daily")
+    found = computed(replica, "2024-05-20")
     facts = found["recommendation_facts"].select("listed_at", "valid_to", "is_eligible", "is_hit").rows()
     assert facts == [(first, second, True, False), (second, at("2024-05-06 12:00:00"), True, False)]
     replica["user_sessions_actions"].append(("0", "view", at("2024-05-02"), 1, "p1"))
-    days = computed(replica, "2024-05-20", only="recommendation_reach_daily")["recommendation_reach_daily"].head(7)
+    days = computed(replica, "2024-05-20")["recommendation_reach_daily"].head(7)
     assert days["hit_user_count"].to_list() == [1, 0, 0, 0, 0, 0, 0]
     assert days["recommended_product_count"].to_list() == [1, 1, 1, 1, 1, 0, 0]
     assert days["listed_user_count"].to_list() == [0, 1, 1, 1, 1, 0, 0]
@@ -271,7 +271,7 @@ def test_a_list_that_was_gone_is_none_until_the_next_one() -> None:
         "user_sessions": [(f"{n}", "u", one, None, 1, 1, "tv") for n, one in enumerate(when)],
         "user_sessions_actions": [("1", "view", when[1], 0, "p")],
     }
-    found = computed(replica, "2024-05-20", only="recommendation_reach_daily")
+    found = computed(replica, "2024-05-20")
     facts = found["recommendation_facts"].select("listed_at", "valid_to", "is_eligible", "is_hit").rows()
     assert facts == [(first, gone, True, False), (second, None, False, None)]
     days = found["recommendation_reach_daily"].select("reached_on", "listed_user_count", "reach_pct").rows()
@@ -290,7 +290,7 @@ def test_a_list_that_nobody_came_to_before_the_next_is_in_no_rate_and_users_coun
         "user_sessions": [(f"{n}", "u", one, None, 1, 1, "tv") for n, one in enumerate(when)],
         "user_sessions_actions": [(f"{n}", "view", one, 0, "p") for n, one in enumerate(when)],
     }
-    found = computed(replica, "2024-05-20", only="recommendation_reach_daily")
+    found = computed(replica, "2024-05-20")
     assert found["recommendation_facts"]["is_eligible"].to_list() == [False] * 7 + [True, True]
     hits = ("list_count", "hit_eligible_user_count", "hit_user_count", "hit_pct")
     days = found["recommendation_reach_daily"].select("reached_on", *hits).rows()
@@ -305,7 +305,7 @@ def test_what_users_had_before_copies_were_kept_is_not_known_and_later_it_is() -
     ]
     sessions = [(name, name, at("2024-04-29"), None, 1, 0, "tv") for name in ("old", "new")]
     replica = {"user_recommendations_versions": versions, "user_sessions": sessions}
-    found = computed(replica, "2024-05-05", only="recommendation_reach_daily")
+    found = computed(replica, "2024-05-05")
     days = found["recommendation_reach_daily"].select("reached_on", "unknown_user_count", "reach_pct").rows()
     assert days[:4] == [
         (date(2024, 4, 30), 1, None),

@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.transforms.mart_frames import at, compute_from
@@ -51,7 +52,7 @@ def test_a_session_is_engaged_or_a_bounce(
         "user_sessions": [visit("1", "u", start, took_s, pages, len(kinds))],
         "user_sessions_actions": [action("1", kind, start) for kind in kinds],
     }
-    (found,) = compute_from(replica, as_of="2024-05-01 12:30:00", only="session_facts")["session_facts"].to_dicts()
+    (found,) = compute_from(replica, as_of="2024-05-01 12:30:00")["session_facts"].to_dicts()
     assert (found["state"], found["is_engaged"], found["is_bounce"]) == (state, engaged, bounce)
     assert found["duration_s"] == (took_s if state == "closed" else None)
 
@@ -208,10 +209,35 @@ def test_equal_values_have_equal_scores() -> None:
     users = [(f"u{n}", f"2024-05-{20 if n < 6 else 20 + n}") for n in range(10)]
     found = compute_from(searches(*users), as_of="2024-05-31")
     scores = dict(found["user_activity"].select("user_id", "r_score").rows())
-    assert [scores[f"u{n}"] for n in range(10)] == [1] * 6 + [4, 4, 5, 5]
-    assert found["user_activity"]["e_score"].to_list() == [1] * 10
+    assert [scores[f"u{n}"] for n in range(10)] == [2] * 6 + [4, 4, 5, 5]
+    assert found["user_activity"]["e_score"].to_list() == [3] * 10
     cuts = found["user_score_cuts"].filter(axis="recency").select("value", "user_count", "worse_user_count", "score")
-    assert cuts.rows() == [(2, 1, 9, 5), (3, 1, 8, 5), (4, 1, 7, 4), (5, 1, 6, 4), (11, 6, 0, 1)]
+    assert cuts.rows() == [(2, 1, 9, 5), (3, 1, 8, 5), (4, 1, 7, 4), (5, 1, 6, 4), (11, 6, 0, 2)]
+
+
+@pytest.mark.parametrize("away", range(10))
+def test_who_came_today_is_not_dormant_however_many_did(away: int) -> None:
+    """The best value of all is the middle of those who have it: nobody with it is below 3."""
+    users = [(f"u{n}", "2024-05-01" if n < away else "2024-05-31") for n in range(10)]
+    found = compute_from(searches(*users), as_of="2024-05-31 12:00:00")["user_activity"]
+    today = found.filter(recency_days=0)
+    assert today["r_score"].min() >= 3  # type: ignore[operator]
+    assert set(today["segment"]) <= {"champions", "loyal", "promising", "attention"}
+
+
+def test_who_came_within_a_week_is_not_dormant_where_most_came_later_still() -> None:
+    users = [(f"u{n}", f"2024-05-{31 if n > 1 else 25 - n}") for n in range(20)]
+    found = compute_from(searches(*users), as_of="2024-05-31 12:00:00")["user_activity"]
+    assert found.filter(pl.col("recency_days") > 0).select("recency_days", "r_score", "segment").rows() == [
+        (6, 1, "attention"),
+        (7, 1, "dormant"),
+    ]
+
+
+def test_scores_of_users_who_all_differ_are_fifths() -> None:
+    users = [(f"u{n}", f"2024-05-{10 + n}") for n in range(10)]
+    found = compute_from(searches(*users), as_of="2024-05-31")["user_activity"]
+    assert found["r_score"].to_list() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 def test_the_last_28_days_include_today_and_not_the_day_before_them() -> None:

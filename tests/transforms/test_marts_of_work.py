@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.transforms.mart_frames import at, compute_from
+from tests.transforms.mart_frames import MARTS, at, compute_from
 
 DAY = timedelta(days=1)
 Rows = list[tuple[Any, ...]]
@@ -34,6 +34,8 @@ def ticket(
         ([("user", "12:01"), ("agent", "12:05"), ("user", "12:07"), ("user", "12:09")], "12:07"),
         ([("agent", "12:05"), ("user", "12:05")], "12:05"),  # of one moment, the later in the array was written later
         ([("user", "12:05"), ("agent", "12:05")], None),
+        ([("agent", "12:00")], None),  # an agent opened it
+        ([("agent", "12:00"), ("user", "12:05")], "12:05"),
     ],
 )
 def test_an_unresolved_ticket_waits_since_the_first_message_after_the_last_answer(
@@ -78,10 +80,11 @@ def test_the_backlog_is_what_is_open_at_a_days_end_by_its_age() -> None:
 
 
 def test_who_waits_past_a_target_is_a_breach_and_who_is_too_young_is_not_counted() -> None:
-    opened = (("1", "08", 0), ("2", "09", 1), ("3", "15", 1))
+    opened = (("1", "08", 0), ("2", "09", 1), ("3", "15", 2))
     tickets = [ticket(key, f"2024-05-01 {hour}:00:00", messages=sent) for key, hour, sent in opened]
     tickets.append(ticket("4", "2024-05-01 15:30:00", issue="refund"))
-    answers = [("2", "agent", at("2024-05-01 10:00:00")), ("3", "agent", at("2024-05-01 15:00:00"))]
+    answers = [("2", "agent", at("2024-05-01 10:00:00"))]
+    answers += [("3", who, at("2024-05-01 15:00:00")) for who in ("user", "agent")]
     replica = {"support_tickets": tickets, "support_tickets_messages": answers}
     found = compute_from(replica, as_of="2024-05-01 16:00:00", support_sla={"": 7200.0, "refund": 60.0})
     columns = ["eligible_1h_count", "replied_within_1h_count", "eligible_8h_count", "replied_within_8h_count"]
@@ -262,6 +265,31 @@ def test_lists_reach_the_active_cover_the_catalogue_and_are_acted_on() -> None:
     assert younger["hit_eligible_user_count"].sum() == 0  # the 7 days are not over
 
 
+@pytest.mark.parametrize(
+    ("targets", "shown", "hit_pct"),
+    [
+        (("/cart", "buy"), "buy", None),  # actions name no products: that none was used is not known
+        (("/cart", "p9"), "p9", 0.0),  # they do: another one was used
+        (("p1", "buy"), "p1", 100.0),
+    ],
+)
+def test_where_actions_name_no_products_no_hits_are_told(
+    targets: tuple[str, ...], shown: str, hit_pct: float | None
+) -> None:
+    written = at("2024-05-01 12:00:00")
+    replica: dict[str, Rows] = {
+        "user_recommendations": [("1", "u", ["p1"], written)],
+        "user_sessions": [("s", "u", written + DAY, None, 1, 2, "tv")],
+        "user_sessions_actions": [("s", "view", written + n * DAY, n, one) for n, one in enumerate(targets, 1)],
+        "product_price_history": [("1", "p1", "EUR"), ("9", "p9", "EUR")],
+        "product_price_history_price_changes": [(key, 0, at("2024-01-01"), Decimal(1)) for key in "19"],
+    }
+    found = compute_from(replica, as_of="2024-05-10")
+    first = found["recommendation_reach_daily"].row(0, named=True)
+    assert found["recommendation_facts"]["acted_target"].to_list() == [shown]
+    assert (first["hit_eligible_user_count"], first["hit_pct"]) == (1, hit_pct)
+
+
 # --- Events
 
 
@@ -281,6 +309,15 @@ def test_a_day_is_unusual_by_the_14_days_before_it() -> None:
     assert z == 0.0
     silent = compute_from({"event_logs": rows}, as_of="2024-05-18 12:00:00")["event_types_daily"]
     assert silent.filter(event_on=date(2024, 5, 17)).select("event_count", "share_pct").rows() == [(0, None)]
+
+
+@pytest.mark.parametrize(("usual", "last", "is_unusual"), [(0, 9, False), (0, 10, True), (9, 0, False), (10, 0, True)])
+def test_few_events_are_never_unusual(usual: int, last: int, is_unusual: bool) -> None:
+    """One of the 14 days before has one event more than the others, so that any other number is far off."""
+    rows = events(usual + 1, *[usual] * 13, last)
+    days = compute_from({"event_logs": rows}, as_of="2024-05-16")["event_types_daily"]
+    (day,) = days.filter(event_on=date(2024, 5, 15)).to_dicts()
+    assert abs(day["z_score"]) > 3 and day["is_unusual"] is is_unusual
 
 
 def test_days_that_are_all_equal_have_no_score() -> None:
@@ -313,6 +350,7 @@ def test_the_books_of_users_and_tickets_balance(seed: int) -> None:
         },
         as_of="2024-05-20 12:00:00",
     )
+    found = {name: found[name] for name in MARTS}  # what must hold of any rows is checked of all of them
     _check_lifecycle(found)
     _check_backlog(found["support_efficiency_daily"])
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from contracts.marts.event_types_daily import MART, TRAINING_DAYS, UNUSUAL_Z
+from contracts.marts.event_types_daily import MART, TRAINING_DAYS, UNUSUAL_COUNT, UNUSUAL_Z
 from contracts.schema.entity import TEXT_KEY_CHARACTERS
 from transforms.marts._calendar import is_over, local_date, plus, spine
 from transforms.marts._conform import conform
@@ -25,6 +25,7 @@ def event_types_daily(event_logs: pl.LazyFrame, *, context: Context) -> pl.LazyF
     on, kind = local_date(pl.col("timestamp"), context), pl.col(TYPE).str.head(TEXT_KEY_CHARACTERS)
     counts = event_logs.group_by(on.alias(ON), kind.alias(TYPE)).agg(event_count=pl.len().cast(pl.Int64))
     over, score = pl.col("is_complete"), pl.col("z_score")
+    is_many = pl.max_horizontal("event_count", "mean_14d_count") >= UNUSUAL_COUNT
     days = (
         spine(counts.select(TYPE, ON), ON, context, by=[TYPE])
         .join(counts, on=[TYPE, ON], how="left")
@@ -37,7 +38,7 @@ def event_types_daily(event_logs: pl.LazyFrame, *, context: Context) -> pl.LazyF
             mean_14d_count=mean(pl.col("total"), pl.col("days")),
             z_score=pl.when(over).then(_z_score()),
         )
-        .with_columns(is_unusual=score.abs() >= UNUSUAL_Z)
+        .with_columns(is_unusual=pl.when(score.is_not_null()).then((score.abs() >= UNUSUAL_Z) & is_many))
     )
     return conform(days, MART, context)
 

@@ -46,15 +46,18 @@ def recommendation_facts(
             until=pl.min_horizontal(week_over, "valid_to"),
         )
     )
-    came, hit = _came(known, user_sessions), _hit(known, user_sessions, user_sessions_actions, moderation_queue)
+    came, acted = _came(known, user_sessions), _acted(known, user_sessions, user_sessions_actions)
     is_due = (pl.col("product_count") > 0) & (pl.col("week_over") <= pl.lit(context.as_of))
     facts = (
         known.join(came, on=LIST, how="left")
-        .join(hit, on=LIST, how="left")
+        .join(acted, on=LIST, how="left")
+        .join(_reviewed(known, moderation_queue), on=LIST, how="left")
         .with_columns(
             listed_on=local_date(pl.col("listed_at"), context), is_eligible=is_due & pl.col("came").fill_null(False)
         )
-        .with_columns(is_hit=pl.when("is_eligible").then(pl.col("hit").fill_null(False)))
+        .with_columns(
+            is_hit=pl.when("is_eligible").then(pl.any_horizontal(pl.col("acted", "reviewed").fill_null(False)))
+        )
     )
     return conform(facts, MART, context)
 
@@ -67,16 +70,29 @@ def _came(known: pl.LazyFrame, sessions: pl.LazyFrame) -> pl.LazyFrame:
     return came.select(*LIST, came=True).unique()
 
 
-def _hit(known: pl.LazyFrame, sessions: pl.LazyFrame, actions: pl.LazyFrame, reviews: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the lists of which a product was acted on, or reviewed, while they counted."""
-    listed_at, until = pl.col("listed_at"), pl.col("until")
-    overlaps = (pl.col("start_time") < until) & (pl.col("end_time") > listed_at).fill_null(True)
+def _acted(known: pl.LazyFrame, sessions: pl.LazyFrame, actions: pl.LazyFrame) -> pl.LazyFrame:
+    """Return of the lists whose users acted while they counted on what, and whether that was one of their products."""
+    overlaps = (pl.col("start_time") < pl.col("until")) & (pl.col("end_time") > pl.col("listed_at")).fill_null(True)
     visits = sessions.select("_id", "user_id", "start_time", "end_time").join(
         known.select(*LIST, "until", "top"), on="user_id"
     )
     acted = actions.select("_id", "at", product="target").join(visits.filter(overlaps), on="_id")
+    target = pl.col("product").sort_by("is_top", "at", "product").last()
+    told = acted.filter(_is_in_time()).with_columns(is_top=_is_top())
+    return told.group_by(LIST).agg(acted=pl.col("is_top").any(), acted_target=target)
+
+
+def _reviewed(known: pl.LazyFrame, reviews: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the lists of which a product was reviewed while they counted."""
     reviewed = reviews.select("user_id", at="submitted_at", product="product_id").join(
         known.select(*LIST, "until", "top"), on="user_id"
     )
-    is_hit = (pl.col("at") > listed_at) & (pl.col("at") < until) & pl.col("top").list.contains(pl.col("product"))
-    return pl.concat([one.filter(is_hit).select(*LIST, hit=True) for one in (acted, reviewed)]).unique()
+    return reviewed.filter(_is_in_time() & _is_top()).select(*LIST, reviewed=True).unique()
+
+
+def _is_in_time() -> pl.Expr:
+    return (pl.col("at") > pl.col("listed_at")) & (pl.col("at") < pl.col("until"))
+
+
+def _is_top() -> pl.Expr:
+    return pl.col("top").list.contains(pl.col("product"))

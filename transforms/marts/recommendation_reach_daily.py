@@ -44,9 +44,10 @@ def recommendation_reach_daily(
     known = _known(recommendation_facts, context)
     firsts, known_on = known.filter("is_first"), pl.col("known_on")
     products = _products(product_price_history, product_price_history_price_changes, context)
+    written = lists(user_recommendations, user_recommendations_versions)
     changes = [
         *_reach(user_activity_daily, known),
-        *_coverage(lists(user_recommendations, user_recommendations_versions), products, context),
+        *_coverage(written, products, context),
         *stays(firsts, "known_list_count", ON, known_on, NEVER),
     ]
     since = context.observed_since.get("user_recommendations")
@@ -54,6 +55,7 @@ def recommendation_reach_daily(
         standing(changes, spine(known.select(pl.col("listed_on").alias(ON)), ON, context), ON)
         .join(_written(known), on=ON, how="left")
         .join(firsts.select(all_list_count=pl.len().cast(pl.Int64)), how="cross")
+        .join(_names_products(recommendation_facts, written, product_price_history), how="cross")
         .with_columns(pl.col("^.*_count$").fill_null(0))
         .with_columns(unknown_list_count=pl.col("all_list_count") - pl.col("known_list_count"))
         .with_columns(
@@ -83,6 +85,14 @@ def _written(known: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("has_products").cast(pl.Int64).sum().alias("list_count"),
         *(pl.col("user_id").filter(told).n_unique().cast(pl.Int64).alias(name) for name, told in users.items()),
     )
+
+
+def _names_products(facts: pl.LazyFrame, written: pl.LazyFrame, products: pl.LazyFrame) -> pl.LazyFrame:
+    """Return in one row whether any action was done to a product: else actions don't tell what is used."""
+    recommended = written.select(pl.col("recommended_products").alias(PRODUCT)).explode(PRODUCT)
+    known = pl.concat([recommended, products.select(PRODUCT)]).unique()
+    acted = facts.select(pl.col("acted_target").alias(PRODUCT)).join(known, on=PRODUCT, how="semi")
+    return acted.select(names_products=pl.len() > 0)
 
 
 def _reach(days: pl.LazyFrame, known: pl.LazyFrame) -> list[pl.LazyFrame]:
@@ -165,8 +175,9 @@ def _merged(spans: pl.LazyFrame) -> pl.LazyFrame:
 def _ratios() -> dict[str, pl.Expr]:
     reach = percent(pl.col("listed_user_count"), pl.col("active_user_count"))
     coverage = percent(pl.col("recommended_product_count"), pl.col("known_product_count"))
+    hit = percent(pl.col("hit_user_count"), pl.col("hit_eligible_user_count"))
     return {
         "reach_pct": pl.when(pl.col("unknown_user_count") == 0).then(reach),
         "catalogue_coverage_pct": pl.when(pl.col("unknown_list_count") == 0).then(coverage),
-        "hit_pct": percent(pl.col("hit_user_count"), pl.col("hit_eligible_user_count")),
+        "hit_pct": pl.when("names_products").then(hit),
     }

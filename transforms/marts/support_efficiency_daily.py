@@ -107,13 +107,16 @@ def _counts() -> list[pl.Expr]:
 
 
 def _replies(context: Context) -> list[pl.Expr]:
-    """Count the tickets that are old enough to tell whether they were answered in time, and those that were."""
-    age = pl.lit(context.as_of) - pl.col("created_at")
+    """Count the tickets that are old enough to tell whether they were answered in time, and those that were.
+
+    Those that agents opened are neither: nobody asked for an answer then.
+    """
+    age, is_asked = pl.lit(context.as_of) - pl.col("created_at"), ~pl.col("is_opened_by_agent")
     took, target = pl.col("first_response_s"), pl.col("sla_target_s")
-    is_due = age >= pl.duration(milliseconds=(target * 1000).cast(pl.Int64))
+    is_due = is_asked & (age >= pl.duration(milliseconds=(target * 1000).cast(pl.Int64)))
     counted = {"sla_eligible_count": is_due, "sla_met_count": is_due & (took <= target).fill_null(False)}
     for hours in REPLIED_H:
-        is_old = age >= pl.lit(timedelta(hours=hours))
+        is_old = is_asked & (age >= pl.lit(timedelta(hours=hours)))
         counted[f"eligible_{hours}h_count"] = is_old
         counted[f"replied_within_{hours}h_count"] = is_old & (took <= hours * 3600).fill_null(False)
     return [condition.cast(pl.Int64).sum().alias(name) for name, condition in counted.items()]

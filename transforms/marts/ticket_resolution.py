@@ -34,6 +34,7 @@ def ticket_resolution(
         .join(_past(ticket_changes), on="_id", how="left")
         .with_columns(
             pl.col("user_message_count", "agent_message_count").fill_null(0),
+            pl.col("is_opened_by_agent", "has_agent_written").fill_null(False),
             message_count="messages_count",
             is_answered=first_response_at.is_not_null(),
             is_resolved=is_resolved,
@@ -45,7 +46,7 @@ def ticket_resolution(
             first_response_s=seconds(milliseconds(created_at, first_response_at)),
             resolution_s=seconds(milliseconds(created_at, resolved_at)),
             age_s=pl.when(~is_resolved).then(seconds(milliseconds(created_at, pl.lit(context.as_of)))),
-            is_first_contact_resolved=pl.col("is_resolved") & (pl.col("agent_message_count") == 1),
+            is_first_contact_resolved=pl.col("is_resolved") & (_reply_count() == 1),
         )
     )
     return conform(tickets, MART, context)
@@ -64,16 +65,23 @@ def _past(changes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def _reply_count() -> pl.Expr:
+    """Return how many messages of agents there are, without one that opens the ticket."""
+    return pl.col("agent_message_count") - pl.col("is_opened_by_agent").cast(pl.Int64)
+
+
 def _waiting_since() -> pl.Expr:
-    """Return the first message after an agent's last answer; before any, the opening itself."""
-    return pl.when(pl.col("first_response_at").is_null()).then("created_at").otherwise("asked_again_at")
+    """Return the first message after an agent's last one; before any, the opening itself."""
+    return pl.when("has_agent_written").then("asked_again_at").otherwise("created_at")
 
 
 def _conversations(tickets: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFrame:
-    by_agent, sent_at = pl.col("sender") == "agent", pl.col("sent_at")
-    # A message may bear an earlier time than its ticket; it is no response to it.
-    is_response = by_agent & (sent_at >= pl.col("created_at"))
-    by_user, last_response_at = pl.col("sender") == "user", pl.when(is_response).then("order").max()
+    by_agent, by_user = pl.col("sender") == "agent", pl.col("sender") == "user"
+    sent_at, created_at, order = pl.col("sent_at"), pl.col("created_at"), pl.col("order")
+    # A message may bear an earlier time than its ticket; it is no answer to it.
+    is_answer = by_agent & (sent_at >= created_at)
+    is_opening = by_agent & (sent_at == created_at) & (order == order.min())  # by which an agent writes first
+    last_answer = pl.when(is_answer).then(order).max()
     return (
         messages.select("_id", "_position", "sender", "sent_at")
         .join(tickets.select("_id", "created_at"), on="_id")
@@ -83,7 +91,9 @@ def _conversations(tickets: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFram
         .agg(
             user_message_count=by_user.cast(pl.Int64).sum(),
             agent_message_count=by_agent.cast(pl.Int64).sum(),
-            first_response_at=pl.when(is_response).then(sent_at).min(),
-            asked_again_at=pl.when(by_user & (pl.col("order") > last_response_at)).then(sent_at).min(),
+            is_opened_by_agent=is_opening.any(),
+            has_agent_written=is_answer.any(),
+            first_response_at=pl.when(is_answer & ~is_opening).then(sent_at).min(),
+            asked_again_at=pl.when(by_user & (order > last_answer)).then(sent_at).min(),
         )
     )

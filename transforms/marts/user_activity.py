@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from contracts.marts.user_activity import MART, SEGMENTS
+from contracts.marts.user_activity import MART, RECENT_DAYS, SEGMENTS
 from transforms.marts._conform import conform
 from transforms.marts._context import Context
 from transforms.marts._exact import mean, mean_seconds, milliseconds, percent, seconds
@@ -82,7 +82,7 @@ def _segment() -> pl.Expr:
         (recency >= 4) & (frequency >= 4) & (engagement >= 4),
         (recency >= 3) & (frequency >= 4),
         recency >= 4,
-        recency == 3,
+        (recency == 3) | (pl.col("recency_days") < RECENT_DAYS),
         recency == 2,
     )
     segment: pl.Expr = pl.lit(SEGMENTS[-1])

@@ -20,6 +20,8 @@ def user_score_cuts(user_recency: pl.LazyFrame, *, context: Context) -> pl.LazyF
     values = user_recency.select(recency="recency_days", frequency="frequency_28d", engagement="intensity_28d")
     axis, value, users = pl.col("axis"), pl.col("value"), pl.col("user_count")
     better = pl.when(axis == "recency").then(-value).otherwise(value)
+    # In halves of users: of those with the same value one half is counted with the worse ones.
+    rank = 2 * pl.col("worse_user_count") + users
     cuts = (
         values.unpivot(variable_name="axis", value_name="value")
         .group_by("axis", "value")
@@ -27,6 +29,6 @@ def user_score_cuts(user_recency: pl.LazyFrame, *, context: Context) -> pl.LazyF
         .with_columns(better=better)
         .sort("axis", "better")
         .with_columns(worse_user_count=(users.cum_sum() - users).over("axis"), all_users=users.sum().over("axis"))
-        .with_columns(score=1 + SCORES * pl.col("worse_user_count") // pl.col("all_users"))
+        .with_columns(score=1 + SCORES * rank // (2 * pl.col("all_users")))
     )
     return conform(cuts, MART, context)

@@ -14,6 +14,7 @@ from pipeline.report.telling import (
     by_day,
     by_week,
     day_table,
+    from_a_whole_week,
     has_running,
     monday,
     says,
@@ -22,6 +23,7 @@ from pipeline.report.telling import (
     words,
 )
 
+_SESSIONS, _FUNNEL = "session_facts", "funnel_daily"
 _DEVICES = 4
 _COLUMNS = {"day", "x", "told", "is_running", "is_complete"}  # that rows have beside those of the data
 _TRIED = 28  # days of which a rhythm is told
@@ -79,9 +81,9 @@ def calendar(source: Source) -> Drawing | None:
 def frequency(source: Source) -> Drawing | None:
     """Draw how many users came on how many of the 28 days up to the last one with data."""
     language = source.language
-    since = source.end - timedelta(days=27)
+    end = source.end_of("user_activity_daily")
     there = source.frame("user_activity_daily", "user_id", "activity_on").filter(
-        pl.col("activity_on").is_between(since, source.end)
+        pl.col("activity_on").is_between(end - timedelta(days=27), end)
     )
     counted = there.group_by("user_id").agg(days=pl.len()).group_by("days").agg(users=pl.len()).sort("days").collect()
     found = dict(counted.iter_rows())
@@ -109,15 +111,13 @@ def frequency(source: Source) -> Drawing | None:
 
 def sessions_daily(source: Source) -> Drawing | None:
     """Draw sessions by day, with the mean of seven days."""
-    language, since = source.language, source.end - timedelta(days=95)
-    there = source.frame("session_facts", "started_on").filter(pl.col("started_on").is_between(since, source.end))
+    language, end = source.language, source.end_of(_SESSIONS)
+    there = source.frame(_SESSIONS, "started_on").filter(pl.col("started_on").is_between(end - timedelta(days=95), end))
     counted = there.group_by(day="started_on").agg(sessions=pl.len()).sort("day").collect()
     if not len(counted):
         return None
-    every = pl.DataFrame({"day": pl.date_range(counted["day"].min(), source.end, eager=True)})  # type: ignore[arg-type]
-    frame = every.join(counted, on="day", how="left").with_columns(pl.col("sessions").fill_null(0)).sort("day")
-    frame = frame.with_columns(
-        mean_7d=pl.col("sessions").rolling_mean(7), is_complete=pl.col("day") <= source.last_complete
+    frame = source.gapless(_SESSIONS, counted, "sessions").with_columns(
+        mean_7d=pl.col("sessions").rolling_mean(7), is_complete=pl.col("day") <= source.complete_to(_SESSIONS)
     )
     frame = frame.with_columns(mean_7d=pl.when("is_complete").then("mean_7d")).tail(90)
     rows = by_day(frame, language)
@@ -133,31 +133,31 @@ def sessions_daily(source: Source) -> Drawing | None:
 
 def rhythm(source: Source) -> Drawing | None:
     """Draw at which hours of which weekdays sessions begin."""
-    since = source.last_complete - timedelta(days=_TRIED - 1)
-    there = source.frame("session_facts", "started_at", "started_on").filter(
-        pl.col("started_on").is_between(since, source.last_complete)
+    last = source.complete_to(_SESSIONS)
+    there = source.frame(_SESSIONS, "started_at", "started_on").filter(
+        pl.col("started_on").is_between(last - timedelta(days=_TRIED - 1), last)
     )
     return hours(source, there.select(at="started_at"), "sessions")
 
 
 def durations(source: Source) -> Drawing | None:
     """Draw how long sessions are, in classes that grow by factors."""
-    since = source.end - timedelta(days=89)
-    there = source.frame("session_facts", "duration_s", "started_on").filter(
-        pl.col("started_on").is_between(since, source.end)
+    end = source.end_of(_SESSIONS)
+    there = source.frame(_SESSIONS, "duration_s", "started_on").filter(
+        pl.col("started_on").is_between(end - timedelta(days=89), end)
     )
     return spans(source, there.select(span="duration_s"), "sessions")
 
 
 def engagement(source: Source) -> Drawing | None:
     """Draw which part of the sessions is engaged, by device and week."""
-    since = source.first_monday
-    there = source.frame("session_facts", "started_on", "device_type", "is_engaged").filter(
-        pl.col("started_on").is_between(since, source.end), pl.col("is_engaged").is_not_null()
+    there = source.frame(_SESSIONS, "started_on", "device_type", "is_engaged").filter(
+        pl.col("started_on").is_between(source.first_monday, source.end_of(_SESSIONS)),
+        pl.col("is_engaged").is_not_null(),
     )
-    counted = (
+    counted = from_a_whole_week(
         there.group_by(day=monday("started_on"), device=pl.col("device_type").cast(pl.String))
-        .agg(all=pl.len(), engaged=pl.col("is_engaged").sum())
+        .agg(all=pl.len(), engaged=pl.col("is_engaged").sum(), first=pl.col("started_on").min())
         .collect()
     )
     if not len(counted):
@@ -165,14 +165,14 @@ def engagement(source: Source) -> Drawing | None:
     devices = counted.group_by("device").agg(pl.col("all").sum()).sort("all", "device", descending=[True, False])
     named = devices["device"].head(_DEVICES).to_list()
     wide = counted.with_columns(v=100 * pl.col("engaged") / pl.col("all")).filter(pl.col("device").is_in(named))
-    return _weekly_shares(source, wide, "device", named, named[0])
+    return _weekly_shares(source, _SESSIONS, wide, "device", named, named[0])
 
 
 def funnel(source: Source) -> Drawing | None:
     """Draw how many sessions of 28 days reach each step, and how many are lost before it."""
-    language, since = source.language, source.last_complete - timedelta(days=_TRIED - 1)
-    there = source.frame("funnel_daily", "entered_on", "step", "step_number", "entered_count", "reached_count")
-    wanted = there.filter(pl.col("entered_on").is_between(since, source.last_complete))
+    language, last = source.language, source.complete_to(_FUNNEL)
+    there = source.frame(_FUNNEL, "entered_on", "step", "step_number", "entered_count", "reached_count")
+    wanted = there.filter(pl.col("entered_on").is_between(last - timedelta(days=_TRIED - 1), last))
     steps = wanted.group_by("step_number", "step").agg(pl.col("entered_count", "reached_count").sum())
     found = steps.sort("step_number").collect().to_dicts()
     if not found or not found[0]["entered_count"]:
@@ -195,8 +195,8 @@ def funnel(source: Source) -> Drawing | None:
         "share": (language.label("share"), language.percent),
         "lost": (language.label("lost"), language.number),
     }
-    last = language.part(rows[-1]["v"], entered)
-    seen = language.say("says.funnel", entered=language.number(entered), last=last, step=rows[-1]["x"])
+    through = language.part(rows[-1]["v"], entered)
+    seen = language.say("says.funnel", entered=language.number(entered), last=through, step=rows[-1]["x"])
     return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), seen)
 
 
@@ -207,12 +207,13 @@ def _step(language: Language, reached: int, before: int, entered: int) -> str:
 
 def conversion(source: Source) -> Drawing | None:
     """Draw which part of the sessions with a view reaches each step, by week."""
-    since = source.first_monday
-    there = source.frame("funnel_daily", "entered_on", "step", "step_number", "entered_count", "reached_count")
-    weekly = (
-        there.filter(pl.col("entered_on").is_between(since, source.end), pl.col("step_number") > 1)
+    there = source.frame(_FUNNEL, "entered_on", "step", "step_number", "entered_count", "reached_count")
+    is_told = pl.col("entered_on").is_between(source.first_monday, source.end_of(_FUNNEL))
+    first = pl.col("entered_on").min()
+    weekly = from_a_whole_week(
+        there.filter(is_told, pl.col("step_number") > 1)
         .group_by(day=monday("entered_on"), step=pl.col("step").cast(pl.String))
-        .agg(pl.col("entered_count", "reached_count").sum(), number=pl.col("step_number").first())
+        .agg(pl.col("entered_count", "reached_count").sum(), number=pl.col("step_number").first(), first=first)
         .with_columns(v=100 * pl.col("reached_count") / pl.col("entered_count"))
         .sort("number", "day")
         .collect()
@@ -220,16 +221,16 @@ def conversion(source: Source) -> Drawing | None:
     if not len(weekly):
         return None
     steps = weekly["step"].unique(maintain_order=True).to_list()
-    return _weekly_shares(source, weekly, "step", steps, steps[-1])
+    return _weekly_shares(source, _FUNNEL, weekly, "step", steps, steps[-1])
 
 
-def _weekly_shares(source: Source, weekly: pl.DataFrame, by: str, names: list[str], said: str) -> Drawing:
+def _weekly_shares(source: Source, mart: str, weekly: pl.DataFrame, by: str, names: list[str], said: str) -> Drawing:
     """Draw a line of shares (``v``) for each of some names, which the column ``by`` has, and say the last of one."""
     language = source.language
     # Values become columns here: one that is called as a column of ours gets a blank that nobody sees.
     called = {name: f"{name}\N{NO-BREAK SPACE}" if name in _COLUMNS else name for name in names}
     wide = weekly.with_columns(pl.col(by).replace(called)).pivot(by, index="day", values="v").sort("day")
-    rows, names = by_week(wide, source.last_complete, language), [*called.values()]
+    rows, names = by_week(wide, source.complete_to(mart), language), [*called.values()]
     chart = charts.lines(
         rows, dict(zip(names, names, strict=True)), unit="%", words=words(language, "week", "share", by)
     )
@@ -239,7 +240,7 @@ def _weekly_shares(source: Source, weekly: pl.DataFrame, by: str, names: list[st
 
 def time_to_buy(source: Source) -> Drawing | None:
     """Draw how long it takes from the first view to the purchase."""
-    there = source.frame("session_facts", "viewed_at", "purchased_at").filter(pl.col("purchased_at").is_not_null())
+    there = source.frame(_SESSIONS, "viewed_at", "purchased_at").filter(pl.col("purchased_at").is_not_null())
     took = (pl.col("purchased_at") - pl.col("viewed_at")).dt.total_milliseconds() / 1_000
     return spans(source, there.select(span=took), "sessions")
 
@@ -249,11 +250,11 @@ PLOTS: dict[Draw, str] = {
     stickiness: "active_users_daily",
     frequency: "user_activity_daily",
     calendar: "active_users_daily",
-    sessions_daily: "session_facts",
-    rhythm: "session_facts",
-    durations: "session_facts",
-    engagement: "session_facts",
-    funnel: "funnel_daily",
-    time_to_buy: "session_facts",
-    conversion: "funnel_daily",
+    sessions_daily: _SESSIONS,
+    rhythm: _SESSIONS,
+    durations: _SESSIONS,
+    engagement: _SESSIONS,
+    funnel: _FUNNEL,
+    time_to_buy: _SESSIONS,
+    conversion: _FUNNEL,
 }

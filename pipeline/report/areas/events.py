@@ -4,7 +4,7 @@ import polars as pl
 
 from contracts.marts.event_types_daily import TRAINING_DAYS, UNUSUAL_Z
 from pipeline.report import charts
-from pipeline.report.drawn import Draw, Drawing
+from pipeline.report.drawn import Draw, Drawing, Panel
 from pipeline.report.source import Source
 from pipeline.report.telling import Columns, has_running, says_most, table, words
 from pipeline.text.printable import visible
@@ -18,7 +18,7 @@ def volumes(source: Source) -> Drawing | None:
     language, frame = source.language, _named(source)
     if not len(frame):
         return None
-    panels, told = [], []
+    panels, told, odd = list[Panel](), [], 0
     for name in _by_volume(frame):
         rows = [
             {**row, "x": row["day"].isoformat(), "told": language.day(row["day"]), "name": name}
@@ -27,7 +27,9 @@ def volumes(source: Source) -> Drawing | None:
         drawn = [{key: value for key, value in row.items() if key not in ("day", "name")} for row in rows]
         names = {**words(language, "day", "events"), "s": language.label("judged")}
         panels.append(charts.panel(charts.band(drawn, words=names, flagged=language.label("unusual")), name))
-        told += [row for row in rows if row["is_unusual"]] or rows[-1:]
+        unusual = [row for row in rows if row["is_unusual"]]
+        odd += len(unusual)
+        told += unusual or rows[-1:]
     columns: Columns = {
         "name": (language.label("event_type"), str),
         "told": (language.label("day"), str),
@@ -36,8 +38,8 @@ def volumes(source: Source) -> Drawing | None:
         "z": (language.label("z_score"), lambda value: language.number(value, 1)),
     }
     ordered = sorted(told, key=lambda row: (row["x"], row["name"]))
-    odd = int(frame["is_unusual"].sum())
-    seen = language.say("says.volumes", types=language.number(len(panels)), unusual=language.number(odd))
+    numbers = {"types": len(panels), "all": frame["event_type"].n_unique(), "unusual": odd}
+    seen = language.say("says.volumes", **{name: language.number(one) for name, one in numbers.items()})
     return Drawing(panels, table(ordered, columns), seen, has_running(frame.select("is_running").to_dicts()))
 
 
@@ -75,7 +77,8 @@ def types_by_day(source: Source) -> Drawing | None:
         "v": (language.say("says.events_of", days=language.number(len(days))), language.number),
         "last": (language.label("last_day"), language.number),
     }
-    return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), says_most(rows, "events", language))
+    seen = says_most(rows, "events", language, total=float(frame["v"].sum()))
+    return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), seen)
 
 
 def _named(source: Source) -> pl.DataFrame:

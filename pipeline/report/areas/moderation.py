@@ -1,5 +1,6 @@
 """Whether the queue of reviews is fast, and fair to all stars."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -15,7 +16,7 @@ from pipeline.report.source import Source
 from pipeline.report.telling import Columns, by_day, day_table, has_running, says, says_most, share, table, words
 from pipeline.text.printable import visible
 
-_DAILY = "moderation_daily"
+_DAILY, _QUEUE = "moderation_daily", "replica.moderation_queue"
 _OUTCOMES = ("approved_count", "rejected_count", "pending_count", "other_count")
 _AGES = ((1, "pending_1d"), (3, "pending_3d"), (7, "pending_7d"), (28, "pending_28d"), (None, "pending_older"))
 _FLAGS = 8  # that are told apart
@@ -28,7 +29,7 @@ def outcomes(source: Source) -> Drawing | None:
         return None
     summed = frame.group_by("day").agg(pl.col(*_OUTCOMES).sum(), pl.col("is_complete").all()).sort("day")
     shown = [name for name in _OUTCOMES if summed[name].sum()]
-    rows = by_day(source.gapless(summed, *_OUTCOMES), language)
+    rows = by_day(source.gapless(_DAILY, summed, *_OUTCOMES), language)
     series = {name: language.label(name) for name in shown}
     chart = charts.bars(rows, series, words=words(language, "day", "reviews", "outcome"))
     told = day_table(rows, language, dict.fromkeys(shown))
@@ -38,10 +39,8 @@ def outcomes(source: Source) -> Drawing | None:
 def pending_by_age(source: Source) -> Drawing | None:
     """Draw how old the reviews are that nobody has decided."""
     language = source.language
-    if source.today is None:
-        return None
     there = source.frame(_DAILY, "submitted_on", "pending_count").filter(pl.col("pending_count") > 0)
-    age = (pl.lit(source.today) - pl.col("submitted_on")).dt.total_days()
+    age = (pl.lit(source.day_of(_DAILY)) - pl.col("submitted_on")).dt.total_days()
     ages = there.select(age=age, pending="pending_count").collect().rows()
     rows, low = [], None
     for high, name in _AGES:
@@ -101,7 +100,8 @@ def flags(source: Source) -> Drawing | None:
 def _by_stars(source: Source, *counts: str) -> pl.DataFrame:
     """Return sums of counts of the last 90 days, by stars, the most of them first."""
     there = source.frame(_DAILY, "submitted_on", "rating", *counts)
-    wanted = there.filter(pl.col("submitted_on").is_between(source.end - timedelta(days=89), source.end))
+    end = source.end_of(_DAILY)
+    wanted = there.filter(pl.col("submitted_on").is_between(end - timedelta(days=89), end))
     return wanted.group_by("rating").agg(pl.col(counts).sum()).sort("rating", descending=True).collect()
 
 
@@ -155,7 +155,8 @@ def _cells(language: Language, found: Mapping[tuple[str, str], int]) -> list[dic
 
 def _flagged(source: Source) -> dict[tuple[str, str], int]:
     """Return how many reviews of 90 days have a flag and an outcome; those without a flag have an empty one."""
-    first = datetime.combine(source.end - timedelta(days=89), time(), source.language.zone).astimezone(UTC)
+    since = source.end_of(_QUEUE) - timedelta(days=89)
+    first = datetime.combine(since, time(), source.language.zone).astimezone(UTC)
     moment = pl.Datetime("ms", "UTC")
     there = source.copy(
         "moderation_queue", flags=pl.List(pl.String()), moderation_status=pl.String(), submitted_at=moment
@@ -176,8 +177,8 @@ def _most_frequent(found: Mapping[tuple[str, str], int], place: int) -> list[str
 def decision_times(source: Source) -> Drawing | None:
     """Draw which share of the decisions that copies have seen took how long."""
     there = source.frame("review_facts", "decision_s").filter(pl.col("decision_s").is_not_null())
-    taken = there.collect()["decision_s"]
-    return durations(source, {"decided_within": taken}, len(taken), "reviews")
+    taken = there.select(span="decision_s", age=pl.lit(math.inf)).collect()  # all of them are decided
+    return durations(source, {"decided_within": taken}, "reviews")
 
 
 PLOTS: dict[Draw, str] = {
@@ -185,6 +186,6 @@ PLOTS: dict[Draw, str] = {
     pending_by_age: _DAILY,
     rejected_by_stars: _DAILY,
     flags: _DAILY,
-    flag_outcomes: "replica.moderation_queue",
+    flag_outcomes: _QUEUE,
     decision_times: "review_facts",
 }

@@ -15,16 +15,17 @@ from pipeline.report.source import Source
 from pipeline.report.telling import Columns, by_week, day_table, has_running, monday, says, says_most, table, words
 from pipeline.text.printable import visible
 
+_DROPS, _CHANGES = "price_drops", "replica.product_price_history_price_changes"
 _DEPTHS = (0, 5, 10, 15, 20, 30, 40, 50)
 _PRODUCTS, _SHOWN_DAYS = 4, 90
 
 
 def drops(source: Source) -> Drawing | None:
     """Draw the drops of prices by week: genuine and doubtful ones."""
-    language, since = source.language, source.first_monday
-    there = source.frame("price_drops", "dropped_on", "is_genuine")
+    language = source.language
+    there = source.frame(_DROPS, "dropped_on", "is_genuine")
     weekly = (
-        there.filter(pl.col("dropped_on").is_between(since, source.end))
+        there.filter(pl.col("dropped_on").is_between(source.first_monday, source.end_of(_DROPS)))
         .group_by(day=monday("dropped_on"))
         .agg(genuine=pl.col("is_genuine").sum(), not_genuine=(~pl.col("is_genuine")).sum())
         .sort("day")
@@ -33,7 +34,7 @@ def drops(source: Source) -> Drawing | None:
     if not len(weekly):
         return None
     series = {name: language.label(name) for name in ("genuine", "not_genuine")}
-    rows = by_week(source.gapless(weekly, *series, every="1w"), source.last_complete, language)
+    rows = by_week(source.gapless(_DROPS, weekly, *series, every="1w"), source.complete_to(_DROPS), language)
     chart = charts.bars(rows, series, words=words(language, "week", "drops", "kind"))
     told = day_table(rows, language, dict.fromkeys(series), "week")
     return Drawing([charts.panel(chart)], told, says(rows, "not_genuine", language), has_running(rows))
@@ -41,10 +42,11 @@ def drops(source: Source) -> Drawing | None:
 
 def depths(source: Source) -> Drawing | None:
     """Draw by how much prices fell below the lowest of the 30 days before."""
-    language, since = source.language, source.end - timedelta(days=89)
-    there = source.frame("price_drops", "dropped_on", "reduction_pct")
+    language, end = source.language, source.end_of(_DROPS)
+    there = source.frame(_DROPS, "dropped_on", "reduction_pct")
     place = pl.sum_horizontal([(pl.col("reduction_pct") > limit).cast(pl.Int32) for limit in _DEPTHS])
-    counted = there.filter(pl.col("dropped_on").is_between(since, source.end)).group_by(place=place).agg(v=pl.len())
+    recent = there.filter(pl.col("dropped_on").is_between(end - timedelta(days=89), end))
+    counted = recent.group_by(place=place).agg(v=pl.len())
     found = dict(counted.collect().iter_rows())
     if not found:
         return None
@@ -62,16 +64,16 @@ def depths(source: Source) -> Drawing | None:
 
 def price_steps(source: Source) -> Drawing | None:
     """Draw the prices of the products with the newest doubtful drops, with the lowest of the 30 days before."""
-    language = source.language
+    language, end = source.language, source.end_of(_CHANGES)
     names = ("product_id", "dropped_on", "price", "lowest_price_30d", "reduction_pct", "is_genuine", "is_new_arrival")
-    found = source.frame("price_drops", *names).filter(pl.col("dropped_on") <= source.end).collect()
+    found = source.frame(_DROPS, *names).filter(pl.col("dropped_on") <= source.end_of(_DROPS)).collect()
     doubtful = found.filter(~pl.col("is_genuine"), ~pl.col("is_new_arrival"))
     ordered = doubtful.sort("dropped_on", "reduction_pct", "product_id", descending=[True, False, False])
     if not len(ordered):
         return None
     chosen = ordered["product_id"].unique(maintain_order=True).head(_PRODUCTS).to_list()
     periods = _periods(source, chosen)
-    since = source.end - timedelta(days=_SHOWN_DAYS - 1)
+    since = end - timedelta(days=_SHOWN_DAYS - 1)
     series = {"price": language.label("price"), "lowest": language.label("lowest_price_30d")}
     kinds = [language.label("genuine"), language.label("not_genuine")]
     panels, told = [], []
@@ -81,7 +83,7 @@ def price_steps(source: Source) -> Drawing | None:
             {"x": day.isoformat(), "told": language.day(day), "v": float(price), "s": kinds[not genuine]}
             for day, price, genuine in own.select("dropped_on", "price", "is_genuine").iter_rows()
         ]
-        prices = _by_day(periods.get(product, []), since, source.end, language)
+        prices = _by_day(periods.get(product, []), since, end, language)
         if prices:
             chart = curves.steps(prices, marks, series, kinds, words={**words(language, "day", "price"), "s": " "})
             panels.append(charts.panel(chart, visible(product)))
@@ -149,7 +151,7 @@ def _asked(periods: list[tuple[date, float]], day: date) -> list[float]:
 
 
 PLOTS: dict[Draw, str] = {
-    drops: "price_drops",
-    depths: "price_drops",
-    price_steps: "replica.product_price_history_price_changes",
+    drops: _DROPS,
+    depths: _DROPS,
+    price_steps: _CHANGES,
 }

@@ -13,6 +13,7 @@ from pipeline.report.telling import (
     by_day,
     by_week,
     day_table,
+    from_a_whole_week,
     has_running,
     monday,
     says,
@@ -22,7 +23,7 @@ from pipeline.report.telling import (
     words,
 )
 
-_DAILY = "recommendation_reach_daily"
+_DAILY, _FACTS = "recommendation_reach_daily", "recommendation_facts"
 _AGES = (1, 3, 7, 14, 28, 56, 112)
 
 
@@ -41,16 +42,21 @@ def reach(source: Source) -> Drawing | None:
 def hits(source: Source) -> Drawing | None:
     """Draw which part of the users used what was recommended within seven days, by week, and how many they are."""
     language = source.language
-    frame = source.days(_DAILY, "reached_on", "hit_user_count", "hit_eligible_user_count", last=182)
-    weekly = (
+    counts = ("hit_user_count", "hit_eligible_user_count")
+    frame = source.days(_DAILY, "reached_on", *counts, "hit_pct", last=182)
+    if not frame["hit_pct"].count():  # whether actions tell of products is not known, and so no share is
+        return None
+    weekly = from_a_whole_week(
         frame.filter(pl.col("day") >= source.first_monday)
-        .group_by(day=monday("day"))
-        .agg(pl.col("hit_user_count", "hit_eligible_user_count").sum())
+        .group_by(week=monday("day"))
+        .agg(pl.col("hit_user_count", "hit_eligible_user_count").sum(), first=pl.col("day").min())
+        .rename({"week": "day"})
         .with_columns(hit_pct=share("hit_user_count", "hit_eligible_user_count"))
         .filter(pl.col("hit_eligible_user_count") > 0)
         .sort("day")
     )
-    rows = by_week(weekly, source.last_complete, language, days=13)  # seven days after the last list of the week
+    over = source.complete_to(_DAILY)
+    rows = by_week(weekly, over, language, days=13)  # seven days after the last list of the week
     if not rows:
         return None
     names = {"hit_pct": language.label("hit_pct")}
@@ -65,10 +71,10 @@ def hits(source: Source) -> Drawing | None:
 def list_ages(source: Source) -> Drawing | None:
     """Draw how old the lists are that are valid."""
     language = source.language
-    valid = source.frame("recommendation_facts", "listed_at", "valid_to", "product_count").filter(
+    valid = source.frame(_FACTS, "listed_at", "valid_to", "product_count").filter(
         pl.col("valid_to").is_null(), pl.col("product_count") > 0
     )
-    age = (pl.lit(source.as_of) - pl.col("listed_at")).dt.total_seconds() / 86_400
+    age = (pl.lit(source.at(_FACTS)) - pl.col("listed_at")).dt.total_seconds() / 86_400
     place = pl.sum_horizontal([(pl.col("age") >= limit).cast(pl.Int32) for limit in _AGES])
     found = dict(valid.select(age=age).group_by(place=place).agg(v=pl.len()).collect().iter_rows())
     if not found:
@@ -106,7 +112,7 @@ def listed(source: Source) -> pl.LazyFrame:
 
 PLOTS: dict[Draw, str] = {
     reach: _DAILY,
-    list_ages: "recommendation_facts",
+    list_ages: _FACTS,
     spread: "replica.user_recommendations",
     hits: _DAILY,
 }

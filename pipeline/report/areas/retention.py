@@ -10,6 +10,7 @@ from pipeline.report.drawn import Draw, Drawing
 from pipeline.report.source import Source
 from pipeline.report.telling import Columns, by_day, day_table, has_running, says, share, table, words
 
+_LIFECYCLE, _COHORTS_OF = "user_lifecycle_weekly", "user_retention_weekly"
 _COHORTS, _WEEKS, _CURVES = 12, 12, 4
 _STATUSES = ("new", "returning", "resurrecting", "dormant")
 
@@ -62,7 +63,7 @@ def curves(source: Source) -> Drawing | None:
     if not frame:
         return None
     data = pl.DataFrame(frame)
-    group = (pl.lit(source.last_complete) - pl.col("cohort_on")).dt.total_days() // 28
+    group = (pl.lit(source.complete_to(_COHORTS_OF)) - pl.col("cohort_on")).dt.total_days() // 28
     data = data.with_columns(group=group.clip(0)).filter(pl.col("group") < _CURVES)
     size = pl.col("cohort_on").n_unique().over("group")
     summed = (
@@ -130,15 +131,14 @@ def week_one(source: Source) -> Drawing | None:
 
 
 def _lifecycle(source: Source) -> pl.DataFrame:
-    there = source.frame("user_lifecycle_weekly", "week_on", "status", "user_count", "is_complete", "is_left_censored")
-    wanted = there.filter(
-        pl.col("week_on").is_between(source.first_monday, source.end), ~pl.col("is_left_censored")
-    ).collect()
+    there = source.frame(_LIFECYCLE, "week_on", "status", "user_count", "is_complete", "is_left_censored")
+    is_told = pl.col("week_on").is_between(source.first_monday, source.end_of(_LIFECYCLE))
+    wanted = there.filter(is_told, ~pl.col("is_left_censored")).collect()
     wide = wanted.with_columns(pl.col("status").cast(pl.String)).pivot(
         "status", index=["week_on", "is_complete"], values="user_count"
     )
     missing = [pl.lit(0).alias(one) for one in _STATUSES if one not in wide.columns]
-    over = pl.col("is_complete") & (pl.col("day") + timedelta(days=6) <= source.last_complete)
+    over = pl.col("is_complete") & (pl.col("day") + timedelta(days=6) <= source.complete_to(_LIFECYCLE))
     return (
         wide.rename({"week_on": "day"})
         .with_columns(*missing, is_complete=over)
@@ -151,8 +151,8 @@ def _cohorts(source: Source) -> list[dict[str, Any]]:
     """Return cohorts as far as the data go: weeks after the last one with data are not over for this purpose."""
     names = ("cohort_user_count", "eligible_user_count", "retained_user_count", "retention_pct")
     week = pl.col("cohort_on") + pl.duration(days=7 * pl.col("week_number"))
-    there = source.cohorts(*names)
-    shown = there.filter(pl.col("cohort_on") >= source.first_monday, week.dt.offset_by("6d") <= source.last_complete)
+    is_over = week.dt.offset_by("6d") <= source.complete_to(_COHORTS_OF)
+    shown = source.cohorts(*names).filter(pl.col("cohort_on") >= source.first_monday, is_over)
     return shown.sort("cohort_on", "week_number").collect().to_dicts()
 
 
@@ -182,9 +182,9 @@ def _says_week_one(frame: list[dict[str, Any]], source: Source) -> str:
 
 
 PLOTS: dict[Draw, str] = {
-    lifecycle: "user_lifecycle_weekly",
-    net_growth: "user_lifecycle_weekly",
-    week_one: "user_retention_weekly",
-    triangle: "user_retention_weekly",
-    curves: "user_retention_weekly",
+    lifecycle: _LIFECYCLE,
+    net_growth: _LIFECYCLE,
+    week_one: _COHORTS_OF,
+    triangle: _COHORTS_OF,
+    curves: _COHORTS_OF,
 }

@@ -8,16 +8,17 @@ from pipeline.report.source import Source
 from pipeline.report.telling import Columns, by_day, day_table, has_running, says, table, words
 from pipeline.text.printable import visible
 
+_DAILY = "search_quality_daily"
 _TERMS, _PAIRS = 300, 20
 
 
 def zero_results(source: Source) -> Drawing | None:
     """Draw which part of the searches finds nothing, and which is refined, by day."""
     language = source.language
-    frame = source.days("search_quality_daily", "searched_on", "zero_result_pct", "refined_pct", "search_count")
+    frame = source.days(_DAILY, "searched_on", "zero_result_pct", "refined_pct", "search_count")
     if not len(frame):
         return None
-    rows = by_day(source.gapless(frame, "search_count"), language)
+    rows = by_day(source.gapless(_DAILY, frame, "search_count"), language)
     series = {name: language.label(name) for name in ("zero_result_pct", "refined_pct")}
     chart = charts.lines(rows, series, unit="%", words=words(language, "day", "share", "outcome"))
     told = day_table(rows, language, {**dict.fromkeys(series, language.percent), "search_count": None})
@@ -29,10 +30,10 @@ def searches(source: Source) -> Drawing | None:
     """Draw searches by day."""
     language = source.language
     counts = ("search_count", "user_count")
-    frame = source.days("search_quality_daily", "searched_on", *counts)
+    frame = source.days(_DAILY, "searched_on", *counts)
     if not len(frame):
         return None
-    rows = by_day(source.gapless(frame, *counts), language)
+    rows = by_day(source.gapless(_DAILY, frame, *counts), language)
     label = {"search_count": language.label("search_count")}
     chart = charts.bars(rows, label, words=words(language, "day", "search_count"), height=140)
     told = day_table(rows, language, {"search_count": None, "user_count": None})
@@ -98,8 +99,8 @@ def refinements(source: Source) -> Drawing | None:
 
 
 PLOTS: dict[Draw, str] = {
-    zero_results: "search_quality_daily",
-    searches: "search_quality_daily",
+    zero_results: _DAILY,
+    searches: _DAILY,
     terms: "search_terms",
     refinements: "search_terms",
 }

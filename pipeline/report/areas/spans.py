@@ -1,6 +1,5 @@
 """What several areas draw of times: at which hours, how long, and within what time."""
 
-from bisect import bisect_right
 from collections.abc import Mapping
 
 import polars as pl
@@ -24,6 +23,7 @@ _DURATIONS = (
     86_400,
 )  # seconds; each at most about three times the one before
 _TICKS = (1, 10, 60, 600, 3_600, 21_600, 86_400, 259_200, 604_800, 1_209_600, 2_419_200, 7_776_000, 31_536_000)  # s
+_DAY = 86_400
 _TOLD = (60, 600, 3_600, 21_600, 86_400, 259_200, 604_800, 2_419_200)
 
 
@@ -76,32 +76,29 @@ def spans(source: Source, seconds: pl.LazyFrame, what: str) -> Drawing | None:
     return Drawing([charts.panel(chart)], table(rows, columns, newest_first=False), says_most(rows, what, language))
 
 
-def durations(source: Source, spans: Mapping[str, pl.Series], whole: int, what: str) -> Drawing | None:
-    """Draw which share is reached within which time.
+def durations(source: Source, taken: Mapping[str, pl.DataFrame], what: str) -> Drawing | None:
+    """Draw which share is reached within which time, each time of those that are as old.
 
     Args:
         source: What is drawn from.
-        spans: Seconds, by the label of what took so long; those that never came to it are left out.
-        whole: Of how many, with those.
+        taken: With ``span``, the seconds that it took, null where it never came to it, and ``age``, the seconds since
+            it could have; by the label of what took so long.
         what: What is counted, among the labels.
     """
     language = source.language
-    series = {name: language.label(name) for name, found in spans.items() if len(found)}
+    known = {name: curves.Reached(*(frame[one].to_list() for one in ("span", "age"))) for name, frame in taken.items()}
+    series = {name: language.label(name) for name, found in known.items() if found.points}
     if not series:
         return None
-    taken = {name: sorted(max(1.0, float(one)) for one in spans[name]) for name in series}
     rows = [
         {"x": round(at, 1), "v": share, "s": label, "told": language.span(at), "name": name}
         for name, label in series.items()
-        for at, share in curves.reached_by(taken[name], whole)
+        for at, share in known[name].points
     ]
     chart = curves.reached(
         rows, series, {at: language.span(at) for at in _TICKS}, words=words(language, "within", "share", "kind")
     )
-    told = [
-        {"told": language.span(at)} | {name: 100 * bisect_right(taken[name], at) / whole for name in series}
-        for at in _TOLD
-    ]
+    told = [{"told": language.span(at)} | {name: known[name].share(at) for name in series} for at in _TOLD]
     columns: Columns = {"told": (language.label("within"), str)} | {
         name: (label, language.percent) for name, label in series.items()
     }
@@ -109,9 +106,9 @@ def durations(source: Source, spans: Mapping[str, pl.Series], whole: int, what: 
     seen = language.say(
         "says.within",
         what=label,
-        day=language.percent(100 * bisect_right(taken[name], 86_400) / whole),
-        half=language.span(taken[name][(len(taken[name]) - 1) // 2]),
-        whole=language.number(whole),
+        day=language.percent(known[name].share(_DAY)),
+        half=language.span(known[name].half),
+        whole=language.number(known[name].whole(_DAY)),
         of=language.label(what),
     )
     return Drawing([charts.panel(chart)], table(told, columns, newest_first=False), seen)

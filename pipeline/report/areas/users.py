@@ -14,6 +14,7 @@ from transforms.marts.user_activity import segmented
 from transforms.marts.user_recency import user_recency
 from transforms.marts.user_score_cuts import user_score_cuts
 
+_DAYS = "user_activity_daily"
 _SCORES = range(1, 6)
 _STEP_DAYS, _STEPS = 28, 7  # of what segments were: half a year
 _DONE = ("session_count", "search_count", "ticket_count", "review_count")
@@ -90,7 +91,8 @@ def segment_flow(source: Source) -> Drawing | None:
     language, known = source.language, _segments(source, steps=2)
     if known is None:
         return None
-    last, before = source.last_complete, source.last_complete - timedelta(days=_STEP_DAYS)
+    last = source.complete_to(_DAYS)
+    before = last - timedelta(days=_STEP_DAYS)
     now, then = (known.filter(pl.col("day") == day).select("user_id", "segment") for day in (last, before))
     moved = now.join(then, on="user_id", how="left", suffix="_before")
     counted = moved.group_by("segment_before", "segment").agg(v=pl.len()).collect()
@@ -160,11 +162,11 @@ def inequality(source: Source, owners: dict[float, int], whose: str, what: str) 
 
 def _segments(source: Source, steps: int = _STEPS) -> pl.LazyFrame | None:
     """Return the segment of each user as it was on days that lie four weeks apart, by what is known of them now."""
-    zone, frames = source.language.zone, []
+    zone, last, frames = source.language.zone, source.complete_to(_DAYS), []
     names = ("user_id", "activity_on", "session_count", "action_count")
-    days = source.frame("user_activity_daily", *names).filter(pl.col("activity_on") <= source.last_complete).collect()
+    days = source.frame(_DAYS, *names).filter(pl.col("activity_on") <= last).collect()
     for back in range(steps):
-        day = source.last_complete - timedelta(days=_STEP_DAYS * back)
+        day = last - timedelta(days=_STEP_DAYS * back)
         known = days.lazy().filter(pl.col("activity_on") <= day)
         context = Context(as_of=datetime.combine(day, time(12), zone), timezone=str(zone))
         users = user_recency(known, context=context)
@@ -176,7 +178,7 @@ def _segments(source: Source, steps: int = _STEPS) -> pl.LazyFrame | None:
 PLOTS: dict[Draw, str] = {
     scores: "user_activity",
     segments: "user_activity",
-    segment_sizes: "user_activity_daily",
-    segment_flow: "user_activity_daily",
+    segment_sizes: _DAYS,
+    segment_flow: _DAYS,
     concentration: "user_activity",
 }

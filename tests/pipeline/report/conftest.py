@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,12 @@ def _add_hostile(lab: Lab) -> None:
                 lab.collection(name).insert_one(document)
     event = lab.collection("EventLogs").find_one({"event_type": "login"}) or {}
     del event["_id"]
-    lab.collection("EventLogs").insert_one(
-        event | {"event_id": "E-new-key", "timestamp": now, "details": {HOSTILE[0]: 1, "user_id": "U1"}}
-    )
+    known = {HOSTILE[0]: 1, "user_id": "U1", "key-of-old": 2}
+    long_ago = {"event_id": "E-old-key", "timestamp": now - timedelta(days=80), "details": {"key-of-old": 1}}
+    data = {f"U{number}": number for number in range(201)}  # as many keys are data
+    for about in (
+        long_ago,
+        {"event_id": "E-new-key", "timestamp": now, "details": known},
+        {"event_id": "E-keys", "event_type": "error", "timestamp": now, "details": data},
+    ):
+        lab.collection("EventLogs").insert_one(event | about)

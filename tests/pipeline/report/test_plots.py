@@ -1,5 +1,6 @@
 """What is drawn of marts that have no rows, and how numbers, spans and lines are told; no engine is needed."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +13,13 @@ import pytest
 
 from contracts.schema.registry import entities, marts
 from pipeline import report
+from pipeline.control import Verification
+from pipeline.control.status import Status
 from pipeline.errors import UsageError
-from pipeline.report import charts, curves, theme
-from pipeline.report.areas import AREAS, prices, retention, search, support
+from pipeline.report import charts, curves, page, state, theme, todo, todo_copy
+from pipeline.report.areas import AREAS, activity, events, moderation, prices, retention, search, support
 from pipeline.report.draw import section
-from pipeline.report.drawn import Spark
+from pipeline.report.drawn import Drawing, Fact, Spark
 from pipeline.report.headline import figures
 from pipeline.report.language import Language, _words
 from pipeline.report.source import Source
@@ -98,7 +101,7 @@ def _varied(name: str, kind: pl.DataType, known: Sequence[str] | None = None) ->
 def test_the_page_does_not_grow_with_the_rows() -> None:
     nobody: Any = None
     sizes = []
-    for count in (10_000, 40_000):
+    for count in (4_000, 16_000):
         copied = {f"replica.{name}": NOW for name in TABLES}
         source = WithMany(nobody, Language.of("en", "UTC"), MARTS, dict.fromkeys(MARTS, NOW), copied, count=count)
         drawn = [one for key, plots in {**AREAS, "todo": LISTS}.items() for one in section(source, key, plots).plots]
@@ -167,9 +170,21 @@ def test_a_lorenz_curve_of_equals_is_the_diagonal_and_of_one_owner_a_corner() ->
 
 
 def test_what_is_reached_ends_with_the_share_that_came_to_it() -> None:
-    points = curves.reached_by([float(number) for number in range(1, 1001)], whole=2_000)
+    took = [*map(float, range(1, 1001)), *[None] * 1_000]
+    points = curves.Reached(took, [math.inf] * 2_000).points
     assert len(points) < 100 and points[0] == (1, 0.05) and points[-1] == (1_000, 50)
-    assert curves.reached_by([2, 2, 2], whole=3) == [(2, 100)] and curves.reached_by([], whole=3) == []
+    assert curves.Reached([2, 2, 2], [math.inf] * 3).points == [(2, 100)]
+    assert curves.Reached([None], [math.inf]).points == curves.Reached([], []).points == []
+
+
+def test_a_share_within_a_time_is_of_those_that_are_as_old() -> None:
+    # Of 100 half are an hour old, and half a week; each is answered after two days, if it is old enough.
+    old, young = (2 * 86_400.0, 7 * 86_400.0), (None, 3_600.0)
+    reached = curves.Reached(*zip(*[old, young] * 50, strict=True))
+    assert (reached.whole(60), reached.whole(86_400), reached.whole(8 * 86_400)) == (100, 50, 0)
+    assert (reached.share(60), reached.share(86_400), reached.share(3 * 86_400)) == (0, 0, 100)
+    assert reached.share(8 * 86_400) is None and reached.points == [(2 * 86_400, 100)]
+    assert curves.Reached([5.0], [4.0]).points == []  # by a clock that is ahead
 
 
 def test_the_lowest_price_before_a_day_is_of_all_that_were_asked_in_thirty_days() -> None:
@@ -218,9 +233,11 @@ class Given(WithoutRows):
         return pl.concat([empty, self.given.get(mart, empty)], how="diagonal_relaxed").lazy()
 
 
-def given(now: datetime, **frames: pl.DataFrame) -> Given:
+def given(now: datetime, *, older: Mapping[str, datetime] | None = None, **frames: pl.DataFrame) -> Given:
+    """Return a report's source with some rows, all of one moment but for the marts that are older."""
     nobody: Any = None
-    return Given(nobody, Language.of("en", "UTC"), MARTS, dict.fromkeys(MARTS, now), {}, given=frames)
+    shown = dict.fromkeys(MARTS, now) | dict(older or {})
+    return Given(nobody, Language.of("en", "UTC"), MARTS, shown, {}, given=frames)
 
 
 def daily(first: date, last: date, column: str, **values: Any) -> pl.DataFrame:
@@ -302,3 +319,244 @@ def test_numbers_and_names_in_still_pictures_are_whole() -> None:
     drawn = svg(spec, 600, Language.of("en", "UTC").locales)
     assert "3.75 mm" in drawn and "1.05" in drawn
     assert not re.search(r"<[^>]*\d\.\d\d", drawn)
+
+
+# --- Marts of different moments
+
+THURSDAY = NOW - timedelta(days=5)
+
+
+def test_each_mart_ends_with_its_own_day() -> None:
+    """One mart is of today, all others are of Thursday, and know nothing of the days since."""
+    days = daily(date(2026, 3, 1), THURSDAY.date(), "created_on", ticket_count=10, issue_type="billing")
+    submitted = daily(date(2026, 3, 1), THURSDAY.date(), "submitted_on", submitted_count=9, approved_count=9, rating=5)
+    sessions = pl.DataFrame({"started_on": days["created_on"]})
+    older = dict.fromkeys(("support_efficiency_daily", "moderation_daily", "session_facts"), THURSDAY)
+    source = given(
+        NOW,
+        older=older,
+        active_users_daily=daily(date(2026, 3, 1), NOW.date(), "active_on", dau_count=5),
+        support_efficiency_daily=days,
+        moderation_daily=submitted,
+        session_facts=sessions,
+    )
+    found = {one.key: one for one in figures(source)}
+    assert (found["tickets"].value, found["tickets"].change) == (70, 0)
+    assert "24 June 2026" in found["tickets"].period and "29 June 2026" in found["dau"].period
+    for draw, column in ((moderation.outcomes, "approved"), (activity.sessions_daily, "sessions")):
+        drawing = drawn(draw(source))
+        assert str(drawing.table.rows[0][0]) == "25 June 2026 (running)"
+        assert all(row[1] != "0" for row in drawing.table.rows)
+        assert "24 June 2026, the last complete" in drawing.says and column in drawing.says
+    assert source.older == older and not source.is_old(NOW) and source.is_old(NOW + timedelta(days=2, seconds=1))
+
+
+def test_a_page_says_at_its_top_that_it_is_old_or_some_of_it() -> None:
+    source = given(NOW, older={"price_drops": THURSDAY})
+    assert page._old(source, NOW + timedelta(days=2)) == page._apart(given(NOW)) == ""
+    assert "30 June 2026, 12:00, 3 d before this page was made" in page._old(source, NOW + timedelta(days=3))
+    assert "25 June 2026, 12:00" in page._apart(source) and page._apart(source).endswith(": price_drops.")
+
+
+def drawn(drawing: Drawing | None) -> Drawing:
+    assert drawing is not None
+    return drawing
+
+
+# --- Headline figures
+
+
+def test_a_figure_that_was_zero_is_told_to_come_from_zero() -> None:
+    start, last = date(2026, 3, 1), NOW.date()
+    backlog = daily(start, last, "created_on", issue_type="billing").with_columns(
+        backlog_count=pl.when(pl.col("created_on") >= last - timedelta(days=1)).then(5).otherwise(0)
+    )
+    (found,) = (one for one in figures(given(NOW, support_efficiency_daily=backlog)) if one.key == "backlog")
+    assert (found.value, found.change, found.change_text, found.tone) == (5, None, "from 0", "bad")
+    none = backlog.with_columns(backlog_count=pl.lit(0))
+    (found,) = (one for one in figures(given(NOW, support_efficiency_daily=none)) if one.key == "backlog")
+    assert (found.value, found.change, found.tone) == (0, 0, "even")
+
+
+@pytest.mark.parametrize(("last", "change"), [(date(2026, 6, 20), -100), (date(2026, 6, 15), 0), (date(2026, 3, 9), 0)])
+def test_what_no_longer_happens_is_zero_and_does_not_vanish(last: date, change: float) -> None:
+    rows = daily(date(2026, 3, 1), last, "activity_on", user_id="u", session_count=3).drop("is_complete")
+    active = daily(date(2026, 3, 1), NOW.date(), "active_on", dau_count=5)
+    source = given(NOW, active_users_daily=active, user_activity_daily=rows)
+    (found,) = (one for one in figures(source) if one.key == "sessions")
+    assert (found.value, found.change, len(found.points.points)) == (0, change, 12)
+
+
+@pytest.mark.parametrize(("whole", "tone"), [(14, "even"), (15, "bad")])
+def test_shares_tell_of_how_many_they_are_and_few_are_not_judged(whole: int, tone: str) -> None:
+    frame = daily(date(2026, 3, 1), NOW.date(), "searched_on", search_count=whole, zero_result_count=0)
+    lately = pl.col("searched_on") > NOW.date() - timedelta(days=8)
+    frame = frame.with_columns(zero_result_count=pl.when(lately).then(1).otherwise(0))
+    (found,) = (one for one in figures(given(NOW, search_quality_daily=frame)) if one.key == "zero")
+    assert (found.value, found.tone, found.of) == (100 / whole, tone, 7 * whole)
+    assert f"of {7 * whole} searches" in found.period and ("too few" in found.period) == (tone == "even")
+
+
+def test_rejections_are_told_beside_the_share_that_is_decided() -> None:
+    counts = {"submitted_count": 10, "decided_count": 4, "rejected_count": 1}
+    frame = daily(date(2026, 3, 1), NOW.date(), "submitted_on", rating=5, **counts)
+    (found,) = (one for one in figures(given(NOW, moderation_daily=frame)) if one.key == "rejected")
+    assert (found.value, found.of) == (25, 28) and "of 28 decided, which are 40.0% of those submitted" in found.period
+
+
+# --- Support
+
+
+def resolution(**columns: Any) -> pl.DataFrame:
+    """Return unresolved tickets that were opened by users."""
+    made = pl.DataFrame(columns)
+    every = {"is_resolved": False, "is_opened_by_agent": False, "message_count": 1, "issue_type": "billing"}
+    return made.with_columns(pl.lit(value).alias(name) for name, value in every.items() if name not in made.columns)
+
+
+def test_tickets_that_were_just_opened_are_drawn_beside_old_ones() -> None:
+    tickets = resolution(ticket_id=["old", "new"], age_s=[90 * 86_400.0, 30.0])
+    (panel,) = drawn(support.open_tickets(given(NOW, ticket_resolution=tickets))).panels
+    assert panel.spec["encoding"]["x"]["scale"]["type"] == "log"
+    ((rows,)) = panel.spec["datasets"].values()
+    assert min(row["x"] for row in rows) > 0
+
+
+def test_a_first_week_that_began_within_it_is_no_running_one() -> None:
+    wednesday = date(2026, 5, 6)
+    days = daily(wednesday, NOW.date(), "created_on", sla_met_count=1, sla_eligible_count=2, issue_type="billing")
+    drawing = drawn(support.in_time(given(NOW, support_efficiency_daily=days)))
+    told = [str(row[0]) for row in drawing.table.rows]
+    assert told[-1] == "11 May 2026" and [one for one in told if "running" in one] == ["29 June 2026 (running)"]
+    only = daily(NOW.date() - timedelta(days=1), NOW.date(), "created_on", sla_met_count=1, sla_eligible_count=2)
+    assert len(drawn(support.in_time(given(NOW, support_efficiency_daily=only))).table.rows) == 1  # there is no other
+
+
+def test_a_line_is_dashed_from_the_last_period_that_is_over_on() -> None:
+    rows = [{"x": str(n), "is_running": n in (0, 4, 5)} for n in range(6)]
+    solid, dashed = charts._parted(rows)
+    assert ([row["x"] for row in solid], [row["x"] for row in dashed]) == (["0", "1", "2", "3"], ["3", "4", "5"])
+    assert charts._parted(rows[:4]) == (rows[:4], ()) and charts._parted(rows[4:]) == ([], rows[4:])
+
+
+def test_the_median_stands_beside_how_many_are_not_answered() -> None:
+    opened = [NOW - timedelta(days=10, minutes=number) for number in range(50)]
+    tickets = resolution(
+        created_at=[*opened, *opened],
+        first_response_s=[60.0] * 50 + [None] * 50,
+        is_opened_by_agent=[False] * 90 + [True] * 10,
+    )
+    drawing = drawn(support.reply_quantiles(given(NOW, ticket_resolution=tickets)))
+    (row,) = drawing.table.rows
+    assert row[-2:] == ["50", "40"] and "Of 90 tickets in the week of 15 June 2026, 40 have no reply" in drawing.says
+
+
+def test_who_is_too_young_to_be_answered_in_a_day_does_not_count_for_a_day() -> None:
+    ages = [timedelta(minutes=5)] * 60 + [timedelta(days=20)] * 40
+    tickets = resolution(
+        created_at=[NOW - age for age in ages], first_response_s=[None] * 60 + [3_600.0] * 40, resolution_s=[None] * 100
+    ).with_columns(pl.col("resolution_s").cast(pl.Float64))
+    drawing = drawn(support.helped_within(given(NOW, ticket_resolution=tickets)))
+    told = {row[0]: row[1] for row in drawing.table.rows}
+    assert (told["1 min"], told["6 h"], told["1 d"], told["28 d"]) == ("0.0%", "100.0%", "100.0%", "\N{EN DASH}")
+    assert "100.0% (40 tickets old enough to tell)" in drawing.says
+
+
+def test_of_more_types_than_are_drawn_all_are_in_the_total() -> None:
+    kinds = [f"kind {number:02}" for number in range(20)]
+    tickets = resolution(created_at=[NOW - timedelta(days=1)] * 20, issue_type=kinds)
+    assert "1 of 20" in drawn(support.issue_types(given(NOW, ticket_resolution=tickets))).says
+
+
+# --- Events
+
+
+def test_unusual_days_are_counted_of_the_types_that_are_drawn() -> None:
+    kinds = [
+        daily(date(2026, 6, 1), NOW.date(), "event_on", event_type=f"kind {number:02}", event_count=100 - number)
+        for number in range(12)
+    ]
+    frame = pl.concat(kinds).with_columns(is_unusual=pl.col("event_on") == date(2026, 6, 20), z_score=pl.lit(4.0))
+    drawing = drawn(events.volumes(given(NOW, event_types_daily=frame)))
+    assert drawing.says == "8 of 12 types of events; 8 unusual days of them."
+
+
+# --- Lists
+
+
+def test_searches_that_find_nothing_are_those_of_late() -> None:
+    def searches(term: str, ago: int, times: int, *, zero: bool = True) -> pl.DataFrame:
+        about = {"search_term": term, "is_zero_result": zero, "is_final": True, "user_id": "u", "next_term": "boots"}
+        searched = {"searched_on": NOW.date() - timedelta(days=ago)}
+        return pl.DataFrame({name: [value] * times for name, value in {**about, **searched}.items()})
+
+    found = [searches("mended", 40, 100), searches("mended", 3, 50, zero=False), searches("new", 5, 2)]
+    active = daily(date(2026, 1, 1), NOW.date(), "active_on", dau_count=1)
+    drawing = drawn(todo.missing_terms(given(NOW, search_facts=pl.concat(found), active_users_daily=active)))
+    (row,) = drawing.table.rows
+    assert (row[0], row[1], row[2], row[3], row[5]) == ("new", "2", "100.0%", "1", "boots")
+
+
+@dataclass(frozen=True)
+class Copies(Given):
+    """Copied tables with the rows that are given as well."""
+
+    copies: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+
+    def _copied(self, table: str) -> pl.LazyFrame:
+        empty = TABLES[table].frame_schema.to_frame()
+        return pl.concat([empty, self.copies.get(table, empty)], how="diagonal_relaxed").lazy()
+
+
+@pytest.mark.parametrize(("target", "listed"), [("/cart", []), ("p9", ["p1", "p2"]), ("p1", ["p2"])])
+def test_where_no_action_names_a_product_none_is_never_touched(target: str, listed: list[str]) -> None:
+    nobody: Any = None
+    copies = {
+        "user_recommendations": pl.DataFrame({"user_id": ["u"], "recommended_products": [["p1", "p2"]]}),
+        "user_sessions_actions": pl.DataFrame({"target": [target]}),
+        "product_price_history": pl.DataFrame({"product_id": ["p9"]}),
+    }
+    copied = {f"replica.{name}": NOW for name in TABLES}
+    source = Copies(nobody, Language.of("en", "UTC"), MARTS, dict.fromkeys(MARTS, NOW), copied, copies=copies)
+    drawing = todo_copy.never_touched(source)
+    assert [row[0] for row in drawing.table.rows] == listed if listed else drawing is None
+
+
+# --- The state of the copy
+
+
+def verified(
+    ago: int, sample: str = "", *, proven: bool = True, collection: str = "Events", since: int = 0
+) -> Verification:
+    at = NOW - timedelta(days=ago)
+    return Verification(collection, "postgres", at, at, "run", sample, proven, 9, 9, 9, 0, 0, 0, 0, since)
+
+
+@pytest.mark.parametrize(
+    ("found", "text", "tone"),
+    [
+        ([verified(150), verified(1, "1%", proven=False)], "NOT proven", "bad"),
+        ([verified(1), verified(150, "1%", proven=False)], "proven", "good"),
+        ([verified(150, proven=False), verified(1, "1%")], "NOT proven", "bad"),
+        ([verified(1), verified(1, "1%", collection="Users")], "proven", "even"),
+        ([verified(1, "1%")], "proven", "even"),
+    ],
+)
+def test_a_sample_that_failed_is_not_hidden_by_an_older_proof(found: list[Verification], text: str, tone: str) -> None:
+    fact = state._proven(state.Books(Status(), found), Language.of("en", "UTC"))
+    assert (fact.text, fact.tone) == (text, tone)
+
+
+def test_what_could_not_be_compared_is_told() -> None:
+    english, books = Language.of("en", "UTC"), state.Books(Status(), [verified(1, since=7)])
+    assert "every value of 1 of 1 collections" in state._proven(books, english).detail
+    assert "but for 7 documents" in state._proven(books, english).detail
+    (table,) = (one.table for one in state.plots(books, english, NOW) if one.key == "verification")
+    assert table.rows[0][table.headings.index("changed since")] == "7"
+
+
+@pytest.mark.parametrize(("days", "tone"), [(1, "even"), (3, "bad")])
+def test_a_copy_of_days_ago_is_told_to_be_old(days: int, tone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state.Books, "shown", {"Events": NOW - timedelta(days=days)})
+    fact: Fact = state._lag(state.Books(Status()), Language.of("en", "UTC"), NOW, [])
+    assert fact.tone == tone

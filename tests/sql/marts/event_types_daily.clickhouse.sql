@@ -30,6 +30,6 @@ SELECT
     if(length(training) = 14, arraySum(training) / 14, NULL) AS mean_14d_count,
     if(length(training) = 14 AND spread > 0 AND event_on < toDate32('{today}'),
         (14 * n - arraySum(training)) / sqrt(14 * spread / 13), NULL) AS z_score,
-    toBool(abs(z_score) >= 3) AS is_unusual,
+    if(isNull(z_score), NULL, toBool(abs(z_score) >= 3 AND (n >= 10 OR arraySum(training) >= 140))) AS is_unusual,
     toBool(event_on < toDate32('{today}')) AS is_complete
 FROM trained LEFT JOIN total ON trained.dt = total.dt

@@ -42,6 +42,7 @@ SELECT
     (n * 100)::double precision / nullif(everything, 0)::double precision AS share_pct,
     CASE WHEN days = 14 THEN total::double precision / 14 END AS mean_14d_count,
     z_score,
-    abs(z_score) >= 3 AS is_unusual,
+    -- in 14 days 140 events are 10 a day
+    CASE WHEN z_score IS NOT NULL THEN abs(z_score) >= 3 AND (n >= 10 OR total >= 140) END AS is_unusual,
     event_on < date '{today}' AS is_complete
 FROM scored

@@ -30,13 +30,20 @@ came AS (
     FROM replica.user_sessions AS s INNER JOIN list ON s.user_id = list.user_id
     WHERE week_over <= {as_of} AND notEmpty(products) AND s.start_time >= since AND s.start_time < until
 ),
-hit AS (
-    SELECT DISTINCT list.user_id AS user_id, list.since AS since
+acted AS (
+    SELECT
+        list.user_id AS user_id,
+        list.since AS since,
+        max(has(top, a.target)) AS is_top,
+        argMax(toNullable(a.target), (has(top, a.target), a.at, a.target)) AS target
     FROM replica.user_sessions_actions AS a
     INNER JOIN replica.user_sessions AS s ON a._id = s._id
     INNER JOIN list ON s.user_id = list.user_id
-    WHERE s.start_time < until AND (isNull(s.end_time) OR s.end_time > since)
-        AND a.at > since AND a.at < until AND has(top, a.target)
+    WHERE s.start_time < until AND (isNull(s.end_time) OR s.end_time > since) AND a.at > since AND a.at < until
+    GROUP BY user_id, since
+),
+hit AS (
+    SELECT user_id, since FROM acted WHERE is_top
     UNION DISTINCT
     SELECT list.user_id AS user_id, list.since AS since
     FROM replica.moderation_queue AS r INNER JOIN list ON r.user_id = list.user_id
@@ -49,5 +56,6 @@ SELECT
     ends_at AS valid_to,
     toInt64(length(products)) AS product_count,
     toBool((user_id, since) IN (SELECT user_id, since FROM came)) AS is_eligible,
-    if(is_eligible, toBool((user_id, since) IN (SELECT user_id, since FROM hit)), NULL) AS is_hit
-FROM list
+    if(is_eligible, toBool((user_id, since) IN (SELECT user_id, since FROM hit)), NULL) AS is_hit,
+    acted.target AS acted_target
+FROM list LEFT JOIN acted ON list.user_id = acted.user_id AND list.since = acted.since

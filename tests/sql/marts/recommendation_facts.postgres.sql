@@ -43,7 +43,14 @@ used AS (
             SELECT 1 FROM replica.moderation_queue r
             WHERE r.user_id = list.user_id AND r.submitted_at > since AND r.submitted_at < until
                 AND r.product_id = ANY (recommended_products[1:10])
-        ) AS is_hit
+        ) AS is_hit,
+        (
+            SELECT a.target FROM replica.user_sessions s JOIN replica.user_sessions_actions a USING (_id)
+            WHERE s.user_id = list.user_id AND s.start_time < until AND (s.end_time IS NULL OR s.end_time > since)
+                AND a.at > since AND a.at < until
+            ORDER BY a.target = ANY (recommended_products[1:10]) DESC, a.at DESC, a.target COLLATE "C" DESC
+            LIMIT 1
+        ) AS acted_target
     FROM list
 )
 SELECT
@@ -53,5 +60,6 @@ SELECT
     valid_to,
     cardinality(recommended_products)::bigint AS product_count,
     is_eligible,
-    CASE WHEN is_eligible THEN is_hit END AS is_hit
+    CASE WHEN is_eligible THEN is_hit END AS is_hit,
+    acted_target
 FROM used

@@ -77,7 +77,12 @@ used AS (
 ),
 (SELECT groupArray(priced_on) FROM product) AS all_priced,
 (SELECT groupArray((product_id, from_day, ended_day)) FROM recommended) AS all_recommended,
-(SELECT groupArray(known_on) FROM known) AS all_known
+(SELECT groupArray(known_on) FROM known) AS all_known,
+(
+    SELECT count() FROM [[recommendation_facts]]
+    WHERE acted_target IN (SELECT product_id FROM replica.product_price_history)
+        OR acted_target IN (SELECT arrayJoin(products) FROM list)
+) AS named_products
 SELECT
     day.dt AS reached_on,
     toInt64(users) AS active_user_count,
@@ -92,7 +97,7 @@ SELECT
     toInt64(lists) AS list_count,
     toInt64(eligible) AS hit_eligible_user_count,
     toInt64(hits) AS hit_user_count,
-    hits * 100 / nullIf(eligible, 0) AS hit_pct,
+    if(named_products > 0, hits * 100 / nullIf(eligible, 0), NULL) AS hit_pct,
     {user_recommendations_since} AS observed_since,
     toBool(day.dt < toDate32('{today}')) AS is_complete
 FROM day LEFT JOIN reach ON day.dt = reach.dt LEFT JOIN used ON day.dt = used.listed_on

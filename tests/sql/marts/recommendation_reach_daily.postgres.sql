@@ -75,6 +75,12 @@ hits AS (
         count(DISTINCT user_id) FILTER (WHERE is_hit) AS hit
     FROM [[recommendation_facts]] AS facts GROUP BY listed_on
 ),
+named AS (
+    SELECT count(*) AS products
+    FROM [[recommendation_facts]] AS facts
+    WHERE acted_target IN (SELECT product_id FROM replica.product_price_history)
+        OR acted_target IN (SELECT unnest(recommended_products) FROM list)
+),
 told AS (
     SELECT
         reach.*,
@@ -97,7 +103,7 @@ SELECT
     coalesce(lists, 0) AS list_count,
     coalesce(eligible, 0) AS hit_eligible_user_count,
     coalesce(hit, 0) AS hit_user_count,
-    (hit * 100)::double precision / nullif(eligible, 0) AS hit_pct,
+    CASE WHEN (SELECT products > 0 FROM named) THEN (hit * 100)::double precision / nullif(eligible, 0) END AS hit_pct,
     {user_recommendations_since} AS observed_since,
     reached_on < date '{today}' AS is_complete
 FROM told LEFT JOIN hits USING (reached_on)

@@ -26,7 +26,9 @@ solution AS (
 conversation AS (
     SELECT
         m._id AS _id,
-        minIfOrNull(m.sent_at, m.sender = 'agent' AND m.sent_at >= t.created_at) AS response_at,
+        arraySort(groupArrayIf(m.sent_at, m.sender = 'agent' AND m.sent_at >= t.created_at)) AS answered_at,
+        ifNull(argMin(m.sender = 'agent' AND m.sent_at = t.created_at, (m.sent_at, m._position)), 0) AS opened,
+        if(length(answered_at) > opened, toNullable(answered_at[1 + opened]), NULL) AS response_at,
         count() AS written,
         countIf(m.sender = 'agent') AS by_agent
     FROM replica.support_tickets_messages AS m INNER JOIN replica.support_tickets AS t ON m._id = t._id
@@ -35,7 +37,8 @@ conversation AS (
 ticket AS (
     SELECT
         toDate32(t.created_at, '{tz}') AS created_on,
-        toUnixTimestamp64Milli({as_of}) - toUnixTimestamp64Milli(t.created_at) AS age_ms,
+        -- nobody waits for an answer from the moment on in which an agent opened it
+        if(opened = 1, NULL, toUnixTimestamp64Milli({as_of}) - toUnixTimestamp64Milli(t.created_at)) AS age_ms,
         toInt64(if(t.issue_type = 'billing', {sla_billing}, {sla})) * 1000 AS target_ms,
         leftUTF8(toString(t.issue_type), 600) AS issue_type,
         t.status AS status,
@@ -43,7 +46,8 @@ ticket AS (
         if(t.status IN ('resolved', 'closed'),
            toUnixTimestamp64Milli(solved_at) - toUnixTimestamp64Milli(t.created_at), NULL) AS resolution_ms,
         written,
-        by_agent
+        by_agent,
+        by_agent - opened AS replies
     FROM replica.support_tickets AS t
     INNER JOIN solution ON t._id = solution._id
     LEFT JOIN conversation ON t._id = conversation._id
@@ -68,7 +72,7 @@ day AS (
         countIf(status = 'closed') AS closed,
         count(response_ms) AS answered,
         count(resolution_ms) AS finished,
-        countIf(isNotNull(resolution_ms) AND by_agent = 1) AS first_contact,
+        countIf(isNotNull(resolution_ms) AND replies = 1) AS first_contact,
         sum(response_ms) AS all_response_ms,
         sum(resolution_ms) AS all_resolution_ms,
         arraySort(groupArray(response_ms / 1000)) AS responses,

@@ -12,17 +12,23 @@ ticket AS (
         (t.created_at AT TIME ZONE '{tz}')::date AS created_on,
         left(t.issue_type, 600) AS issue_type,
         t.status,
-        extract(epoch FROM min(m.sent_at) FILTER (WHERE m.sender = 'agent' AND m.sent_at >= t.created_at)
-                - t.created_at) AS first_response_s,
+        extract(epoch FROM min(m.sent_at) FILTER (WHERE m.sender = 'agent' AND m.sent_at >= t.created_at
+                AND NOT (m.is_first AND m.sent_at = t.created_at)) - t.created_at) AS first_response_s,
         CASE WHEN t.status IN ('resolved', 'closed') THEN extract(epoch FROM (
             SELECT max(c.changed_at) FROM change c WHERE c._id = t._id AND c.change = 'solved'
         ) - t.created_at) END AS resolution_s,
-        extract(epoch FROM {as_of} - t.created_at) AS age_s,
+        -- nobody waits for an answer from the moment on in which an agent opened it
+        CASE WHEN NOT coalesce(bool_or(m.is_first AND m.sender = 'agent' AND m.sent_at = t.created_at), false)
+            THEN extract(epoch FROM {as_of} - t.created_at) END AS age_s,
         CASE t.issue_type WHEN 'billing' THEN {sla_billing} ELSE {sla} END AS target_s,
         count(m._id) AS written,
-        count(*) FILTER (WHERE m.sender = 'agent') AS by_agent
+        count(*) FILTER (WHERE m.sender = 'agent') AS by_agent,
+        count(*) FILTER (WHERE m.sender = 'agent' AND NOT (m.is_first AND m.sent_at = t.created_at)) AS replies
     FROM replica.support_tickets t
-    LEFT JOIN replica.support_tickets_messages m ON m._id = t._id
+    LEFT JOIN (
+        SELECT *, row_number() OVER (PARTITION BY _id ORDER BY sent_at, _position) = 1 AS is_first
+        FROM replica.support_tickets_messages
+    ) m ON m._id = t._id
     GROUP BY t._id, t.created_at, t.updated_at, t.issue_type, t.status
 ),
 cell AS (
@@ -108,8 +114,8 @@ SELECT
     (sum(resolution_s) * 1000)::double precision / (nullif(count(resolution_s), 0) * 1000) AS mean_resolution_s,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY resolution_s::double precision) AS median_resolution_s,
     percentile_cont(0.9) WITHIN GROUP (ORDER BY resolution_s::double precision) AS p90_resolution_s,
-    count(resolution_s) FILTER (WHERE by_agent = 1) AS first_contact_resolved_count,
-    (count(resolution_s) FILTER (WHERE by_agent = 1) * 100)::double precision / nullif(count(resolution_s), 0)
+    count(resolution_s) FILTER (WHERE replies = 1) AS first_contact_resolved_count,
+    (count(resolution_s) FILTER (WHERE replies = 1) * 100)::double precision / nullif(count(resolution_s), 0)
         AS first_contact_resolution_pct,
     coalesce(sum(written), 0)::bigint AS message_count,
     coalesce(sum(by_agent), 0)::bigint AS agent_message_count,

@@ -13,7 +13,9 @@ WITH past AS (
 conversation AS (
     SELECT
         m._id AS _id,
-        minIfOrNull(m.sent_at, m.sender = 'agent' AND m.sent_at >= t.created_at) AS response_at,
+        arraySort(groupArrayIf(m.sent_at, m.sender = 'agent' AND m.sent_at >= t.created_at)) AS answered_at,
+        ifNull(argMin(m.sender = 'agent' AND m.sent_at = t.created_at, (m.sent_at, m._position)), 0) AS opened,
+        if(length(answered_at) > opened, toNullable(answered_at[1 + opened]), NULL) AS response_at,
         count() AS written,
         countIf(m.sender = 'user') AS by_user,
         countIf(m.sender = 'agent') AS by_agent,
@@ -38,7 +40,7 @@ SELECT
     watched_since AS observed_since,
     arrayFilter(m -> m.4, after_answer) AS questions,
     multiIf(
-        isNotNull(resolved_at), NULL, isNull(response_at), t.created_at, empty(questions), NULL, arrayMin(questions).1
+        isNotNull(resolved_at), NULL, empty(answered_at), t.created_at, empty(questions), NULL, arrayMin(questions).1
     ) AS waiting_since,
     if(isNull(resolved_at), (toUnixTimestamp64Milli({as_of}) - toUnixTimestamp64Milli(t.created_at)) / 1000, NULL) AS age_s,
     (toUnixTimestamp64Milli(first_response_at) - toUnixTimestamp64Milli(created_at)) / 1000 AS first_response_s,
@@ -46,9 +48,10 @@ SELECT
     toInt64(written) AS message_count,
     toInt64(by_user) AS user_message_count,
     toInt64(by_agent) AS agent_message_count,
+    toBool(opened) AS is_opened_by_agent,
     toBool(isNotNull(first_response_at)) AS is_answered,
     toBool(isNotNull(resolved_at)) AS is_resolved,
-    toBool(is_resolved AND by_agent = 1) AS is_first_contact_resolved
+    toBool(is_resolved AND by_agent - opened = 1) AS is_first_contact_resolved
 FROM replica.support_tickets AS t
 INNER JOIN past ON t._id = past._id
 LEFT JOIN conversation ON t._id = conversation._id

@@ -12,7 +12,9 @@ WITH past AS (
 ticket AS (
     SELECT
         t.*,
-        first_response_at,
+        answered_at[1 + opened::int] AS first_response_at, -- the message that opens it is the first of all
+        opened,
+        answered_at,
         basis,
         reopened,
         observed_since,
@@ -32,7 +34,11 @@ ticket AS (
     JOIN past USING (_id)
     CROSS JOIN LATERAL (
         SELECT
-            min(m.sent_at) FILTER (WHERE m.sender = 'agent' AND m.sent_at >= t.created_at) AS first_response_at,
+            array_agg(m.sent_at ORDER BY m.sent_at) FILTER (WHERE m.sender = 'agent' AND m.sent_at >= t.created_at)
+                AS answered_at,
+            coalesce(
+                (array_agg(m.sender = 'agent' AND m.sent_at = t.created_at ORDER BY m.sent_at, m._position))[1], false
+            ) AS opened,
             count(*) AS written,
             count(*) FILTER (WHERE m.sender = 'user') AS by_user,
             count(*) FILTER (WHERE m.sender = 'agent') AS by_agent
@@ -52,7 +58,7 @@ SELECT
     CASE WHEN resolved_at IS NOT NULL THEN basis END AS resolution_basis,
     reopened AS reopen_count,
     observed_since,
-    CASE WHEN resolved_at IS NULL THEN CASE WHEN first_response_at IS NULL THEN created_at ELSE asked_at END END
+    CASE WHEN resolved_at IS NULL THEN CASE WHEN answered_at IS NULL THEN created_at ELSE asked_at END END
         AS waiting_since,
     CASE WHEN resolved_at IS NULL THEN extract(epoch FROM {as_of} - created_at)::double precision END AS age_s,
     -- extract() of an interval is an exact numeric, rounded once when it becomes a double
@@ -61,7 +67,8 @@ SELECT
     written AS message_count,
     by_user AS user_message_count,
     by_agent AS agent_message_count,
+    opened AS is_opened_by_agent,
     first_response_at IS NOT NULL AS is_answered,
     resolved_at IS NOT NULL AS is_resolved,
-    resolved_at IS NOT NULL AND by_agent = 1 AS is_first_contact_resolved
+    resolved_at IS NOT NULL AND by_agent - opened::int = 1 AS is_first_contact_resolved
 FROM ticket

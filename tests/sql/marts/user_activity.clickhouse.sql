@@ -65,10 +65,12 @@ scored AS (
     SELECT
         lately.user_id AS user_id, recency, toInt64(frequency) AS frequency_days, toInt64(visits) AS visits_lately,
         toInt64(acts) AS acts_lately,
-        toInt64(1 + intDiv(5 * (rank() OVER (ORDER BY recency DESC) - 1), count() OVER ())) AS r,
-        toInt64(1 + intDiv(5 * (rank() OVER (ORDER BY frequency) - 1), count() OVER ())) AS f,
-        toInt64(1 + intDiv(5 * (rank() OVER (ORDER BY acts) - 1), count() OVER ())) AS e
+        -- who is worse, by rank(), and who is worse or as good, by count(): together twice the rank in the middle
+        toInt64(1 + intDiv(5 * (rank() OVER by_r - 1 + count() OVER by_r), 2 * count() OVER ())) AS r,
+        toInt64(1 + intDiv(5 * (rank() OVER by_f - 1 + count() OVER by_f), 2 * count() OVER ())) AS f,
+        toInt64(1 + intDiv(5 * (rank() OVER by_e - 1 + count() OVER by_e), 2 * count() OVER ())) AS e
     FROM lately LEFT JOIN lately_visited ON lately.user_id = lately_visited.user_id
+    WINDOW by_r AS (ORDER BY recency DESC), by_f AS (ORDER BY frequency), by_e AS (ORDER BY acts)
 )
 SELECT
     users.user_id AS user_id,
@@ -100,7 +102,7 @@ SELECT
     f AS f_score,
     e AS e_score,
     multiIf(
-        least(r, f, e) >= 4, 'champions', r >= 3 AND f >= 4, 'loyal', r >= 4, 'promising', r = 3, 'attention',
+        least(r, f, e) >= 4, 'champions', r >= 3 AND f >= 4, 'loyal', r >= 4, 'promising', r = 3 OR recency < 7, 'attention',
         r = 2, 'slipping', 'dormant') AS segment
 FROM users
 LEFT JOIN visits ON users.user_id = visits.user_id

@@ -76,11 +76,16 @@ scored AS (
         frequency_28d,
         coalesce(sessions_28d, 0) AS sessions_28d,
         coalesce(intensity_28d, 0) AS intensity_28d,
-        -- rank() gives equal values one number, and leaves as many out as are worse
-        1 + 5 * (rank() OVER (ORDER BY recency_days DESC) - 1) / count(*) OVER () AS r_score,
-        1 + 5 * (rank() OVER (ORDER BY frequency_28d) - 1) / count(*) OVER () AS f_score,
-        1 + 5 * (rank() OVER (ORDER BY coalesce(intensity_28d, 0)) - 1) / count(*) OVER () AS e_score
+        -- who is worse, by rank(), and who is worse or as good, by count(): together twice the rank in the middle
+        1 + 5 * (rank() OVER r - 1 + count(*) OVER r) / (2 * count(*) OVER ()) AS r_score,
+        1 + 5 * (rank() OVER f - 1 + count(*) OVER f) / (2 * count(*) OVER ()) AS f_score,
+        1 + 5 * (rank() OVER e - 1 + count(*) OVER e) / (2 * count(*) OVER ()) AS e_score
     FROM lately LEFT JOIN lately_visited USING (user_id)
+    -- count() of such a window is of all up to the last one with the same value
+    WINDOW
+        r AS (ORDER BY recency_days DESC),
+        f AS (ORDER BY frequency_28d),
+        e AS (ORDER BY coalesce(intensity_28d, 0))
 )
 SELECT
     user_id,
@@ -116,7 +121,7 @@ SELECT
         WHEN least(r_score, f_score, e_score) >= 4 THEN 'champions'
         WHEN r_score >= 3 AND f_score >= 4 THEN 'loyal'
         WHEN r_score >= 4 THEN 'promising'
-        WHEN r_score = 3 THEN 'attention'
+        WHEN r_score = 3 OR recency_days < 7 THEN 'attention'
         WHEN r_score = 2 THEN 'slipping'
         ELSE 'dormant'
     END AS segment

@@ -23,6 +23,6 @@ SELECT
     value,
     toInt64(count()) AS user_count,
     toInt64(any(worse)) AS worse_user_count,
-    toInt64(1 + intDiv(5 * any(worse), any(users))) AS score
+    toInt64(1 + intDiv(5 * (2 * any(worse) + count()), 2 * any(users))) AS score
 FROM ranked
 GROUP BY axis, value

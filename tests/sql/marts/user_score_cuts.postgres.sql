@@ -21,8 +21,10 @@ SELECT
     value,
     count(*) AS user_count,
     (SELECT count(*) FROM good g WHERE g.axis = good.axis AND g.goodness < good.goodness) AS worse_user_count,
+    -- who is worse counts whole, and who is as good by a half
     1 + floor(
-        5.0 * (SELECT count(*) FROM good g WHERE g.axis = good.axis AND g.goodness < good.goodness)
+        5.0 * (SELECT sum(CASE WHEN g.goodness < good.goodness THEN 1 ELSE 0.5 END) FROM good g
+               WHERE g.axis = good.axis AND g.goodness <= good.goodness)
         / (SELECT count(*) FROM measured)
     )::bigint AS score
 FROM good
