@@ -45,7 +45,7 @@ COPY pipeline ./pipeline
 RUN pip install --no-cache-dir --constraint requirements.txt ".[notebook]" \
     && pip check \
     && rm -rf build ./*.egg-info contracts transforms generators pipeline
-COPY docker/airflow/with_secrets.py ./
+COPY --chown=work docker/airflow/with_secrets.py ./
 USER work
 WORKDIR /work/notebooks
 ENTRYPOINT ["python", "/opt/etl/with_secrets.py"]

@@ -23,7 +23,7 @@ from pipeline.airflow.groups.marts import marts_tasks
         "full": Param(False, type="boolean", description="Compute all rows, not those alone that may have changed."),
         "without_snapshot": OF_NO_SNAPSHOT,
     },
-    **defaults(),
+    **defaults(often=True),  # it follows each sync
 )
 def marts() -> None:
     """Compute the marts."""

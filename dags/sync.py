@@ -4,8 +4,9 @@ It begins where the last `replicate` or `sync` ended; only documents that were c
 time, and published together. Nothing is lost when a run is skipped or fails: the next one takes over its changes too.
 
 A run is skipped as long as nothing is replicated, and while `replicate`, `marts` or `verify` is running: they need the
-stores to stay at one moment. When MongoDB no longer knows the changes, or a collection was dropped or renamed, it
-fails, and `replicate` has to be run.
+stores to stay at one moment. After six hours of that (`ETL_SYNC_WAITS_AT_MOST`) it fails instead if what is published
+is as old, for a run of a DAG that was paused would hold it up for ever. When MongoDB no longer knows the changes, or a
+collection was dropped or renamed, it fails, and `replicate` has to be run.
 
 If anything was changed, the Assets of all collections that were followed are updated, for all show the new moment; so
 `marts` follows.

@@ -1,8 +1,10 @@
 #!/bin/sh
 # Makes the secrets of the stack, each from the system's random numbers.
 #
-#   secrets.sh volume FOLDER SHARES  one file per secret in FOLDER: what the environment gives, else what is there, else a
-#                                    new one; then in SHARES/<reader> what that reader needs, for its user's eyes only
+#   secrets.sh volume FOLDER SHARES [REPORTS]
+#                                    one file per secret in FOLDER: what the environment gives, else what is there, else a
+#                                    new one; then in SHARES/<reader> what that reader needs, for its user's eyes only;
+#                                    and Airflow's programs may write into the folder REPORTS
 #   secrets.sh show NAME             print one secret of /run/etl
 #   secrets.sh env FILE              a .env file with all of them, which only its owner can read; one that is there is kept
 set -eu
@@ -48,7 +50,7 @@ matches() {
 check() {
     case $1 in
         MONGO_KEY)
-            [ $((${#2} % 4)) -eq 0 ] && matches "$2" '[A-Za-z0-9+/]{6,1024}={0,2}' && [ ${#2} -le 1024 ] ||
+            [ $((${#2} % 4)) -eq 0 ] && [ ${#2} -ge 6 ] && [ ${#2} -le 1024 ] && matches "$2" '[A-Za-z0-9+/]+={0,2}' ||
                 fail "MONGO_KEY must be 6 to 1,024 characters of base64, as mongod takes them: openssl rand -base64 48"
             ;;
         AIRFLOW_FERNET_KEY)
@@ -63,6 +65,7 @@ check() {
 
 # Write $1 into the file $2, all at once, for the user with the number $3.
 put() {
+    rm -f "$2.new" # of one that was killed: as it is, nobody may write to it
     printf '%s' "$1" >"$2.new"
     chmod 0400 "$2.new"
     if [ "$(id -u)" -eq 0 ]; then chown "$3" "$2.new"; fi
@@ -104,6 +107,15 @@ share() {
     done
 }
 
+# Let Airflow's programs, whose group is 0, write into the folder $1. It stays whose it is, and closed to whom it is closed.
+open_to_airflow() {
+    if [ ! -d "$1" ] || [ "$(id -u)" -ne 0 ]; then return; fi
+    owner=$(stat -c %u "$1")
+    # As its owner for a moment, who may change the rights of a folder without any capability.
+    { chown 0:0 "$1" && chmod g+rwx "$1" && chown "$owner:0" "$1"; } ||
+        echo "warning: the folder reports can't be opened to Airflow's programs; let the user 50000 write there" >&2
+}
+
 warn_of_open_ports() {
     case ${BIND_ADDRESS:-127.0.0.1} in
         127.* | localhost | ::1 | '[::1]') ;;
@@ -131,6 +143,7 @@ case ${1:-} in
     volume)
         write_volume "$2"
         share "$2" "$3"
+        open_to_airflow "${4:-}"
         warn_of_open_ports
         echo "the secrets are in place"
         ;;

@@ -120,7 +120,8 @@ class Settings(BaseSettings):
             ``ETL_MAX_SHRINK`` a percentage.
         retry: How long a command waits in all between attempts at what failed by something that passes by itself.
         reports: Folder of the reports that the DAG ``report`` writes.
-        reports_url: Where that folder is served, for links to it.
+        reports_url: Where people find that folder: the address at which it is served, for links to it, or a path that
+            begins with ``/``, ``./`` or ``~/``.
         keep_details_days: For how long the books keep plan, accounts, drift and times of a run.
         keep_runs_days: For how long they keep the run itself.
         keep_resolved_days: For how long they keep documents that are not refused any more.
@@ -147,7 +148,7 @@ class Settings(BaseSettings):
     max_shrink: Annotated[float, BeforeValidator(_share)] = 0.5
     retry: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=86_400)] = 60.0
     reports: Path | None = None
-    reports_url: str = Field("", pattern=r"^(https?://[^\s<>\"]+)?$")
+    reports_url: str = Field("", pattern=r"^(https?://[^\s<>\"]+|(~|\.{0,2})/[^\s<>\"`]*)?$")
     keep_details_days: Annotated[int, _DAYS] = Retention.details
     keep_runs_days: Annotated[int, _DAYS] = Retention.runs
     keep_resolved_days: Annotated[int, _DAYS] = Retention.resolved
@@ -265,7 +266,7 @@ def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
     if field.endswith("_days"):
         message = "must be a whole number of days from 1 to 36500"
     if field == "reports_url":
-        message = "must be an address that begins with http:// or https://"
+        message = "must be an address that begins with http:// or https://, or a path that begins with / or ./"
     elif kind == "string_pattern_mismatch":
         message = 'must be 1 to 63 characters without / \\ . " $ and blanks'
     return f"ETL_{field.upper()} {message.removeprefix('Value error, ')}"

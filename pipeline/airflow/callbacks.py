@@ -8,17 +8,19 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 from pipeline.airflow.alerts import Alert, notify
+from pipeline.airflow.variables import read_variable, write_variable
 from pipeline.text.redaction import redacted
 
 LATE_AFTER = "late_after"  # among the DAG's macros, where its tasks find it
 NOTE = "failure"  # the XCom in which a task leaves its reason to its run
 SETTLED = 1.0  # seconds; of parallel tasks of a late run the last that claims within them is the one that tells
+_MOST_TOLD = 50  # reasons that are remembered until all is well again
 _NUMBER = re.compile(r"(?<![^\W\d])\d[\w.,:+-]*|\b[0-9a-f-]{8,}\b")  # counts, moments and ids
 
 log = logging.getLogger(__name__)
@@ -54,18 +56,21 @@ def run_failed(context: Mapping[str, Any]) -> None:
 
 
 def run_failed_anew(context: Mapping[str, Any]) -> None:
-    """Tell that a run has failed, unless the last one failed for the same reason; numbers are no other reason.
+    """Tell that a run has failed, unless one before did for the same reason since all was well; numbers are no other.
+
+    Of several tasks that fail now the one and now the other may be the first.
 
     Args:
         context: The run's, as Airflow hands it to the DAG's ``on_failure_callback``.
     """
     alert = _failure(context)
-    reason = _NUMBER.sub("#", f"{alert.task} {alert.kind}: {alert.message}")
+    reason = " ".join(_NUMBER.sub("#", f"{alert.task} {alert.kind}: {alert.message}").split())
     name = f"etl_told_{alert.dag_id}"
-    if _variable(name) == reason:
+    told = read_variable(name).splitlines()
+    if reason in told:
         log.warning("told before, so not again: %s", alert.text.replace("\n", "; "))
     elif notify(alert):
-        _remember(name, reason)
+        _remember(name, "\n".join([*told, reason][-_MOST_TOLD:]))
 
 
 def run_succeeded(context: Mapping[str, Any]) -> None:
@@ -76,7 +81,7 @@ def run_succeeded(context: Mapping[str, Any]) -> None:
     """
     dag_id = context["dag"].dag_id
     name = f"etl_told_{dag_id}"
-    if "ti" not in context or not _variable(name):  # a run that was skipped shows nothing
+    if "ti" not in context or not read_variable(name):  # a run that was skipped shows nothing
         return
     if notify(Alert("recovered", dag_id, context["run_id"], message="it has succeeded again")):
         _remember(name, "")
@@ -163,28 +168,14 @@ def _timer() -> threading.Timer | None:
 def _late(alert: Alert, start: str) -> None:
     """Tell that a run is late, unless it was told since it was started or cleared, or another task is about to."""
     name = f"etl_late_{alert.dag_id}"
-    if _variable(name).startswith(start):
+    if read_variable(name).startswith(start):
         return
     claim = f"{start} by {uuid4().hex}"
     _remember(name, claim)
     time.sleep(SETTLED)  # Variables have no lock: whoever looked together with this task has claimed by then
-    if _variable(name) in (claim, "") and not notify(alert):
+    if read_variable(name) in (claim, "") and not notify(alert):
         _remember(name, "")
 
 
-def _variable(name: str) -> str:
-    """Return what was told last; nothing if that can't be known, for better twice than never."""
-    from airflow.sdk import Variable
-
-    with suppress(Exception):
-        return str(Variable.get(name, default=""))
-    return ""
-
-
 def _remember(name: str, value: str) -> None:
-    from airflow.sdk import Variable
-
-    try:
-        Variable.set(name, value, description="What people were told last; written by the DAGs' alerts.")
-    except Exception as error:
-        log.warning("the Variable %s can't be written, so the same may be told again: %s", name, redacted(str(error)))
+    write_variable(name, value, "What people were told; written by the DAGs' alerts.")

@@ -1,6 +1,7 @@
 """Settings from Airflow's Connections, in whatever form they are written down."""
 
 import json
+import os
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
@@ -10,6 +11,8 @@ from pipeline.settings import CLICKHOUSE_SETTING, Settings, truth
 CONNECTION_IDS = {"mongo_uri": "etl_mongo", "postgres_uri": "etl_postgres", "clickhouse_uri": "etl_clickhouse"}
 # What may write to MongoDB, where that is somebody else: etl_mongo need only read.
 WRITER_ID = "etl_mongo_writer"
+_SETTINGS = {conn_id: f"ETL_{field.upper()}" for field, conn_id in CONNECTION_IDS.items()}
+_SETTINGS[WRITER_ID] = _SETTINGS["etl_mongo"]
 # Says what Airflow's own option sql_alchemy_conn says: that is hidden from tasks, so that none writes there by mistake.
 AIRFLOW_DATABASE = "ETL_AIRFLOW_DATABASE"
 _SCHEMES = {
@@ -164,6 +167,13 @@ def _connection(conn_id: str) -> AirflowConnection | None:
     try:
         found: AirflowConnection = Connection.get(conn_id)
     except AirflowNotFoundException:
+        # One that can't be read counts as none, and another server would be taken for the one that was meant.
+        if os.environ.get(variable := f"AIRFLOW_CONN_{conn_id.upper()}"):
+            raise UsageError(
+                f"Airflow can't read the Connection {conn_id}, which {variable} defines: a URI may have one host "
+                f"there; several go into JSON, as the host a:27017,b:27017, or into {_SETTINGS[conn_id]} with "
+                f"{variable} left empty"
+            ) from None
         return None
     return found
 

@@ -37,7 +37,7 @@ def defaults(
         late_after: How long after it was started, or cleared, a run that isn't over is late.
         task_takes_at_most: How long one try of a task may take that says nothing else; then it fails, and is tried
             again. `pipeline.airflow.limits` makes it longer or shorter as the environment says.
-        often: Whether it runs so often that a failure is told only when it is another than the last, or is over.
+        often: Whether it runs so often that a failure is told only once until it is over, and that it is over.
     """
     alerts = {"on_failure_callback": run_failed_anew, "on_success_callback": run_succeeded}
     ours = {"pre_execute": check_params, "on_failure_callback": note_failure}

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from pipeline.airflow.variables import read_variable
 from pipeline.errors import UsageError
 
 # How long one try of a task may take, by what it works at.
@@ -88,7 +89,7 @@ def schedule(dag_id: str, default: str | None) -> str | None:
     name = f"etl_{dag_id}_schedule"
     where, given = name.upper(), os.environ.get(name.upper(), "").strip()
     if not given:
-        where, given = f"the Variable {name}", _variable(name).strip()
+        where, given = f"the Variable {name}", read_variable(name).strip()
     if not given:
         return default
     if given.lower() == BY_HAND:
@@ -96,15 +97,6 @@ def schedule(dag_id: str, default: str | None) -> str | None:
     if not _is_schedule(given):
         raise UsageError(f"{where} is {given!r}; it must be a cron expression, a preset such as @hourly, or {BY_HAND}")
     return given
-
-
-def _variable(name: str) -> str:
-    """Return a Variable of Airflow; nothing where there is none, or nobody to ask."""
-    from airflow.sdk import Variable
-
-    with suppress(Exception):
-        return str(Variable.get(name, default=""))
-    return ""
 
 
 def _is_schedule(given: str) -> bool:

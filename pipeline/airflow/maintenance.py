@@ -54,7 +54,7 @@ def prune_airflow(*, dry_run: bool = False) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     environment |= {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": uri, "COLUMNS": "250"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    said = [line.strip() for line in redacted(done.stdout + done.stderr).splitlines() if line.strip()]
+    said = [line.strip() for line in redacted(f"{done.stdout}\n{done.stderr}").splitlines() if line.strip()]
     if done.returncode:
         raise ServerError(f"airflow db clean ended with {done.returncode}: {(said or ['it said nothing'])[-1][:_SAID]}")
     removed = sum(int(line.split()[1]) for line in said if line.startswith("Found ") and line.split()[1].isdigit())

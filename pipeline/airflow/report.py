@@ -1,12 +1,14 @@
-"""The task of the DAG ``report``: a page in a folder that keeps the last ones, and a link in the note of the run."""
+"""The task of the DAG ``report``: a page in a folder that keeps some of them, and the note of the run tells where."""
 
 import logging
 import os
 import re
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from pipeline.airflow.connections import AIRFLOW_DATABASE, settings
 from pipeline.airflow.sessions import complete_settings
@@ -16,14 +18,16 @@ from pipeline.runtime.files import check_writable, write_whole
 from pipeline.settings import Settings
 from pipeline.text.redaction import redacted, remember
 
-KEPT = 30
+KEPT = 30  # the last ones; where each sync is followed by one they are of some hours
+KEPT_DAYS = 90  # and for so long the last one of each day
+_NAME = "report-%Y%m%dT%H%M%SZ.html"
 _OURS = re.compile(r"report-\d{8}T\d{6}Z\.html")
 
 log = logging.getLogger(__name__)
 
 
 def report(language: str, dag_id: str, run_id: str) -> dict[str, Any]:
-    """Write the report, remove those that are too many, and link the new one in the note of the run.
+    """Write the report, remove those that were kept for long enough, and tell in the note of the run where it is.
 
     Args:
         language: ``en`` or ``ru``.
@@ -31,31 +35,58 @@ def report(language: str, dag_id: str, run_id: str) -> dict[str, Any]:
         run_id: Its run.
 
     Returns:
-        Where the report is, and how large.
+        Where the report is, here and for people, and how large.
     """
-    chosen = settings()
+    chosen, now = settings(), datetime.now(UTC)
     folder = (chosen.reports or chosen.home / "reports").absolute()
-    to = folder / f"report-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.html"
+    to = folder / now.strftime(_NAME)
     check_writable(to)
     with complete_settings() as complete, Lake(complete) as lake:
         made = make_report(lake, complete.timezone, language)
     size = write_whole(to, made.html)
-    _keep_last(folder)
-    link = _link(to, chosen)
-    log.info("the report of %s is %s: %s bytes", made.as_of, link, f"{size:,}")
-    _note(dag_id, run_id, f"[{to.name}]({link})")
-    return {"path": str(to), "url": link, "bytes": size}
-
-
-def _keep_last(folder: Path) -> None:
-    """Remove all reports but the last ones; what others put there stays."""
-    ours = sorted(file for file in folder.iterdir() if _OURS.fullmatch(file.name))
-    for file in ours[:-KEPT]:
+    ours = [file for file in folder.iterdir() if _OURS.fullmatch(file.name)]
+    for file in outdated(ours, now, ZoneInfo(chosen.timezone)):
         file.unlink(missing_ok=True)
+    where = _where(to, chosen)
+    log.info("the report of %s is %s: %s bytes", made.as_of, where, f"{size:,}")
+    _note(dag_id, run_id, f"[{to.name}]({where})" if _is_address(where) else f"`{where}`")
+    return {"path": str(to), "where": where, "bytes": size}
 
 
-def _link(to: Path, chosen: Settings) -> str:
-    return f"{chosen.reports_url.rstrip('/')}/{quote(to.name)}" if chosen.reports_url else to.as_uri()
+def outdated(reports: Iterable[Path], now: datetime, zone: ZoneInfo) -> list[Path]:
+    """Return which reports are to go: neither among the last ones, nor the last one of one of the last days.
+
+    Args:
+        reports: The reports, by their names.
+        now: The present moment.
+        zone: Whose days are meant.
+    """
+    ours = sorted(reports)
+    last_of_days: dict[object, Path] = {}
+    for file in ours:
+        if (moment := _moment_of(file)) and now - moment < timedelta(days=KEPT_DAYS):
+            last_of_days[moment.astimezone(zone).date()] = file
+    kept = {*ours[-KEPT:], *last_of_days.values()}
+    return [file for file in ours if file not in kept]
+
+
+def _moment_of(report: Path) -> datetime | None:
+    try:
+        return datetime.strptime(report.name, _NAME).replace(tzinfo=UTC)
+    except ValueError:  # digits that are no moment
+        return None
+
+
+def _where(to: Path, chosen: Settings) -> str:
+    """Return where people find a report: at an address or in a folder as the settings call it, else by its path."""
+    if not (place := chosen.reports_url.rstrip("/")):
+        return str(to)
+    return f"{place}/{quote(to.name)}" if _is_address(place) else f"{place}/{to.name}"
+
+
+def _is_address(where: str) -> bool:
+    """Tell whether it can be a link: Airflow's pages have none to files, nor would a browser follow them."""
+    return where.startswith(("http://", "https://"))
 
 
 def _note(dag_id: str, run_id: str, text: str) -> None:

@@ -9,7 +9,7 @@ from pipeline.errors import VerificationError
 from pipeline.replication.comparison import Comparison
 from pipeline.replication.history import prove_history
 from pipeline.replication.sample import Sample
-from pipeline.replication.verify import PartlyVerifiedError, left_out
+from pipeline.replication.verify import PartlyVerifiedError, left_out, why_left_out
 from pipeline.replication.verify import verify as compare
 
 
@@ -33,23 +33,22 @@ def verify(collections: Iterable[str], targets: Iterable[str], sample: str | Non
             found = compare(connections, collections, targets, finished_lines("documents compared"), drawn)
         except PartlyVerifiedError as error:
             comparison_lines(error.found)
-            if broken := _unproven(error.found):
-                raise VerificationError(f"not proven: {', '.join(broken)}; {error}") from error
+            if broken := _broken(error.found):
+                raise VerificationError("; ".join([*broken, str(error)])) from error
             raise
         unproven = left_out(connections, collections, targets, found)
         kept = prove_history(connections, collections, targets) if drawn is None else []
     comparison_lines(found)
     if drawn:
         line(f"a sample was compared; etl verify --sample {drawn.asked} --seed {drawn.seed} takes the same")
-    if broken := _unproven(found):
-        raise VerificationError(f"not proven: {', '.join(broken)}; etl verify --repair or the DAG replicate mends it")
-    if faulty := [f"{one.collection} in {one.target}: {'; '.join(one.faults)}" for one in kept if not one.proven]:
-        raise VerificationError(f"the history is not proven of {', '.join(faulty)}")
+    told = [*_broken(found), *(one.told for one in kept if not one.proven)]
     if unproven:
-        raise VerificationError(
-            f"not proven: {', '.join(unproven)}, left out since MongoDB has no such collection any more"
-        )
+        told.append(why_left_out(unproven))
+    if told:
+        raise VerificationError("; ".join(told))
 
 
-def _unproven(found: Iterable[Comparison]) -> list[str]:
-    return [f"{one.collection} in {one.target}" for one in found if not one.proven]
+def _broken(found: Iterable[Comparison]) -> list[str]:
+    """Return in at most one sentence what is not proven of what was compared."""
+    broken = [f"{one.collection} in {one.target}" for one in found if not one.proven]
+    return [f"not proven: {', '.join(broken)}; etl verify --repair or the DAG replicate mends it"] if broken else []

@@ -120,9 +120,11 @@ def end_by(
         pairs = ", ".join(f"{one.collection} in {one.target}" for one in broken)
         say_error(f"not proven: {pairs}; etl verify --repair or etl replicate mends it")
     for one in histories:
-        say_error(f"the history of {one.collection} in {one.target} is not proven: {'; '.join(one.faults)}")
+        say_error(one.told)
     if left_out:
-        say_error(f"not proven: {', '.join(left_out)}, left out since MongoDB has no such collection any more")
+        from pipeline.replication.verify import why_left_out
+
+        say_error(why_left_out(left_out))
     if error:
         say_error(str(error))
     if broken or left_out or histories:

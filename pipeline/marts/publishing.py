@@ -85,7 +85,7 @@ def _prove_completed(connections: Connections, run: MartRun) -> None:
             if rows != found:
                 raise BooksOpenError(
                     f"the mart {one.name} in {one.target} was to have {rows:,} rows, and has {found:,}; nothing was "
-                    "published; compute all of it anew"
+                    f"published; etl marts --full {one.name} computes and writes all of it"
                 )
 
 
@@ -106,7 +106,10 @@ def _prove(connections: Connections, run: MartRun) -> None:
     """Count what each target holds in staging, and hold it against what was computed."""
     postgres, staging = connections.postgres, staging_of(connections, run)
     if missing := control.unloaded(postgres, run.id):
-        raise BooksOpenError(f"the mart {run.marts[missing[0]]} of run {run.id} was not loaded; nothing was published")
+        raise BooksOpenError(
+            f"the mart {run.marts[missing[0]]} of run {run.id} was not loaded; nothing was published; run etl marts "
+            "again"
+        )
     numbers = {name: number for number, name in enumerate(run.marts)}  # each is loaded as one partition
     for target in connections.targets(run.targets):
         loaded = {}
@@ -117,5 +120,5 @@ def _prove(connections: Connections, run: MartRun) -> None:
         if not account.closed:
             raise BooksOpenError(
                 f"the mart {account.collection} has {account.source:,} rows, of which {account.target} holds "
-                f"{account.loaded:,}; nothing was published"
+                f"{account.loaded:,}; nothing was published; run etl marts again"
             )

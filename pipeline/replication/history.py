@@ -61,6 +61,15 @@ class HistoryProof:
         """Whether nothing was found that must not be."""
         return not self.faults
 
+    @property
+    def told(self) -> str:
+        """What must not be, in one sentence, and what to do."""
+        return (
+            f"the history of {self.collection} in {self.target} is not proven: {'; '.join(self.faults)}; a view that "
+            f"is gone is made anew by etl replicate {self.collection}, former versions by nothing: restore the schema "
+            f"history from a backup, or begin again by etl drop {self.collection} and etl replicate {self.collection}"
+        )
+
 
 @dataclass(frozen=True)
 class Removed:

@@ -182,7 +182,11 @@ def _apply(connections: Connections, what: _Repair) -> str:
                 control.record_loaded(postgres, run_id, target.name, {entity.collection: staged})
             for account in control.accounts(postgres, run_id):
                 if not account.closed:
-                    raise BooksOpenError(f"the books of {entity.collection} in {account.target} are open: {account}")
+                    raise BooksOpenError(
+                        f"the books of {entity.collection} in {account.target} are open: {account.source:,} documents "
+                        f"were read, {account.loaded:,} were loaded and {account.quarantined:,} quarantined; "
+                        "nothing was changed; run it again"
+                    )
             check_scope(connections, staging, entity, what.targets, what.ids.n_unique())
             check_shrinking(connections, staging, way_on=f"run etl replicate {entity.collection} with")
             # A replay speaks for all that was refused; a repair does not touch what it did not read.

@@ -113,6 +113,16 @@ def left_out(
         return sorted(publications_of(connections, collections, targets).keys() - {one.collection for one in found})
 
 
+def why_left_out(names: Sequence[str]) -> str:
+    """Return in one sentence that collections are not proven as they were left out, and what to do."""
+    named = " ".join(names)
+    return (
+        f"not proven: {', '.join(names)}, left out since MongoDB has by that name what it can't read at one moment, "
+        f"such as a capped collection; bring back what was copied, copy what is there by etl replicate {named} "
+        f"--without-snapshot, or remove it from the stores by etl drop {named}"
+    )
+
+
 def _verify_collection(
     connections: Connections, entity: Entity, targets: Sequence[str], progress: Progress[str], sample: Sample | None
 ) -> list[Comparison]:

@@ -49,7 +49,10 @@ def check_books(connections: Connections, run: Run, source: Mapping[str, int], l
     """
     postgres, staging = connections.postgres, staging_of(connections, run)
     if missing := control.unloaded(postgres, run.id):
-        raise BooksOpenError(f"{len(missing)} partitions of run {run.id} were not loaded, the first is {missing[0]}")
+        raise BooksOpenError(
+            f"{len(missing)} partitions of run {run.id} were not loaded, the first is {missing[0]}; nothing was "
+            "published; run it again"
+        )
     roots = {collection: connections.entities[collection].root for collection in run.uuids}
     for target in connections.targets(run.targets):
         staged = target.staged(staging, [*roots.values()])
@@ -148,7 +151,8 @@ def _check_limit(connections: Connections, run: Run, limit: str | None) -> None:
         worst = max(accounts, key=lambda one: one.quarantined)
         raise QuarantineLimitError(
             f"{refused:,} of {source:,} documents were refused, more than the limit of {limit}; most of them, "
-            f"{worst.quarantined:,}, in {worst.collection}; nothing was published"
+            f"{worst.quarantined:,}, in {worst.collection}; nothing was published; etl contract check "
+            f"{worst.collection} tells by which rules"
         )
 
 
@@ -178,7 +182,8 @@ def _open_books(connections: Connections, run: Run, account: Account, source: Ma
     return (
         f"the books of {account.collection} in {account.target} are open: MongoDB has {counted:,} "
         f"documents ({account.source:,} by partition), {account.loaded:,} were loaded and {account.quarantined:,} "
-        f"quarantined; nothing was published; {'unaccounted for: ' + named if named else 'every _id is accounted for'}"
+        f"quarantined; {'unaccounted for: ' + named if named else 'every _id is accounted for'}; "
+        "nothing was published; run it again"
     )
 
 

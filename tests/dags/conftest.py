@@ -250,14 +250,14 @@ def airflow_connections(settings: Settings) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def run(load_dags: Callable[..., dict[str, Any]], airflow_connections: None) -> Callable[..., Any]:
-    """Return a function that runs a DAG in this process, on the databases of this module."""
+@pytest.fixture(scope="session")
+def run_here(load_dags: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
+    """Return a function that runs a DAG in this process, wherever its databases are."""
     from airflow.dag_processing import dagbag
 
     ran: list[str] = []
 
-    def run(dag_id: str, **params: Any) -> Any:
+    def run_here(dag_id: str, **params: Any) -> Any:
         with pytest.MonkeyPatch.context() as patched:
             if ran:  # Airflow's database has all DAGs by then; each test of one would read all files into it anew
                 patched.setattr(dagbag, "BundleDagBag", lambda **_: None)
@@ -265,4 +265,10 @@ def run(load_dags: Callable[..., dict[str, Any]], airflow_connections: None) -> 
             ran.append(dag_id)
             return load_dags(dag_id)[dag_id].test(run_conf=params)  # a DAG remembers the params of its last test
 
-    return run
+    return run_here
+
+
+@pytest.fixture(scope="module")
+def run(run_here: Callable[..., Any], airflow_connections: None) -> Callable[..., Any]:
+    """Return a function that runs a DAG in this process, on the databases of this module."""
+    return run_here

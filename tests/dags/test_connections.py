@@ -1,6 +1,7 @@
 """Settings from Airflow's Connections: whatever the password, the driver gets the one that was written down."""
 
 import json
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -126,6 +127,27 @@ def test_a_connection_of_no_use_is_named_without_its_password(values: dict[str, 
     with pytest.raises(UsageError, match=message) as caught:
         airflow.uri_of(_connection(**values))
     assert "secret" not in str(caught.value)
+
+
+def test_a_connection_that_airflow_can_not_read_is_told_and_is_not_taken_for_none(
+    load_dags: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow looks for the next one then, and in the end finds none: the settings would name another server."""
+    uri = "mongodb://u:p%40ss@h1:27017,h2:27017,h3:27017/shop?replicaSet=rs0"
+    monkeypatch.setenv("ETL_MONGO_URI", uri)
+    monkeypatch.setenv("ETL_MONGO_DATABASE", "shop")
+    monkeypatch.setenv("AIRFLOW_CONN_ETL_MONGO", "")  # as docker/own-data.yml leaves it
+    found = airflow.settings()
+    assert found.mongo_uri is not None
+    assert (found.mongo_uri.get_secret_value(), found.mongo_database) == (uri, "shop")
+    monkeypatch.setenv("AIRFLOW_CONN_ETL_MONGO", uri)
+    with pytest.raises(UsageError, match=r"AIRFLOW_CONN_ETL_MONGO .* one host .* ETL_MONGO_URI with") as caught:
+        airflow.settings()
+    assert "p%40ss" not in str(caught.value)
+    monkeypatch.delenv("AIRFLOW_CONN_ETL_MONGO")
+    monkeypatch.setenv("AIRFLOW_CONN_ETL_CLICKHOUSE", "https://u:p@h1:8443,h2:8443/default")
+    with pytest.raises(UsageError, match=r"AIRFLOW_CONN_ETL_CLICKHOUSE .* ETL_CLICKHOUSE_URI with"):
+        airflow.settings()
 
 
 # What may be filled into the forms of Airflow's UI besides host, port, login, password and schema: the fields of the

@@ -1,10 +1,12 @@
 """The DAGs on real engines: each is run in this process, and what they leave in the stores and books is looked at."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
@@ -15,6 +17,7 @@ from pipeline.airflow import marts as mart_tasks
 from pipeline.airflow import replicate as tasks
 from pipeline.airflow import sync as sync_task
 from pipeline.airflow import verify as verify_task
+from pipeline.airflow.report import outdated
 from pipeline.airflow.sessions import run_task
 from pipeline.connections import Connections, connect
 from pipeline.errors import ServerError, SnapshotError, UsageError, VerificationError
@@ -42,11 +45,12 @@ def _rows(connections: Connections, table: str) -> tuple[int, int]:
     return in_postgres, connections.clickhouse.rows(query)[0][0]
 
 
-def _proven(settings: Settings) -> bool:
+def _proven(settings: Settings, *collections: str) -> bool:
+    """Tell whether what may have been touched is an exact copy: all collections, or those that are named."""
     with connect(settings) as connections:
-        found = verify(connections)
+        found = verify(connections, collections)
         assert {(one.collection, one.target) for one in found} == {
-            (name, target) for name in connections.entities for target in TARGETS
+            (name, target) for name in collections or connections.entities for target in TARGETS
         }
         return all(one.proven for one in found)
 
@@ -142,8 +146,21 @@ def test_marts_that_are_not_chosen_are_skipped_and_say_so(run: Callable[..., Any
     assert said == f"ticket_resolution is not among the marts of this run: {', '.join(read)}"
 
 
-def test_the_report_is_linked_in_the_note_of_its_run_and_the_last_30_are_kept(
-    run: Callable[..., Any], first: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("place", "noted"),
+    [
+        ("https://reports.example/etl/", "[{0}](https://reports.example/etl/{0})"),
+        ("./reports", "`./reports/{0}`"),
+        ("", "`{1}/{0}`"),
+    ],
+)
+def test_the_note_of_a_run_tells_where_its_report_is_and_old_ones_are_removed(
+    run: Callable[..., Any],
+    first: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    noted: str,
 ) -> None:
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
@@ -152,7 +169,7 @@ def test_the_report_is_linked_in_the_note_of_its_run_and_the_last_30_are_kept(
     for file in (*old, tmp_path / "mine.html"):
         file.write_text("")
     monkeypatch.setenv("ETL_REPORTS", str(tmp_path))
-    monkeypatch.setenv("ETL_REPORTS_URL", "https://reports.example/etl/")
+    monkeypatch.setenv("ETL_REPORTS_URL", place)
     monkeypatch.setenv("ETL_AIRFLOW_DATABASE", os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
     done = run("report", language="ru")
     assert done.state == "success"
@@ -162,11 +179,20 @@ def test_the_report_is_linked_in_the_note_of_its_run_and_the_last_30_are_kept(
     assert {file.name for file in tmp_path.iterdir()} == {written.name, "mine.html", *(file.name for file in old[2:])}
     with create_session() as session:
         (found,) = session.query(DagRun).filter_by(dag_id="report", run_id=done.run_id)
-        assert (
-            found.note
-            == f"[{written.name}](https://reports.example/etl/{written.name})"
-            == f"[{written.name}]({told['url']})"
-        )
+        assert found.note == noted.format(written.name, tmp_path)
+        assert told["where"] in found.note
+
+
+def test_the_last_reports_are_kept_and_the_last_one_of_each_day(tmp_path: Path) -> None:
+    now = datetime(2026, 11, 29, 12, tzinfo=UTC)
+    every_five_minutes = (now - timedelta(minutes=5 * number) for number in range(100 * 288))
+    names = [f"report-{moment:%Y%m%dT%H%M%SZ}.html" for moment in every_five_minutes]
+    odd = "report-20260199T000000Z.html"
+    gone = {file.name for file in outdated([tmp_path / name for name in (*names, odd)], now, ZoneInfo("Asia/Tokyo"))}
+    kept = {*names, odd} - gone
+    assert {*names[:30]} < kept and len(kept) == 30 + 90
+    assert "report-20261128T145500Z.html" in kept, "the day ended at 15:00 UTC"
+    assert min(kept) == "report-20260831T145500Z.html"
 
 
 def test_only_what_was_published_updates_its_asset(first: dict[str, Any], run: Callable[..., Any]) -> None:
@@ -194,7 +220,7 @@ def test_a_load_that_fails_at_its_very_end_is_retried_and_doubles_nothing(
     assert done.state == "success"
     assert failed == [_result(done, "snapshot")["id"]]
     assert _tries(done, "load") == [1, 2]
-    assert _proven(settings)
+    assert _proven(settings, "EventLogs", "SearchQueries")
 
 
 @pytest.mark.usefixtures("first", "airflow_connections")
@@ -212,7 +238,7 @@ def test_what_is_cleared_after_the_publish_does_nothing(
     tasks.prove(opened, None)
     assert set(tasks.publish(opened, None)) == {"support_tickets", "event_logs"}
     assert look.postgres.rows(shown) == before
-    assert _proven(settings)
+    assert _proven(settings, "SupportTickets", "EventLogs")
 
 
 @pytest.mark.usefixtures("first", "airflow_connections")
@@ -335,7 +361,7 @@ def test_only_what_was_asked_for_is_followed(run: Callable[..., Any], settings: 
         "etl://replica/search_queries": 0,
     }
     assert run("sync").state == "success"
-    assert _proven(settings)
+    assert _proven(settings, "SupportTickets", "EventLogs", "SearchQueries")
 
 
 @pytest.mark.usefixtures("first")
@@ -356,7 +382,7 @@ def test_what_a_failed_try_published_is_told_by_the_next_one(
     done = run("sync")
     assert (done.state, _tries(done, "sync"), len(failed)) == ("success", [2], 1)
     assert set(_events(done)) == {f"etl://replica/{entity.table}" for entity in look.entities.values()}
-    assert _proven(settings)
+    assert _proven(settings, "EventLogs")
 
 
 @pytest.mark.usefixtures("first", "airflow_connections")
@@ -381,6 +407,43 @@ def test_following_gives_way_to_what_needs_one_moment(busy: str) -> None:
     sync_task.skip_if_busy(lambda dag_id, states: 0)
     with pytest.raises(AirflowSkipException, match=f"{busy} is running"):
         sync_task.skip_if_busy(lambda dag_id, states: int(dag_id == busy and "running" in states))
+
+
+@pytest.mark.usefixtures("callbacks_reach_airflow")
+def test_following_gives_way_for_a_while_only(
+    run: Callable[..., Any], first: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run of a DAG that somebody has paused is running for ever."""
+    from airflow.models.dagrun import DagRun
+    from airflow.models.variable import Variable
+    from airflow.utils.session import create_session
+
+    def let_marts_be(state: str) -> None:
+        with create_session() as session:
+            session.query(DagRun).filter_by(dag_id="marts", run_id=first["marts"].run_id).update({"state": state})
+
+    let_marts_be("running")
+    try:
+        done = run("sync")
+        assert (done.state, _states(done)) == ("success", {"sync": {"skipped"}})
+        assert datetime.now(UTC) - datetime.fromisoformat(Variable.get("etl_skipped_sync")) < timedelta(minutes=1)
+        Variable.set("etl_skipped_sync", "2026-01-01T04:05:00+00:00")
+        assert _states(run("sync")) == {"sync": {"skipped"}}, "what is published is young"
+        monkeypatch.setenv("ETL_SYNC_WAITS_AT_MOST", "0.1s")
+        with monkeypatch.context() as patched:
+            patched.setattr(sync_task, "_shown", lambda _: [])
+            assert _states(run("sync")) == {"sync": {"skipped"}}, "a first copy may take long"
+        done = run("sync")
+        assert (done.state, _tries(done, "sync"), _events(done)) == ("failed", [1], {})
+        assert "sync has been skipped since 2026-01-01 04:05 UTC, now because marts is running, and wha" in caplog.text
+        monkeypatch.setenv("ETL_SYNC_WAITS_AT_MOST", "long")
+        assert run("sync").state == "failed"
+        assert "ETL_SYNC_WAITS_AT_MOST is 'long'; it must be a time such as 6h" in caplog.text
+    finally:
+        let_marts_be("success")
+    monkeypatch.delenv("ETL_SYNC_WAITS_AT_MOST")
+    assert _states(run("sync")) == {"sync": {"success"}}
+    assert Variable.get("etl_skipped_sync") == ""
 
 
 @pytest.mark.usefixtures("first")
@@ -478,11 +541,11 @@ def test_old_runs_and_logs_of_airflow_are_removed(
         with create_session() as session:
             return {one.run_id for one in session.query(DagRun)} & {old.run_id, young.run_id}
 
-    old, young = run("marts", marts=["user_activity"]), first["replicate"]
+    old, young = run("sync"), first["replicate"]
     month_ago = datetime.now(UTC) - timedelta(days=31)
     with create_session() as session:
         session.query(DagRun).filter_by(run_id=old.run_id).update({"start_date": month_ago})
-    logs = Path(conf.get("logging", "base_log_folder")) / "dag_id=marts"
+    logs = Path(conf.get("logging", "base_log_folder")) / "dag_id=sync"
     files = [logs / "run_id=old" / "attempt=1.log", logs / "run_id=young" / "attempt=1.log"]
     for file in files:
         file.parent.mkdir(parents=True)
@@ -497,10 +560,19 @@ def test_old_runs_and_logs_of_airflow_are_removed(
     assert kept() == {young.run_id}
     assert [file.exists() for file in files] == [False, True]
     assert not files[0].parent.exists()
-    monkeypatch.setenv("ETL_AIRFLOW_DATABASE", "sqlite:////nowhere/for:s3cret@here/airflow.db")
-    with pytest.raises(ServerError, match=r"airflow db clean ended with \d+: ") as caught:
+
+
+@pytest.mark.usefixtures("run")
+def test_what_airflow_says_of_its_database_is_told_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = "postgresql+psycopg2://airflow:s3cret@nowhere/airflow"
+    monkeypatch.setenv("ETL_AIRFLOW_DATABASE", uri)
+    done = subprocess.CompletedProcess((), 3, stdout="it begins", stderr=f"can't reach {uri} with 's3cret'\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(ServerError) as caught:
         maintenance_task.prune_airflow()
-    assert "s3cret" not in str(caught.value)
+    assert str(caught.value) == (
+        "airflow db clean ended with 3: can't reach postgresql+psycopg2://airflow:***@nowhere/airflow with '***'"
+    )
 
 
 @pytest.mark.usefixtures("airflow_connections")

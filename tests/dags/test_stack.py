@@ -1,6 +1,8 @@
 """The services of docker-compose.yml by hand: commands, environments and health checks, with other hosts in them.
 
 The tasks run on two Celery workers; the databases are the embedded engines, with the users of the stack in PostgreSQL.
+A task is a process, and more of them tell no more: so there are only the DAGs that are looked at, of which none starts
+by the clock, and only some of the contracts, with the marts that read nothing else.
 """
 
 import os
@@ -30,6 +32,7 @@ from pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+DAGS, CONTRACTS = ("generate_data", "replicate", "marts"), ("support_tickets", "search_queries", "event_logs")
 COMPONENTS = ("airflow-apiserver", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer", "airflow-worker")
 
 
@@ -73,13 +76,15 @@ def check_postgres(
         for name, here in names.items():
             text = text.replace(name, here)
         (scripts / script.name).write_text(text)
-    given = {"PATH": _path(), "POSTGRES_USER": address.username or "", "HOSTNAME": "127.0.0.1"}
+    given = {"PATH": _noting("psql", scripts), "POSTGRES_USER": address.username or "", "HOSTNAME": "127.0.0.1"}
     # The container's own socket asks for no password; here there is none.
     given |= {"PGHOST": "127.0.0.1", "PGPORT": str(address.port), "PGPASSWORD": address.password or ""}
 
     def check_postgres() -> "subprocess.CompletedProcess[str]":
         command = ["bash", str(scripts / "healthy.sh")]
-        return subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+        _assert_no_secret_told("psql", scripts, secrets)
+        return done
 
     return check_postgres
 
@@ -110,10 +115,22 @@ def ports(engine_uris: Uris, free_port: Callable[[], int]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
+def some(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy some of the DAGs and contracts."""
+    folder = tmp_path_factory.mktemp("some")
+    for kind, names in (("dags", DAGS), ("contracts", CONTRACTS)):
+        (folder / kind).mkdir()
+        for name in names:
+            shutil.copy(ROOT / kind / f"{name}.py", folder / kind)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def environment(
     settings: Settings,
     engine_uris: Uris,
     secrets: Path,
+    some: Path,
     ports: dict[str, str],
     free_port: Callable[[], int],
     read_once: dict[str, str],
@@ -148,10 +165,11 @@ def environment(
                 "AIRFLOW__API__PORT": ports["airflow-apiserver:8080"].rpartition(":")[2],
                 "AIRFLOW__API__WORKERS": "1",
                 "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
-                "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+                "AIRFLOW__CORE__DAGS_FOLDER": str(some / "dags"),
                 "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
                 "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
                 "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": ports["localhost:8974"].rpartition(":")[2],
+                "ETL_CONTRACTS": str(some / "contracts"),
                 "ETL_AIRFLOW_HEALTH": f"http://{ports['airflow-apiserver:8080']}/api/v2/monitor/health",
                 "ETL_SECRETS": str(_share(service, secrets)),
                 "HOME": str(home),
@@ -180,10 +198,11 @@ def stack(
     """Start the services in the order of the compose file, a second worker with them, and log in."""
     subprocess.run(_command("airflow-init"), env=environment("airflow-init"), check=True, stdout=subprocess.DEVNULL)
     redis = SERVICES["redis"]["entrypoint"][2].replace("$$", "$").replace("/run/etl", str(_share("redis", secrets)))
-    where = f" --port {ports['redis:6379'].rpartition(':')[2]} --bind 127.0.0.1"
+    where = f"redis-server - --port {ports['redis:6379'].rpartition(':')[2]} --bind 127.0.0.1"
+    given = {"PATH": _noting("redis-server", secrets / "redis")}
     running: list[subprocess.Popen[bytes]] = []
     try:
-        running.append(_start(["sh", "-c", redis + where], {"PATH": _path()}, logs / "redis"))
+        running.append(_start(["sh", "-c", redis.replace("redis-server -", where)], given, logs / "redis"))
         running += [_start(_command(service), environment(service), logs / service) for service in COMPONENTS]
         second = [*_command("airflow-worker"), "-H", "second@%h"]
         running.append(_start(second, environment("airflow-worker"), logs / "second-worker"))
@@ -203,15 +222,16 @@ def done(stack: Any) -> dict[str, str]:
 
 
 def test_the_partitions_spread_over_both_workers_and_the_stores_are_exact(
-    stack: Any, done: dict[str, str], settings: Settings, uris: dict[str, str], logs: Path
+    stack: Any, done: dict[str, str], settings: Settings, uris: dict[str, str], some: Path, logs: Path
 ) -> None:
     for dag_id, run_id in done.items():
         assert {one["state"] for one in stack.tasks(dag_id, run_id)} == {"success"}, dag_id
     finished = {name: (logs / name).read_text().count("succeeded in") for name in ("airflow-worker", "second-worker")}
     assert all(finished.values()), finished
-    with connect(Settings.load(**(settings.model_dump() | {"postgres_uri": uris["etl_of_stack"]}))) as connections:
+    here = {"postgres_uri": uris["etl_of_stack"], "contracts": [some / "contracts"]}
+    with connect(Settings.load(**(settings.model_dump() | here))) as connections:
         found = verify(connections)
-    assert len(found) == 14 and all(one.proven for one in found)
+    assert len(found) == 2 * len(CONTRACTS) and all(one.proven for one in found)
 
 
 def test_each_user_may_do_its_work_and_no_more(done: dict[str, str], uris: dict[str, str]) -> None:
@@ -225,10 +245,10 @@ def test_each_user_may_do_its_work_and_no_more(done: dict[str, str], uris: dict[
     assert _ask(uris["etl_of_stack"], owners) == [("etl_of_stack",)]
     with pytest.raises(Error, match="must be owner of database"):
         _ask(uris["etl_of_stack"], "DROP DATABASE etl_of_stack")
-    counts = "SELECT (SELECT count(*) FROM marts.user_activity) > 0, (SELECT count(*) FROM replica.event_logs) > 0"
+    counts = "SELECT (SELECT count(*) FROM marts.ticket_resolution) > 0, (SELECT count(*) FROM replica.event_logs) > 0"
     assert _ask(uris["analyst"], counts) == [(True, True)]
     for statement in (
-        "DELETE FROM marts.user_activity",
+        "DELETE FROM marts.ticket_resolution",
         "SELECT * FROM etl.quarantine",
         "CREATE TABLE marts.mine ()",
         "CREATE SCHEMA mine",
@@ -256,6 +276,17 @@ def test_no_password_is_in_a_log(done: dict[str, str], secrets: Path, logs: Path
         assert (secrets / secret).read_text() not in said, secret
 
 
+def test_no_password_is_among_the_arguments_of_a_process(done: dict[str, str], secrets: Path) -> None:
+    told = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            told.append(" ".join(process.cmdline()))
+    assert any("celery" in one for one in told)
+    for secret in _files(secrets):
+        assert not any(secret.read_text() in one for one in told), secret.name
+    _assert_no_secret_told("redis-server", secrets / "redis", secrets)  # it hides its arguments once it runs
+
+
 def test_health_check_of_redis_succeeds(
     stack: Any, environment: Callable[[str], dict[str, str]], ports: dict[str, str], secrets: Path
 ) -> None:
@@ -276,7 +307,7 @@ def test_health_check_of_postgres_finishes_what_a_first_start_left_undone(
             with closing(dbapi.connect(engine_uris.postgres, autocommit=True)) as root, root.cursor() as cursor:
                 cursor.execute("ALTER ROLE etl_of_stack LOGIN")
         assert check_postgres().returncode == 0, harm
-    assert _ask(uris["analyst"], "SELECT count(*) > 0 FROM marts.user_activity") == [(True,)]
+    assert _ask(uris["analyst"], "SELECT count(*) > 0 FROM marts.ticket_resolution") == [(True,)]
 
 
 @pytest.mark.parametrize("wrong", ["", "clickhouse_password", "analyst_password"])
@@ -290,6 +321,25 @@ def test_health_check_of_clickhouse_logs_in(engine_uris: Uris, tmp_path: Path, w
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == (1 if wrong else 0), done.stderr
     assert ("can't log in" in done.stderr) == bool(wrong)
+
+
+def _noting(program: str, folder: Path) -> str:
+    """Return a search path on which a program notes its arguments, as a list of processes would show them."""
+    wrapper, real = folder / "bin" / program, shutil.which(program, path=_path())
+    wrapper.parent.mkdir(parents=True)
+    wrapper.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>"{folder}/told-{program}"\nexec "{real}" "$@"\n')
+    wrapper.chmod(0o755)
+    return f"{wrapper.parent}{os.pathsep}{_path()}"
+
+
+def _assert_no_secret_told(program: str, folder: Path, secrets: Path) -> None:
+    told = (folder / f"told-{program}").read_text()
+    assert told
+    assert [one.name for one in _files(secrets) if one.read_text() in told] == []
+
+
+def _files(secrets: Path) -> list[Path]:
+    return [file for file in secrets.iterdir() if file.is_file()]
 
 
 def _check(

@@ -1,6 +1,7 @@
 """What the DAGs are, without running them: they come up clean and fast, and are wired as their documentation says."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,12 +46,19 @@ print(json.dumps({{
 
 
 def test_dag_files_import_without_errors_or_heavy_modules_in_under_a_second() -> None:
-    """Of the processor's time: what else the machine is busy with is nobody's fault."""
-    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, cwd=ROOT, check=True)
-    seen = json.loads(done.stdout.splitlines()[-1])
+    """Of the processor's time: what else the machine is busy with is nobody's fault.
+
+    It makes that longer, too, by emptying the caches; so whoever is slow may try once more.
+    """
+    seen = _look()
     assert seen["errors"] == {}
-    assert max(seen["seconds"].values()) < 1
+    assert max(seen["seconds"].values()) < 1 or max(_look()["seconds"].values()) < 1
     assert seen["heavy"] == []
+
+
+def _look() -> dict[str, Any]:
+    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, cwd=ROOT, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def test_each_file_holds_one_dag_of_its_name_and_explains_it(dags: dict[str, Any]) -> None:
@@ -110,9 +118,11 @@ def test_what_passes_is_retried_and_failures_are_told(dags: dict[str, Any]) -> N
             assert options["retries"] == 2
             assert timedelta(hours=1) <= options["execution_timeout"] <= timedelta(days=1)
             assert _names(options["on_failure_callback"]) == ["note_failure"]
-        told = ["run_failed_anew"] if dag.dag_id == "sync" else ["run_failed"]
-        assert _names(dag.on_failure_callback) == told
-        assert _names(dag.on_success_callback) == (["run_succeeded"] if dag.dag_id == "sync" else [])
+        # What runs every few minutes, or after what does, would tell of one fault hundreds of times a day.
+        often = dag.dag_id in {"sync", "marts", "report"}
+        assert often == (dag.schedule is not None and not re.match(r"\d+ \d+ ", str(dag.schedule)))
+        assert _names(dag.on_failure_callback) == (["run_failed_anew"] if often else ["run_failed"])
+        assert _names(dag.on_success_callback) == (["run_succeeded"] if often else [])
 
 
 def _names(callbacks: Any) -> list[str]:
@@ -181,11 +191,11 @@ def test_marts_follow_the_tables_that_they_read(dags: dict[str, Any]) -> None:
         ("maintenance", {"dry_run": "yes"}),
     ],
 )
-def test_params_are_validated(load_dags: Callable[..., dict[str, Any]], dag_id: str, params: dict[str, Any]) -> None:
+def test_params_are_validated(run_here: Callable[..., Any], dag_id: str, params: dict[str, Any]) -> None:
     from airflow.sdk.exceptions import ParamValidationError
 
     with pytest.raises(ParamValidationError, match=next(iter(params))):
-        load_dags(dag_id)[dag_id].test(run_conf=params)
+        run_here(dag_id, **params)
 
 
 @pytest.mark.usefixtures("callbacks_reach_airflow")
@@ -218,13 +228,13 @@ def test_params_are_validated(load_dags: Callable[..., dict[str, Any]], dag_id: 
     ],
 )
 def test_what_a_dag_does_not_know_fails_its_first_task_at_once(
-    load_dags: Callable[..., dict[str, Any]],
+    run_here: Callable[..., Any],
     dag_id: str,
     params: dict[str, Any],
     reason: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    run = load_dags(dag_id)[dag_id].test(run_conf=params)
+    run = run_here(dag_id, **params)
     states = {one.task_id: (one.state, one.try_number) for one in run.get_task_instances()}
     assert states[{"marts": "open_run", "maintenance": "prune"}.get(dag_id) or CHAINS[dag_id][0]] == ("failed", 1)
     assert {state for state, _ in states.values()} <= {"failed", "upstream_failed"}

@@ -41,6 +41,12 @@ def test_demo_is_a_word_and_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.load().contracts == (Path("/one"), DEMO, Path("demo").absolute())
 
 
+@pytest.mark.parametrize("given", ["https://reports.example/etl/", "./reports", "../reports", "~/reports", "/srv/x"])
+def test_reports_are_found_at_an_address_or_a_path(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("ETL_REPORTS_URL", given)
+    assert Settings.load().reports_url == given
+
+
 def test_options_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ETL_HOME", "/from/environment")
     assert Settings.load(home="/from/option").home == Path("/from/option")
@@ -86,6 +92,15 @@ def test_empty_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
                 "ETL_SUPPORT_SLA must be a time such as 8h, and may name others by type of issue: 24h,billing=4h",
             )
             for value in ("soon", "8h,4h", "8h,billing", "-1h", "0")
+        ),
+        *(
+            (
+                "ETL_REPORTS_URL",
+                given,
+                "ETL_REPORTS_URL must be an address that begins with http:// or https://, or a path that begins with "
+                "/ or ./",
+            )
+            for given in ("file:///srv/reports", "reports", "javascript:x", "./`x`", "https://a b")
         ),
         ("ETL_MONGO_DATABASE", "a b", 'ETL_MONGO_DATABASE must be 1 to 63 characters without / \\ . " $ and blanks'),
     ],

@@ -11,7 +11,7 @@ from pipeline.airflow.params import given_or
 
 @task
 def report(params: dict[str, Any], given: dict[str, Any] | None, *, ti: Any = None) -> dict[str, Any]:
-    """Write the report, and link it in the note of the run."""
+    """Write the report, and tell in the note of the run where it is."""
     from pipeline.airflow.report import report
 
     return report(given_or(params, given)["language"], ti.dag_id, ti.run_id)

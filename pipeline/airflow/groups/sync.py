@@ -39,7 +39,8 @@ def sync_task(
 ) -> Any:
     """Bring what is published to the present moment; as part of a DAG of yours.
 
-    It is skipped as long as nothing is replicated, and while the DAGs `replicate`, `marts` or `verify` are running.
+    It is skipped as long as nothing is replicated, and while the DAGs `replicate`, `marts` or `verify` are running; it
+    fails when that goes on for longer than `ETL_SYNC_WAITS_AT_MOST`.
 
     Args:
         task_id: Name of the task.

@@ -1,11 +1,8 @@
 """The command line as people and scripts meet it: outcomes, exit codes, one sentence for each error."""
 
-import fcntl
 import json
 import os
-import pty
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -13,10 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pymongo import MongoClient
@@ -28,27 +23,12 @@ from pipeline.connections import Connections
 from pipeline.engines import embedded
 from pipeline.settings import Settings
 from pipeline.stores.postgres.store import Postgres
+from tests.pipeline.cli.processes import ROOT, Result, start
 from tests.pipeline.outcomes import check_outcome
 
-ROOT = Path(cli.__file__).parents[2]
 COMMANDS = ("demo", "generate", "replicate", "sync", "verify", "marts", "status", "up", "down")
 CLOSED_PORT = 1
 SECRET = "s3cr3t"
-
-
-@dataclass
-class Result:
-    """What a command left."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """The one JSON object on stdout."""
-        return json.loads(self.out)
-
 
 Etl = Callable[..., Result]
 
@@ -72,34 +52,6 @@ def etl(
         return result
 
     return run
-
-
-@pytest.fixture(scope="module")
-def home(starts_engines: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home for commands that start their own engines."""
-    folder = tmp_path_factory.mktemp("demo") / "a home"
-    yield folder
-    embedded.down(folder)
-
-
-def _start(home: Path, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "ETL_HOME": str(home), **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def _run(home: Path, *arguments: str, **environment: str) -> Result:
-    process = _start(home, *arguments, **environment)
-    out, err = process.communicate(timeout=300)
-    check_outcome(arguments, out)
-    return Result(process.returncode, out, err)
 
 
 def _assert_one_sentence(result: Result, says: str, code: int = 2) -> None:
@@ -136,12 +88,15 @@ def test_help_imports_no_library_of_the_job() -> None:
     assert heavy & set(done.stderr.split()) == set()
 
 
-def _imported_by(etl: Etl, *arguments: str) -> set[str]:
-    """Return the modules that a command imports in a process of its own."""
-    code = f"import sys, pipeline.cli.app as c; print(c.run({[*arguments]!r}), *sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stderr.startswith("0 ")
-    return set(done.stderr.split())
+def _imported_by(*commands: tuple[str, ...]) -> list[set[str]]:
+    """Run commands one after the other in a process of their own; return the modules that it has after each."""
+    code = "import sys, pipeline.cli.app as c\nfor one in {}: print(c.run([*one]), *sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code.format(commands)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    lines = [line.split() for line in done.stderr.splitlines()]
+    assert [line[0] for line in lines] == ["0"] * len(commands)
+    return [set(line) for line in lines]
 
 
 @pytest.mark.parametrize("option", ["--version", "-v"])
@@ -216,18 +171,20 @@ def test_the_job_step_by_step_for_people(etl: Etl) -> None:
 
 def test_a_command_imports_only_what_it_uses(etl: Etl) -> None:
     assert etl("sync").code == 0
+    # What one of them imports the next ones have as well, so they come by how little they use.
+    commands = ("--help",), ("status",), ("verify", "UserSessions"), ("sync",), ("replicate", "UserSessions")
+    by_help, by_status, by_verify, by_sync, by_replicate = _imported_by(*commands)
     unread = {"pandas", "hypothesis", "pandera", "pymongoarrow", "faker"}
-    assert unread & _imported_by(etl, "sync") == set()
     # Pandera and PyMongoArrow import the first two wherever they are installed, as long as all that is read here takes.
-    read = _imported_by(etl, "replicate", "UserSessions")
-    assert read & unread == {"pandera", "pymongoarrow"}
+    assert unread & by_replicate == {"pandera", "pymongoarrow"}
+    assert unread & by_sync == set()
     # A proof shares no code with the copy.
-    assert {*unread, "transforms.ingest.batch"} & _imported_by(etl, "verify", "UserSessions") == set()
+    assert {*unread, "transforms.ingest.batch"} & by_verify == set()
     # The books alone are read.
     unread |= {"polars", "pymongo", "clickhouse_connect", "contracts.schema", "tenacity", "transforms.digest"}
-    assert unread & _imported_by(etl, "status") == set()
+    assert unread & by_status == set()
     unread |= {"pyarrow", "numpy", "bson", "adbc_driver_manager", "pydantic_settings", "pipeline.stores"}
-    assert unread & _imported_by(etl, "--help") == set()
+    assert unread & by_help == set()
 
 
 def test_the_changes_are_followed(etl: Etl, connections: Connections) -> None:
@@ -260,7 +217,7 @@ def test_ctrl_c_ends_following_and_tells_all_that_came(etl: Etl, settings: Setti
     assert etl("generate", "--scale", "0", "--rows", "SearchQueries=20").code == 0
     assert etl("replicate", "SearchQueries", "--allow-shrink").code == 0
     uris = {f"ETL_{name.upper()}": value.get_secret_value() for name, value in settings if name.endswith("_uri")}
-    process = _start(
+    process = start(
         settings.home,
         "sync",
         "--follow",
@@ -370,7 +327,7 @@ def test_a_collection_that_was_not_generated_is_left_alone(etl: Etl, connections
     [
         (
             "ETL_MONGO_URI",
-            f"mongodb://u:{SECRET}@127.0.0.1:{CLOSED_PORT}/",
+            f"mongodb://u:{SECRET}@127.0.0.1:{CLOSED_PORT}/?serverSelectionTimeoutMS=500",
             "MongoDB at .*127.0.0.1:1.* can't be reached",
         ),
         ("ETL_POSTGRES_URI", f"postgresql://u:{SECRET}@127.0.0.1:{CLOSED_PORT}/d", "PostgreSQL at .* can't be reached"),
@@ -467,52 +424,6 @@ def test_an_unexpected_error_is_one_sentence_unless_one_debugs(etl: Etl, monkeyp
     assert "Traceback" in debugged.err
 
 
-# Engines of its own --------------------------------------------------------------------------------------------------
-
-
-def test_status_starts_and_makes_nothing_in_an_empty_home(tmp_path: Path) -> None:
-    home = tmp_path / "none"
-    result = _run(home, "status")
-    assert (result.code, result.err) == (0, "")
-    assert "nothing replicated yet; run etl demo" in result.out
-    assert not home.exists()
-
-
-def test_the_demo_twice_and_what_it_promises_to_be_there(home: Path) -> None:
-    elsewhere = f"mongodb://127.0.0.1:{CLOSED_PORT}"
-    first = _run(home, "demo", "--scale", "0.02", "--defects", "0.05", "--embedded", ETL_MONGO_URI=elsewhere)
-    assert first.code == 0, first.err
-    assert [line[:4] for line in first.err.splitlines()] == [f"{step}/7 " for step in range(1, 8)]
-    titles = (
-        "Copied as of ",
-        "documents are in quarantine",
-        "A week later: ",
-        "all is equal again",
-        " marts, ",
-    )
-    for title in (*titles, "tickets re", "marts.user_activity: 3 of "):
-        assert title in first.out
-    assert "psql" in first.out and "etl up" in first.out and str(home) in first.out
-    assert "OPEN" not in first.out and " NO " not in first.out
-    assert embedded.running(home) == {}
-
-    second = _run(home, "demo", "--scale", "0.02", "--json")
-    assert second.code == 0, second.err
-    parts = second.json
-    assert parts["generate"]["documents"] == 2000
-    assert parts["replicate"]["closed"] and parts["verify"]["proven"]
-    assert len(parts["top"]["user_activity"]) == 5
-    assert parts["home"] == str(home)
-    assert (
-        parts["sync"]["collections"] and parts["verify_again"]["proven"] and parts["kept"]["SupportTickets"]["versions"]
-    )
-    assert Path(parts["report"]).read_text().startswith("<!")
-    # The documents of the first demo are no past of those of the second.
-    kept = {(one["collection"], one["versions"]) for one in _run(home, "history", "list", "--json").json["history"]}
-    assert kept == {(name, one["versions"]) for name, one in parts["kept"].items()}
-    assert embedded.running(home) == {}
-
-
 @pytest.mark.parametrize(
     ("uri", "shown", "password"),
     [
@@ -529,68 +440,7 @@ def test_psql_is_called_without_the_password(uri: str, shown: str, password: str
     assert without_password(uri) == (shown, password)
 
 
-def test_up_status_down(home: Path) -> None:
-    uris = _run(home, "up", "--json")
-    assert uris.code == 0
-    assert list(uris.json) == ["mongo", "postgres", "clickhouse"]
-    assert embedded.running(home) == uris.json
-    for_people = _run(home, "up", ETL_MONGO_URI="mongodb://elsewhere")
-    assert all(uri in for_people.out for uri in uris.json.values())
-    assert "etl psql" in for_people.out
-    assert _run(home, "psql", "-Atc", "SELECT count(*) FROM marts.user_activity").code == 0
-    assert _run(home, "psql", "-c", "nonsense").code == 1
-    assert "ETL_MONGO_URI is set" in for_people.err
-    state = _run(home, "status", "--json").json
-    assert state["engines"] == ["clickhouse", "mongo", "postgres"]
-    assert len(state["books"]) == 14, "what the demo left"
-    assert _run(home, "quarantine").code == 0
-    assert _run(home, "down", "--json").json == {"stopped": ["mongo", "postgres", "clickhouse"]}
-    assert embedded.running(home) == {}
-    assert "nothing ran" in _run(home, "down").out
-
-
-def test_bars_are_shown_on_a_terminal_only(home: Path) -> None:
-    terminal, stderr = pty.openpty()
-    fcntl.ioctl(stderr, 0x5414, b"\x28\x00\x78\x00" + bytes(4))  # TIOCSWINSZ: 40 lines of 120 columns
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", "generate", "--scale", "0.05"],
-        cwd=ROOT,
-        env={**os.environ, "ETL_HOME": str(home), "TERM": "xterm"},
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-    )
-    os.close(stderr)
-    shown = b""
-    while select.select([terminal], [], [], 60)[0]:
-        try:
-            shown += os.read(terminal, 65536)
-        except OSError:  # the other end is closed
-            break
-    out, _ = process.communicate(timeout=60)
-    os.close(terminal)
-    assert process.returncode == 0
-    assert "━".encode() in shown and b"UserSessions" in shown
-    assert b"Generated: 5,000 documents" in out and "━".encode() not in out
-
-
-@pytest.mark.parametrize("step", ["1/7", "2/7", "3/7"])
-def test_ctrl_c_ends_it_and_leaves_no_engine(home: Path, step: str) -> None:
-    process = _start(home, "demo", "--scale", "0.1")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith(step):
-            break
-    time.sleep(0.3)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert out == ""
-    (line,) = err.splitlines()
-    assert line.startswith("interrupted")
-    give_up = time.monotonic() + 30  # they stop by themselves where the command had no time to wait for it
-    while embedded.running(home) and time.monotonic() < give_up:
-        time.sleep(0.1)
-    assert embedded.running(home) == {}
+# Ctrl-C -------------------------------------------------------------------------------------------------------------
 
 
 def _press_ctrl_c(after_s: float) -> None:
@@ -621,7 +471,3 @@ def test_ctrl_c_is_never_lost_among_short_statements(etl: Etl, monkeypatch: pyte
 
     monkeypatch.setattr(pipeline.control.status, "status", goes_on)
     assert [etl("status").code for _ in range(20)] == [130] * 20
-
-
-def test_after_ctrl_c_the_next_command_works(home: Path) -> None:
-    assert _run(home, "replicate", "SupportTickets").code == 0

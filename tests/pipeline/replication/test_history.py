@@ -2,7 +2,9 @@
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -24,7 +26,6 @@ from pipeline.marts.build import build
 from pipeline.replication import repair, replicate, sync, verify
 from pipeline.replication.history import prove_history
 from pipeline.runs.recovery import recover
-from pipeline.settings import Settings
 from pipeline.stores.versions import checks
 from tests.pipeline.conftest import Etl
 from tests.pipeline.lab import Lab
@@ -163,8 +164,9 @@ def _document(name: str, *items: str, **fields: Any) -> dict[str, Any]:
     return {"_id": ObjectId(), "thing_id": "t", "name": name, "items": items_are, **fields}
 
 
-@pytest.fixture
-def things(lab: Lab) -> Iterator[Things]:
+@contextmanager
+def _of_their_own(lab: Lab) -> Iterator[Things]:
+    """Yield things that nobody has copied yet, and leave nothing of them."""
     yield Things(lab)
     lab.collection("Things").drop()
     lab.change_postgres(
@@ -173,6 +175,12 @@ def things(lab: Lab) -> Iterator[Things]:
         "DELETE FROM etl.columns",
     )
     lab.change_clickhouse("DROP DATABASE IF EXISTS history SYNC", "DROP DATABASE IF EXISTS replica SYNC")
+
+
+@pytest.fixture
+def things(lab: Lab) -> Iterator[Things]:
+    with _of_their_own(lab) as things:
+        yield things
 
 
 def test_random_changes_are_kept_as_a_model_has_them(things: Things) -> None:
@@ -299,45 +307,60 @@ def test_history_that_begins_later_begins_with_what_was_shown(things: Things) ->
 
 
 @pytest.fixture
-def by_another(things: Things, settings: Settings, cut_short: Callable[..., int], tmp_path: Path) -> Callable[..., int]:
+def by_another(cut_short: Callable[..., int], tmp_path: Path) -> Callable[..., int]:
     """Return a function that runs a command in a process of its own, which dies at a given moment."""
     (tmp_path / "things.py").write_text(CONTRACT)
     return partial(cut_short, contracts=(str(tmp_path),))
 
 
-@pytest.mark.parametrize(
-    ("command", "moment"),
-    [
-        ("replicate", "after the commit"),
-        ("replicate", "before the changes are found"),
-        ("replicate", "half kept"),
-        ("replicate", "kept and not marked"),
-        ("replicate", "before it is told since when"),
-        ("replicate", "before the second exchange"),
-        ("replicate", "before the views of the history"),
-        ("sync", "half kept"),
-        ("sync", "before it is told since when"),
-        ("sync", "half applied"),
-        ("sync", "before the intent is finished"),
-    ],
-)
-def test_clickhouse_keeps_each_version_once_wherever_it_is_killed(
-    things: Things, by_another: Callable[..., int], command: str, moment: str
-) -> None:
-    for name in ("first", "second"):  # of the second time there are former versions, and times since when
-        things.collection.delete_many({"name": "other"})
-        things.collection.insert_many([_document(name, "a", "b"), _document(name, "c"), _document("other", "x")])
+@pytest.fixture(scope="class")
+def lasting_things(lab: Lab) -> Iterator[Things]:
+    """Yield things of which there are former versions, and times since when."""
+    with _of_their_own(lab) as things:
+        things.collection.insert_one(_document("before", "a"))
         things.copy()
-        things.collection.update_many({"name": name}, {"$set": {"name": "third", "items": [{"what": "d"}]}})
-    things.collection.delete_one({"name": "other"})
-    assert by_another(command, moment) == -9
-    recover(things.connections)
-    things.note()
-    things.assert_kept()
-    assert all(one.proven for one in prove_history(things.connections))
-    things.collection.update_many({}, {"$set": {"name": "fourth"}})
-    things.follow()
-    things.assert_kept()
+        things.collection.update_one({}, {"$set": {"name": "after"}})
+        things.follow()
+        yield things
+
+
+class TestKilled:
+    """The history goes on from one kill to the next."""
+
+    @pytest.mark.parametrize(
+        ("command", "moment"),
+        [
+            ("replicate", "after the commit"),
+            ("replicate", "before the changes are found"),
+            ("replicate", "half kept"),
+            ("replicate", "kept and not marked"),
+            ("replicate", "before it is told since when"),
+            ("replicate", "before the second exchange"),
+            ("replicate", "before the views of the history"),
+            ("sync", "half kept"),
+            ("sync", "before it is told since when"),
+            ("sync", "half applied"),
+            ("sync", "before the intent is finished"),
+        ],
+    )
+    def test_clickhouse_keeps_each_version_once_wherever_it_is_killed(
+        self, lasting_things: Things, by_another: Callable[..., int], command: str, moment: str
+    ) -> None:
+        things = lasting_things
+        things.collection.delete_many({})
+        things.collection.insert_many([_document("new", "a", "b"), _document("new", "c")])
+        things.collection.insert_many([_document("other", "x"), _document("same", "y")])
+        things.copy()
+        things.collection.update_many({"name": "new"}, {"$set": {"name": "third", "items": [{"what": "d"}]}})
+        things.collection.delete_one({"name": "other"})
+        assert by_another(command, moment) == -9
+        recover(things.connections)
+        things.note()
+        things.assert_kept()
+        assert all(one.proven for one in prove_history(things.connections))
+        things.collection.update_many({}, {"$set": {"name": "fourth"}})
+        things.follow()
+        things.assert_kept()
 
 
 def test_a_proof_finds_what_is_wrong(things: Things, lab: Lab) -> None:
@@ -374,6 +397,11 @@ def test_a_proof_finds_what_is_wrong(things: Things, lab: Lab) -> None:
     lab.change_postgres("DROP VIEW history.things_versions")
     (postgres,) = (one for one in prove_history(things.connections, targets=["postgres"]))
     assert "things_versions" in postgres.faults[0]
+    for one in (postgres, clickhouse):
+        assert re.search("^the history of Things in .* is not proven: .*; a view .* by etl replicate Things", one.told)
+        assert one.told.endswith("begin again by etl drop Things and etl replicate Things")
+    things.copy()
+    assert not any("things_versions" in one for one in prove_history(things.connections)[0].faults), "as is told"
 
 
 def _proven_uncommitted(connections: Connections) -> list[str]:
