@@ -60,7 +60,7 @@ test-pythons:  ## Run the quick tests and the demo on each Python from 3.11 to 3
 test-random: $(READY)-dev  ## Run the tests of properties with many examples that nobody has tried (by night)
 	@$(PY) -m pytest $(SPREAD) -m hypothesis --hypothesis-profile=random
 	@TEST_ROUNDS=50 $(PY) -m pytest tests/pipeline/marts/test_incremental.py
-	@TEST_SEEDS=40 $(PY) -m pytest $(SPREAD) tests/transforms/test_any_contract.py
+	@TEST_SEEDS=80 $(PY) -m pytest $(SPREAD) tests/transforms/test_any_contract.py
 
 coverage: $(READY)-all  ## Run the tests and tell which lines none of them reaches
 	@$(PY) -m pytest $(SPREAD) --cov --cov-report=term:skip-covered

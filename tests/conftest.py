@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import clickhouse_connect
@@ -74,6 +75,7 @@ LONGEST = (
     "transforms/test_marts.py",
     "pipeline/test_contracts_folder.py",
 )
+PROCESSES_OF_AIRFLOW = ("test_end_to_end.py", "test_stack.py")  # these start Airflow in processes of its own
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by -m
@@ -84,6 +86,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if ENGINE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.engine)
+
+
+@pytest.hookimpl(optionalhook=True)  # there may be no xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let one worker have all files that run Airflow in their own process: to get ready for it takes ten seconds."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "tests/dags" if file.startswith("tests/dags/") and not file.endswith(PROCESSES_OF_AIRFLOW) else file
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_configure() -> None:

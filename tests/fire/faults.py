@@ -1,6 +1,5 @@
 """What goes wrong under fire: each fault is done to the servers while commands run, and undone afterwards."""
 
-import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -40,8 +39,8 @@ def possible(servers: Servers) -> list[str]:
     return [name for name in FAULTS if servers.disks or "disk" not in name]
 
 
-def burn(servers: Servers, name: str, chance: random.Random) -> None:
-    """Do one fault for a while."""
-    time.sleep(chance.uniform(0, 2))
+def burn(servers: Servers, name: str, after: float, seconds: float) -> None:
+    """Do one fault for some seconds, after others."""
+    time.sleep(after)
     with FAULTS[name](servers):
-        time.sleep(chance.uniform(0.2, 4))
+        time.sleep(seconds)

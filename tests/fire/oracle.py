@@ -6,7 +6,6 @@ Each row of the dictionary's tables says where a column's value stands in the do
 import json
 import re
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -14,13 +13,11 @@ from typing import Any
 
 import bson
 import clickhouse_connect
-import pymongo
 from adbc_driver_postgresql import dbapi
 from bson import Decimal128, ObjectId, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
-
-from tests.fire.servers import DATABASE
+from pymongo.database import Database
 
 DICTIONARY = Path(__file__).parents[2] / "docs/data-dictionary.md"
 _OPTIONS = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -85,10 +82,9 @@ def _column(name: str, rest: str) -> Column:
 # What the documents say
 
 
-def documents(uri: str, collection: str) -> list[bytes]:
+def documents(database: "Database[Any]", collection: str) -> list[bytes]:
     """Return the documents of a collection, as MongoDB has them."""
-    with pymongo.MongoClient(uri) as client:
-        return [one.raw for one in client[DATABASE].get_collection(collection, codec_options=_RAW).find()]
+    return [one.raw for one in database.get_collection(collection, codec_options=_RAW).find()]
 
 
 def is_broken(document: dict[str, Any], wanted: list[Table]) -> bool:
@@ -167,20 +163,25 @@ class Stores:
     """Both stores, read by plain SQL."""
 
     def __init__(self, postgres: str, clickhouse: str) -> None:
-        self._postgres, self._clickhouse = postgres, clickhouse
+        self._postgres = dbapi.connect(postgres, autocommit=True)
+        self._clickhouse = clickhouse_connect.get_client(dsn=clickhouse)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._clickhouse.close()
+        self._postgres.close()
 
     def ask(self, store: str, query: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
         if store == "clickhouse":
-            with closing(clickhouse_connect.get_client(dsn=self._clickhouse)) as client:
-                return [tuple(row) for row in client.query(query).result_rows]
-        with closing(dbapi.connect(self._postgres, autocommit=True)) as connection, connection.cursor() as cursor:
+            return [tuple(row) for row in self._clickhouse.query(query).result_rows]
+        with self._postgres.cursor() as cursor:
             cursor.execute(query)
             return [tuple(row) for row in cursor.fetchall()]
 
     def checkpoint(self) -> None:
         """Let PostgreSQL drop the log that it no longer needs: its disk is small."""
-        with closing(dbapi.connect(self._postgres, autocommit=True)) as connection, connection.cursor() as cursor:
+        with self._postgres.cursor() as cursor:
             cursor.execute("CHECKPOINT")
 
     def rows(self, store: str, table: Table) -> Rows:
@@ -203,7 +204,7 @@ class Stores:
         return {raw for (raw,) in self.ask("postgres", query)}
 
 
-def compare(mongo: str, stores: Stores) -> tuple[int, list[str]]:
+def compare(database: "Database[Any]", stores: Stores) -> tuple[int, list[str]]:
     """Hold every document against both stores.
 
     Returns:
@@ -212,7 +213,7 @@ def compare(mongo: str, stores: Stores) -> tuple[int, list[str]]:
     compared, wrong, every = 0, list[str](), tables()
     for collection in dict.fromkeys(table.collection for table in every):
         wanted = [table for table in every if table.collection == collection]
-        decoded = {raw: bson.decode(raw, _OPTIONS) for raw in documents(mongo, collection)}
+        decoded = {raw: bson.decode(raw, _OPTIONS) for raw in documents(database, collection)}
         broken = {raw for raw, document in decoded.items() if is_broken(document, wanted)}
         if broken != (refused := stores.quarantine(collection)):
             wrong.append(f"{collection}: {len(broken - refused)} not in quarantine, {len(refused - broken)} needlessly")

@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,6 +20,26 @@ from tests.fire.writers import Writers, open_accounts
 
 _WRITERS = 2
 _TURNS = 6  # of a round
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a fire is.
+
+    Attributes:
+        plan: The faults of each round, in their order, each with commands that meet it; chosen anew if none is named.
+        scale: How many documents there are in the beginning, as `etl generate` takes it.
+        rest: How many seconds each writer does nothing after each operation.
+        options: Further variables of the environment that commands have.
+    """
+
+    plan: tuple[str, ...] = ()
+    scale: float = 0.02
+    rest: float = 0.02
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+FULL = Size()
 
 
 @dataclass
@@ -62,7 +82,7 @@ def fire(
     seed: int,
     folder: Path,
     tell: Callable[[str], None] = lambda line: None,
-    turns: int = _TURNS,
+    size: Size = FULL,
 ) -> Report:
     """Burn for a while.
 
@@ -71,22 +91,21 @@ def fire(
         seed: Of all choices; what servers do in between is not in its power.
         folder: For the servers' data.
         tell: Is told the state after each round.
-        turns: How many faults a round has, each with commands that meet it.
+        size: How large it is.
 
     Returns:
         What was done and found; nothing must be wrong.
     """
     report, chance = Report(), random.Random(seed)
-    with servers(folder) as under_fire:
-        _fill(under_fire)
-        stores = oracle.Stores(under_fire.postgres.direct_uri, under_fire.clickhouse.direct_uri)
+    with servers(folder, size.options) as under_fire:
+        _fill(under_fire, size.scale)
         readers = Readers(under_fire.postgres.direct_uri, under_fire.clickhouse.direct_uri)
         started = time.monotonic()
-        with closing(Writers(under_fire.mongo.uri, seed, _WRITERS)) as writers:
+        with closing(Writers(under_fire.mongo.uri, seed, _WRITERS, size.rest)) as writers:
             while not report.rounds or (time.monotonic() - started < seconds and not report.wrong):
                 with writers.writing():
-                    _round(under_fire, chance, report, tell, turns)
-                _settle(under_fire, stores, report)
+                    _round(under_fire, chance, report, tell, size.plan)
+                _settle(under_fire, report)
                 report.rounds += 1
                 report.written = writers.written.value
                 tell(
@@ -97,8 +116,8 @@ def fire(
     return report
 
 
-def _fill(under_fire: Servers) -> None:
-    for words in (("generate", "--scale", "0.02"), ("replicate",)):
+def _fill(under_fire: Servers, scale: float) -> None:
+    for words in (("generate", "--scale", str(scale)), ("replicate",)):
         outcome = commands.run(under_fire, *words)
         assert outcome.code == 0, outcome
         if words[0] == "generate":
@@ -106,12 +125,14 @@ def _fill(under_fire: Servers) -> None:
                 open_accounts(client[DATABASE])
 
 
-def _round(under_fire: Servers, chance: random.Random, report: Report, tell: Callable[[str], None], turns: int) -> None:
+def _round(
+    under_fire: Servers, chance: random.Random, report: Report, tell: Callable[[str], None], plan: tuple[str, ...]
+) -> None:
     """Run commands while things go wrong; some are killed, some run side by side."""
-    for _ in range(turns):
-        fault = chance.choice(faults.possible(under_fire))
+    for fault in plan or chance.choices(faults.possible(under_fire), k=_TURNS):
+        after, seconds = chance.uniform(0, 2), chance.uniform(0.2, 4)  # by no thread: the seed decides all choices
         with ThreadPoolExecutor(1, thread_name_prefix="fault") as pool:
-            burning = pool.submit(faults.burn, under_fire, fault, chance)
+            burning = pool.submit(faults.burn, under_fire, fault, after, seconds)
             for outcome in _some_commands(under_fire, chance):
                 report.add(outcome)
                 tell(f"{fault}: {' '.join(outcome.words)}: {outcome.code} after {outcome.seconds:.1f} s")
@@ -130,7 +151,7 @@ def _some_commands(under_fire: Servers, chance: random.Random) -> list[Outcome]:
     return [one.end() for one in running]
 
 
-def _settle(under_fire: Servers, stores: oracle.Stores, report: Report) -> None:
+def _settle(under_fire: Servers, report: Report) -> None:
     """Let one command come through now that all is quiet, and look at what is there."""
     under_fire.mongo.await_primary()
     outcome = commands.run(under_fire, "sync")
@@ -140,10 +161,14 @@ def _settle(under_fire: Servers, stores: oracle.Stores, report: Report) -> None:
     if outcome.code:
         report.wrong.append(f"neither sync nor replicate comes through when all is quiet: {outcome}")
         return
-    compared, wrong = oracle.compare(under_fire.mongo.uri, stores)
-    report.compared += compared
-    report.wrong += [*wrong, *_left_over(stores)]
-    stores.checkpoint()
+    with (
+        pymongo.MongoClient(under_fire.mongo.uri) as client,
+        closing(oracle.Stores(under_fire.postgres.direct_uri, under_fire.clickhouse.direct_uri)) as stores,
+    ):
+        compared, wrong = oracle.compare(client[DATABASE], stores)
+        report.compared += compared
+        report.wrong += [*wrong, *_left_over(stores)]
+        stores.checkpoint()
 
 
 def _left_over(stores: oracle.Stores) -> list[str]:

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -168,19 +168,23 @@ class Store:
 class Servers:
     """All of them, and what commands need to find them."""
 
-    def __init__(self, mongo: ReplicaSet, postgres: Store, clickhouse: Store, *, disks: bool) -> None:
+    def __init__(
+        self, mongo: ReplicaSet, postgres: Store, clickhouse: Store, *, disks: bool, options: Mapping[str, str]
+    ) -> None:
         self.mongo, self.postgres, self.clickhouse, self.disks = mongo, postgres, clickhouse, disks
+        self._options = options
 
     def environment(self) -> dict[str, str]:
         """Return the variables that commands are started with."""
         given = {name: value for name, value in os.environ.items() if not name.startswith("ETL_")}
         uris = {"MONGO": self.mongo.uri, "POSTGRES": self.postgres.uri, "CLICKHOUSE": self.clickhouse.uri}
-        return given | {f"ETL_{name}_URI": uri for name, uri in uris.items()} | {"ETL_MONGO_DATABASE": DATABASE}
+        given |= {f"ETL_{name}_URI": uri for name, uri in uris.items()} | {"ETL_MONGO_DATABASE": DATABASE}
+        return {**given, **self._options}
 
 
 @contextmanager
-def servers(folder: Path) -> Iterator[Servers]:
-    """Start all servers; as root, the stores get disks of their own, which can be full."""
+def servers(folder: Path, options: Mapping[str, str]) -> Iterator[Servers]:
+    """Start all servers, for commands with these options; as root, the stores get disks that can be full."""
     with ExitStack() as stack:
         mongo = ReplicaSet(folder / "mongo")
         stack.callback(mongo.close)
@@ -189,7 +193,7 @@ def servers(folder: Path) -> Iterator[Servers]:
         for kind in (Postgres, ClickHouse):
             stores.append(Store(kind(folder)))
             stack.callback(stores[-1].close)
-        yield Servers(mongo, *stores, disks=all(mounted))
+        yield Servers(mongo, *stores, disks=all(mounted), options=options)
 
 
 @contextmanager

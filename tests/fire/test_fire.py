@@ -7,34 +7,45 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from adbc_driver_postgresql import dbapi
 
-from tests.fire import commands, oracle
+from pipeline.connections import Connections
+from pipeline.generate import generate
+from pipeline.replication.replicate import replicate
+from pipeline.settings import Settings
+from tests.fire import oracle
 from tests.fire.proxy import Proxy
-from tests.fire.rounds import fire
-from tests.fire.servers import servers
+from tests.fire.rounds import Size, fire
 
 ROOT = Path(__file__).parents[2]
-SECONDS, TURNS = 0.0, 4  # one round, a short one; `make fire` burns longer
+# One round, a short one with a fault of each server; `make fire` burns longer and larger, and tries all faults.
+SECONDS = 0.0
+SIZE = Size(
+    plan=("PostgreSQL silent", "failover", "ClickHouse killed"), scale=0.005, rest=0.1, options={"ETL_RETRY": "15s"}
+)
 
 
 def test_nothing_is_lost_or_bent_under_fire(starts_engines: None, tmp_path: Path) -> None:
     told: list[str] = []
-    report = fire(SECONDS, seed=7, folder=tmp_path, tell=told.append, turns=TURNS)
+    # Of this seed, a sync is killed, another one dies between two of its steps, and a copy meets the last fault.
+    report = fire(SECONDS, seed=27, folder=tmp_path, tell=told.append, size=SIZE)
     assert not report.wrong, (report.wrong, told)
-    assert report.rounds and report.written and report.compared and report.looks
+    assert report.rounds and report.kills and report.written and report.compared and report.looks
+    assert report.done == Counter(SIZE.plan)
 
 
-def test_the_oracle_finds_what_is_lost_bent_or_invented(starts_engines: None, tmp_path: Path) -> None:
-    with servers(tmp_path) as quiet:
-        for words in (("generate", "--scale", "0.005"), ("replicate",)):
-            assert commands.run(quiet, *words).code == 0
-        stores = oracle.Stores(quiet.postgres.direct_uri, quiet.clickhouse.direct_uri)
-        assert oracle.compare(quiet.mongo.uri, stores)[1] == []
+def test_the_oracle_finds_what_is_lost_bent_or_invented(settings: Settings, connections: Connections) -> None:
+    database = connections.mongo.database
+    generate(database, connections.entities, scale=0.005)
+    replicate(connections)
+    postgres, clickhouse = (getattr(settings, f"{name}_uri").get_secret_value() for name in ("postgres", "clickhouse"))
+    with closing(oracle.Stores(postgres, clickhouse)) as stores:
+        assert oracle.compare(database, stores)[1] == []
         harm = (
             "DELETE FROM replica.user_sessions_actions "
             "WHERE ctid IN (SELECT ctid FROM replica.user_sessions_actions LIMIT 1)",
@@ -44,10 +55,10 @@ def test_the_oracle_finds_what_is_lost_bent_or_invented(starts_engines: None, tm
             "INSERT INTO replica.user_recommendations SELECT repeat('f', 24), user_id, recommended_products, "
             "recommended_products_count, last_updated, _extra FROM replica.user_recommendations LIMIT 1",
         )
-        with closing(dbapi.connect(quiet.postgres.direct_uri, autocommit=True)) as root, root.cursor() as cursor:
+        with closing(dbapi.connect(postgres, autocommit=True)) as root, root.cursor() as cursor:
             for statement in harm:
                 cursor.execute(statement)
-        _, wrong = oracle.compare(quiet.mongo.uri, stores)
+        _, wrong = oracle.compare(database, stores)
     assert sorted(re.match(r"(\w+): postgres (\w+)", one).groups() for one in wrong) == [  # type: ignore[union-attr]
         ("bent", "search_queries"),
         ("bent", "user_sessions_actions"),
@@ -81,7 +92,7 @@ def test_the_proxy_does_what_its_faults_say(fault: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=lambda: _echo(server), daemon=True).start()
         proxy = Proxy(server.getsockname()[1])
-        with socket.create_connection(("127.0.0.1", proxy.port), timeout=1) as client:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
             client.sendall(b"one")
             assert client.recv(3) == b"one"
             if fault == "reset":
@@ -91,8 +102,10 @@ def test_the_proxy_does_what_its_faults_say(fault: str) -> None:
             else:
                 with proxy.stalled():
                     client.sendall(b"two")
+                    client.settimeout(0.3)
                     with pytest.raises(TimeoutError):
                         client.recv(3)
+                client.settimeout(5)
                 assert client.recv(3) == b"two"
         proxy.close()
 

@@ -27,7 +27,6 @@ COLLECTIONS = (
 ACCOUNTS, BALANCE = 10, 1_000  # of each kind; money moves between them and is never more nor less
 _LARGEST_TRANSACTION = 3_000
 _KNOWN = 500  # documents of a collection that a writer remembers
-_REST_S = 0.02
 
 
 def account(kind: int, number: int) -> ObjectId:
@@ -61,12 +60,13 @@ class Writer:
         uri: The replica set.
         seed: Of its random choices.
         written: Counts the documents that were written.
+        rest: How many seconds it does nothing after each operation.
     """
 
-    def __init__(self, uri: str, seed: int, written: "Synchronized[int]") -> None:
+    def __init__(self, uri: str, seed: int, written: "Synchronized[int]", rest: float) -> None:
         self._client: pymongo.MongoClient[Any] = pymongo.MongoClient(uri, retryWrites=True, w="majority")
         self._database = self._client[DATABASE]
-        self._random, self._written = random.Random(seed), written
+        self._random, self._written, self._rest = random.Random(seed), written, rest
         self._known: dict[str, deque[ObjectId]] = {name: deque(maxlen=_KNOWN) for name in COLLECTIONS}
         self._broken: deque[tuple[str, dict[str, Any]]] = deque()
         self._gone: deque[tuple[str, dict[str, Any]]] = deque(maxlen=200)
@@ -87,7 +87,7 @@ class Writer:
                 done = act()
                 with self._written.get_lock():
                     self._written.value += done
-            time.sleep(_REST_S)
+            time.sleep(self._rest)
         self._client.close()
 
     def _collection(self) -> "Collection[Any]":
@@ -229,12 +229,14 @@ class Writers:
         written: How many documents they have written.
     """
 
-    def __init__(self, uri: str, seed: int, number: int) -> None:
+    def __init__(self, uri: str, seed: int, number: int, rest: float) -> None:
         context = multiprocessing.get_context("spawn")
         self._runs, self._ends = context.Event(), context.Event()
         self.written: Any = context.Value("q", 0)
         self._processes = [
-            context.Process(target=_write, args=(uri, seed + n, self._runs, self._ends, self.written), daemon=True)
+            context.Process(
+                target=_write, args=(self._runs, self._ends, uri, seed + n, self.written, rest), daemon=True
+            )
             for n in range(number)
         ]
         for process in self._processes:
@@ -258,5 +260,5 @@ class Writers:
             assert process.exitcode == 0, "a writer failed"
 
 
-def _write(uri: str, seed: int, runs: Any, ends: Any, written: "Synchronized[int]") -> None:
-    Writer(uri, seed, written).write_on(runs, ends)
+def _write(runs: Any, ends: Any, uri: str, seed: int, written: "Synchronized[int]", rest: float) -> None:
+    Writer(uri, seed, written, rest).write_on(runs, ends)

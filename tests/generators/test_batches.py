@@ -17,6 +17,7 @@ from contracts.schema.fields import integer
 from contracts.schema.registry import entities
 from generators import World, generate, rows_at
 from generators.batches import CHUNK_ROWS
+from tests.examples import examples
 
 COLLECTIONS = sorted(entities())
 HASHING = """
@@ -125,7 +126,7 @@ def test_a_field_that_a_generator_does_not_know_is_drawn_by_its_kind(contracts, 
     assert all(one["clicks"] >= 3 and "filters" not in one for one in batch.documents)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     collection=st.sampled_from(COLLECTIONS),
     rows=st.integers(0, 60),

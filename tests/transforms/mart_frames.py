@@ -8,7 +8,7 @@ import polars as pl
 from contracts.schema.frame import pandera_schema
 from contracts.schema.history import versions_table
 from contracts.schema.registry import entities, marts
-from transforms.marts import Context, compute, in_order, sources
+from transforms.marts import Context, compute, sources
 
 MARTS = sorted(marts())
 # Just what the marts read: a transform that needs more than this of a table would have the pipeline read more.
@@ -71,39 +71,43 @@ def at(text: str, **after: float) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(**after)
 
 
+class _Marts(dict[str, pl.DataFrame]):
+    """Marts that are computed when they are asked for, each after those it reads.
+
+    What must hold whatever the rows are is checked of each that is computed.
+    """
+
+    def __init__(self, tables: dict[str, pl.LazyFrame], context: Context) -> None:
+        super().__init__()
+        self._tables, self._context = tables, context
+
+    def __missing__(self, name: str) -> pl.DataFrame:
+        mart, context = marts()[name], self._context
+        read = {one: self[one].lazy() if one in MARTS else self._tables[one] for one in sources(mart)}
+        lazy = compute(mart, read, context)
+        frame = lazy.collect()
+        assert lazy.collect(engine="streaming").equals(frame)
+        assert frame.schema == mart.table.frame_schema
+        pandera_schema(mart.table).validate(frame)
+        assert frame.equals(frame.sort(mart.key))
+        assert frame.select(pl.struct(mart.key).is_unique().all()).item()
+        assert (frame["as_of"].drop_nulls() == context.as_of).all()
+        self[name] = frame
+        return frame
+
+
 def compute_from(
     replica: dict[str, list[tuple[Any, ...]]],
     as_of: str = "2024-06-01 12:00:00",
     timezone: str = "UTC",
-    only: str = "",
     **settings: Any,
 ) -> dict[str, pl.DataFrame]:
-    """Compute all marts, or one with those it reads, from rows with the columns of READ; the last may be left out.
-
-    What must hold whatever the rows are is checked.
-    """
-    context = Context(at(as_of), timezone, **settings)
+    """Return the marts of rows with the columns of READ, each as it is asked for; the last columns may be left out."""
     schemas = {
         name: {column: TABLES[name].frame_schema[column] for column in columns} for name, columns in READ.items()
     }
     tables = {name: _frame(replica.get(name, []), schemas[name]) for name in READ}
-    found: dict[str, pl.DataFrame] = {}
-    for mart in in_order(marts()[name] for name in (_with_those_read(only) if only else MARTS)):
-        name = mart.name
-        lazy = compute(mart, {source: tables[source] for source in sources(mart)}, context)
-        frame = lazy.collect()
-        assert lazy.collect(engine="streaming").equals(frame)
-        assert frame.schema == marts()[name].table.frame_schema
-        pandera_schema(marts()[name].table).validate(frame)
-        assert frame.equals(frame.sort(marts()[name].key))
-        assert frame.select(pl.struct(marts()[name].key).is_unique().all()).item()
-        assert (frame["as_of"].drop_nulls() == context.as_of).all()
-        found[name], tables[name] = frame, frame.lazy()
-    return found
-
-
-def _with_those_read(mart: str) -> set[str]:
-    return {mart}.union(*(_with_those_read(name) for name in sources(marts()[mart]) if name in MARTS))
+    return _Marts(tables, Context(at(as_of), timezone, **settings))
 
 
 def _frame(rows: list[tuple[Any, ...]], schema: dict[str, pl.DataType]) -> pl.LazyFrame:

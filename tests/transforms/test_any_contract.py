@@ -299,7 +299,7 @@ def test_documents_of_any_contract_are_exact_or_refused(
         "transforms.ingest.batch.find_broken_rules", lambda *_: {}
     )  # none is broken, and they take most of the time
     random = Random(seed)
-    for _ in range(80):
+    for _ in range(40):
         entity = contract(random)
         maker = Maker(entity, random, alike, odd, twice)
         raws: list[bytes] = []
@@ -363,7 +363,7 @@ def test_copy_repair_and_proof_agree_on_documents_beyond_their_contract(
     """Whatever stands where a contract says something else, or nothing: DBRefs, names of operators, odd types."""
     random = Random(seed)
     seen, misfits_seen = Counter[str](), 0
-    for _ in range(50):
+    for _ in range(40):
         entity = contract(random, misfits)
         maker = Maker(entity, random, 0.0, 0.0, 0.0, strange=0.5)
         raws = [maker.made(number) for number in range(5)]

@@ -234,10 +234,19 @@ def test_a_folder_that_holds_other_things_is_left_as_it_is(home: Path) -> None:
     shutil.rmtree(home)
 
 
-def test_a_lock_that_a_stranger_holds_is_told(home: Path) -> None:
+@contextmanager
+def _locked(home: Path, seconds: int) -> "Iterator[subprocess.Popen[str]]":
+    """Let a stranger hold the lock for some seconds."""
     home.mkdir()
-    with subprocess.Popen(["flock", str(home / "lock"), "sleep", "60"]) as stranger:
-        time.sleep(0.3)
+    command = ["flock", str(home / "lock"), "sh", "-c", f"echo locked; exec sleep {seconds}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stranger:
+        assert stranger.stdout is not None and stranger.stdout.readline()
+        yield stranger
+
+
+def test_a_lock_that_a_stranger_holds_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "_SECONDS_TO_TELL", 0.1)
+    with _locked(home, 60) as stranger:
         began = time.monotonic()
         with pytest.raises(EngineError, match=r"The lock of .* is held by process \d+ \(\w+ of .*\): end it"):
             embedded.up(home)
@@ -249,11 +258,9 @@ def test_a_lock_that_a_stranger_holds_is_told(home: Path) -> None:
 
 def test_a_lock_whose_holder_is_not_known_is_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was let go of a moment ago, or nothing tells: only Linux does."""
-    home.mkdir()
     monkeypatch.setattr(embedded, "_SECONDS_TO_TELL", 0.1)
     monkeypatch.setattr(embedded, "_holder", lambda _: None)
-    with subprocess.Popen(["flock", str(home / "lock"), "sleep", "1"]):
-        time.sleep(0.3)
+    with _locked(home, 1):
         embedded.up(home, [])
 
 
@@ -280,10 +287,11 @@ def test_who_only_names_our_folder_is_not_stopped(home: Path, marked: bool) -> N
     embedded.up(home, ["postgres"])
     embedded.down(home)
     names = ["x", "--path", str(home.resolve() / "clickhouse" / "data"), "--port", "1"]
-    program = "import time; time.sleep(60)" + "  # pipeline.engines.chdb_server" * marked
+    program = "import time; print('up', flush=True); time.sleep(60)" + "  # pipeline.engines.chdb_server" * marked
     environment = os.environ | ({"ETL_ENGINE_OF": "another home"} if marked else {})
-    with subprocess.Popen([sys.executable, "-c", program, *names], env=environment) as stranger:
-        time.sleep(0.2)
+    command = [sys.executable, "-c", program, *names]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as stranger:
+        assert stranger.stdout is not None and stranger.stdout.readline()
         assert embedded.running(home) == {}
         assert embedded.down(home) == ()
         assert stranger.poll() is None

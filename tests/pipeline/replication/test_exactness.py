@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from pipeline.replication.replicate import replicate
 from pipeline.replication.verify import verify
+from tests.examples import examples
 from tests.pipeline.lab import Lab
 
 assert_accounted_for = runpy.run_path(str(Path(__file__).parents[1] / "plain_sql.py"))["assert_accounted_for"]
 
-DOCUMENTS = 150  # drawn beside the values at the edges
+DOCUMENTS = examples(80)  # drawn beside the values at the edges
 CONTRACT = '''
 """All that a contract can declare."""
 
@@ -317,6 +318,7 @@ def _replicated(lab: Lab, everything: Any, documents: list[dict[str, Any]]) -> d
     return {orjson.loads(key)["$oid"]: orjson.loads(reasons) for key, reasons in refused}
 
 
+@pytest.mark.hypothesis  # what is drawn is drawn within
 def test_every_value_that_fits_comes_back_from_both_stores(lab: Lab, everything: Any) -> None:
     documents = [*_edges(), *_drawn()]
     assert _replicated(lab, everything, documents) == {}

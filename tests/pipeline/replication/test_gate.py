@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import bson
+import pytest
 from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
@@ -19,9 +20,10 @@ from contracts.schema.entity import Entity, Field
 from contracts.schema.kinds import INTEGER, JSON, TIMESTAMP
 from pipeline.replication.replicate import replicate
 from pipeline.replication.verify import verify
+from tests.examples import examples
 from tests.pipeline.lab import Lab
 
-DOCUMENTS = 300  # of each contract
+DOCUMENTS = examples(120)  # of each contract
 assert_accounted_for = runpy.run_path(str(Path(__file__).parents[1] / "plain_sql.py"))["assert_accounted_for"]
 
 # --- BSON that Python objects can't say
@@ -300,6 +302,7 @@ def assert_proven(lab: Lab, names: tuple[str, ...] = ()) -> None:
         assert one.proven, (one.collection, one.target, one.differences)
 
 
+@pytest.mark.hypothesis  # what is drawn is drawn within
 def test_whatever_mongodb_stores_is_loaded_equal_or_quarantined_with_reasons(lab: Lab) -> None:
     ends: dict[str, dict[bytes, str | None]] = {}
     for entity in lab.connections.chosen():

@@ -354,7 +354,7 @@ class Reader(threading.Thread):
         postgres, clickhouse = self._connections.postgres, self._connections.clickhouse
         try:
             postgres.execute("SET lock_timeout = '2s'")
-            while not self.stopped.is_set():
+            while not self.stopped.wait(0.005):  # or it would take a processor of its own
                 started = time.monotonic()
                 self.seen["postgres"] += postgres.rows(one)
                 self.seen["both"] += postgres.rows(both)

@@ -21,6 +21,7 @@ from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.postgres.store import Postgres
 from pipeline.text import redaction
 from pipeline.text.redaction import redacted, remember, remember_secret
+from tests.examples import examples
 from tests.pipeline.lab import Lab
 
 SECRET = "s3crt-Word"
@@ -125,7 +126,7 @@ URIS = [
 ]
 
 
-@hypothesis.settings(deadline=None)
+@hypothesis.settings(deadline=None, max_examples=examples(40))
 @given(secret=st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=8, max_size=20))
 @hypothesis.example(secret=NASTY)
 def test_a_known_secret_is_hidden_however_it_is_written(secret: str) -> None:

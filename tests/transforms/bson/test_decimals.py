@@ -8,6 +8,7 @@ from bson import Decimal128
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from transforms.bson.decimals import decimal128_array
 
 WIDE = Context(prec=10_000, Emin=-20_000, Emax=20_000)
@@ -47,7 +48,7 @@ NUMBERS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 @given(NUMBERS | st.binary(min_size=16, max_size=16), SCALES)
 @example(bid("-0"), (12, 2))
 @example(bid("0E+6111"), (12, 2))
@@ -86,7 +87,7 @@ def test_a_number_is_exact_or_refused(value: bytes, digits: tuple[int, int]) -> 
     found.validate(full=True)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(
     st.lists(st.none() | st.integers(-(10**12) + 1, 10**12 - 1), max_size=12),
     st.integers(0, 12),

@@ -14,6 +14,7 @@ from pymongoarrow.api import Schema, find_arrow_all
 from contracts.schema.entity import Entity
 from contracts.schema.mongo import read_schema
 from contracts.schema.registry import entities
+from tests.examples import examples
 from transforms.bson.documents import find_starts, resize_batches
 from transforms.bson.nested import ARRAY, DOCUMENT, Nested, cut_documents, cut_items, find_values
 from transforms.ingest.admission import layouts_of
@@ -126,7 +127,7 @@ LAWFUL = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(LAWFUL, max_size=4))
 def test_what_is_cut_out_reads_as_it_does_in_its_place(drawn: list[dict[str, Any]]) -> None:
     documents = batch(*(session(**one) for one in drawn))

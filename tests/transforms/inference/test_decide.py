@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from contracts.schema import fields as words
 from contracts.schema.entity import Entity
 from contracts.schema.namespace import Namespace
+from tests.examples import examples
 from transforms.inference.decide import Proposal, Word, decide, decide_id
 from transforms.inference.difference import differences
 from transforms.inference.evidence import KEYS, LEVELS, Survey
@@ -405,7 +406,7 @@ _DOCUMENTS = st.lists(st.dictionaries(_NAMES.filter(lambda one: one != "_id"), _
 
 
 @given(_DOCUMENTS, st.booleans())
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
 def test_no_document_that_was_read_is_refused(documents: list[dict[str, Any]], strict: bool) -> None:
     raws = [bson.encode({"_id": number, **one}) for number, one in enumerate(documents)]
     survey = Survey()

@@ -18,6 +18,7 @@ from contracts.schema.fields import any_id, documents, integer, integers, json, 
 from contracts.schema.kinds import NUMBER
 from contracts.schema.mongo import gate
 from contracts.schema.registry import entities
+from tests.examples import examples
 from transforms.bson.documents import decode_document, find_starts
 from transforms.ingest.admission import layouts_of, sort_documents, tells_most
 
@@ -51,7 +52,7 @@ def thing(**fields: Any) -> bytes:
     return bson.encode({"_id": ObjectId(), **fields})
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(15), suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_what_is_proven_the_gate_admits_whatever_bytes_are_changed(
     entity: Entity, lawful: Callable[[Entity], Any], passes: Callable[..., bool], data: st.DataObject
@@ -71,11 +72,12 @@ def test_what_is_proven_the_gate_admits_whatever_bytes_are_changed(
         assert passes(document, gate(entity)) or not is_proven
 
 
+@pytest.mark.hypothesis  # what is drawn is drawn within
 @pytest.mark.parametrize("name", entities())
 def test_lawful_documents_are_proven_whatever_order_and_nulls(name: str, lawful: Callable[[Entity], Any]) -> None:
     entity = entities()[name]
 
-    @settings(deadline=None, max_examples=10, suppress_health_check=list(HealthCheck))
+    @settings(deadline=None, max_examples=examples(10), suppress_health_check=list(HealthCheck))
     @given(st.lists(lawful(entity), min_size=1, max_size=4))
     def try_them(drawn: list[dict[str, Any]]) -> None:
         assert all(proven(entity, *(bson.encode(_plainly(one)) for one in drawn)))

@@ -21,6 +21,7 @@ from contracts.schema.kinds import INTEGER, KEY_TEXT, NUMBER, array_kind
 from contracts.schema.mongo import gate
 from contracts.schema.registry import entities
 from generators import DEFECTS, World, generate
+from tests.examples import examples
 from transforms.bson.documents import DECODING, decode_document, split_documents
 from transforms.ingest.batch import BatchResult, transform_batch
 from transforms.ingest.decode import decode
@@ -29,7 +30,7 @@ from transforms.ingest.type_check import find_type_violations
 from transforms.oracle.compare import Findings, as_stored, compare
 from transforms.oracle.expected import expected_frames
 
-OPTIONS = settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
+OPTIONS = settings(deadline=None, max_examples=examples(20), suppress_health_check=list(HealthCheck))
 Document = dict[str, Any]
 
 
@@ -121,7 +122,7 @@ def at(document: Any, pointer: str) -> tuple[bool, Any]:
     return True, document
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(25), suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_whatever_a_document_holds_it_is_loaded_exactly_or_refused(
     entity: Entity, lawful: Callable[[Entity], Any], anything: Any, passes: Callable[..., bool], data: st.DataObject
@@ -145,7 +146,7 @@ def test_whatever_a_document_holds_it_is_loaded_exactly_or_refused(
             assert exists or reason.rule.startswith(("required", "a name that begins", "NUL", "negative zero"))
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(25), suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_reasons_are_given_just_where_the_gate_would_refuse_declared_fields(
     entity: Entity, lawful: Callable[[Entity], Any], anything: Any, passes: Callable[..., bool], data: st.DataObject

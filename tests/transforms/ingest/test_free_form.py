@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 from contracts.schema import fields as words
 from contracts.schema.entity import Entity, Field
 from contracts.schema.fields import documents, free_form, subdocument
+from tests.examples import examples
 from transforms.bson.documents import decode_document, find_lossy_decoding, make_document
 from transforms.bson.extended_json import from_json_text, to_json_text
 from transforms.ingest.free_form import to_json_texts
@@ -162,7 +163,7 @@ def bits(value: Any) -> Any:
     return int if type(value) is Int64 else type(value), value
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(150))
 @given(st.data(), a_writer)
 def test_any_value_reads_back_as_it_was(anything: Any, data: st.DataObject, write: Callable[[bytes], str]) -> None:
     names = st.text(max_size=3).filter(_is_key) | st.sampled_from(["$oid", "$$date", "$text", "$code", "$scope", "$x"])
@@ -178,7 +179,7 @@ def _is_key(name: str) -> bool:
     return "\0" not in name and not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(150))
 @given(a_writer, st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70).map(float))
 @example(WRITERS["together"], 0.1)
 @example(WRITERS["any"], 1e15)
@@ -432,7 +433,7 @@ def test_nothing_gives_nothing() -> None:
     assert written(bson.encode({})) == ({}, {})
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(150))
 @given(st.data())
 def test_what_pymongo_writes_is_never_taken_for_changed(anything: Any, data: st.DataObject) -> None:
     value = data.draw(st.dictionaries(st.sampled_from(["b", "_id", "a", ""]), anything, max_size=4))
