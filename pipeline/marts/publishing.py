@@ -107,8 +107,7 @@ def _prove(connections: Connections, run: MartRun) -> None:
     postgres, staging = connections.postgres, staging_of(connections, run)
     if missing := control.unloaded(postgres, run.id):
         raise BooksOpenError(
-            f"the mart {run.marts[missing[0]]} of run {run.id} was not loaded; nothing was published; run etl marts "
-            "again"
+            f"the mart {run.marts[missing[0]]} of run {run.id} was not loaded; nothing was published; build it again"
         )
     numbers = {name: number for number, name in enumerate(run.marts)}  # each is loaded as one partition
     for target in connections.targets(run.targets):
@@ -120,5 +119,5 @@ def _prove(connections: Connections, run: MartRun) -> None:
         if not account.closed:
             raise BooksOpenError(
                 f"the mart {account.collection} has {account.source:,} rows, of which {account.target} holds "
-                f"{account.loaded:,}; nothing was published; run etl marts again"
+                f"{account.loaded:,}; nothing was published; build it again"
             )

@@ -252,19 +252,20 @@ def load(
             with closing(prefetch(found, is_larger_than(connections.memory.batch))) as results:
                 loaded = _loaded(results, entity, loaders, watch)
                 tally = _account(connections, run, partition, loaded, lambda done: progress(partition, source, done))
-        control.record_partition(
-            postgres,
-            run.id,
-            partition.number,
-            source=source,
-            quarantined=tally.quarantined,
-            size=tally.size,
-            seconds=watch.elapsed,
-        )
-        with watch.at("mongo"):
-            tally.drift += count_omitted(connections, run, entity, selection)
-        control.record_drift(postgres, run.id, partition.collection, partition.number, tally.drift)
-        control.record_timings(postgres, run.id, watch.seconds)
+            # Before the loaders are closed: where a lost connection has ended the run, its area may be gone there.
+            control.record_partition(
+                postgres,
+                run.id,
+                partition.number,
+                source=source,
+                quarantined=tally.quarantined,
+                size=tally.size,
+                seconds=watch.elapsed,
+            )
+            with watch.at("mongo"):
+                tally.drift += count_omitted(connections, run, entity, selection)
+            control.record_drift(postgres, run.id, partition.collection, partition.number, tally.drift)
+            control.record_timings(postgres, run.id, watch.seconds)
     if tally.size > connections.memory.batch:
         release_memory()  # what is free but in pieces adds up from one partition to the next
 

@@ -173,7 +173,9 @@ def test_a_collection_of_another_database_replaces_no_contract(lab: Lab, etl: Et
     client.drop_database("ti_crm")
 
 
-def test_what_is_pasted_has_names_that_are_seen_and_are_no_options(lab: Lab, etl: Etl, strangers: Path) -> None:
+def test_what_is_pasted_has_names_that_are_seen_and_are_no_options(
+    lab: Lab, etl: Etl, strangers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("--allow-missing", "seen\x1b[2J"):
         lab.collection(name).insert_one({"_id": 1})
     code, out, _ = etl("contract", "infer", "--json", "-o", str(strangers), "--", "--allow-missing", "Guests")
@@ -181,6 +183,9 @@ def test_what_is_pasted_has_names_that_are_seen_and_are_no_options(lab: Lab, etl
     code, out, _ = etl("contract", "infer", "-o", str(strangers), "seen\x1b[2J")
     assert (code, "\x1b" in out) == (0, False)
     assert out.rstrip().endswith("; etl replicate")
+    monkeypatch.setenv("ETL_CONTRACTS", str(strangers))
+    code, _, err = etl("replicate", "--", "--allow-missing", "Guests")
+    assert code == 0, err
     for name in ("--allow-missing", "seen\x1b[2J"):
         lab.collection(name).drop()
 

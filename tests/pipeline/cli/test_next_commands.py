@@ -443,7 +443,7 @@ SITUATIONS = (
     Situation("oplog no longer reaches back", ("sync",), "etl replicate", _too_old, more=(NAME,)),
     Situation("was published anew during each of", ("verify", NAME), f"etl verify {NAME}", _published_while_verified),
     Situation(
-        "waited for it (--wait, ETL_WAIT)", ("sync", "--wait", "1s"), "--wait", _somebody_publishes, more=("9s",)
+        "gave up after {} (--wait, ETL_WAIT)", ("sync", "--wait", "1s"), "--wait", _somebody_publishes, more=("9s",)
     ),
     Situation(
         "held a lock for longer than is waited for",
@@ -499,6 +499,23 @@ ELSEWHERE = {
     ),
     "What etl history prune and forget removed": (
         "replication/test_history.py::test_old_versions_are_removed_and_documents_forgotten"
+    ),
+    "export ETL_CONTRACTS={}; etl replicate{} -- {}": (
+        "test_inference.py::test_what_is_pasted_has_names_that_are_seen_and_are_no_options"
+    ),
+    "was to have {} rows, and has {}": (
+        "marts/test_incremental.py::"
+        "test_rows_that_somebody_takes_away_meanwhile_are_told_and_all_is_computed_as_is_said"
+    ),
+    "former versions by nothing: restore the schema": "replication/test_history.py::test_a_proof_finds_what_is_wrong",
+    "what it can't read at one moment, such as a capped": (
+        "replication/test_presence.py::test_what_is_no_plain_collection_any_more_is_told_too"
+    ),
+    "more than the limit of {}; most of them": (
+        "runs/test_shrinking.py::test_a_wrong_contract_empties_no_published_table"
+    ),
+    "if that surprises you; etl contract infer writes contracts": (
+        "test_inference.py::test_strangers_are_copied_and_proven_under_contracts_that_were_found"
     ),
     "  {} contract infer": ("test_inference.py::test_strangers_are_copied_and_proven_under_contracts_that_were_found"),
     "and the one that took it again as well": "runtime/test_workers.py::test_what_ends_a_second_process_ends_all",

@@ -10,6 +10,7 @@ import pytest
 from pipeline import control
 from pipeline.connections import Connections
 from pipeline.errors import QuarantineLimitError, ShrinkError
+from pipeline.inference.check import check
 from pipeline.replication.repair import repair
 from pipeline.replication.replicate import replicate
 from pipeline.replication.sync import sync
@@ -72,6 +73,7 @@ def test_a_wrong_contract_empties_no_published_table(here: Any, wrong: Connectio
         replicate(wrong, ["Tagged"], allow_shrink=True)
     with pytest.raises(QuarantineLimitError, match="more than the limit of 1%"):
         replicate(wrong, ["Tagged"], max_quarantined="1%")
+    assert check(wrong.mongo, wrong.entities, ["Tagged"]).refused == 20  # as the sentence proposes
     assert (control.publications(here.connections.postgres), _rows(here)) == (shown, (20, 20))
     assert here.leftovers() == []
     replicate(wrong, ["Tagged"], max_quarantined="100%")
