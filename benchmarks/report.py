@@ -44,7 +44,7 @@ of their own.
   is read once before the first round.
 * MB/s are of BSON. `k` is a thousand.
 * Who is in no target (polars-mongo, PyMongoArrow and ADBC) takes part in the first round alone.
-* `make bench-quick` takes five minutes: processor time alone, of 1,000 and of 250,000 documents, from which it works
+* `make bench-quick` takes five minutes: processor time alone, of 1,000 and of 150,000 documents, from which it works
   out what a million would cost. It names what of ours takes over a fifth more than was recorded among the results, each
   time by what the hand-written COPY takes: that is not ours, so another machine may judge as well. The first one
   records, and so does `make bench-quick RECORD=1`.

@@ -55,6 +55,7 @@ LONGEST = (
     "dags/test_runs.py",
     "replication/test_sync.py",
     "report/test_page.py",
+    "cli/test_demo.py",
     "cli/test_cli.py",
     "fire/test_fire.py",
     "marts/test_incremental.py",
