@@ -43,7 +43,7 @@ of their own.
 * Before each run PostgreSQL makes a checkpoint, and what the contender leaves is dropped afterwards. The collection
   is read once before the first round.
 * MB/s are of BSON. `k` is a thousand.
-* Who is in no target (polars-mongo, PyMongoArrow and ADBC) takes part in the first round alone.
+* polars-mongo, and PyMongoArrow and ADBC, of which no target speaks, take part in the first round alone.
 * `make bench-quick` takes five minutes: processor time alone, of 1,000 and of 150,000 documents, from which it works
   out what a million would cost. It names what of ours takes over a fifth more than was recorded among the results, each
   time by what the hand-written COPY takes: that is not ours, so another machine may judge as well. The first one

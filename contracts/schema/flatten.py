@@ -31,7 +31,7 @@ def columns(
         path, labels = (*above, one.name), (*prefix, one.label)
         if not one.label:
             raise ContractError(f"{owner}: the field {dotted(path)} has no name; say alias='...' of it")
-        name = "item_id" if in_item and labels == (ID,) else "_".join(labels)
+        name = column_name(labels, in_item=in_item)
         if one.kind is not None:
             check_kind(one.kind, path, owner)
             yield Column(name, one.kind, one.description, one.nullable, path, field=one)
@@ -42,6 +42,16 @@ def columns(
         if one.repeated or (one.kind is not None and one.kind.is_array):
             text = f"Number of items of {dotted(path)}; null if it is null or missing."
             yield Column(f"{name}_count", INTEGER, text, one.nullable, path, counts=True)
+
+
+def column_name(labels: tuple[str, ...], *, in_item: bool) -> str:
+    """Return what the column of a field is called, by what it and the fields above it are called.
+
+    Args:
+        labels: What they are called, from the outermost one on.
+        in_item: Whether it is of an item of an array, whose ``_id`` is not that of the row.
+    """
+    return "item_id" if in_item and labels == (ID,) else "_".join(labels)
 
 
 def check_kind(kind: Kind, path: tuple[str, ...], owner: str) -> None:

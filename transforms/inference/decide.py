@@ -8,12 +8,13 @@ undeclared; then it is kept in ``_extra``, by its JSON Pointer.
 from dataclasses import dataclass
 
 from contracts.schema.entity import ID, TEXT_KEY_CHARACTERS
+from contracts.schema.flatten import column_name
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
 from contracts.schema.kinds import DECIMAL_DIGITS, UUID
 from transforms.inference.evidence import Evidence
 from transforms.inference.majority import NUMBERS, find_misfits, has_half, misfits_of, number_word, winning_type
 from transforms.inference.maps import why_any_shape
-from transforms.inference.names import COLUMNS, Columns, Tables, column_name
+from transforms.inference.names import COLUMNS, Columns, Tables
 
 _ARRAYS = {  # by the word for one, the word for an array of them
     "text": "texts",

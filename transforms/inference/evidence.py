@@ -15,11 +15,11 @@ from bson.binary import UUID_SUBTYPE
 from contracts.schema.frame import FIRST_MOMENT, LAST_MOMENT
 from contracts.schema.kinds import DECIMAL_DIGITS, INT64_MAX, INT64_MIN, UUID, UUID_BYTES, binary_kind
 from transforms.bson.documents import TOGETHER, decode_documents, split_documents
+from transforms.inference.names import COLUMNS
 
 # Beyond these nothing new is looked at; what is not looked at is not declared, so it does no harm.
 PATHS, KEYS, LEVELS = 20_000, 1_000, 8
 LONGEST_NAME = 1_000  # characters of a field's name
-_LOOKED_INTO = 300  # fields of a document: more than columns can be had for, so the further ones are those of a map
 DISTINCT, CHARACTERS = 20, 64
 FIRST_MS, LAST_MS = (int(one.timestamp() * 1000) for one in (FIRST_MOMENT, LAST_MOMENT))
 _NAMES: dict[type, str] = {
@@ -162,7 +162,8 @@ class Evidence:
             is_full = len(self.fields) >= KEYS or (self.level > 0 and self.paths[0] <= 0)
             if is_full or len(name) > LONGEST_NAME:
                 return None
-            self.fields[name] = self._deeper(looked_into=not self.level or len(self.fields) < _LOOKED_INTO)
+            # For no more a column can be had: the further ones are those of a map, and their own types tell enough.
+            self.fields[name] = self._deeper(looked_into=not self.level or len(self.fields) < COLUMNS)
         return self.fields[name]
 
     def _deeper(self, *, looked_into: bool = True) -> "Evidence":

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from contracts.schema.entity import EXTRA, ID, POSITION
 from contracts.schema.field import ContractError
+from contracts.schema.flatten import column_name
 from contracts.schema.names import DATA, IDENTIFIER_BYTES, check_column, check_table, plain_name, snake_case
 from contracts.schema.namespace import plain_name as name_in_database
 
@@ -135,16 +136,6 @@ class Tables:
             stem = f"{plain}_{number}"
         self.names.add(collection)  # so no other table may be called
         return stem
-
-
-def column_name(labels: tuple[str, ...], *, in_item: bool) -> str:
-    """Return what the column of a field is called, by what it and the fields above it are called.
-
-    Args:
-        labels: What they are called, from the outermost one on.
-        in_item: Whether it is of an item of an array, whose ``_id`` is not that of the row.
-    """
-    return "item_id" if in_item and labels == (ID,) else "_".join(labels)
 
 
 def _alike(name: str, room: int) -> Iterator[str]:
