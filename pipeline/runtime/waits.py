@@ -148,9 +148,15 @@ def _identity(number: int) -> int | str:
 
 
 def _address(number: int) -> str:
-    """Return a socket's own address and port: macOS gives its TCP sockets no inodes."""
+    """Return a socket's own address and its peer's, as macOS gives its TCP sockets no inodes.
+
+    The own one does not suffice: connections to different servers may share a port.
+    """
     with _copied(number) as one:
-        return f"{one.getsockname()}"
+        try:
+            return f"{one.getsockname()} {one.getpeername()}"
+        except OSError:  # it only listens
+            return f"{one.getsockname()}"
 
 
 def _copied(number: int) -> "closing[socket.socket]":

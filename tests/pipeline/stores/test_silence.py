@@ -32,10 +32,16 @@ def _through(proxy: Any, uri: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}"))
 
 
-def test_sockets_without_inodes_are_told_by_their_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As macOS has them: the one that is shut down is the one that was meant."""
+@pytest.fixture
+def no_inodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give sockets no inodes, as macOS does."""
     real = os.fstat
     monkeypatch.setattr(os, "fstat", lambda number: os.stat_result((real(number)[0], 0, *real(number)[2:])))
+
+
+@pytest.mark.usefixtures("no_inodes")
+def test_sockets_without_inodes_are_told_by_their_addresses() -> None:
+    """The one that is shut down is the one that was meant."""
     with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as clients:
         ends = []
         for _ in range(2):
@@ -49,6 +55,21 @@ def test_sockets_without_inodes_are_told_by_their_addresses(monkeypatch: pytest.
         ends[0].settimeout(0.1)
         with pytest.raises(TimeoutError):
             ends[0].recv(1)
+
+
+@pytest.mark.usefixtures("no_inodes")
+def test_connections_to_two_servers_may_share_a_port() -> None:
+    """The system gives one port of ours to connections to different servers: each is still told from the other."""
+    with ExitStack() as opened:
+        servers = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        clients = [opened.enter_context(socket.socket()) for _ in servers]
+        port = 0
+        for client, server in zip(clients, servers, strict=True):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            client.bind(("127.0.0.1", port))
+            _, port = client.getsockname()
+            client.connect(server.getsockname())
+        assert {client.fileno() for client in clients} <= set(silence.sockets().values())
 
 
 def test_a_number_that_has_become_anothers_is_left_alone() -> None:
