@@ -21,7 +21,8 @@ def main(result: str, log: str, *command: str) -> None:
     taken = {
         "wall_s": time.monotonic() - began,
         "cpu_s": usage.ru_utime + usage.ru_stime,
-        "peak_rss_mib": usage.ru_maxrss / 1024,  # of the largest single process
+        # Of the largest single process; macOS counts in bytes.
+        "peak_rss_mib": usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 1024),
         "exit_code": os.waitstatus_to_exitcode(status),
     }
     with open(result, "w") as file:
