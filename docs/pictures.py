@@ -129,7 +129,7 @@ def run(api: httpx.Client, dag_id: str, **conf: Any) -> str:
 
 
 def is_over(api: httpx.Client, dag_id: str) -> bool:
-    """Tell whether a run of a DAG has succeeded; one that failed ends it all."""
+    """Return whether a run of a DAG has succeeded; one that failed ends it all."""
     states = {one["state"] for one in api.get(f"/api/v2/dags/{dag_id}/dagRuns").raise_for_status().json()["dag_runs"]}
     if "failed" in states:
         sys.exit(f"a run of {dag_id} has failed")

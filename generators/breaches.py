@@ -71,7 +71,7 @@ def breaches(entity: Entity, seed: int = 1) -> Iterator[Breach]:
 
 
 def breakable(table: Table, column: Column) -> bool:
-    """Tell whether a document can break a condition on a column: what we write ourselves always keeps them.
+    """Return whether a document can break a condition on a column: what we write ourselves always keeps them.
 
     An item's row has the ``_id`` of its document, whose own row breaks them first, and the names of BSON are fit.
     """

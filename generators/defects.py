@@ -88,7 +88,7 @@ def break_document(
 
 
 def _goes_aside(defect: Defect, spot: Spot) -> bool:
-    """Tell whether a defect is a misfit that its field keeps aside, so that nothing is refused."""
+    """Return whether a defect is a misfit that its field keeps aside, so that nothing is refused."""
     is_misfit = defect.seen_by == "gate" and defect.outcome == "quarantined"
     return spot.field.misfits == "extra" and (is_misfit or defect.name in ("far_date", "nul_in_text"))
 
@@ -143,7 +143,7 @@ def _kind(spot: Spot) -> Kind | None:
 
 
 def _is_text(spot: Spot) -> bool:
-    """Say whether texts are declared here, one or an array of them."""
+    """Return whether texts are declared here, one or an array of them."""
     kind = _kind(spot)
     return kind is not None and (kind.item or kind) in (TEXT, KEY_TEXT, CATEGORY)
 
@@ -185,7 +185,7 @@ def _is_array_without_nulls(spot: Spot) -> bool:
 
 
 def _is_subdocument(spot: Spot) -> bool:
-    """Say whether declared fields are inside: a subdocument or an item of an array, not the whole document."""
+    """Return whether declared fields are inside: a subdocument or an item of an array, not the whole document."""
     return bool(spot.field.fields) and not spot.is_document and (spot.is_item or not spot.field.repeated)
 
 

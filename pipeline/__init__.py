@@ -1,6 +1,6 @@
 """The edges (MongoDB, PostgreSQL, ClickHouse, embedded engines, settings) and the use cases built on them.
 
-What is exported here is the public API, explained in ``docs/api.md``; whatever else the rooms hold may change.
+What is exported here is the public API, explained in ``docs/api.md``; everything else may change.
 Each name is imported when it is first used, so that to import this package costs nothing and changes nothing.
 """
 

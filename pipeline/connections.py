@@ -46,7 +46,7 @@ class Connections:
         known_marts: Every contract of a mart, by its name; :attr:`marts` are those whose sources are declared.
         memory: What this process may take, and how it is shared out.
         workers: The processes that share what is large.
-        provers: Those that share a verification.
+        verify_workers: Those that share a verification.
         retention: How long the books are kept.
         retry: Seconds for which it is waited in all, to try again what failed by something that passes.
         home: Folder of what commands keep on this machine.
@@ -67,7 +67,7 @@ class Connections:
     timezone: str
     support_sla: dict[str, float]
     workers: Workers
-    provers: Workers
+    verify_workers: Workers
 
     @property
     def clickhouse(self) -> ClickHouse:
@@ -157,7 +157,7 @@ def connect(settings: Settings) -> Iterator[Connections]:
             timezone=settings.timezone,
             support_sla=settings.support_sla,
             workers=_shared(settings, settings.processes),
-            provers=_shared(settings, settings.provers, effort=2),
+            verify_workers=_shared(settings, settings.verify_processes, effort=2),
         )
 
 
@@ -194,7 +194,7 @@ def _taken_whole(postgres: Postgres) -> dict[str, Entity]:
 
 
 def is_ours(collection: str) -> bool:
-    """Tell whether a collection is MongoDB's own, or holds our marks."""
+    """Return whether a collection is MongoDB's own, or holds our marks."""
     return bool(_OURS.match(collection))
 
 

@@ -238,7 +238,7 @@ def place(database: Database[Any], collection: str) -> tuple[Database[Any], str]
 
 
 def is_ours(database: Database[Any], name: str) -> bool:
-    """Tell whether a collection is one that this module made, or may make: none is there."""
+    """Return whether a collection is one that this module made, or may make: none is there."""
     uuid = _uuid(database, name)
     if uuid is None:
         return True

@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Self
 from zoneinfo import available_timezones
@@ -27,6 +29,25 @@ _SCHEMES = {
     "postgres_uri": ("postgresql://", "postgres://"),
     "clickhouse_uri": ("http://", "https://", "clickhouse://", "clickhouses://"),
 }
+# Of Airflow and of the compose stack, which read them themselves.
+_OTHERS = {
+    f"ETL_{name}"
+    for name in [
+        "AIRFLOW_DATABASE",
+        "AIRFLOW_HEALTH",
+        "ALERTS",
+        "ENGINE_OF",
+        "MONGO_SLOTS",
+        "POSTGRES_SLOTS",
+        "REPLICATE_SCHEDULE",
+        "SECRETS",
+        "SYNC_SCHEDULE",
+        "SYNC_WAITS_AT_MOST",
+        "SYNC_WAITS_FOR",
+        "TIMEOUT_FACTOR",
+    ]
+}
+_ALIKE = 0.92  # as difflib measures it: one letter in a dozen; ETL_POSTGRES_PORT is what Kubernetes calls a service's
 CLICKHOUSE_SETTING = "ch_"  # begins an option of ClickHouse's URI that is a setting for every statement
 _TRUTH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 # Below this the libraries themselves (170 MB) leave no room for a partition.
@@ -162,8 +183,9 @@ class Settings(BaseSettings):
             **overrides: Values that go before the environment, by field name.
 
         Raises:
-            UsageError: A value is wrong; one sentence that names the variable.
+            UsageError: A value is wrong, or a variable is called almost as one of ours; one sentence that names it.
         """
+        _check_spelling(os.environ)
         try:
             return cls(**overrides)  # type: ignore[arg-type]
         except ValidationError as error:
@@ -181,7 +203,7 @@ class Settings(BaseSettings):
         return self.workers or self._with_room(_cores() // 2)
 
     @property
-    def provers(self) -> int:
+    def verify_processes(self) -> int:
         """How many share a verification unless that was set: it leaves the servers little to do, so one by core."""
         return self.workers or self._with_room(_cores())
 
@@ -251,6 +273,15 @@ class Settings(BaseSettings):
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_spelling(environment: Mapping[str, str]) -> None:
+    """Refuse what is called almost as a variable of ours: who sets a limit must not go without it."""
+    known = {f"ETL_{name.upper()}" for name in Settings.model_fields} | _OTHERS
+    for name in sorted(one for one, value in environment.items() if value and one.upper() not in known):
+        alike = [one for one in known if one.count("_") == name.count("_")] if name.upper().startswith("ETL_") else []
+        if meant := get_close_matches(name.upper(), alike, 1, _ALIKE):
+            raise UsageError(f"there is no setting {name}; did you mean {meant[0]}?")
 
 
 def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:

@@ -9,8 +9,7 @@ import os
 import re
 import shutil
 import signal
-import socket
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -172,18 +171,6 @@ def connections(settings: Settings) -> Iterator[Connections]:
     """Open the connections to the databases of this module."""
     with connect(settings) as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    """Return a function that finds a port which nobody listens at."""
-
-    def free_port() -> int:
-        with socket.socket() as server:
-            server.bind(("127.0.0.1", 0))
-            return int(server.getsockname()[1])
-
-    return free_port
 
 
 def _new_database(uri: str, name: str) -> str:

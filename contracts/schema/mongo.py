@@ -95,7 +95,7 @@ def _object_gate(fields: tuple[Field, ...]) -> dict[str, Any]:
 
 
 def _is_path(name: str) -> bool:
-    """Tell whether MongoDB takes a name in a schema for a path: then only a pattern tells the field itself."""
+    """Return whether MongoDB takes a name in a schema for a path: then only a pattern tells the field itself."""
     return not name or "." in name
 
 

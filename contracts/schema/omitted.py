@@ -31,7 +31,7 @@ def projection(entity: Entity) -> dict[str, int] | None:
 
 
 def is_all_left_out(entity: Entity) -> bool:
-    """Tell whether the projection leaves out all that is omitted."""
+    """Return whether the projection leaves out all that is omitted."""
     return len(projection(entity) or ()) == len(omitted(entity))
 
 

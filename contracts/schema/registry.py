@@ -8,7 +8,7 @@ from types import ModuleType
 import contracts
 import contracts.marts
 from contracts import DEMO, PAIR
-from contracts.schema.entity import ContractError, Entity
+from contracts.schema.entity import ContractError, Entity, Table
 from contracts.schema.history import check_histories_apart
 from contracts.schema.loading import check_folders, contracts_in, load, package_modules
 from contracts.schema.mart import Mart
@@ -54,6 +54,11 @@ def files(folders: Iterable[Path] = ()) -> dict[str, Path]:
 def by_name(known: Iterable[Entity]) -> dict[str, Entity]:
     """Return contracts by what people call them: the collection's name and the table's."""
     return {name: entity for entity in known for name in (entity.collection, entity.table)}
+
+
+def all_tables(known: Iterable[Entity]) -> dict[str, Table]:
+    """Return the tables of contracts, by name."""
+    return {table.name: table for entity in known for table in entity.tables}
 
 
 def marts(folders: Iterable[Path] = ()) -> dict[str, Mart]:

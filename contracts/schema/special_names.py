@@ -27,5 +27,5 @@ SPECIAL_NAMES: dict[str, str] = {
 
 
 def is_special(name: str) -> bool:
-    """Tell whether a name means something in JSON, or would if it had fewer dollars."""
+    """Return whether a name means something in JSON, or would if it had fewer dollars."""
     return name.startswith("$") and name.lstrip("$") in SPECIAL_NAMES

@@ -22,7 +22,7 @@ from pipeline.errors import ServerError
 # The scheduler comes last: it begins with what an earlier one left undone, which fails while nobody answers the tasks.
 COMPONENTS = ("api-server", "dag-processor", "triggerer", "scheduler")
 _API = "api-server"
-_SECONDS_TO_START = 180.0
+_SECONDS_TO_START = 400.0  # mostly it is half a minute; beside other work, and read from disk for the first time, more
 _SECONDS_TO_STOP = 3.0  # more than a component takes that ends; what a task has not committed is undone
 _SECONDS_TO_DIE = 15.0
 _WORDS = 300  # characters of what a component said

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies_environment
 
 import typer
 from adbc_driver_postgresql import dbapi
@@ -42,6 +43,13 @@ _DEFAULTS = {
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",  # the default, 300, leaves them lying after a restart
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # the default, 5, keeps a slot for seconds after its task
 }
+# Python 3.14 would start workers anew, each of which then imports what tasks need; macOS can't fork what has threads.
+_OF_SYSTEM = {
+    "linux": {"AIRFLOW__CORE__MP_START_METHOD": "fork"},
+    # What the DAG processor forks to tell of a failed run asks the network, for which macOS may kill a fork; to look up
+    # its proxies as well, so none are looked up but those that the environment names.
+    "darwin": {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"} | ({} if getproxies_environment() else {"NO_PROXY": "*"}),
+}.get(sys.platform, {})
 # As many as there are workers: no limit of its own until somebody sets one.
 _SLOTS = {variable: _DEFAULTS["AIRFLOW__CORE__PARALLELISM"] for variable, _ in POOLS.values()}
 
@@ -114,7 +122,15 @@ def _environment(home: Path, dags: Path, metadata: str, settings: Settings) -> d
     uris = {f"ETL_{name.upper()}": value.get_secret_value() for name, value in settings if isinstance(value, SecretStr)}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     given |= {name: os.environ.get(name) or size for name, size in _SLOTS.items()}
-    return {**os.environ, **chosen, **given, **uris, "ETL_HOME": str(settings.home.resolve()), "PATH": path}
+    return {
+        **_OF_SYSTEM,
+        **os.environ,
+        **chosen,
+        **given,
+        **uris,
+        "ETL_HOME": str(settings.home.resolve()),
+        "PATH": path,
+    }
 
 
 def _chosen() -> dict[str, str]:
@@ -153,13 +169,16 @@ def _write(file: Path, values: Mapping[str, str]) -> None:
 
 
 def _check_port(environment: Mapping[str, str]) -> None:
-    port = environment["AIRFLOW__API__PORT"]
-    with socket.socket() as server:
+    address = environment["AIRFLOW__API__HOST"], int(environment["AIRFLOW__API__PORT"])
+    with socket.socket() as server, socket.socket() as client:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            server.bind((environment["AIRFLOW__API__HOST"], int(port)))
+            server.bind(address)
+            is_taken = client.connect_ex(address) == 0  # macOS lets one bind where another one listens at all addresses
         except OSError:
-            raise UsageError(f"port {port} is taken: stop what uses it, or set AIRFLOW__API__PORT") from None
+            is_taken = True
+    if is_taken:
+        raise UsageError(f"port {address[1]} is taken: stop what uses it, or set AIRFLOW__API__PORT")
 
 
 def _free_port() -> int:

@@ -85,7 +85,7 @@ def _where(to: Path, chosen: Settings) -> str:
 
 
 def _is_address(where: str) -> bool:
-    """Tell whether it can be a link: Airflow's pages have none to files, nor would a browser follow them."""
+    """Return whether it can be a link: Airflow's pages have none to files, nor would a browser follow them."""
     return where.startswith(("http://", "https://"))
 
 

@@ -207,11 +207,10 @@ def _report(settings: "Settings", to: Path) -> Path:
 
 def _top(connections: "Connections", built: list["BuiltMart"]) -> dict[str, list[dict[str, Any]]]:
     """Return the first rows of some marts."""
-    from contracts.schema.registry import marts
     from pipeline.marts.preview import top
 
-    contracts = marts()
-    return {one.name: top(connections.postgres, contracts[one.name]) for one in built if one.name in _SHOWN}
+    known = connections.marts
+    return {one.name: top(connections.postgres, known[one.name]) for one in built if one.name in _SHOWN}
 
 
 def _what_next(home: Path, page: Path, seconds: float) -> Text:

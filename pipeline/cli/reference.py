@@ -24,9 +24,10 @@ from pipeline.settings import Settings
 _WRITTEN = "This page is written from the code (`make reference`; a test fails if it is stale)."
 _ENVIRONMENT = """\
 All settings are read from the environment, in one place. Times are written as `90s`, `10min` or `1h`, sizes as
-`512MiB`; folders are joined by `:`. A value that can't be read ends the command with exit code 2 and a sentence that
-names the variable. In Airflow the URIs may also come from [Connections](airflow.md#connections), and a few more
-variables set [pools, timeouts and schedules](airflow.md#limits-that-you-set)."""
+`512MiB`; folders are joined by `:`. A value that can't be read, or a name that is almost one of these, ends the command
+with exit code 2 and a sentence that names the variable. In Airflow the URIs may also come from
+[Connections](airflow.md#connections), and a few more variables set
+[pools, timeouts and schedules](airflow.md#limits-that-you-set)."""
 _JSON = """\
 With `--json` a command prints one JSON object on stdout, and all else on stderr. If it fails it prints
 `{"error": ...}`, one sentence, and its exit code is 1 or 2; `verify` also tells what it found before. A schema (draft

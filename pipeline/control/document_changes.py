@@ -30,7 +30,7 @@ class Changed:
 
 
 def has_readers(postgres: Session) -> bool:
-    """Tell whether any mart is published, for which it is worth while to note changes."""
+    """Return whether any mart is published, for which it is worth while to note changes."""
     query = "SELECT EXISTS (SELECT FROM etl.published JOIN etl.runs USING (run_id) WHERE kind = 'marts')"
     return bool(postgres.rows(query)[0][0])
 

@@ -82,7 +82,7 @@ def lock_partition(postgres: Session, run_id: str, partition: int) -> None:
 
 
 def is_loaded(postgres: Session, run_id: str, partition: int) -> bool:
-    """Tell whether a partition was loaded into all targets; raise nothing if the run is unknown."""
+    """Return whether a partition was loaded into all targets; raise nothing if the run is unknown."""
     query = "SELECT count(*) FROM etl.ledger WHERE run_id = $1::text AND partition = $2::bigint AND source IS NOT NULL"
     return bool(postgres.rows(query, run_id, partition)[0][0])
 

@@ -17,7 +17,7 @@ class Held:
 
     Attributes:
         rows: How many rows.
-        mark: What the store told of it then, :attr:`pipeline.stores.base.Sight.mark`.
+        mark: What the store told of it then, :attr:`pipeline.stores.base.TableStats.mark`.
     """
 
     rows: int

@@ -83,7 +83,7 @@ def prunable(postgres: Session, retention: Retention) -> list[Pruned]:
 
 
 def is_pruned(postgres: Session, run_id: str) -> bool:
-    """Tell whether a run is published and its plan is gone, so that nothing of it can be done again."""
+    """Return whether a run is published and its plan is gone, so that nothing of it can be done again."""
     query = "SELECT status = 'published' AND plan IS NULL FROM etl.runs WHERE run_id = $1::text"
     return any(gone for (gone,) in postgres.rows(query, run_id))
 

@@ -63,7 +63,7 @@ def rejoin_run(postgres: Session, run_id: str) -> None:
 
 
 def _is_ours(postgres: Session, run_id: str) -> bool:
-    """Tell whether this session holds the lock of a run, or several processes are at it."""
+    """Return whether this session holds the lock of a run, or several processes are at it."""
     query = f"SELECT single_process, status <> 'failed', EXISTS (SELECT {_HELD}) FROM etl.runs WHERE run_id = $1::text"
     found = postgres.rows(query, run_id)
     if not found or not found[0][1]:
@@ -140,7 +140,7 @@ def open_among(postgres: Session, leftovers: Iterable[str]) -> list[str]:
 
 
 def is_given_up(postgres: Session, run_id: str) -> bool:
-    """Tell whether a run has failed, or is not in the books."""
+    """Return whether a run has failed, or is not in the books."""
     query = "SELECT status IN ('running', 'published') FROM etl.runs WHERE run_id = $1::text"
     found = postgres.rows(query, run_id)
     return not (found and found[0][0])
@@ -153,7 +153,7 @@ def why_failed(postgres: Session, run_id: str) -> str:
 
 
 def is_alive(postgres: Session, run_id: str) -> bool:
-    """Tell whether a run may still go on.
+    """Return whether a run may still go on.
 
     A run lives as long as a process at work on it holds its lock. One of many processes, of which none may be at work
     for a while, is given a day from its last sign of life: that it was opened, or that a partition of it was loaded.
@@ -168,13 +168,13 @@ def is_alive(postgres: Session, run_id: str) -> bool:
 
 
 def _is_attended(postgres: Session, run_id: str) -> bool:
-    """Tell whether the session of any other process holds a run's lock."""
+    """Return whether the session of any other process holds a run's lock."""
     free = f"CASE WHEN pg_try_advisory_lock({_LOCK_OF_RUN}) THEN pg_advisory_unlock({_LOCK_OF_RUN}) ELSE false END"
     return not postgres.rows(f"SELECT {free}", run_id)[0][0]
 
 
 def is_published(postgres: Session, run_id: str) -> bool:
-    """Tell whether a run is published already."""
+    """Return whether a run is published already."""
     return bool(postgres.rows("SELECT status = 'published' FROM etl.runs WHERE run_id = $1::text", run_id)[0][0])
 
 

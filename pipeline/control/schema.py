@@ -146,7 +146,7 @@ def ensure_schema(postgres: Session) -> None:
 
 
 def has_books(postgres: Session) -> bool:
-    """Tell whether there are books to read; no right to create anything is needed for it.
+    """Return whether there are books to read; no right to create anything is needed for it.
 
     Raises:
         UsageError: They are of a newer version than this program knows.

@@ -1,7 +1,7 @@
 """MongoDB, as a source: what a copy and what a sync needs of it."""
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 from bson import Timestamp
@@ -43,11 +43,11 @@ def examine_mongo(
     listed = mongo.listed()
     there = set(listed)
     declared = sorted(set(entities) & there)
-    yield _collections(mongo.database.name, entities, there)
+    yield _collections(_databases(mongo, entities), entities, there)
     if unpinned := [name for name in declared if not listed[name].is_pinned]:
         says = f"not of {', '.join(unpinned[:5])}{' and others' * (len(unpinned) > 5)}, which MongoDB can't read so"
         yield judged(ABOUT, "one moment", says, warn="etl replicate --without-snapshot copies them as they are by then")
-    rights = [_rights(mongo, declared), _following(mongo)]
+    rights = [_rights(mongo, declared), _following(mongo, declared)]
     yield from rights
     if any(one.state is State.FAIL for one in rights):
         return  # what follows takes them
@@ -62,9 +62,9 @@ def _is_encrypted(uri: str) -> bool:
     return implied if said is None else said == "true"
 
 
-def _collections(database: str, entities: Mapping[str, Entity], there: set[str]) -> Finding:
+def _collections(databases: str, entities: Mapping[str, Entity], there: set[str]) -> Finding:
     missing = sorted(set(entities) - there)
-    says = f"{len(entities) - len(missing)} of the {len(entities)} declared ones are in {database!r}"
+    says = f"{len(entities) - len(missing)} of the {len(entities)} declared ones are in {databases}"
     if not missing:
         return judged(ABOUT, "collections", says)
     says += f"; {', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} not"
@@ -73,28 +73,33 @@ def _collections(database: str, entities: Mapping[str, Entity], there: set[str])
 
 
 def _rights(mongo: Mongo, declared: Collection[str]) -> Finding:
-    name = mongo.database.name
-    try:
-        for collection in declared:
-            mongo.database[collection].find_one({}, {"_id": 1})
-    except OperationFailure as error:
-        return judged(ABOUT, "right to read", f"refused: {first_line(error)}", fail=_GRANT.format(name))
-    return judged(ABOUT, "right to read", f"given on {name!r}")
+    for collection in declared:
+        try:
+            mongo.collection(collection).find_one({}, {"_id": 1})
+        except OperationFailure as error:
+            grant = _GRANT.format(mongo.database_of(collection))
+            return judged(ABOUT, "right to read", f"refused: {first_line(error)}", fail=grant)
+    return judged(ABOUT, "right to read", f"given on {_databases(mongo, declared)}")
 
 
-def _following(mongo: Mongo) -> Finding:
-    try:
-        with mongo.database.watch(max_await_time_ms=1) as stream:
-            stream.try_next()
-    except PyMongoError as error:
-        return judged(
-            ABOUT, "right to follow", f"refused: {first_line(error)}", fail=_GRANT.format(mongo.database.name)
-        )
+def _databases(mongo: Mongo, collections: Iterable[str]) -> str:
+    """Name the databases that collections are in; our own if there are none."""
+    names = dict.fromkeys(map(mongo.database_of, collections)) or [mongo.database.name]
+    return ", ".join(map(repr, names))
+
+
+def _following(mongo: Mongo, declared: Collection[str]) -> Finding:
+    for name in dict.fromkeys([mongo.database.name, *map(mongo.database_of, declared)]):
+        try:
+            with mongo.client[name].watch(max_await_time_ms=1) as stream:
+                stream.try_next()
+        except PyMongoError as error:
+            return judged(ABOUT, "right to follow", f"refused: {first_line(error)}", fail=_GRANT.format(name))
     return judged(ABOUT, "right to follow", "given: sync can read the change stream")
 
 
 def _history(mongo: Mongo, declared: Collection[str], rate: float) -> Finding:
-    history, bytes_there = mongo.history(), sum(mongo.extent(name).size for name in declared)
+    history, bytes_there = mongo.snapshot_window(), sum(mongo.extent(name).size for name in declared)
     says = f"{duration(history.seconds)}; a copy of {size(bytes_there)} takes about {duration(bytes_there / rate)}"
     if history.unread:
         says += f" (the default, for it could not be read: {history.unread})"
@@ -121,6 +126,6 @@ def _oplog(mongo: Mongo, publications: Collection[Publication]) -> Finding:
 
 
 def _is_full(mongo: Mongo) -> bool:
-    """Tell whether the oplog throws away its oldest entries: a young one is short without need."""
+    """Return whether the oplog throws away its oldest entries: a young one is short without need."""
     stats = next(mongo.client["local"]["oplog.rs"].aggregate([{"$collStats": {"storageStats": {}}}]))["storageStats"]
     return bool(stats["size"] > 0.9 * stats["maxSize"])

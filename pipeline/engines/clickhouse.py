@@ -40,7 +40,7 @@ class ClickHouse(Engine):
         return [f"PYTHONPATH={imports}", *_ENVIRONMENT, *python, *place]
 
     def ready(self, port: int) -> bool:
-        """Say whether it answers."""
+        """Return whether it answers."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
             connection.request("GET", "/ping")

@@ -255,7 +255,7 @@ def _holder(lock: IO[bytes]) -> psutil.Process | None:
 
 
 def _is_command(process: psutil.Process) -> bool:
-    """Say whether it is a Python of ours, which is what commands, tests and notebooks are."""
+    """Return whether it is a Python of ours, which is what commands, tests and notebooks are."""
     try:
         return process.uids().real == os.getuid() and "python" in process.exe()
     except psutil.Error:

@@ -73,7 +73,7 @@ class Engine(ABC):
 
     @abstractmethod
     def ready(self, port: int) -> bool:
-        """Say whether it takes statements; does what is still to be done for that."""
+        """Return whether it takes statements; does what is still to be done for that."""
 
     @abstractmethod
     def uri(self, port: int) -> str:
@@ -167,7 +167,7 @@ class Engine(ABC):
         return _after(arguments, self.folder_flag) == str(self.data) and _after(arguments, self.port_flag) is not None
 
     def _bears_mark(self, process: psutil.Process) -> bool:
-        """Say whether we started it: whoever only names the same folder in his arguments is not to be stopped."""
+        """Return whether we started it: whoever only names the same folder in his arguments is not to be stopped."""
         with suppress(psutil.AccessDenied):
             if mark := process.environ().get(_MARK):
                 return mark == self._mark()
@@ -198,7 +198,7 @@ class Engine(ABC):
         return port
 
     def _may_retry(self, port: int) -> bool:
-        """Say whether another try may go better: somebody else took the port meanwhile."""
+        """Return whether another try may go better: somebody else took the port meanwhile."""
         try:
             return not _free_port(port)
         except OSError:
@@ -248,7 +248,7 @@ class Engine(ABC):
         return f"{self.last_words(said) or 'it said nothing'} (see {self.log})"
 
     def is_full(self) -> bool:
-        """Say whether it has told its log a moment ago that its disk is full."""
+        """Return whether it has told its log a moment ago that its disk is full."""
         try:
             if time.time() - self.log.stat().st_mtime > _LATELY_S:
                 return False
@@ -276,14 +276,14 @@ def _files() -> int:
 
 
 def accepts(port: int) -> bool:
-    """Say whether something listens on this port."""
+    """Return whether something listens on this port."""
     with socket.socket() as client:
         client.settimeout(1)
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _ended(process: psutil.Process) -> bool:
-    """Say whether the process is over, or about to be: a zombie, whose other threads may still be at it."""
+    """Return whether the process is over, or about to be: a zombie, whose other threads may still be at it."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -337,4 +337,6 @@ def _free_port(wanted: int) -> int:
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(("127.0.0.1", wanted))
+        if wanted and accepts(wanted):  # macOS lets one bind to a port at which another one listens at all addresses
+            raise OSError(f"port {wanted} is taken")
         return int(server.getsockname()[1])

@@ -55,7 +55,7 @@ class Mongo(Engine):
         ]
 
     def ready(self, port: int) -> bool:
-        """Say whether it is primary; what a new server, one without users or one on another port lacks, it is given."""
+        """Return whether it is primary; a new server, one without users or one on another port gets what it lacks."""
         from pymongo.errors import OperationFailure, PyMongoError
 
         if not accepts(port):

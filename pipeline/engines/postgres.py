@@ -71,7 +71,7 @@ class Postgres(Engine):
         return [*_as_another_user(), self._program("postgres"), *place, *options]
 
     def ready(self, port: int) -> bool:
-        """Say whether the server's own note calls it ready on this port."""
+        """Return whether the server's own note calls it ready on this port."""
         note = self._note()
         return len(note) > 7 and note[3] == str(port) and note[7].strip() == "ready"
 

@@ -222,7 +222,7 @@ def _plan(
 def _warn_of_time(mongo: Mongo, size: int) -> None:
     """Warn if MongoDB is likely to forget the moment before so many bytes are read at it."""
     work = f"to read {size / 1e9:,.1f} GB twice (name fewer collections at a time)"
-    if warning := mongo.history().outlived_by(work, size / _BYTES_PER_SECOND):
+    if warning := mongo.snapshot_window().outlived_by(work, size / _BYTES_PER_SECOND):
         log.warning("%s", warning)
 
 

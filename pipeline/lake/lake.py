@@ -13,7 +13,7 @@ from bson import Timestamp
 from contracts.schema.entity import Entity, Table
 from contracts.schema.history import HISTORY, former_table, versions_table
 from contracts.schema.mart import Mart
-from contracts.schema.registry import by_name, entities, marts
+from contracts.schema.registry import all_tables, by_name, entities, marts
 from pipeline.connections import TARGETS
 from pipeline.errors import UsageError
 from pipeline.lake import books
@@ -83,8 +83,7 @@ class Lake:
     @cached_property
     def replica(self) -> Tables:
         """The copied collections: a table each, and one for each array of documents in them."""
-        known = {table.name: table for entity in self._entities.values() for table in entity.tables}
-        return Tables(REPLICA, known, partial(self._scan, REPLICA, "replicate"))
+        return Tables(REPLICA, all_tables(self._entities.values()), partial(self._scan, REPLICA, "replicate"))
 
     @cached_property
     def history(self) -> Tables:
@@ -131,15 +130,14 @@ class Lake:
     def books(self) -> pl.DataFrame:
         """Return what each collection and mart shows in each store: run, moment, rows."""
         roots = {entity.collection: entity.table for entity in self._entities.values()}
-        return books.published(self._servers.books, roots | {name: name for name in self._marts})
+        return books.published(self._servers.books(), roots | {name: name for name in self._marts})
+
+    def books_session(self) -> Session:
+        """Return a connection to the books, for what :mod:`pipeline.control` can be asked."""
+        return self._servers.books()
 
     @property
-    def keeper(self) -> Session:
-        """The connection to the books, for what :mod:`pipeline.control` can be asked."""
-        return self._servers.books
-
-    @property
-    def contracts(self) -> Mapping[str, Mart]:
+    def mart_contracts(self) -> Mapping[str, Mart]:
         """The contracts of the marts, by name."""
         return self._marts
 
@@ -154,11 +152,11 @@ class Lake:
         Raises:
             UsageError: There is no such collection.
         """
-        return books.refused(self._servers.books, self._entities.values(), collections)
+        return books.refused(self._servers.books(), self._entities.values(), collections)
 
     def drift(self) -> pl.DataFrame:
         """Return in what the documents that were loaded last go beyond their contracts."""
-        return books.drifted(self._servers.books)
+        return books.drifted(self._servers.books())
 
     def describe(self, name: str) -> pl.DataFrame:
         """Return the columns of a table, with the words of its contract.
@@ -201,7 +199,7 @@ class Lake:
     def _scan(self, schema: str, command: str, table: Table, behind: Table | None = None) -> pl.LazyFrame:
         """Return a published table; ``behind`` is the one that a view reads, and is there with it."""
         with self._servers.store(self._store) as store:
-            if not store.seen(schema, [behind or table]):
+            if not store.stats(schema, [behind or table]):
                 raise UsageError(f"{schema}.{table.name} is not published in {self._store}; run etl {command}")
         return scan(partial(self._servers.store, self._store), schema, table)
 

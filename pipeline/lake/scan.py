@@ -8,10 +8,10 @@ from polars.io.plugins import register_io_source
 
 from contracts.schema.entity import Column, Table
 from pipeline.lake.pushdown import find_conditions
-from pipeline.stores.base import Published
+from pipeline.stores.base import Reader
 from pipeline.stores.conditions import Condition
 
-Opened = Callable[[], AbstractContextManager[Published]]
+Opened = Callable[[], AbstractContextManager[Reader]]
 
 
 def scan(opened: Opened, schema: str, table: Table) -> pl.LazyFrame:
@@ -39,7 +39,7 @@ def scan(opened: Opened, schema: str, table: Table) -> pl.LazyFrame:
 
 
 def _frames(
-    store: Published, schema: str, table: Table, conditions: list[Condition], limit: int | None
+    store: Reader, schema: str, table: Table, conditions: list[Condition], limit: int | None
 ) -> Iterator[pl.DataFrame]:
     for batch in store.read(schema, table, conditions, limit):
         yield _typed(pl.DataFrame(pl.from_arrow(batch)), table)

@@ -8,10 +8,10 @@ from pydantic import SecretStr
 
 from pipeline.engines.embedded import NAMES, engines
 from pipeline.settings import Settings
-from pipeline.stores.base import Published
-from pipeline.stores.clickhouse.published import Published as ClickHouse
+from pipeline.stores.base import Reader
+from pipeline.stores.clickhouse.reader import ClickHouseReader
 from pipeline.stores.mongo.store import Mongo
-from pipeline.stores.postgres.published import Published as Postgres
+from pipeline.stores.postgres.reader import PostgresReader
 from pipeline.stores.postgres.session import Session
 
 
@@ -25,12 +25,12 @@ class Servers:
     def __init__(self, settings: Settings) -> None:
         self._settings, self._stack = settings, ExitStack()
         self._uris: dict[str, str] = {}
-        self._idle: list[Postgres] = []
+        self._idle: list[PostgresReader] = []
 
     def close(self) -> None:
         """Close the connections, and stop the engines that were started for them."""
-        while self._idle:
-            self._idle.pop().close()
+        while postgres := self._take_idle():
+            postgres.close()
         self._stack.close()
 
     @cached_property
@@ -39,26 +39,35 @@ class Servers:
         opened = Mongo(self._uri("mongo"), self._settings.mongo_database, self._settings.silence)
         return self._stack.enter_context(closing(opened))
 
-    @cached_property
     def books(self) -> Session:
-        """The keeper of the books."""
+        """Return a connection to the books: one for all questions, opened anew if it was lost between two of them.
+
+        What was not committed over it is undone.
+        """
+        self._books.revive()
+        return self._books
+
+    @cached_property
+    def _books(self) -> Session:
         opened = Session(self._uri("postgres"), self._settings.wait, self._settings.silence)
         return self._stack.enter_context(closing(opened))
 
     @contextmanager
-    def store(self, name: str) -> Iterator[Published]:
+    def store(self, name: str) -> Iterator[Reader]:
         """Give a store for one read: Polars reads the tables of a query at the same time."""
         if name == "postgres":
             with self._postgres() as postgres:
                 yield postgres
         else:
-            with closing(ClickHouse(self._uri(name), silence=self._settings.silence)) as clickhouse:
+            with closing(ClickHouseReader(self._uri(name), silence=self._settings.silence)) as clickhouse:
                 yield clickhouse
 
     @contextmanager
-    def _postgres(self) -> Iterator[Postgres]:
+    def _postgres(self) -> Iterator[PostgresReader]:
         """Give a connection that nobody uses; to open one for each read would take longer than most reads do."""
-        postgres = self._kept() or Postgres(self._uri("postgres"), self._settings.wait, self._settings.silence)
+        while (postgres := self._take_idle()) and not postgres.answers():
+            postgres.close()
+        postgres = postgres or PostgresReader(self._uri("postgres"), self._settings.wait, self._settings.silence)
         try:
             yield postgres
             postgres.undo()  # or what was read would stay locked
@@ -67,14 +76,12 @@ class Servers:
             raise
         self._idle.append(postgres)
 
-    def _kept(self) -> Postgres | None:
-        """Return an idle connection that is alive."""
-        while self._idle:
-            postgres = self._idle.pop()
-            if postgres.answers():
-                return postgres
-            postgres.close()
-        return None
+    def _take_idle(self) -> PostgresReader | None:
+        """Return a connection that nobody uses, if there is one; several threads may ask at once."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _uri(self, name: str) -> str:
         if name not in self._uris:

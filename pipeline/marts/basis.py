@@ -101,7 +101,7 @@ class Basis:
         return self.shown[mart.name, self.targets[0]].cluster_time.as_datetime()
 
     def is_touched(self, mart: Mart) -> bool:
-        """Tell whether documents that a mart reads itself were changed since it was published, or that is not known."""
+        """Return whether documents that a mart reads itself were changed since it was published, or may have been."""
         if (before := self.before(mart)) is None:
             return True
         read = {self.owners[name].collection for name in sources(mart) if name in self.owners}
@@ -109,11 +109,11 @@ class Basis:
         return any(one is None or one.ids for one in found) or any(len(self.due(mart, name)) for name in read)
 
     def is_aged(self, mart: Mart) -> bool:
-        """Tell whether the clock may have changed any row of a mart since it was published."""
+        """Return whether the clock may have changed any row of a mart since it was published."""
         return mart.ages is not NEVER and (mart.ages is not DAILY or self.a_day_began(mart))
 
     def a_day_began(self, mart: Mart) -> bool:
-        """Tell whether a day of the reporting zone has begun since the moment that the published rows show."""
+        """Return whether a day of the reporting zone has begun since the moment that the published rows show."""
         return replace(self.run.context, as_of=self.since(mart)).today != self.run.context.today
 
     def rows(self, mart: Mart) -> int:

@@ -29,7 +29,7 @@ class Piece(NamedTuple):
     published: pl.LazyFrame | None = None
 
 
-class Published(NamedTuple):
+class PublishedRows(NamedTuple):
     """Names of what the files hold of a mart that is published.
 
     Attributes:
@@ -41,11 +41,11 @@ class Published(NamedTuple):
     others: str = ""
 
 
-_NOTHING = Published()
+_NOTHING = PublishedRows()
 
 
 def computed(
-    mart: Mart, context: Context, spill: Spill, kept: Table | None = None, published: Published = _NOTHING
+    mart: Mart, context: Context, spill: Spill, kept: Table | None = None, published: PublishedRows = _NOTHING
 ) -> Generator[Piece, None, None]:
     """Compute a mart piece by piece, and hold each against its contract.
 

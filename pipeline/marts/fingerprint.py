@@ -10,20 +10,23 @@ import transforms.marts
 from contracts.schema.mart import Mart
 
 
+@cache  # as its function: a mart that is read from its files anew is an object of its own
 def fingerprint(mart: Mart) -> str:
     """Return what changes when a mart may come out otherwise from the same rows: its code, or what its contract says.
 
     All marts' code counts together, for they share much of it; to compute one whole for nothing does no harm.
     """
-    folders = {Path(str(module.__file__)).parent for module in (contracts.marts, transforms.marts)}
-    folders |= {mart.home} if mart.home else set()
     columns = [(column.name, column.kind.name, column.nullable) for column in mart.table.columns]
     said = (columns, mart.key, str(mart.by), str(mart.ages), mart.awaits, mart.whole, version("polars"))
-    parts = [repr(said), *(_code(folder) for folder in sorted(folders))]
+    parts = [repr(said), _installed_code(), *([_code(mart.home)] if mart.home else [])]
     return sha256("\n".join(parts).encode()).hexdigest()
 
 
-@cache
+@cache  # while a process runs, it is what was imported
+def _installed_code() -> str:
+    return "\n".join(_code(Path(str(module.__file__)).parent) for module in (contracts.marts, transforms.marts))
+
+
 def _code(folder: Path) -> str:
     """Return the fingerprint of a folder's modules."""
     found = sha256()

@@ -10,7 +10,7 @@ import polars as pl
 from contracts.schema.entity import Table
 from contracts.schema.mart import Mart
 from pipeline.connections import Connections
-from pipeline.marts.computing import Piece, Published, computed
+from pipeline.marts.computing import Piece, PublishedRows, computed
 from pipeline.marts.difference import Part, all_of, difference
 from pipeline.marts.reading import columns_read, documents, known_tables, published
 from pipeline.marts.run import MartRun
@@ -50,12 +50,12 @@ class Inputs:
         }
 
     def stays(self, mart: Mart) -> bool:
-        """Tell whether no row of a mart can have changed, by what has come of those that it reads."""
+        """Return whether no row of a mart can have changed, by what has come of those that it reads."""
         plan = self._run.plan(mart.name)
         return plan.stays or (plan.follows and not any(self._differs(mart, name) for name in self._columns[mart.name]))
 
     def _differs(self, reader: Mart, name: str) -> bool:
-        """Tell whether anything of a mart came out otherwise than it was that another one reads."""
+        """Return whether anything of a mart came out otherwise than it was that another one reads."""
         if name not in self._run.marts or self.stays(self._marts[name]):
             return False
         return not self._columns[reader.name][name].isdisjoint(self._differing[name])
@@ -114,15 +114,15 @@ class Inputs:
             yield from self._spills[family].frames(name)
 
     def _has_others(self, mart: Mart) -> bool:
-        """Tell whether a mart of which a part is computed has its other rows refreshed as well."""
+        """Return whether a mart of which a part is computed has its other rows refreshed as well."""
         return bool(self._run.column(mart.name)) and any(self._differs(mart, name) for name in mart.whole)
 
-    def _published(self, mart: Mart) -> Published:
+    def _published(self, mart: Mart) -> PublishedRows:
         """Keep the published rows of a mart that those are compared with which are computed, if they are."""
         plan, name = self._run.plan(mart.name), mart.name
         if not plan.base:
-            return Published()
-        found = Published(f"{name}, published", f"{name}, others" if self._has_others(mart) else "")
+            return PublishedRows()
+        found = PublishedRows(f"{name}, published", f"{name}, others" if self._has_others(mart) else "")
         for called, outside in ((found.same, False), (found.others, True)):
             if called:
                 rows = published(self._connections, self._run, mart.table, plan.column, self._trace, outside=outside)

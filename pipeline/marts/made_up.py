@@ -9,6 +9,7 @@ import polars as pl
 from contracts.schema.entity import Entity, Table
 from contracts.schema.history import VALID_FROM, versions_of
 from contracts.schema.mart import Mart
+from contracts.schema.registry import all_tables
 from generators import World, generate
 from transforms.ingest.batch import decode_batch
 from transforms.ingest.slow_path import transform_decoded
@@ -33,8 +34,7 @@ class MadeUp:
         self._owners = {table.name: one for one in entities.values() for table in (*versions_of(one), *one.tables)}
         self._made: dict[str, pl.DataFrame] = {}
         views = {view.name: view for one in entities.values() for view in versions_of(one)}
-        tables = {table.name: table for one in entities.values() for table in one.tables}
-        self.tables = views | {name: mart.table for name, mart in self._marts.items()} | tables
+        self.tables = views | {name: mart.table for name, mart in self._marts.items()} | all_tables(entities.values())
 
     def rows(self, name: str) -> pl.DataFrame:
         """Return the rows of a table."""

@@ -10,6 +10,7 @@ from contracts.schema.entity import ID, ContractError, Table
 from contracts.schema.history import HISTORY, versions_of
 from contracts.schema.kinds import TIMESTAMP
 from contracts.schema.mart import Mart
+from contracts.schema.registry import all_tables
 from pipeline.connections import Connections
 from pipeline.marts.run import MartRun, staging_of
 from pipeline.marts.sources import versions
@@ -22,9 +23,8 @@ from transforms.marts import Context, compute, sources
 
 def known_tables(connections: Connections, wanted: Iterable[Mart]) -> dict[str, Table]:
     """Return the tables that some marts may read, by name: those of collections, all their versions, and the marts."""
-    known = versions(connections)
-    known |= {table.name: table for entity in connections.entities.values() for table in entity.tables}
-    return known | {mart.name: mart.table for mart in wanted}
+    replicated = all_tables(connections.entities.values())
+    return versions(connections) | replicated | {mart.name: mart.table for mart in wanted}
 
 
 def read_of(wanted: Iterable[Mart], known: Mapping[str, Table]) -> dict[str, Table]:

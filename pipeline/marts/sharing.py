@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from contracts.schema.entity import Table
+from contracts.schema.registry import all_tables
 from pipeline import control
 from pipeline.connections import Connections
 from pipeline.marts.reading import known_tables, read_of
@@ -54,7 +55,7 @@ def groups(connections: Connections, run: MartRun, number: int) -> list[Group]:
 
 def _largest(connections: Connections, run: MartRun) -> int:
     """Return how large all columns of all tables are that marts of a run read."""
-    known = {table.name: table for entity in connections.entities.values() for table in entity.tables}
+    known = all_tables(connections.entities.values())
     read = {name for mart in with_their_marts(connections, run.marts) for name in sources(mart)}
     return sum(_bytes(connections, run, {name: known[name] for name in read & known.keys()}).values())
 

@@ -7,6 +7,7 @@ from bson import Timestamp
 from contracts.schema.entity import Entity, Table
 from contracts.schema.history import versions_table
 from contracts.schema.mart import Mart
+from contracts.schema.registry import all_tables
 from pipeline import control
 from pipeline.connections import TARGETS, Connections
 from pipeline.control import Publication
@@ -181,7 +182,7 @@ def _owners(connections: Connections) -> dict[str, str]:
 def versions(connections: Connections) -> dict[str, Table]:
     """Return the views of all versions, kept or not, by name; a table of that name goes before."""
     views = {view.name: view for entity in connections.entities.values() for view in map(versions_table, entity.tables)}
-    tables = {table.name for entity in connections.entities.values() for table in entity.tables}
+    tables = all_tables(connections.entities.values())
     return {name: view for name, view in views.items() if name not in tables}
 
 

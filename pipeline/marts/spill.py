@@ -237,7 +237,7 @@ def bucket_of(by: pl.Expr, buckets: int) -> pl.Expr:
 
 
 def has_columns(columns: Container[str], by: pl.Expr) -> bool:
-    """Tell whether a table has the columns of an expression."""
+    """Return whether a table has the columns of an expression."""
     return all(name in columns for name in by.meta.root_names())
 
 

@@ -8,7 +8,7 @@ from pipeline import control
 from pipeline.connections import Connections
 from pipeline.runs.published import REPLICA
 from pipeline.runs.run import Run
-from pipeline.stores.base import Published
+from pipeline.stores.base import Reader
 from transforms.ingest.drift import Drift
 from transforms.violations import pointer_into, shorten_text
 
@@ -35,7 +35,7 @@ def record_duplicates(connections: Connections, run: Run) -> None:
             control.record_drift(connections.postgres, run.id, name, 0, found[name])
 
 
-def _duplicates(store: Published, entity: Entity) -> list[Drift]:
+def _duplicates(store: Reader, entity: Entity) -> list[Drift]:
     """Return the duplicate keys of a collection, the most frequent ones first.
 
     Args:

@@ -105,7 +105,7 @@ def choose_copied(
 
 
 def _holds(connections: Connections, one: Publication) -> bool:
-    """Tell whether a document is published or in quarantine."""
+    """Return whether a document is published or in quarantine."""
     (target,), root = connections.targets([one.target]), connections.entities[one.name].root
     is_published = any(target.count_published(REPLICA, [root], 1).values())
     return is_published or bool(quarantine.size(connections.postgres, one.name))

@@ -16,6 +16,6 @@ def outlives_history(connections: Connections, size: int) -> str | None:
     Returns:
         One sentence that tells both times and how to raise the limit; None if all is well.
     """
-    history = connections.mongo.history()
+    history = connections.mongo.snapshot_window()
     rate = control.bytes_per_second(connections.postgres) or _BYTES_PER_SECOND
     return history.outlived_by(f"the copy of {size / 1e9:,.1f} GB", size / rate)

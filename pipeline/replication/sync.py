@@ -166,6 +166,8 @@ def follow(
     """
     asked = tuple(collections)
     while True:
+        # PostgreSQL may have been started anew since the last one.
+        with_retries(connections, None, "to reach PostgreSQL", connections.postgres.revive)
         # What is stuck in ClickHouse is warned of, and followed again as soon as it can be.
         found, _ = _synced(connections, asked, tell_nobody, max_quarantined, allow_shrink=allow_shrink)
         yield found

@@ -183,9 +183,9 @@ def _compared(
         progress(entity.collection, wanted, sum(through.values()))
 
     calls = [] if sample or not is_pinned else _calls(connections, entity, asked)
-    if connections.provers.wanted(calls) == 1:
+    if connections.verify_workers.wanted(calls) == 1:
         return _compare(connections, entity, asked, selected, partial(told, 0))
-    found = dict(connections.provers.share(calls, told))
+    found = dict(connections.verify_workers.share(calls, told))
     return summed([found[place] for place in range(len(calls))])
 
 
@@ -214,7 +214,7 @@ class _Asked:
 
 def _calls(connections: Connections, entity: Entity, asked: _Asked) -> list[Call]:
     """Return how several processes share a comparison; nothing where this one does it."""
-    if (workers := connections.provers.number) == 1:
+    if (workers := connections.verify_workers.number) == 1:
         return []
     extent = connections.mongo.extent(entity.collection)
     size = asked.documents * extent.size // max(1, extent.documents)

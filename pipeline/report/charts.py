@@ -243,7 +243,7 @@ def panel(chart: Chart, title: str = "") -> Panel:
 
 
 def is_hidden(layer: Mapping[str, Any]) -> bool:
-    """Tell whether nobody sees the marks of a layer until they are pointed at."""
+    """Return whether nobody sees the marks of a layer until they are pointed at."""
     return 0 in (layer["mark"].get("opacity"), layer["encoding"].get("opacity", {}).get("value"))
 
 

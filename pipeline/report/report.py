@@ -47,9 +47,9 @@ def make_report(lake: Lake, zone: str, language: str = "en", now: datetime | Non
         ServerError: A server can't be reached or refuses.
     """
     spoken, now = Language.of(language, zone), now or datetime.now(UTC)
-    books = state.read_books(lake.keeper)
-    shown = {name: at for name, at in books.shown.items() if name in lake.contracts}
-    source = Source(lake, spoken, lake.contracts, shown, _copied(lake, books.shown))
+    books = state.read_books(lake.books_session())
+    shown = {name: at for name, at in books.shown.items() if name in lake.mart_contracts}
+    source = Source(lake, spoken, lake.mart_contracts, shown, _copied(lake, books.shown))
     found = figures(source)
     with debug_mode(False):  # to hold each part of a drawing against Vega-Lite's schema is what tests do
         content = Content(

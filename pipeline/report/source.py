@@ -83,15 +83,16 @@ class Source:
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a question that PostgreSQL answers itself: it would be too much to have them all sent."""
-        with self.lake.keeper.snapshot():
-            return self.lake.keeper.rows(query, *parameters)
+        session = self.lake.books_session()
+        with session.snapshot():
+            return session.rows(query, *parameters)
 
     def at(self, table: str) -> datetime | None:
         """Return which moment a mart or a copied table shows."""
         return self.shown.get(table) or self.copied.get(table)
 
     def has(self, mart: str, column: str) -> bool:
-        """Tell whether a mart is there and has a column."""
+        """Return whether a mart is there and has a column."""
         return mart in self.shown and mart in self.marts and column in self.marts[mart].table.names
 
     def days(self, mart: str, day: str, *columns: str, last: int = DAYS) -> pl.DataFrame:
@@ -182,7 +183,7 @@ class Source:
         }
 
     def is_old(self, now: datetime) -> bool:
-        """Tell whether all of it is older than what one looks at as the present."""
+        """Return whether all of it is older than what one looks at as the present."""
         return self.as_of is not None and now - self.as_of > OLD
 
     @property

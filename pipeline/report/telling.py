@@ -116,7 +116,7 @@ def says_most(rows: Sequence[Mapping[str, Any]], what: str, language: Language, 
 
 
 def has_running(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether a row is of a period that is not over."""
+    """Return whether a row is of a period that is not over."""
     return any(row["is_running"] for row in rows)
 
 

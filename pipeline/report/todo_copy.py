@@ -120,7 +120,7 @@ def never_touched(source: Source) -> Drawing | None:
 
 
 def _are_products(source: Source, acted: pl.LazyFrame, counted: pl.LazyFrame) -> bool:
-    """Tell whether any product is acted on: where pages and buttons alone are, of no product it is known."""
+    """Return whether any product is acted on: where pages and buttons alone are, of no product it is known."""
     priced = source.copy("product_price_history", product_id=pl.String()).select(product="product_id")
     products = pl.concat([counted.select("product"), priced]).unique()
     return not acted.join(products, on="product", how="semi").head(1).collect(engine="streaming").is_empty()

@@ -99,6 +99,7 @@ def abandon(connections: Connections, run_id: str, targets: Iterable[str], messa
 
 def discard_staging(connections: Connections, run_id: str, targets: Iterable[str]) -> None:
     """Drop the staging areas of a run that is over; what can't be dropped now the next command drops."""
-    for target in connections.targets(targets):
+    for name in connections.named(targets):
         with suppress(EtlError), connections.postgres.transaction():
+            (target,) = connections.targets([name])  # one that was never reached can't be reached now either
             target.discard(run_id)

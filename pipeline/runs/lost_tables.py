@@ -8,7 +8,7 @@ from pipeline.connections import TARGETS, Connections
 from pipeline.control import Held, Publication
 from pipeline.errors import DataError
 from pipeline.runs.published import REPLICA
-from pipeline.stores.base import Published, Sight
+from pipeline.stores.base import Reader, TableStats
 
 
 def find_lost_tables(
@@ -34,7 +34,7 @@ def find_lost_tables(
                 shows[one.target].append(one)
         for target in connections.targets(name for name in connections.named(targets) if name in shows):
             tables = [table for one in shows[target.name] for table in connections.entities[one.name].tables]
-            seen = target.seen(REPLICA, tables)
+            seen = target.stats(REPLICA, tables)
             for one in shows[target.name]:
                 if what := _lost(connections, target, one, seen, rows):
                     found.setdefault(one.name, what)
@@ -52,20 +52,20 @@ def check_nothing_lost(lost: Mapping[str, str]) -> None:
 
 
 def _lost(
-    connections: Connections, target: Published, one: Publication, seen: Mapping[str, Sight], are_rows_asked: bool
+    connections: Connections, target: Reader, one: Publication, seen: Mapping[str, TableStats], are_rows_asked: bool
 ) -> str | None:
     """Return what to say of a collection that has lost something in a target; enter what the books did not know."""
     tables, held = connections.entities[one.name].tables, dict(one.held)
     for table in tables:
-        place, sight = f"{REPLICA}.{table.name} in {target.name}", seen.get(table.name)
-        if sight is None and held and table.name not in held:
+        place, stats = f"{REPLICA}.{table.name} in {target.name}", seen.get(table.name)
+        if stats is None and held and table.name not in held:
             continue  # never published: the contract has it anew, which those tell who compare columns
-        if sight is None:
+        if stats is None:
             return f"{place}, or what it is a view of, is missing; run etl replicate {one.name}"
         if not are_rows_asked:
             continue
-        known, most = held.get(table.name), sight.most
-        if known and known.mark == sight.mark and (most is None or most >= known.rows):
+        known, most = held.get(table.name), stats.most
+        if known and known.mark == stats.mark and (most is None or most >= known.rows):
             continue
         rows = target.count(REPLICA, table)
         if known and rows != known.rows:
@@ -73,7 +73,7 @@ def _lost(
                 f"{place} has {rows:,} rows, and {known.rows:,} were published by the run {one.run_id}: somebody has "
                 f"emptied or changed it; run etl replicate {one.name}"
             )
-        held[table.name] = Held(rows, sight.mark)
+        held[table.name] = Held(rows, stats.mark)
     if held != one.held:
         control.record_held(connections.postgres, target.name, {one.name: held})
     return None

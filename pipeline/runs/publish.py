@@ -139,7 +139,7 @@ def _record_held(
         growths: How many rows more they have, or have in all, by store and table.
     """
     for store in connections.targets(targets):
-        marks = {table: sight.mark for table, sight in store.seen(staging.schema, staging.published).items()}
+        marks = {table: stats.mark for table, stats in store.stats(staging.schema, staging.published).items()}
         now = {
             name: _grown(connections, staging, name, before.get((name, store.name), {}), growths[store.name], marks)
             for name in names
@@ -176,5 +176,5 @@ def _check_not_earlier(
         if as_number(publication.cluster_time) > staging.version:
             raise SnapshotError(
                 f"{publication.name} in {publication.target} shows a later moment already (run {publication.run_id}), "
-                f"so run {staging.run_id} was not published"
+                f"so run {staging.run_id} was not published; run the command again"
             )

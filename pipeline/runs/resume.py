@@ -58,9 +58,7 @@ def with_retries(connections: Connections, run_id: str | None, what: str, work: 
 def _resume(connections: Connections, run_id: str | None, waits: tuple[float, ...]) -> None:
     """Come to where work can begin again: what was begun is over and undone, and the run is still ours."""
     postgres = connections.postgres
-    postgres.undo()
-    if not postgres.answers():
-        postgres.reconnect()
+    postgres.revive()
     if run_id is None:
         return
     control.rejoin_run(postgres, run_id)

@@ -90,7 +90,7 @@ def end(number: int, *, as_json: bool) -> None:
 
 
 def came_by_interrupt(error: BaseException | None) -> bool:
-    """Tell whether an error was raised while Ctrl-C or SIGTERM was ending the command, which cuts connections."""
+    """Return whether an error was raised while Ctrl-C or SIGTERM was ending the command, which cuts connections."""
     while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
         error = error.__context__
     return error is not None

@@ -17,7 +17,7 @@ LoadFrame = Callable[[Table, pl.DataFrame], None]
 
 
 @dataclass(frozen=True)
-class Sight:
+class TableStats:
     """What a store tells of a published table at a glance, without reading its rows.
 
     Attributes:
@@ -29,7 +29,7 @@ class Sight:
     most: int | None
 
 
-class Published(Protocol):
+class Reader(Protocol):
     """A store whose published tables are read; nothing is changed by it."""
 
     name: str
@@ -58,14 +58,14 @@ class Published(Protocol):
             among: Only rows that have one of some values that a staging area holds.
         """
 
-    def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:
+    def stats(self, schema: str, tables: Sequence[Table]) -> dict[str, TableStats]:
         """Look at published tables without reading rows; one that is gone, or whose view is, is left out."""
 
     def is_published(self, schema: str, table: Table) -> bool:
-        """Tell whether there is a published table, by the catalog alone: no lock on it is kept."""
+        """Return whether there is a published table, by the catalog alone: no lock on it is kept."""
 
     def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
-        """Tell whether a published table has its contract's columns: these names and types, in any order.
+        """Return whether a published table has its contract's columns: these names and types, in any order.
 
         Args:
             schema: ``replica`` or ``marts``.
@@ -89,7 +89,7 @@ class Published(Protocol):
         """Count the published documents among those that a staging area which is not whole speaks for, by root."""
 
 
-class Target(Published, Protocol):
+class Target(Reader, Protocol):
     """A store that tables are published to."""
 
     def stage(self, staging: Staging) -> None:

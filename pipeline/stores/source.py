@@ -28,7 +28,7 @@ class Source:
     uuid: str | None
 
     def is_other(self, now: "Source") -> bool:
-        """Tell whether what is there now is of another server or database, or may be: then nobody can tell."""
+        """Return whether what is there now is of another server or database, or may be: then nobody can tell."""
         if self.database != now.database:
             return True
         if self.set_id and now.set_id:
@@ -36,7 +36,7 @@ class Source:
         return self.set_name != now.set_name or self.is_made_anew(now)
 
     def is_made_anew(self, now: "Source") -> bool:
-        """Tell whether the collection was dropped and made again."""
+        """Return whether the collection was dropped and made again."""
         return None not in (self.uuid, now.uuid) and self.uuid != now.uuid
 
     def as_json(self) -> dict[str, Any]:

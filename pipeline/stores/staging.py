@@ -72,7 +72,7 @@ class Staging:
         return [table for table in self.published if table.is_stamped and table.name in staying]
 
     def is_part(self, table: Table) -> bool:
-        """Tell whether rows of a published table stay that this area does not hold."""
+        """Return whether rows of a published table stay that this area does not hold."""
         return not self.is_full or table.name in self.parts or table in self.staying
 
     def keys_of(self, table: Table) -> Table:

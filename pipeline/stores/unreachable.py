@@ -21,7 +21,7 @@ _REASONS = tuple(
         ),
         (r"name or service not known|could not translate host|name resolution|nodename nor", "its host is unknown"),
         (r"timed out|timeout expired", "it does not answer"),
-        (r"no route to host|network is unreachable", "no way leads to its network"),
+        (r"no route to host|network is unreachable", "there is no route to its network"),
     )
 )
 

@@ -111,7 +111,7 @@ class Client:
 
     def next_run(self, dag_id: str, *known: str) -> str:
         """Wait until a run that started by itself, and is none of the known ones, has succeeded, and return its id."""
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + 240
         while not (runs := {one["dag_run_id"] for one in self.get(f"dags/{dag_id}/dagRuns")["dag_runs"]} - {*known}):
             assert time.monotonic() < give_up, f"{dag_id} does not start by itself"
             time.sleep(0.5)

@@ -1,7 +1,6 @@
 """Alerts arrive by the way that a Connection chooses: real servers take them."""
 
 import logging
-from collections.abc import Callable
 from email import message_from_bytes
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from pipeline.airflow import alerts
 from pipeline.errors import BooksOpenError, QuarantineLimitError
 from pipeline.text.redaction import redacted
+from tests.ports import free_port
 
 NAME = "AIRFLOW_CONN_ETL_ALERTS"
 
@@ -51,7 +51,7 @@ def test_a_webhook_is_told(webhook: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     assert headers["Authorization"].startswith("Basic ")
 
 
-def test_a_mail_is_sent(monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]) -> None:
+def test_a_mail_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     from aiosmtpd.controller import Controller
 
     letters: list[Any] = []

@@ -23,6 +23,7 @@ from pipeline.engines.embedded import engines
 from pipeline.replication.replicate import replicate
 from pipeline.replication.verify import verify
 from pipeline.settings import Settings
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 LATE = {"generate_data": 0, "marts": 1}  # after so many seconds; the one task of the first may be over in less than one
@@ -71,9 +72,7 @@ def dags(home: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environment(
-    home: Path, dags: Path, webhook: Any, free_port: Callable[[], int], read_once: dict[str, str]
-) -> dict[str, str]:
+def environment(home: Path, dags: Path, webhook: Any, read_once: dict[str, str]) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "COV"))}
     environment |= {"ETL_HOME": str(home), "AIRFLOW__API__PORT": str(free_port()), "ETL_SYNC_SCHEDULE": "none"}
     transport = {"type": "file", "log_file_path": str(home / "lineage.jsonl"), "append": True}
@@ -167,7 +166,7 @@ def _rows(settings: Settings) -> dict[str, list[Any]]:
 
 
 def _proven(settings: Settings, *collections: str) -> bool:
-    """Tell whether what may have been touched is an exact copy: all seven collections, or those that are named."""
+    """Return whether what may have been touched is an exact copy: all seven collections, or those that are named."""
     with connect(settings) as connections:
         found = verify(connections, collections)
     return len(found) == 2 * len(collections or entities()) and all(one.proven for one in found)

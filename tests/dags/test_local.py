@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.systems import ONLY_LINUX
+
 OWN = "2026-11-28T21:18:20.334921Z [info     ] DagRun Finished: dag_id=sync [airflow.jobs.scheduler_job_runner] loc=x"
 ERROR = "2026-11-28T21:18:20.334921Z [error    ] no database [airflow.jobs.scheduler_job_runner] loc=x"
 TASKS = """2026-11-28 21:19:24.368785+00:00 [error    ] Worker startup parse failed [task] dag_id=sync
@@ -64,6 +66,7 @@ def test_without_dags_there_is_nothing_to_serve(tmp_path: Path) -> None:
     assert done.stderr == "error: there is no folder dags: start it where the project is\n"
 
 
+@ONLY_LINUX
 @pytest.mark.parametrize(
     ("command", "imported"),
     [("airflow scheduler", True), ("airflow celery worker -c 2", True), ("airflow api-server", False)],

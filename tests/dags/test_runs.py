@@ -46,7 +46,7 @@ def _rows(connections: Connections, table: str) -> tuple[int, int]:
 
 
 def _proven(settings: Settings, *collections: str) -> bool:
-    """Tell whether what may have been touched is an exact copy: all collections, or those that are named."""
+    """Return whether what may have been touched is an exact copy: all collections, or those that are named."""
     with connect(settings) as connections:
         found = verify(connections, collections)
         assert {(one.collection, one.target) for one in found} == {

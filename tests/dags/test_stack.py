@@ -29,6 +29,7 @@ from pipeline.connections import connect
 from pipeline.engines.embedded import Uris
 from pipeline.replication.verify import verify
 from pipeline.settings import Settings
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -108,7 +109,7 @@ def uris(engine_uris: Uris, secrets: Path, postgres_users: None) -> dict[str, st
 
 
 @pytest.fixture(scope="module")
-def ports(engine_uris: Uris, free_port: Callable[[], int]) -> dict[str, str]:
+def ports(engine_uris: Uris) -> dict[str, str]:
     """Return where on this machine is what the stack calls by name."""
     found = {name: f"127.0.0.1:{free_port()}" for name in ("airflow-apiserver:8080", "redis:6379", "localhost:8974")}
     return found | {"postgres:5432": f"127.0.0.1:{urlsplit(engine_uris.postgres).port}"}
@@ -132,7 +133,6 @@ def environment(
     secrets: Path,
     some: Path,
     ports: dict[str, str],
-    free_port: Callable[[], int],
     read_once: dict[str, str],
 ) -> Callable[[str], dict[str, str]]:
     """Return a function that gives a service's environment with the hosts of this machine."""

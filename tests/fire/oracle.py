@@ -88,7 +88,7 @@ def documents(database: "Database[Any]", collection: str) -> list[bytes]:
 
 
 def is_broken(document: dict[str, Any], wanted: list[Table]) -> bool:
-    """Tell whether a document has a truth value in a declared place, as the writers break them."""
+    """Return whether a document has a truth value in a declared place, as the writers break them."""
     declared = {_names(column.source)[0] for table in wanted for column in table.columns if "`" in column.source}
     return any(document.get(name) is True for name in declared)
 

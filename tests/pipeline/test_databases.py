@@ -11,6 +11,7 @@ from pipeline import control
 from pipeline.airflow import replicate as tasks
 from pipeline.airflow.verify import verify as prove
 from pipeline.connections import connect
+from pipeline.doctor.mongo import examine_mongo
 from pipeline.errors import SnapshotError, UsageError
 from pipeline.replication import replicate, verify
 from pipeline.replication.repair import repair
@@ -59,6 +60,14 @@ def test_one_run_copies_several_databases_at_one_moment(shops: Lab) -> None:
     assert numbers(shops) == {"orders": [1, 2], "crm_orders": [10, 20], "old_customers": [100]}
     assert shops.connections.undeclared() == ()
     assert {one.collection for one in verify.verify(shops.connections)} == set(NAMES)
+
+
+def test_the_doctor_looks_where_their_contracts_say(shops: Lab) -> None:
+    uri = shops.settings.mongo_uri
+    assert uri is not None
+    found = examine_mongo(shops.connections.mongo, uri.get_secret_value(), shops.connections.entities, (), 10e6)
+    says = {one.check: one.says for one in found}
+    assert says["right to read"] == f"given on 'ld_crm', {shops.connections.mongo.database.name!r}"
 
 
 def test_changes_of_each_are_followed_repaired_and_proven(shops: Lab) -> None:

@@ -1,5 +1,6 @@
 """Settings come from the environment, say in one sentence what is wrong, and keep passwords to themselves."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,50 @@ def test_reports_are_found_at_an_address_or_a_path(monkeypatch: pytest.MonkeyPat
 def test_options_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ETL_HOME", "/from/environment")
     assert Settings.load(home="/from/option").home == Path("/from/option")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ETL_MAX_SHRNK", "ETL_MAX_SHRINK"),
+        ("ETL_POSTGRESQL_URI", "ETL_POSTGRES_URI"),
+        ("ETL_CLICKHOUSE_URL", "ETL_CLICKHOUSE_URI"),
+        ("etl_contract", "ETL_CONTRACTS"),
+        ("ETL_TIMEOUTS_FACTOR", "ETL_TIMEOUT_FACTOR"),
+    ],
+)
+def test_a_name_that_is_spelt_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, meant: str) -> None:
+    monkeypatch.setenv(name, "5%")
+    with pytest.raises(UsageError, match=rf"^there is no setting {name}; did you mean {meant}\?$"):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((f"ETL_{server}_{what}", "x") for server in ("MONGO", "POSTGRES", "CLICKHOUSE") for what in ("USER", "HOST")),
+        ("ETL_POSTGRES_PORT", "tcp://10.0.0.1:5432"),  # Kubernetes sets it beside a service that is called etl-postgres
+        ("ETL_MONGO_DATABASE_2", "x"),
+        ("ETL_CLICKHOUSE_URI_FILE", "x"),
+        ("ETL_MAX_SHRNK", ""),
+    ],
+)
+def test_what_others_may_call_theirs_is_left_alone(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    Settings.load()
+
+
+def test_the_variables_of_the_stack_and_of_airflow_are_no_misspellings(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[2]
+    inside = [path for folder in ("docker", "docs", "dags") for path in (root / folder).rglob("*.*")]
+    read = [path for path in inside if path.suffix in (".md", ".py", ".sh", ".yml")]
+    read += [root / name for name in (".env.example", "README.md", "docker-compose.yml")]
+    named = {name for path in read for name in re.findall(r"\bETL_[A-Z_]+[A-Z]\b", path.read_text())}
+    assert {"ETL_SYNC_WAITS_FOR", "ETL_POSTGRES_SLOTS", "ETL_ALERTS"} <= named
+    settings = {f"ETL_{field.upper()}" for field in Settings.model_fields}
+    for name in named - settings:
+        monkeypatch.setenv(name, "x")
+    Settings.load()
 
 
 def test_empty_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -343,7 +343,7 @@ def as_mongodb_sees(value: Any) -> Any:
 
 
 def may_be_null(place: Location, fields: tuple[Field, ...]) -> bool:
-    """Tell whether a field's column may be null because a subdocument around it may be missing."""
+    """Return whether a field's column may be null because a subdocument around it may be missing."""
     steps, is_nullable = json_pointer(place).split("/")[1:], False
     while steps and fields:
         name = steps.pop(0).replace("~1", "/").replace("~0", "~")

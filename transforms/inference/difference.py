@@ -176,7 +176,7 @@ def _inside(field: Field, found: Iterable[Evidence]) -> Iterator[Evidence]:
 
 
 def holds(field: Field, seen: Evidence) -> bool:
-    """Tell whether a field's declared kind holds all values that were seen; nulls aside."""
+    """Return whether a field's declared kind holds all values that were seen; nulls aside."""
     if field.keyed:
         return _types(seen) <= {"object"} and all(_entry_holds(field, one) for one in seen.fields.values())
     if field.kind is None:

@@ -33,7 +33,7 @@ def winning_type(evidence: Evidence) -> str:
 
 
 def has_half(evidence: Evidence, misfits: int) -> bool:
-    """Tell whether what is left without so many values, empty texts among them, is half of those that vote."""
+    """Return whether what is left without so many values, empty texts among them, is half of those that vote."""
     voting = _votes(evidence).total()
     return 2 * (voting + evidence.empty - misfits) >= voting
 

@@ -53,7 +53,7 @@ def why_whole(root: Evidence) -> str:
 
 
 def is_a_map(why: str) -> bool:
-    """Tell whether that is why documents are kept as JSON.
+    """Return whether that is why documents are kept as JSON.
 
     Args:
         why: What :func:`why_any_shape` said of them.

@@ -102,7 +102,7 @@ class Tables:
     reserved: set[str] = field(default_factory=set)
 
     def has_room_for(self, name: str) -> bool:
-        """Tell whether a table can be called so."""
+        """Return whether a table can be called so."""
         return not self._refused(name)
 
     def take(self, name: str) -> str | None:

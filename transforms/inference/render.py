@@ -73,7 +73,7 @@ class Contract:
 
 
 def looks_secret(name: str) -> bool:
-    """Tell whether a field's name smells of a secret."""
+    """Return whether a field's name smells of a secret."""
     return bool(_SECRET.search(name))
 
 

@@ -135,7 +135,7 @@ class Sorted:
 
 
 def tells_most(batch: bytes, layouts: Layouts) -> bool:
-    """Tell whether layouts prove most of some documents, when they have seen these: else the gate is faster.
+    """Return whether layouts prove most of some documents, when they have seen these: else the gate is faster.
 
     Args:
         batch: BSON documents, one after the other.

@@ -151,7 +151,7 @@ def _with_name_twice(batch: bytes, beginnings: Places, entity: Entity) -> Iterat
 
 
 def _has_items_too_many(array: pa.Array) -> bool:
-    """Tell whether an array of documents has more items than its lists say.
+    """Return whether an array of documents has more items than its lists say.
 
     An item with each of its fields twice leaves the reader's columns equal in length: it becomes two items, and those
     after it move. Where all lists are empty the reader fills up their items with nulls, which mean nothing.

@@ -100,6 +100,6 @@ def _beside(batch: bytes, entity: Entity) -> dict[str, dict[str, pl.Series]]:
 
 
 def _within(path: str, places: set[str]) -> bool:
-    """Tell whether a place is one of some, or inside one: it has few ancestors, whatever their number."""
+    """Return whether a place is one of some, or inside one: it has few ancestors, whatever their number."""
     steps = path.split("/")
     return any("/".join(steps[:number]) in places for number in range(2, len(steps) + 1))

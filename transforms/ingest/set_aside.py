@@ -186,7 +186,7 @@ def _shape(document: Document, of: _Object) -> _Shape:
 
 
 def _is_foreign(value: Any, field: Field) -> bool:
-    """Tell whether a value's type alone says that it goes aside, and nothing is shown for it."""
+    """Return whether a value's type alone says that it goes aside, and nothing is shown for it."""
     kind = field.kind
     return kind is not None and kind in _QUICK and not _is_shown(value, field) and bson_type(value) not in _types(kind)
 
@@ -245,7 +245,7 @@ def _misfit(value: Any, field: Field, at: _Place, found: SetAside, instead: Any)
 
 
 def _is_shown(value: Any, field: Field) -> bool:
-    """Tell whether a number that is aside is shown as a text as well."""
+    """Return whether a number that is aside is shown as a text as well."""
     return field.shows_numbers and type(value) in (int, Int64, float)
 
 
@@ -255,7 +255,7 @@ def _number_text(value: float) -> str:
 
 
 def _is_held(value: Any, limits: Limits) -> bool:
-    """Tell whether the stores hold a text, or a moment; whatever else has the declared type is held."""
+    """Return whether the stores hold a text, or a moment; whatever else has the declared type is held."""
     if type(value) is str:
         return limits.has_nul or "\0" not in value
     return not isinstance(value, DatetimeMS) or limits.first_ms <= int(value) <= limits.last_ms

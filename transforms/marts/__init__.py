@@ -46,7 +46,7 @@ def compute(mart: Mart, tables: Mapping[str, pl.LazyFrame], context: Context) ->
 
 
 def refreshes(mart: Mart) -> bool:
-    """Tell whether rows of a mart that were computed before can be brought to what its whole sources say now."""
+    """Return whether rows of a mart that were computed before can be brought to what its whole sources say now."""
     return _refresher(mart) is not None
 
 

@@ -30,7 +30,7 @@ def plus(day: pl.Expr, days: int) -> pl.Expr:
 
 
 def is_over(first_day: pl.Expr, context: Context, period: timedelta = DAY) -> pl.Expr:
-    """Tell whether a period that begins on a date was over at the moment that the sources show."""
+    """Return whether a period that begins on a date was over at the moment that the sources show."""
     return first_day + pl.lit(period) <= pl.lit(context.today)
 
 

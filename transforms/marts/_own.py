@@ -36,7 +36,7 @@ def conform_own(frame: object, mart: Mart, context: Context) -> pl.LazyFrame:
 
 
 def _fits(given: pl.DataType, declared: pl.DataType) -> bool:
-    """Tell whether a change of type leaves each value what it is; an integer too large fails by itself."""
+    """Return whether a change of type leaves each value what it is; an integer too large fails by itself."""
     if given == declared or given == pl.Null():
         return True
     if given.is_integer():

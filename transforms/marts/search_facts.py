@@ -53,7 +53,7 @@ def _next(column: str) -> pl.Expr:
 
 
 def _comes_within(seconds: int) -> pl.Expr:
-    """Tell whether the user's next search came within so many seconds."""
+    """Return whether the user's next search came within so many seconds."""
     return (_next("searched_at") - pl.col("searched_at") <= pl.lit(timedelta(seconds=seconds))).fill_null(False)
 
 

@@ -82,7 +82,7 @@ def _reversible(value: Any) -> Any:
 
 
 def _holds_nan(value: Any) -> bool:
-    """Tell whether a double that is no number, or infinite, is anywhere in a value."""
+    """Return whether a double that is no number, or infinite, is anywhere in a value."""
     if isinstance(value, dict | list):
         return any(map(_holds_nan, value.values() if isinstance(value, dict) else value))
     if isinstance(value, bson.Code):

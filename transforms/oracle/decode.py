@@ -58,7 +58,7 @@ def _inflated(value: Any) -> Any:
 
 
 def _hold_all(documents: Sequence[Document], raws: Sequence[bytes]) -> bool:
-    """Tell whether decoded documents say what their bytes say, which are nearly always the same when encoded again."""
+    """Return whether decoded documents say what their bytes say, nearly always the same when encoded again."""
     # One array of all takes half of the time that one by one do; a document within another keeps its fields' order.
     if bson.encode({"": documents})[10:-2] == b"".join(chain.from_iterable(zip(_heads(len(raws)), raws, strict=True))):
         return True
@@ -72,7 +72,7 @@ def _heads(number: int) -> list[bytes]:
 
 
 def _says_the_same(encoded: bytes, raw: bytes) -> bool:
-    """Tell whether a document is what was decoded from it: no name stands twice, no type lacks a Python counterpart.
+    """Return whether a document is what was decoded from it: no name stands twice, no type lacks a Python counterpart.
 
     The names within an array say nothing, and bytes may hold any; libbson, which prints canonical JSON, passes over
     them as all decoders do.

@@ -91,7 +91,7 @@ def extra_texts(documents: Sequence[Document], aside: Sequence[Document], entity
 
 
 def _are_declared(owners: Sequence[Any], fields: tuple[Field, ...]) -> bool:
-    """Tell whether documents have declared fields only, at every level."""
+    """Return whether documents have declared fields only, at every level."""
     names = {field.name for field in fields}
     if not names.issuperset(chain.from_iterable(owners)):
         return False

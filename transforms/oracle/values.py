@@ -98,7 +98,7 @@ def items_of(value: Any) -> Iterable[Any]:
 
 
 def is_lawful(value: Any, kind: Kind, stores: tuple[str, ...]) -> bool:
-    """Tell whether a value is one that all of some stores have for a field."""
+    """Return whether a value is one that all of some stores have for a field."""
     if kind in (JSON, ANY):
         return kind is ANY or type(value) is dict
     try:

@@ -24,7 +24,7 @@ class Catalog:
     rows: Callable[..., list[tuple[Any, ...]]]
 
     def has_database(self, name: str) -> bool:
-        """Tell whether there is a database."""
+        """Return whether there is a database."""
         return bool(self.rows("SELECT 1 FROM system.databases WHERE name = {name:String}", name=name))
 
     def comment(self, database: str, table: str) -> str | None:

@@ -35,7 +35,7 @@ _INSTEAD = {
 
 
 def is_local(uri: str) -> bool:
-    """Tell whether a URI names this machine."""
+    """Return whether a URI names this machine."""
     return urlsplit(uri).hostname in _LOCAL
 
 

@@ -20,7 +20,7 @@ from pipeline.errors import DataError
 from pipeline.stores.clickhouse.guards import check_places
 from pipeline.stores.clickhouse.history import History
 from pipeline.stores.clickhouse.names import STAYING, data_name, mark, part_name
-from pipeline.stores.clickhouse.published import Published
+from pipeline.stores.clickhouse.reader import ClickHouseReader
 from pipeline.stores.staging import Staging
 
 # Requests: two end in two thirds of the time, on two cores. More would gain little, and each stamp of a large table
@@ -36,7 +36,7 @@ class Publication:
         staging: What is published; of which tables it holds a part is found out here.
     """
 
-    def __init__(self, store: Published, staging: Staging) -> None:
+    def __init__(self, store: ClickHouseReader, staging: Staging) -> None:
         self._store, self._catalog = store, store.catalog
         self._area = self._catalog.area(staging)
         self._partial = self._found_partial(staging) if staging.is_full else {}
@@ -197,7 +197,7 @@ def _each(work: Callable[[Table], None], tables: Iterable[Table]) -> None:
         deque(pool.map(work, tables), maxlen=0)
 
 
-def staged_rows(store: Published, staging: Staging, tables: Sequence[Table]) -> dict[str, dict[int, int]]:
+def staged_rows(store: ClickHouseReader, staging: Staging, tables: Sequence[Table]) -> dict[str, dict[int, int]]:
     """Count the rows of some tables in staging, by partition."""
     found: dict[str, dict[int, int]] = {table.name: {} for table in tables}
     parts = store.catalog.parts(staging, tables)
@@ -209,7 +209,7 @@ def staged_rows(store: Published, staging: Staging, tables: Sequence[Table]) -> 
     return found
 
 
-def spoken_for(store: Published, staging: Staging, table: Table) -> tuple[int, int]:
+def spoken_for(store: ClickHouseReader, staging: Staging, table: Table) -> tuple[int, int]:
     """Count the published rows that an area speaks for, and those of its run among them."""
     published = qualified(staging.schema, data_name(table))
     query = f"SELECT count(), countIf({VERSION} = {staging.version}) FROM {published} FINAL"
@@ -217,7 +217,7 @@ def spoken_for(store: Published, staging: Staging, table: Table) -> tuple[int, i
     return int(rows), int(ours)
 
 
-def drop_table(store: Published, database: str, data: str) -> None:
+def drop_table(store: ClickHouseReader, database: str, data: str) -> None:
     """Drop a table and, before it, the view that people read."""
     view = qualified(database, data.removesuffix(DATA))
     store.execute(f"DROP VIEW IF EXISTS {view}", f"DROP TABLE {qualified(database, data)} SYNC")

@@ -23,11 +23,11 @@ from pipeline.stores.clickhouse.forgetting import dropped, removed
 from pipeline.stores.clickhouse.guards import check_places, tell_what_goes
 from pipeline.stores.clickhouse.names import STAYING, mark, part_name, root_in
 from pipeline.stores.clickhouse.publication import Publication, drop_table, spoken_for, staged_rows
-from pipeline.stores.clickhouse.published import Published
+from pipeline.stores.clickhouse.reader import ClickHouseReader
 from pipeline.stores.staging import Staging
 
 
-class ClickHouse(Published):
+class ClickHouse(ClickHouseReader):
     """One ClickHouse server as a target.
 
     Args:

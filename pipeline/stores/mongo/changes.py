@@ -36,10 +36,10 @@ class Followed(Session):
         """
         there = self.listed()
         for name in after:
-            if name in there and there[name].special and not self.has_changes(name):
+            if name in there and there[name].special and not self.is_plain(name):
                 what = f"{name} is {there[name].special}, whose changes can't be followed"
                 raise SnapshotError(f"{what}, and that moment can't be read any more: it has to be copied anew")
-        found = [self._collection(name) for name in after]
+        found = [self.collection(name) for name in after]
         for database in dict.fromkeys(one.database for one in found):
             names = {one.name: name for one, name in zip(found, after, strict=True) if one.database == database}
             yield from self._touched(database, {plain: after[name] for plain, name in names.items()}, names, upto)

@@ -98,7 +98,7 @@ def _of_operation(error: OperationFailure, server: str, began: Callable[[], date
             f"{server} overwrites a capped collection faster than it sends it; run it again while less "
             "is written, or give the collection more room"
         )
-    if "capped" in str(error):
+    if "capped collection" in said:  # a name may have the first of these words
         return ServerError(f"{server} can't read at one moment what is in a capped collection")
     if error.code in _SNAPSHOT_GONE:
         return SnapshotError(_why_gone(error, began()))

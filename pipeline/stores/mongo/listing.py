@@ -48,7 +48,7 @@ def _listed(one: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]) -> Li
 
 
 def _is_capped(name: str, told: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Tell whether it is capped, or a view that reads one that is, at whatever remove."""
+    """Return whether it is capped, or a view that reads one that is, at whatever remove."""
     read, seen = [name], set()
     while read:
         if (one := read.pop()) in seen:

@@ -8,6 +8,7 @@ import bson
 from bson import CodecOptions, Timestamp
 from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
+from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from contracts.schema.entity import ID
@@ -22,6 +23,7 @@ BYTEWISE: dict[str, Any] = {"collation": {"locale": "simple"}, "allow_disk_use":
 _SAMPLES_PER_PARTITION = 20
 _SAMPLED_AT_RANDOM = 0.05  # of a collection; of a larger part MongoDB makes a scan
 _IS_A_VIEW = 166  # CommandNotSupportedOnView
+_DRAWN_TOO_OFTEN = 28799  # $sample found no new document in a hundred tries
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Measured(Session):
         """Return how much a collection holds now; nothing if there is none."""
         with self._translated():
             try:
-                found = list(self._collection(collection).aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]))
+                found = list(self.collection(collection).aggregate([{"$collStats": {"storageStats": {"scale": 1}}}]))
             except OperationFailure as error:
                 if error.code not in (NAMESPACE_NOT_FOUND, _IS_A_VIEW):
                     raise
@@ -54,7 +56,7 @@ class Measured(Session):
 
     def id_bounds(self, collection: str) -> tuple[Any, Any]:
         """Return the least and the greatest ``_id`` of a collection now; None and None of an empty one."""
-        source = self._collection(collection).with_options(codec_options=DECODING)
+        source = self.collection(collection).with_options(codec_options=DECODING)
         with self._translated():
             first, last = (next(source.find({}, {ID: 1}).sort(ID, way).limit(1), {ID: None}) for way in (1, -1))
         return first.get(ID), last.get(ID)  # a view's documents may have none
@@ -69,19 +71,14 @@ class Measured(Session):
             extent: How much it holds.
             partition_bytes: BSON bytes that a range should hold, about.
         """
-        source = self._collection(collection)
+        source = self.collection(collection)
         if (wanted := -(-extent.size // partition_bytes)) < 2 or not extent.documents:
             return [Range()]
-        sampling: list[Document] = [
-            {"$sample": {"size": wanted * _SAMPLES_PER_PARTITION}},
-            {"$project": {ID: 1}},
-            {"$sort": {ID: 1}},
-        ]
         with self._translated():
-            raw = source.with_options(codec_options=RAW)
-            if wanted * _SAMPLES_PER_PARTITION < extent.documents * _SAMPLED_AT_RANDOM:
-                step, sample = _SAMPLES_PER_PARTITION, list(raw.aggregate(sampling, allowDiskUse=True))
-            else:  # few large documents: of them all, the ids alone are read, from their index
+            raw, number = source.with_options(codec_options=RAW), wanted * _SAMPLES_PER_PARTITION
+            if number < extent.documents * _SAMPLED_AT_RANDOM and (sample := _drawn(raw, number)):
+                step = _SAMPLES_PER_PARTITION
+            else:  # few large documents, as a rule: of them all, the ids alone are read, from their index
                 step, found = -(-extent.documents // wanted), raw.find({}, {ID: 1}, sort=[(ID, 1)], hint=[(ID, 1)])
                 sample = list(found)
         cuts = [cut for document in sample[step::step] if (cut := _bound(document))]
@@ -98,9 +95,9 @@ class Measured(Session):
             cluster_time: When it is read.
             places: How many documents come before each, in ascending order.
         """
-        source, is_special = self._at(collection, cluster_time), self._is_special(collection)
-        hint = {} if is_special else {"hint": [(ID, 1)]}
-        is_collated = is_special or self._is_collated(collection)
+        source, is_plain = self._at(collection, cluster_time), self.is_plain(collection)
+        hint = {"hint": [(ID, 1)]} if is_plain else {}
+        is_collated = not is_plain or self._is_collated(collection)
         before, passed = None, 0
         for place in places:
             # Along the index the next place is counted from the last one; of another order all has to be sorted.
@@ -112,6 +109,17 @@ class Measured(Session):
                 bound = next((cut for one in found if (cut := _bound(one))), None)
             yield bound
             before, passed = (bound, place) if bound else (before, passed)
+
+
+def _drawn(source: Collection[RawBSONDocument], number: int) -> list[RawBSONDocument]:
+    """Return ``_id``s drawn at random, in their order; none where MongoDB gives up drawing, which happens by chance."""
+    stages: list[Document] = [{"$sample": {"size": number}}, {"$project": {ID: 1}}, {"$sort": {ID: 1}}]
+    try:
+        return list(source.aggregate(stages, allowDiskUse=True))
+    except OperationFailure as error:
+        if error.code != _DRAWN_TOO_OFTEN:
+            raise
+        return []
 
 
 def _bound(document: RawBSONDocument) -> Document | None:

@@ -1,6 +1,6 @@
 """The connection to MongoDB: which moment, which collections by which names, and how far back it can be read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,7 +29,7 @@ _SECONDS_TO_ELECT = 15.0  # an election takes 10 to 12 s by default
 
 
 @dataclass(frozen=True)
-class History:
+class SnapshotWindow:
     """How much of its past MongoDB can read.
 
     Attributes:
@@ -81,7 +81,6 @@ class Session:
             self.client = open_client(uri, tz_aware=True, appname="etl", **waiting)
         self.database = self.client[database]
         self._elsewhere: dict[str, Namespace] = {}
-        self._special: set[str] = set()  # views and time series, as far as they were read
         self._unpinned: set[str] | None = None  # what can't be read at one moment, as listed last
 
     def close(self) -> None:
@@ -154,6 +153,11 @@ class Session:
         elsewhere = self._elsewhere.get(collection)
         return elsewhere.database if elsewhere else self.database.name
 
+    def collection(self, called: str) -> Collection[Document]:
+        """Return a collection of this database or of another one, by the name that the contracts have for it."""
+        one = self._elsewhere.get(called)
+        return self.client[one.database][one.name] if one else self.database[called]
+
     def source(self) -> Source:
         """Return where this database is, as far as whoever may read it is told; of no collection yet."""
         with self._translated():
@@ -166,57 +170,44 @@ class Session:
         set_id, name = str(set_id) if set_id else None, answer.get("setName")
         return Source(set_id, name, tuple(sorted(hosts)), self.database.name, uuid=None)
 
-    def history(self) -> History:
+    def snapshot_window(self) -> SnapshotWindow:
         """Return for how long MongoDB remembers its past; its default is assumed if it does not tell this user."""
         with self._translated():
             try:
                 answer = self.client.admin.command("getParameter", 1, minSnapshotHistoryWindowInSeconds=1)
             except OperationFailure as error:
                 if error.code == UNAUTHORIZED:
-                    return History(_HISTORY_S, "the user lacks the right getParameter")
-                return History(_HISTORY_S, first_line(error))
-            return History(int(answer["minSnapshotHistoryWindowInSeconds"]))
-
-    def has_changes(self, collection: str) -> bool:
-        """Tell whether a change stream tells what changes: of no view and no time series; what goes is deleted there.
-
-        Of a capped collection it tells as well which documents were overwritten.
-        """
-        return not self._is_special(collection)
+                    return SnapshotWindow(_HISTORY_S, "the user lacks the right getParameter")
+                return SnapshotWindow(_HISTORY_S, first_line(error))
+            return SnapshotWindow(int(answer["minSnapshotHistoryWindowInSeconds"]))
 
     def is_plain(self, collection: str) -> bool:
-        """Tell whether a collection is neither a view nor a time series, so that an ``_id`` is one document's."""
-        with self._translated():
-            return not self._is_special(collection)
+        """Return whether a collection is neither a view nor a time series.
+
+        Then an ``_id`` is one document's, its index can be named, and a change stream tells what changes; of a capped
+        collection it tells as well which documents were overwritten.
+        """
+        return bool(self._described(collection).get("type", "collection") == "collection")
 
     def is_pinned(self, collection: str) -> bool:
-        """Tell whether MongoDB can read a collection at one moment."""
+        """Return whether MongoDB can read a collection at one moment."""
         if self._unpinned is None:
             self.listed()
         return collection not in (self._unpinned or ())
 
     def _at(self, collection: str, cluster_time: Timestamp) -> Collection[Document]:
         concern = SnapshotReadConcern if self.is_pinned(collection) else AfterReadConcern
-        return self._collection(collection).with_options(read_concern=concern(cluster_time))
-
-    def _collection(self, called: str) -> Collection[Document]:
-        one = self._elsewhere.get(called)
-        return self.client[one.database][one.name] if one else self.database[called]
-
-    def _is_special(self, collection: str) -> bool:
-        """Tell whether it is a view or a time series collection: no index on ``_id`` can be named there."""
-        source = self._collection(collection)
-        named = source.database.list_collections(filter={"name": source.name})
-        is_special = any(one["type"] != "collection" for one in named)
-        (self._special.add if is_special else self._special.discard)(collection)
-        return is_special
+        return self.collection(collection).with_options(read_concern=concern(cluster_time))
 
     def _is_collated(self, collection: str) -> bool:
-        """Tell whether a collection orders texts in another way than by their bytes."""
+        """Return whether a collection orders texts in another way than by their bytes."""
+        return "collation" in self._described(collection).get("options", {})
+
+    def _described(self, collection: str) -> Mapping[str, Any]:
+        """Return what MongoDB lists of a collection, as it is now; nothing if it is not there."""
+        source = self.collection(collection)
         with self._translated():
-            source = self._collection(collection)
-            named = source.database.list_collections(filter={"name": source.name})
-            return any("collation" in one["options"] for one in named)
+            return next(iter(source.database.list_collections(filter={"name": source.name})), {})
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self._shown, self._began)

@@ -1,6 +1,6 @@
 """The source: MongoDB, read at one cluster time and never written to."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from bson import Timestamp
@@ -38,7 +38,7 @@ class Mongo(Measured, Followed):
         """Count documents, by the server, at a cluster time."""
         stages: list[Document] = [{"$match": selection.match}, {"$count": "documents"}]
         with self._translated():
-            hint: dict[str, Any] = {} if self._is_special(collection) else {"hint": {ID: 1}}
+            hint: dict[str, Any] = {"hint": {ID: 1}} if self.is_plain(collection) else {}
             found = list(self._at(collection, cluster_time).aggregate(stages, **hint))
         return int(found[0]["documents"]) if found else 0
 
@@ -53,8 +53,9 @@ class Mongo(Measured, Followed):
         """Yield the BSON of each of some documents, in the order of the index."""
         source = self._at(entity.collection, cluster_time).with_options(codec_options=RAW)
         with self._translated():
+            trim = self._trimmer(entity)
             for document in source.find(**self._find(entity.collection, selection, {}), projection=projection(entity)):
-                yield self._kept(document.raw, entity)
+                yield trim(document.raw)
 
     def exact(self, collection: str, cluster_time: Timestamp, ids: Ids) -> Ids:
         """Tell ids that a collection has from those that it lacks, where it takes unequal ones for equal.
@@ -71,13 +72,13 @@ class Mongo(Measured, Followed):
     def documents(self, entity: Entity, ids: Sequence[Any], cluster_time: Timestamp | None = None) -> Iterator[bytes]:
         """Yield the BSON of the documents that have these ``_id``s, at a cluster time or as they are now."""
         name = entity.collection
-        self._is_special(name)
-        source = self._collection(name) if cluster_time is None else self._at(name, cluster_time)
+        source = self.collection(name) if cluster_time is None else self._at(name, cluster_time)
         with self._translated():
+            trim = self._trimmer(entity)
             for start in range(0, len(ids), _IDS_PER_QUERY):
                 some = {ID: {"$in": list(ids[start : start + _IDS_PER_QUERY])}}
                 for document in source.with_options(codec_options=RAW).find(some, projection(entity)):
-                    yield self._kept(document.raw, entity)
+                    yield trim(document.raw)
 
     def omitted(
         self, entity: Entity, cluster_time: Timestamp, selection: Range | Ids
@@ -97,11 +98,9 @@ class Mongo(Measured, Followed):
                     yield path, int(found["documents"]), cut_id(bytes(found.raw))
 
     def has_ids(self, collection: str, *types: str) -> bool:
-        """Tell whether a collection has an ``_id`` of some types of BSON now."""
+        """Return whether a collection has an ``_id`` of some types of BSON now."""
         with self._translated():
-            return (
-                self._collection(collection).find_one({ID: {"$type": list(types)}}, {ID: 1}, hint={ID: 1}) is not None
-            )
+            return self.collection(collection).find_one({ID: {"$type": list(types)}}, {ID: 1}, hint={ID: 1}) is not None
 
     def repeated_ids(self, collection: str, cluster_time: Timestamp) -> tuple[int, bytes] | None:
         """Return how many ``_id``s stand more than once, as only views and time series have them, and one of them.
@@ -126,8 +125,9 @@ class Mongo(Measured, Followed):
         with self._translated():
             query = self._find(entity.collection, selection, condition)
             query |= {"projection": projection(entity), "batch_size": rows}
+            trim = self._trimmer(entity)
             for batch in source.find_raw_batches(**query):
-                yield from split_documents(self._kept(batch, entity))
+                yield from split_documents(trim(batch))
 
     def admitted(self, entity: Entity, cluster_time: Timestamp, selection: Range | Ids) -> Iterator[bytes]:
         """Yield those of some documents that the contract's gate lets pass, as the server sends them.
@@ -162,8 +162,9 @@ class Mongo(Measured, Followed):
         with self._translated():
             query = self._find(entity.collection, selection, condition)
             query |= {"projection": projection(entity)}
+            trim = self._trimmer(entity)
             for batch in source.find_raw_batches(**query, batch_size=rows, cursor_type=self._cursor_type()):
-                yield self._kept(batch, entity)
+                yield trim(batch)
 
     @retry(retry=retry_if_exception_type(OvertakenError), stop=stop_after_attempt(_OVERTAKEN), reraise=True)
     def spooled(self, collection: str, cluster_time: Timestamp, entity: Entity | None = None) -> Spool:
@@ -180,13 +181,11 @@ class Mongo(Measured, Followed):
         Raises:
             OvertakenError: MongoDB overwrites documents faster than it sends them.
         """
-        source, kind = self._at(collection, cluster_time), self._cursor_type()
+        source, left_out = self._at(collection, cluster_time), projection(entity) if entity else None
         with self._translated():
-            self._is_special(collection)  # what is kept of a document looks there
-            left_out = projection(entity) if entity else None
-            found = source.find_raw_batches({}, left_out, cursor_type=kind)  # of 16 MB: to be ahead of what overwrites
-            kept: Iterator[Any] = (self._kept(batch, entity) if entity else batch for batch in found)
-            return spool(kept, collection)
+            # Of 16 MB: to be ahead of what overwrites.
+            found: Iterator[Any] = source.find_raw_batches({}, left_out, cursor_type=self._cursor_type())
+            return spool(map(self._trimmer(entity), found) if entity else found, collection)
 
     def in_any_order(self, collection: str, cluster_time: Timestamp) -> Iterator[bytes]:
         """Yield all documents as the server sends them: many documents' BSON at a time."""
@@ -202,21 +201,31 @@ class Mongo(Measured, Followed):
         """Yield documents as the server sends them, in the order of ``_id``: many documents' BSON at a time."""
         rows, sorting = self._batch_rows(entity.collection), {"sort": [(ID, 1)], **BYTEWISE}
         with self._translated():
-            sorting |= {} if self._is_special(entity.collection) else {"hint": [(ID, 1)]}
+            sorting |= {"hint": [(ID, 1)]} if self.is_plain(entity.collection) else {}
+            trim = self._trimmer(entity)
             for batch in self._at(entity.collection, cluster_time).find_raw_batches(
                 selection.match, projection(entity), batch_size=rows, **sorting
             ):
-                yield self._kept(batch, entity)
+                yield trim(batch)
 
-    def _kept(self, batch: Any, entity: Entity) -> bytes:
-        """Return documents without what their contract omits where MongoDB can't leave it out, the ``_id`` in front."""
-        kept = bytes(batch) if is_all_left_out(entity) else without_omitted(batch, entity)
-        return b"".join(map(with_id_first, split_documents(kept))) if entity.collection in self._special else kept
+    def _trimmer(self, entity: Entity) -> Callable[[Any], bytes]:
+        """Return what brings documents that were read to what is copied of them.
+
+        They lose what their contract omits and MongoDB can't leave out; those of views and time series get their
+        ``_id`` in front.
+        """
+        is_complete, is_plain = is_all_left_out(entity), self.is_plain(entity.collection)
+
+        def trim(batch: Any) -> bytes:
+            kept = bytes(batch) if is_complete else without_omitted(batch, entity)
+            return kept if is_plain else b"".join(map(with_id_first, split_documents(kept)))
+
+        return trim
 
     def _find(self, collection: str, selection: Range | Ids, condition: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of a find for some documents that meet a condition."""
         found = selection.find(dict(condition))
-        if self._is_special(collection):
+        if not self.is_plain(collection):
             found.pop("hint", None)
         return found
 

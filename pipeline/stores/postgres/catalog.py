@@ -27,7 +27,7 @@ class Catalog:
     rows: Callable[..., list[tuple[Any, ...]]]
 
     def has_schema(self, name: str) -> bool:
-        """Tell whether there is a schema."""
+        """Return whether there is a schema."""
         return bool(self.rows("SELECT to_regnamespace($1::text) IS NOT NULL", name)[0][0])
 
     def kinds(self, schema: str, names: Iterable[str]) -> dict[str, str]:
@@ -39,7 +39,7 @@ class Catalog:
         return {places[place]: kind for place, kind in self.rows(query, [*places])}
 
     def has_table(self, schema: str, name: str) -> bool:
-        """Tell whether there is a table of a name."""
+        """Return whether there is a table of a name."""
         return self.kinds(schema, [name]).get(name) in TABLES
 
     def existing(self, schema: str, tables: Sequence[Table]) -> list[Table]:
@@ -80,7 +80,7 @@ class Catalog:
         return {places[place] for (place,) in self.rows(f"{query} WHERE indisprimary", [*places])}
 
     def has_reference(self, schema: str, child: str, parent: str) -> bool:
-        """Tell whether a table refers to another one."""
+        """Return whether a table refers to another one."""
         query = (
             "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = to_regclass($1::text) "
             "AND confrelid = to_regclass($2::text)"
@@ -107,7 +107,7 @@ class Catalog:
         )
 
     def _extra_is_free(self, name: str) -> bool:
-        """Tell whether a table has a column of undeclared fields that no view, index or grant of a user's is on."""
+        """Return whether a table has a column of undeclared fields that no view, index or grant of a user's is on."""
         query = (
             "SELECT attacl IS NULL AND NOT EXISTS (SELECT FROM pg_depend WHERE refclassid = 'pg_class'::regclass "
             "AND refobjid = attrelid AND refobjsubid = attnum) FROM pg_attribute "

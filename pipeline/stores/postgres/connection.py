@@ -102,7 +102,7 @@ class Link:
             self.connection.rollback()
 
     def is_at_work(self) -> bool:
-        """Tell whether the server is at work on what was asked for, rather than waiting for us."""
+        """Return whether the server is at work on what was asked for, rather than waiting for us."""
         found: list[Any] = []
         try:
             found = self._elsewhere(

@@ -226,7 +226,7 @@ class History:
             yield f"COMMENT ON VIEW {in_history(view.name)} IS {postgres_literal(comment)}"
 
     def _is_shown(self, table: Table, view: str, comment: str, *, is_current: bool) -> bool:
-        """Tell whether a view is as its comment says: it follows a table that somebody has renamed."""
+        """Return whether a view is as its comment says: it follows a table that somebody has renamed."""
         query = (
             "SELECT obj_description(to_regclass($1::text), 'pg_class'), EXISTS (SELECT FROM pg_depend d "
             "JOIN pg_rewrite r ON r.oid = d.objid WHERE r.ev_class = to_regclass($1::text) "

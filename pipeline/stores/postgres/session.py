@@ -66,7 +66,7 @@ class Session:
             self._link.commit()
 
     def answers(self) -> bool:
-        """Tell whether the connection is alive; what was not committed is undone."""
+        """Return whether the connection is alive; what was not committed is undone."""
         self.undo()
         try:
             with self.transaction():
@@ -74,7 +74,16 @@ class Session:
         except EtlError:
             return False
 
-    def reconnect(self) -> None:
+    def revive(self) -> None:
+        """Open a new connection if this one was lost; what was not committed is undone.
+
+        Raises:
+            LostError: The server can't be reached, or the lost connection's session is at work there still.
+        """
+        if not self.answers():
+            self._reconnect()
+
+    def _reconnect(self) -> None:
         """Open a new connection in place of one that was lost; the lost one's locks and transaction are gone then.
 
         Raises:

@@ -19,7 +19,7 @@ from pipeline.stores.postgres.guards import check_columns, check_places
 from pipeline.stores.postgres.locks import change_at_moments
 from pipeline.stores.postgres.merge import Merge
 from pipeline.stores.postgres.publication import Publication, published_names
-from pipeline.stores.postgres.published import Published
+from pipeline.stores.postgres.reader import PostgresReader
 from pipeline.stores.postgres.session import JSONB_VERSION
 from pipeline.stores.postgres.triggers import check_provable
 from pipeline.stores.staging import Staging
@@ -28,7 +28,7 @@ from pipeline.stores.staging import Staging
 _MINE = "(pg_current_xact_id()::text::numeric % 4294967296)::bigint"
 
 
-class Postgres(Published):
+class Postgres(PostgresReader):
     """The target PostgreSQL; whoever calls its methods decides where a transaction ends."""
 
     # What both targets do, in the same order --------------------------------------------------------------------

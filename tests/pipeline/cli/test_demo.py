@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -140,7 +141,7 @@ def test_ctrl_c_ends_it_and_leaves_no_engine(home: Path, step: str) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert out == ""
-    (line,) = err.splitlines()
+    (line,) = (one for one in err.splitlines() if not re.match("[0-9]/7", one))  # the next step may have begun
     assert line.startswith("interrupted")
     give_up = time.monotonic() + 30  # they stop by themselves where the command had no time to wait for it
     while embedded.running(home) and time.monotonic() < give_up:

@@ -11,6 +11,7 @@ from bson import Timestamp
 
 from pipeline import control
 from pipeline.cli import app as cli
+from pipeline.cli.interrupt import install_sigint
 from pipeline.control import locks
 from pipeline.runs.recovery import recover
 from pipeline.stores.postgres.errors import LockedError
@@ -56,6 +57,7 @@ def test_the_wait_is_over_when_the_other_one_is(lab: Lab) -> None:
 
 
 def test_ctrl_c_ends_the_wait(lab: Lab) -> None:
+    install_sigint()  # as every command that opens servers
     with _publishing(lab), lab.another() as waiting:
         threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
         with pytest.raises(KeyboardInterrupt):

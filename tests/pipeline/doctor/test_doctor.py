@@ -1,6 +1,7 @@
 """The doctor, on servers that are well and on such as are not; what users lack is in the tests of users."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_clocks_that_are_apart_are_found() -> None:
     now = datetime.now(UTC)
     assert clock("MongoDB", now).state is State.OK
     assert clock("MongoDB", now.replace(tzinfo=None)).state is State.OK
-    assert clock("MongoDB", now - timedelta(minutes=2)).says == "120.0 s behind this machine"
+    assert re.fullmatch(r"12\d\.\d s behind this machine", clock("MongoDB", now - timedelta(minutes=2)).says)
     assert clock("MongoDB", now + timedelta(minutes=2)).state is State.WARN
 
 

@@ -29,6 +29,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureErr
 from pipeline.engines.chdb_server.statements import find_insert, output_format
 from pipeline.engines.embedded import ClickHouse
 from tests import chdb
+from tests.ports import free_port
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -446,23 +447,28 @@ def test_replacing_merge_tree_keeps_the_last_version(client: Client) -> None:
 # ---------------------------------------------------------------- the process
 
 
+def _await_ready(server: subprocess.Popen[bytes], home: Path, port: int) -> None:
+    while not ClickHouse(home).ready(port):
+        assert server.poll() is None
+        time.sleep(0.05)
+
+
 def test_sigterm_lets_a_running_statement_finish(starts_engines: None, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = chdb.command(tmp_path, port, PASSWORD)
     root = Path(__file__).parents[3]
     with subprocess.Popen(command, cwd=root) as server, ThreadPoolExecutor(1) as pool:
-        while not ClickHouse(tmp_path).ready(port):
-            time.sleep(0.05)
+        _await_ready(server, tmp_path, port)
         _post(port, "/", b"CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
-        running = pool.submit(_post, port, "/", b"INSERT INTO t SELECT sleep(1) + 7")
-        time.sleep(0.3)
+        running = pool.submit(_post, port, "/", b"INSERT INTO t SELECT sleep(2) + 7")
+        there = b"SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO t%'"
+        while _post(port, "/", there)[1] != b"1\n":
+            assert not running.done()
         server.send_signal(signal.SIGTERM)
         assert running.result()[0] == 200
-        assert server.wait(10) == 0
+        assert server.wait(60) == 0
     with subprocess.Popen(command, cwd=root) as server:
-        while not ClickHouse(tmp_path).ready(port):
-            time.sleep(0.05)
+        _await_ready(server, tmp_path, port)
         assert _post(port, "/", b"SELECT a FROM t")[1] == b"7\n"
         server.terminate()
-        assert server.wait(10) == 0
+        assert server.wait(60) == 0

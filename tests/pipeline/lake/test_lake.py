@@ -12,8 +12,8 @@ from bson import ObjectId, Timestamp
 from pipeline import Lake, UsageError, replicate, sync
 from pipeline.connections import TARGETS
 from pipeline.lake.lake import _cluster_time
-from pipeline.stores.clickhouse.published import Published as ClickHouse
-from pipeline.stores.postgres.published import Published as Postgres
+from pipeline.stores.clickhouse.reader import ClickHouseReader
+from pipeline.stores.postgres.reader import PostgresReader
 from pipeline.stores.postgres.session import Session
 from tests.pipeline.lab import Lab
 
@@ -65,6 +65,14 @@ def test_reads_share_a_connection_that_locks_nothing_until_it_is_lost(filled: La
     assert lake._servers._idle == []
 
 
+def test_the_books_are_asked_over_a_new_connection_once_theirs_is_lost(filled: Lab) -> None:
+    with Lake(filled.settings) as lake, closing(Session(lake._servers._uri("postgres"))) as other:
+        before = lake.books()
+        other.rows(f"SELECT pg_terminate_backend({lake.books_session()._session[0]}, 5000)")
+        assert lake.books().equals(before)
+        assert len(lake.quarantine()) and len(lake.drift().columns)
+
+
 @pytest.mark.parametrize("name", FILTERS)
 def test_a_filter_gives_what_polars_makes_of_all_rows(lake: Lake, name: str) -> None:
     everything = lake.replica.support_tickets.collect()
@@ -75,7 +83,7 @@ def test_a_filter_gives_what_polars_makes_of_all_rows(lake: Lake, name: str) -> 
 
 
 def test_the_store_sends_what_is_wanted_and_no_more(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind, sent = Postgres if lake._store == "postgres" else ClickHouse, []
+    kind, sent = PostgresReader if lake._store == "postgres" else ClickHouseReader, []
     original = kind.read
 
     def read(self: Any, schema: str, table: Any, *rest: Any) -> Iterator[Any]:

@@ -275,6 +275,17 @@ def test_one_that_can_not_be_built_does_not_stop_the_others(lab: Lab, shop: Etl,
     assert catalog.marts() == ["buyers"]
 
 
+def test_in_one_process_a_mart_whose_code_was_edited_is_computed_anew(lab: Lab, shop: Etl, own: Path) -> None:
+    """As in a notebook, where one connects again and again."""
+    (own / "buyers.contract.py").write_text(
+        CONTRACT.replace("Mart, as_of", "NEVER, Mart, as_of").replace("    by=", "    ages=NEVER,\n    by=")
+    )
+    assert shop("marts", "buyers")[0] == 0
+    (own / "buyers.py").write_text(FUNCTION.replace("order_count=pl.len()", "order_count=pl.len() + 1_000"))
+    assert shop("marts", "buyers")[0] == 0
+    assert lab.postgres("SELECT min(order_count) > 1000 FROM marts.buyers") == [(True,)]
+
+
 def test_an_empty_collection_is_told(lab: Lab, shop: Etl) -> None:
     lab.collection("Orders").delete_many({})
     assert shop("replicate", "--allow-shrink")[0] == 0

@@ -24,7 +24,7 @@ from pipeline.stores.postgres.store import Postgres
 from tests.pipeline.lab import Lab
 
 ROWS = 200
-BLINK_S = 1.0  # a tenth of it is what a publish waits for; the rest is for a machine that has other things to do
+BLINK_S = 3.0  # a publish waits for a thirtieth of it; the rest is for a machine that has other things to do
 NAME, AMOUNT = text("name", "Name."), integer("amount", "Amount.")
 ITEMS, PARTS = (
     documents("items", "Items.", text("what", "What.")),

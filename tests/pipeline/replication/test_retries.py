@@ -23,7 +23,7 @@ from pipeline.engines.embedded import ClickHouse, Postgres
 from pipeline.errors import BusyError, EtlError, LostError, ServerError
 from pipeline.marts import build as marts
 from pipeline.replication import replicate
-from pipeline.replication.sync import sync
+from pipeline.replication.sync import follow, sync
 from pipeline.replication.verify import verify
 from pipeline.runs import publish as publishing
 from pipeline.runs.recovery import recover
@@ -170,11 +170,15 @@ def test_a_deadlock_is_survived(mortal: Any) -> None:
             other.commit()
 
         waiting = threading.Thread(target=wait)
+        queued = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         enter = control.record_publication
 
         def entering(*arguments: Any, **options: Any) -> None:
             if not waiting.ident:
                 waiting.start()
+                with mortal.another() as third:  # it must be the one that waits first
+                    while not third.postgres.rows(queued):
+                        assert waiting.is_alive()
             enter(*arguments, **options)
 
         with pytest.MonkeyPatch.context() as patched:
@@ -217,6 +221,14 @@ def test_marts_and_proofs_survive_a_lost_connection(mortal: Any, home: Path) -> 
 
     *_, one = marts.build(mortal.connections, ["ticket_resolution"], progress=progress)
     assert one.rows == len(mortal.stored("postgres", mortal.connections.entities["SupportTickets"].root))
+
+
+def test_changes_are_followed_on_after_postgresql_was_started_anew(mortal: Any, home: Path) -> None:
+    replicate.replicate(mortal.connections, NAMES)
+    following = follow(mortal.connections, NAMES, rest=0.0)
+    next(following)
+    _restart(home, "postgres")
+    assert {one.collection for one in next(following)} == set(NAMES)
 
 
 def test_who_finds_no_connection_free_waits_for_one(mortal: Any) -> None:

@@ -8,7 +8,7 @@ from pipeline import control
 from pipeline.replication import replicate
 from pipeline.replication import snapshot_window as history
 from pipeline.replication.snapshot_window import outlives_history
-from pipeline.stores.mongo.session import History
+from pipeline.stores.mongo.session import SnapshotWindow
 from tests.pipeline.lab import Lab
 
 
@@ -18,7 +18,7 @@ def kept_books(lab: Lab) -> None:
 
 
 def test_a_copy_within_the_window_is_nothing_to_warn_of(lab: Lab) -> None:
-    assert lab.connections.mongo.history() == History(3600)  # as the embedded server is set
+    assert lab.connections.mongo.snapshot_window() == SnapshotWindow(3600)  # as the embedded server is set
     assert outlives_history(lab.connections, 30 * 10**9) is None
 
 

@@ -197,7 +197,7 @@ def test_a_core_has_a_process_to_verify_and_two_have_one_to_copy(monkeypatch: py
     def chosen(cores: int, **given: Any) -> tuple[int, int]:
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
         settings = load(**given)
-        return settings.processes, settings.provers
+        return settings.processes, settings.verify_processes
 
     assert [chosen(cores, memory="8GiB") for cores in (1, 2, 3, 8)] == [(1, 1), (1, 2), (1, 3), (4, 8)]
     assert chosen(8, memory="1GiB") == (3, 3)

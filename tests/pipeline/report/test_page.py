@@ -34,6 +34,7 @@ ELSEWHERE = re.compile(r"<(?:link|img|iframe|object|embed|base)\b|src=|url\(|@im
 def opened(browser: Browser, address: str, **view: Any) -> Iterator[tuple[Page, list[str]]]:
     """Open a page, and note what it says on the console and what it asks for beside itself."""
     context = browser.new_context(**view)
+    context.set_default_timeout(180_000)
     page, noted = context.new_page(), list[str]()
     page.on("console", lambda message: noted.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: noted.append(f"error: {error}"))
@@ -68,7 +69,17 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     if shutil.which("npm") is None and not os.environ.get("CI"):
         pytest.skip("there is no npm, and so no axe-core")
     folder = tmp_path_factory.mktemp("axe")
-    command = ["npm", "install", "--prefix", str(folder), "--silent", "--no-audit", "--no-fund", AXE]
+    command = [
+        "npm",
+        "install",
+        "--prefix",
+        str(folder),
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--fetch-retries=5",
+        AXE,
+    ]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     return (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
 
@@ -89,7 +100,7 @@ def test_all_plots_are_drawn_and_accessible(light: tuple[Page, list[str]], axe: 
     assert noted == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it is wider than the screen"
     assert_accessible(page, axe)
-    assert len(page.screenshot(full_page=True, timeout=180_000)) > 50_000
+    assert len(page.screenshot(full_page=True)) > 50_000
 
 
 def test_colours_are_told_apart_in_the_dark_too(light: tuple[Page, list[str]], axe: str) -> None:

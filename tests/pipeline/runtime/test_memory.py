@@ -10,6 +10,7 @@ import pytest
 from contracts.schema.registry import entities
 from pipeline.replication import replicate
 from tests.pipeline.lab import Lab
+from tests.systems import MAXRSS_UNIT
 
 ALLOWED_MIB, LIMIT_MIB = 512, 640
 ROWS = 8_000
@@ -83,6 +84,6 @@ def _peak_mib(lab: Lab, allowed_mib: int, *command: str) -> float:
     launched = subprocess.run(
         [sys.executable, "-I", "-S", "-c", LAUNCHER, *arguments], env=environment, capture_output=True, check=True
     )
-    exit_code, kilobytes = map(int, launched.stdout.split()[-2:])
+    exit_code, peak = map(int, launched.stdout.split()[-2:])
     assert exit_code == 0
-    return kilobytes / 1024
+    return peak * MAXRSS_UNIT / 2**20

@@ -33,6 +33,8 @@ def copied(lab: Lab) -> Any:
 @pytest.fixture
 def full_disk(lab: Lab) -> Callable[[], Any]:
     """Return a context in which ClickHouse can't write a byte."""
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("only Linux limits another process")
     port = str(urlsplit(lab.settings.clickhouse_uri.get_secret_value()).port)
     arguments = {one.pid: one.info["cmdline"] or [] for one in psutil.process_iter(["cmdline"])}
     server = next(pid for pid, given in arguments.items() if port in given and "pipeline.engines.chdb_server" in given)

@@ -135,7 +135,7 @@ def _opened(home: Path) -> tuple[AbstractContextManager[Connections], dict[str, 
     uris = embedded.up(home)
     given = {f"{name}_uri": SecretStr(getattr(uris, name)) for name in ENGINES}
     # Ten seconds, what a person is given, would make this the longest of all tests.
-    given["mongo_uri"] = SecretStr(f"{uris.mongo}&serverSelectionTimeoutMS=1000")
+    given["mongo_uri"] = SecretStr(f"{uris.mongo}&serverSelectionTimeoutMS=3000")
     return connect(Settings.load(home=home, mongo_database="mortal", retry=0.0, **given)), given
 
 

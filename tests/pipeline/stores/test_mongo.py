@@ -1,35 +1,39 @@
 """The source on a real server: ranges that leave out nothing, moments, and errors of one sentence."""
 
+import inspect
 import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from socket import socket
 from typing import Any
 
 import bson
 import pytest
 from bson import Decimal128, Int64, ObjectId, Timestamp
 from bson.raw_bson import RawBSONDocument
+from pymongo.errors import OperationFailure
 
 from contracts.schema.entity import Entity
-from contracts.schema.fields import identifier, text
+from contracts.schema.fields import identifier, omit, text
 from pipeline import control
 from pipeline.engines import embedded
-from pipeline.errors import EtlError, ServerError, SnapshotError, UsageError
+from pipeline.errors import EtlError, LostError, ServerError, SnapshotError, UsageError
 from pipeline.marts.build import build
 from pipeline.replication import replicate
 from pipeline.replication.replicate import Partition
+from pipeline.stores.mongo.errors import translated
 from pipeline.stores.mongo.listing import listed
-from pipeline.stores.mongo.measured import FAR_DATES
+from pipeline.stores.mongo.measured import FAR_DATES, Extent
 from pipeline.stores.mongo.session import RAW
 from pipeline.stores.mongo.store import Mongo
-from pipeline.stores.selection import Range
+from pipeline.stores.selection import Ids, Range
+from tests.ports import free_port
 from transforms.bson.documents import make_document, split_documents
 
 THINGS = Entity("Things", "Things.", "thing_id", (identifier("thing_id", "Key."), text("padding", "Padding.")))
+OMITTING = Entity("Things", "Things.", "thing_id", (identifier("thing_id", "Key."), omit("padding")))
 ODD_IDS: list[Any] = [
     bson.MinKey(),
     None,
@@ -359,6 +363,64 @@ def test_a_server_that_is_away_is_told_without_the_password() -> None:
     mongo.close()
 
 
+_NOW = Timestamp(1, 1)
+_QUESTIONS: dict[str, Callable[[Mongo], Any]] = {
+    "admitted": lambda mongo: list(mongo.admitted(THINGS, _NOW, Range())),
+    "all_of": lambda mongo: mongo.all_of("y"),
+    "bounds": lambda mongo: list(mongo.bounds("Things", _NOW, [1])),
+    "cluster_time": lambda mongo: mongo.cluster_time(),
+    "count": lambda mongo: mongo.count("Things", _NOW, Range()),
+    "databases": lambda mongo: mongo.databases(),
+    "documents": lambda mongo: list(mongo.documents(THINGS, [1])),
+    "exact": lambda mongo: mongo.exact("Things", _NOW, Ids((b"",))),
+    "extent": lambda mongo: mongo.extent("Things"),
+    "has_ids": lambda mongo: mongo.has_ids("Things", "string"),
+    "snapshot_window": lambda mongo: mongo.snapshot_window(),
+    "id_bounds": lambda mongo: mongo.id_bounds("Things"),
+    "ids": lambda mongo: list(mongo.ids("Things", _NOW, Range())),
+    "in_any_order": lambda mongo: list(mongo.in_any_order("Things", _NOW)),
+    "in_order": lambda mongo: list(mongo.in_order(THINGS, _NOW)),
+    "is_pinned": lambda mongo: mongo.is_pinned("Things"),
+    "is_plain": lambda mongo: mongo.is_plain("Things"),
+    "listed": lambda mongo: mongo.listed(),
+    "omitted": lambda mongo: list(mongo.omitted(OMITTING, _NOW, Range())),
+    "passing": lambda mongo: mongo.passing(THINGS, _NOW, [bson.encode({"_id": 1})]),
+    "ranges": lambda mongo: mongo.ranges("Things", Extent(1_000_000, 1_000_000), 1),
+    "read": lambda mongo: list(mongo.read(THINGS, _NOW, Ids((b"",)))),
+    "refused": lambda mongo: list(mongo.refused(THINGS, _NOW, Range())),
+    "repeated_ids": lambda mongo: mongo.repeated_ids("Things", _NOW),
+    "source": lambda mongo: mongo.source(),
+    "spooled": lambda mongo: mongo.spooled("Things", _NOW),
+    "touched": lambda mongo: list(mongo.touched({"Things": _NOW}, _NOW)),
+    "ungated": lambda mongo: list(mongo.ungated(THINGS, _NOW, Range())),
+    "uuids": lambda mongo: mongo.uuids(["Things"]),
+}
+
+
+def test_whatever_is_asked_of_a_server_that_is_away_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question fails as what passes does, never as the driver has it; also where the first of its own passes."""
+    asking_nothing = {"close", "collection", "database_of", "know"}
+    there = {name for name, one in inspect.getmembers(Mongo, inspect.isfunction) if not name.startswith("_")}
+    assert there - asking_nothing == set(_QUESTIONS)
+    with closing(Mongo("mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=1", "x")) as mongo:
+        for name, ask in _QUESTIONS.items():
+            with pytest.raises(EtlError, match="can't be reached"):
+                pytest.fail(f"{name}: {ask(mongo)}")
+        mongo._unpinned = set()
+        monkeypatch.setattr(mongo, "extent", lambda _: Extent(1_000, 10))
+        monkeypatch.setattr(mongo, "_described", lambda _: {"type": "collection", "options": {"collation": {}}})
+        for name, ask in _QUESTIONS.items():
+            if name not in ("extent", "is_plain", "is_pinned"):
+                with pytest.raises(EtlError, match="can't be reached"):
+                    pytest.fail(f"{name}: {ask(mongo)}")
+
+
+@pytest.mark.parametrize("code", [189, 246])
+def test_a_collection_may_be_called_capped(code: int) -> None:
+    with pytest.raises((LostError, SnapshotError)), translated("it", lambda: None):
+        raise OperationFailure("Executor error on x.capped_orders: so it is", code)
+
+
 @pytest.mark.parametrize(
     "uri", ["mongodb://", "mongodb://a:b@c:d@e", "mongodb://127.0.0.1:99999", "mongodb://x/?w=a=b"]
 )
@@ -373,9 +435,7 @@ def _alone(home: Path) -> tuple[subprocess.Popen[bytes], int]:
     """Start a mongod that is in no replica set."""
     engine = embedded.Mongo(home)
     engine.prepare()
-    with closing(socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     command = engine.command(port)
     for flag, length in (("--replSet", 2), ("--auth", 3)):  # --auth is followed by --keyFile and its path
         at = command.index(flag)

@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pipeline.engines import embedded
 from pipeline.generate import generate
 from pipeline.replication import replicate, verify
 from tests.pipeline.lab import Lab
+from tests.ports import free_port
 
 NAME, DATABASE = "SearchQueries", "etl"
 
@@ -35,7 +36,7 @@ def _start(home: Path, port: int) -> subprocess.Popen[bytes]:
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[tuple[int, int]]:
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     """Start two nodes of one set and return their ports, the primary's first."""
     ports = (free_port(), free_port())
     with ExitStack() as stack:

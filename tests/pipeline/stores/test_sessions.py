@@ -16,11 +16,11 @@ from tests.pipeline.lab import Lab
 def test_no_limit_of_the_servers_ends_what_takes_its_time(lab: Lab, limit: str) -> None:
     uri = lab.settings.postgres_uri
     assert uri is not None
-    limited = f"{uri.get_secret_value()}{'&' if '?' in uri.get_secret_value() else '?'}options=-c%20{limit}%3D100ms"
+    limited = f"{uri.get_secret_value()}{'&' if '?' in uri.get_secret_value() else '?'}options=-c%20{limit}%3D1s"
     with closing(Session(limited)) as session:
         assert session.rows("SELECT current_setting($1::text)", limit) == [("0",)]
-        session.rows("SELECT pg_sleep(0.2)")
-        time.sleep(0.2)
+        session.rows("SELECT pg_sleep(1.1)")
+        time.sleep(1.1)
         session.commit()
-        time.sleep(0.2)
+        time.sleep(1.1)
         assert session.answers()

@@ -23,6 +23,7 @@ from pipeline.stores.mongo.store import Mongo
 from pipeline.stores.postgres.store import Postgres
 from pipeline.stores.unreachable import why_unreachable
 from tests.pipeline.lab import Lab
+from tests.ports import free_port
 
 MANY = Table("many", "More than any buffer on the way holds.", (Column("_id", TEXT, "A kilobyte."),), ("_id",))
 ROWS = 200_000
@@ -125,7 +126,7 @@ def test_a_clickhouse_that_goes_away(home: Path) -> None:
 
 
 @pytest.mark.parametrize("direct", ["true", "false"])
-def test_a_mongodb_that_was_never_there(direct: str, free_port: Callable[[], int]) -> None:
+def test_a_mongodb_that_was_never_there(direct: str) -> None:
     options = f"replicaSet=rs0&directConnection={direct}&serverSelectionTimeoutMS=500"
     with closing(Mongo(f"mongodb://127.0.0.1:{free_port()}/?{options}", "x")) as store:
         assert REFUSED in _said(store.cluster_time)
@@ -134,7 +135,7 @@ def test_a_mongodb_that_was_never_there(direct: str, free_port: Callable[[], int
 def test_a_mongodb_that_goes_away(home: Path) -> None:
     with engines(_only(home, "mongo")) as settings:
         assert settings.mongo_uri is not None
-        uri = settings.mongo_uri.get_secret_value() + "&serverSelectionTimeoutMS=500"
+        uri = settings.mongo_uri.get_secret_value() + "&serverSelectionTimeoutMS=5000"
         with closing(Mongo(uri.replace("=rs0", "=rs1"), "x")) as other:
             assert "but this node belongs to a set named 'rs0'" in str(_fails(other.cluster_time))
         with closing(Mongo(uri, "x")) as store:

@@ -191,7 +191,7 @@ def test_a_generated_world_with_defects_is_sorted_as_promised(
 
 
 def _admitted(raw: bytes, entity: Entity, passes: Callable[..., bool]) -> bool:
-    """Tell whether the gate admits a document; what can't be decoded it does not look into."""
+    """Return whether the gate admits a document; what can't be decoded it does not look into."""
     try:
         document = decode_document(raw)
     except bson.errors.InvalidBSON:

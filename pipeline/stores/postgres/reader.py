@@ -9,7 +9,7 @@ import pyarrow as pa
 from contracts.schema.ddl import postgres_literal, qualified, quoted
 from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import BYTEWISE, UUID
-from pipeline.stores.base import Sight
+from pipeline.stores.base import TableStats
 from pipeline.stores.conditions import Among, Condition
 from pipeline.stores.postgres.catalog import Catalog
 from pipeline.stores.postgres.evolution import type_name
@@ -17,7 +17,7 @@ from pipeline.stores.postgres.session import Session
 from pipeline.stores.staging import Staging
 
 
-class Published(Session):
+class PostgresReader(Session):
     """A session that reads published tables; whoever calls its methods decides where a transaction ends."""
 
     name = "postgres"
@@ -46,7 +46,7 @@ class Published(Session):
         query += "" if limit is None else f" LIMIT {limit}"
         yield from self.batches(query, *(value for one in where for value in one.values))
 
-    def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:
+    def stats(self, schema: str, tables: Sequence[Table]) -> dict[str, TableStats]:
         """Look at published tables without reading rows; one that is gone, or is no table, is left out."""
         names = {qualified(schema, table.name): table.name for table in tables}
         # TRUNCATE gives a table another file, as does whatever else writes it anew; so does a table of the same name.
@@ -61,14 +61,14 @@ class Published(Session):
             f"SELECT {place} WHERE NOT EXISTS (SELECT FROM {name})" for place, name in enumerate(marks)
         )
         nothing = {list(marks)[place] for (place,) in (self.rows(empty) if marks else [])}
-        return {names[name]: Sight(mark, 0 if name in nothing else None) for name, mark in marks.items()}
+        return {names[name]: TableStats(mark, 0 if name in nothing else None) for name, mark in marks.items()}
 
     def is_published(self, schema: str, table: Table) -> bool:
-        """Tell whether there is a published table, by the catalog alone: no lock on it is kept."""
+        """Return whether there is a published table, by the catalog alone: no lock on it is kept."""
         return self.catalog.has_table(schema, table.name)
 
     def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
-        """Tell whether a published table has its contract's columns: these names and types, in any order."""
+        """Return whether a published table has its contract's columns: these names and types, in any order."""
         found = self.catalog.columns(schema, [table.name])
         return _fits(table, found[table.name], table.names if ours is None else ours)
 
@@ -114,7 +114,7 @@ class Published(Session):
 
 
 def _fits(table: Table, found: Mapping[str, tuple[str, bool]], owned: Collection[str]) -> bool:
-    """Tell whether of the columns that a table has those that are ours are its contract's."""
+    """Return whether of the columns that a table has those that are ours are its contract's."""
     there = {name: kind for name, kind in found.items() if name in owned}
     return there == {column.name: (type_name(column), not column.nullable) for column in table.columns}
 

@@ -12,7 +12,7 @@ from contracts.schema.ddl import clickhouse_quoted as quoted
 from contracts.schema.ddl import clickhouse_type
 from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import UUID
-from pipeline.stores.base import Sight
+from pipeline.stores.base import TableStats
 from pipeline.stores.clickhouse.catalog import Catalog
 from pipeline.stores.clickhouse.names import data_name, run_in
 from pipeline.stores.clickhouse.session import Session
@@ -20,7 +20,7 @@ from pipeline.stores.conditions import Among, Condition
 from pipeline.stores.staging import Staging
 
 
-class Published(Session):
+class ClickHouseReader(Session):
     """A session that reads published tables."""
 
     name = "clickhouse"
@@ -50,24 +50,24 @@ class Published(Session):
             for batch in batches:
                 yield _as_bytes(batch, table)
 
-    def seen(self, schema: str, tables: Sequence[Table]) -> dict[str, Sight]:
+    def stats(self, schema: str, tables: Sequence[Table]) -> dict[str, TableStats]:
         """Look at published tables without reading rows; one that is gone, or whose view is, is left out."""
         query = "SELECT name, engine, total_rows FROM system.tables WHERE database = {database:String}"
         found = {name: (engine, rows) for name, engine, rows in self.rows(query, database=schema)}
-        sights = {}
+        stats = {}
         for table in tables:
             view, data = found.get(table.name), found.get(data_name(table))
             if view and data and view[0] == "View" and "MergeTree" in data[0]:
                 # All versions of its rows, and such as are deleted and not yet merged away, count here.
-                sights[table.name] = Sight("", None if data[1] is None else int(data[1]))
-        return sights
+                stats[table.name] = TableStats("", None if data[1] is None else int(data[1]))
+        return stats
 
     def is_published(self, schema: str, table: Table) -> bool:
-        """Tell whether there is a published table, by the catalog alone."""
+        """Return whether there is a published table, by the catalog alone."""
         return self.catalog.comment(schema, data_name(table)) is not None
 
     def fits(self, schema: str, table: Table, ours: Collection[str] | None = None) -> bool:
-        """Tell whether a published table has its contract's columns: these names and types, in any order."""
+        """Return whether a published table has its contract's columns: these names and types, in any order."""
         found, owned = self.catalog.columns(schema, data_name(table)), table.names if ours is None else ours
         there = {name: kind for name, kind in found.items() if name in owned}
         return there == {column.name: clickhouse_type(column) for column in table.columns}
