@@ -71,8 +71,9 @@ def _figure(source: Source, key: str, kind: Kind, periods: Periods) -> Figure:
     assert value is not None
     change = _change(value, before.value, is_share=kind.is_share)
     is_few = kind.is_share and before.value is not None and min(now.of or 0, before.of or 0) < _FEW
+    against = "" if before.value is None else language.say(f"against.{kind.period}")
     told = [
-        language.say(f"period.{kind.period}", day=language.day(_last(source, kind))),
+        language.say(f"period.{kind.period}", day=language.day(_last(source, kind))) + against,
         *([_of(language, key, now)] if now.of is not None else []),
         *([language.say("of.few")] if is_few else []),
     ]

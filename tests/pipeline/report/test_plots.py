@@ -285,12 +285,13 @@ def test_headline_figures_are_of_the_period_that_they_name() -> None:
     assert "false_drops" not in found
     young = daily(NOW.date() - timedelta(days=10), NOW.date(), "active_on", dau_count=100)
     (dau,) = (one for one in figures(given(NOW, active_users_daily=young)) if one.key == "dau")
-    assert (dau.value, dau.change) == (100, None)
+    assert (dau.value, dau.change, dau.change_text) == (100, None, "no period before it")
+    assert dau.period.startswith("7 days up to ") and "against" not in dau.period
     tiny = daily(NOW.date() - timedelta(days=3), NOW.date(), "active_on", dau_count=100)
     assert "dau" not in {one.key for one in figures(given(NOW, active_users_daily=tiny))}
     older = daily(NOW.date() - timedelta(days=200), NOW.date(), "active_on", dau_count=100)
     (dau,) = (one for one in figures(given(NOW, active_users_daily=older)) if one.key == "dau")
-    assert (dau.value, dau.change) == (100, 0)
+    assert (dau.value, dau.change) == (100, 0) and dau.period.endswith(", against the 7 before")
 
 
 def test_the_first_cohort_of_all_is_no_cohort_of_new_users() -> None:
