@@ -29,23 +29,16 @@ _SCHEMES = {
     "postgres_uri": ("postgresql://", "postgres://"),
     "clickhouse_uri": ("http://", "https://", "clickhouse://", "clickhouses://"),
 }
-# Of Airflow and of the compose stack, which read them themselves.
-_OTHERS = {
-    f"ETL_{name}"
-    for name in [
-        "AIRFLOW_DATABASE",
-        "AIRFLOW_HEALTH",
-        "ALERTS",
-        "ENGINE_OF",
-        "MONGO_SLOTS",
-        "POSTGRES_SLOTS",
-        "REPLICATE_SCHEDULE",
-        "SECRETS",
-        "SYNC_SCHEDULE",
-        "SYNC_WAITS_AT_MOST",
-        "SYNC_WAITS_FOR",
-        "TIMEOUT_FACTOR",
-    ]
+# What Airflow's part reads itself; others are called like none of these.
+_OF_AIRFLOW = {
+    "ETL_AIRFLOW_DATABASE",
+    "ETL_MONGO_SLOTS",
+    "ETL_POSTGRES_SLOTS",
+    "ETL_REPLICATE_SCHEDULE",
+    "ETL_SYNC_SCHEDULE",
+    "ETL_SYNC_WAITS_AT_MOST",
+    "ETL_SYNC_WAITS_FOR",
+    "ETL_TIMEOUT_FACTOR",
 }
 _ALIKE = 0.92  # as difflib measures it: one letter in a dozen; ETL_POSTGRES_PORT is what Kubernetes calls a service's
 CLICKHOUSE_SETTING = "ch_"  # begins an option of ClickHouse's URI that is a setting for every statement
@@ -277,10 +270,11 @@ def _cores() -> int:
 
 def _check_spelling(environment: Mapping[str, str]) -> None:
     """Refuse what is called almost as a variable of ours: who sets a limit must not go without it."""
-    known = {f"ETL_{name.upper()}" for name in Settings.model_fields} | _OTHERS
-    for name in sorted(one for one, value in environment.items() if value and one.upper() not in known):
-        alike = [one for one in known if one.count("_") == name.count("_")] if name.upper().startswith("ETL_") else []
-        if meant := get_close_matches(name.upper(), alike, 1, _ALIKE):
+    known = {f"ETL_{name.upper()}" for name in Settings.model_fields} | _OF_AIRFLOW
+    ours = {name for name, value in environment.items() if value and name.upper().startswith("ETL_")}
+    for name in sorted(one for one in ours if one.upper() not in known):
+        of_as_many_words = [one for one in known if one.count("_") == name.count("_")]
+        if meant := get_close_matches(name.upper(), of_as_many_words, 1, _ALIKE):
             raise UsageError(f"there is no setting {name}; did you mean {meant[0]}?")
 
 

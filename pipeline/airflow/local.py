@@ -8,7 +8,6 @@ import base64
 import json
 import os
 import secrets
-import socket
 import sys
 from collections.abc import Mapping
 from contextlib import closing
@@ -24,6 +23,7 @@ from pipeline.airflow.components import Components
 from pipeline.airflow.connections import AIRFLOW_DATABASE
 from pipeline.airflow.limits import POOLS, slots
 from pipeline.engines.embedded import engines
+from pipeline.engines.engine import free_port
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
 
@@ -116,8 +116,8 @@ def _environment(home: Path, dags: Path, metadata: str, settings: Settings) -> d
         AIRFLOW_DATABASE: os.environ.get(AIRFLOW_DATABASE)
         or given.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", database),
         # Two of these on one machine must not fight for the ports of log files, which are read from disk anyway.
-        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
-        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
     }
     uris = {f"ETL_{name.upper()}": value.get_secret_value() for name, value in settings if isinstance(value, SecretStr)}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -169,19 +169,8 @@ def _write(file: Path, values: Mapping[str, str]) -> None:
 
 
 def _check_port(environment: Mapping[str, str]) -> None:
-    address = environment["AIRFLOW__API__HOST"], int(environment["AIRFLOW__API__PORT"])
-    with socket.socket() as server, socket.socket() as client:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            server.bind(address)
-            is_taken = client.connect_ex(address) == 0  # macOS lets one bind where another one listens at all addresses
-        except OSError:
-            is_taken = True
-    if is_taken:
-        raise UsageError(f"port {address[1]} is taken: stop what uses it, or set AIRFLOW__API__PORT")
-
-
-def _free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
+    port = int(environment["AIRFLOW__API__PORT"])
+    try:
+        free_port(port, environment["AIRFLOW__API__HOST"])
+    except OSError:
+        raise UsageError(f"port {port} is taken: stop what uses it, or set AIRFLOW__API__PORT") from None

@@ -6,10 +6,8 @@ spared the 190 MB.
 
 import sys
 
-_RUN_TASKS = {
-    "scheduler",
-    "worker",
-}  # words of the commands; LocalExecutor's workers are forks of the scheduler, but on macOS
+# Words of the commands; LocalExecutor's workers are forks of the scheduler, but on macOS.
+_RUN_TASKS = {"scheduler", "worker"}
 
 if _RUN_TASKS & set(sys.argv):
     # Imported and not used: the threads that compute must not have started when the workers fork. The import itself

@@ -43,7 +43,7 @@ def examine_mongo(
     listed = mongo.listed()
     there = set(listed)
     declared = sorted(set(entities) & there)
-    yield _collections(_databases(mongo, entities), entities, there)
+    yield _collections(_named(_databases(mongo, entities)), entities, there)
     if unpinned := [name for name in declared if not listed[name].is_pinned]:
         says = f"not of {', '.join(unpinned[:5])}{' and others' * (len(unpinned) > 5)}, which MongoDB can't read so"
         yield judged(ABOUT, "one moment", says, warn="etl replicate --without-snapshot copies them as they are by then")
@@ -79,17 +79,20 @@ def _rights(mongo: Mongo, declared: Collection[str]) -> Finding:
         except OperationFailure as error:
             grant = _GRANT.format(mongo.database_of(collection))
             return judged(ABOUT, "right to read", f"refused: {first_line(error)}", fail=grant)
-    return judged(ABOUT, "right to read", f"given on {_databases(mongo, declared)}")
+    return judged(ABOUT, "right to read", f"given on {_named(_databases(mongo, declared))}")
 
 
-def _databases(mongo: Mongo, collections: Iterable[str]) -> str:
-    """Name the databases that collections are in; our own if there are none."""
-    names = dict.fromkeys(map(mongo.database_of, collections)) or [mongo.database.name]
-    return ", ".join(map(repr, names))
+def _databases(mongo: Mongo, collections: Iterable[str]) -> list[str]:
+    """Return the databases that collections are in; our own if there are no collections."""
+    return list(dict.fromkeys(map(mongo.database_of, collections))) or [mongo.database.name]
+
+
+def _named(databases: Iterable[str]) -> str:
+    return ", ".join(map(repr, databases))
 
 
 def _following(mongo: Mongo, declared: Collection[str]) -> Finding:
-    for name in dict.fromkeys([mongo.database.name, *map(mongo.database_of, declared)]):
+    for name in _databases(mongo, declared):
         try:
             with mongo.client[name].watch(max_await_time_ms=1) as stream:
                 stream.try_next()

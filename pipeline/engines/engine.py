@@ -190,9 +190,9 @@ class Engine(ABC):
         """Take the port of the last time if it is free (people note URIs), else any free one."""
         note = self.folder / "port"
         try:
-            port = _free_port(int(note.read_text()))
+            port = free_port(int(note.read_text()))
         except (OSError, ValueError, OverflowError):
-            port = _free_port(0)
+            port = free_port(0)
         with open_private(note, "w") as file:
             file.write(str(port))
         return port
@@ -200,7 +200,7 @@ class Engine(ABC):
     def _may_retry(self, port: int) -> bool:
         """Return whether another try may go better: somebody else took the port meanwhile."""
         try:
-            return not _free_port(port)
+            return not free_port(port)
         except OSError:
             return True
 
@@ -275,11 +275,11 @@ def _files() -> int:
     return soft
 
 
-def accepts(port: int) -> bool:
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
     """Return whether something listens on this port."""
     with socket.socket() as client:
         client.settimeout(1)
-        return client.connect_ex(("127.0.0.1", port)) == 0
+        return client.connect_ex((host, port)) == 0
 
 
 def _ended(process: psutil.Process) -> bool:
@@ -328,15 +328,17 @@ def _after(arguments: list[str], flag: str) -> str | None:
         return None
 
 
-def _free_port(wanted: int) -> int:
-    """Return the wanted port, or any if 0 is wanted.
+def free_port(wanted: int = 0, host: str = "127.0.0.1") -> int:
+    """Return the wanted port, or any if 0 is wanted, at which nobody listens.
 
     Raises:
         OSError: It is taken.
     """
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("127.0.0.1", wanted))
-        if wanted and accepts(wanted):  # macOS lets one bind to a port at which another one listens at all addresses
+        server.bind((host, wanted))
+        if wanted and accepts(
+            wanted, host
+        ):  # macOS lets one bind to a port at which another one listens at all addresses
             raise OSError(f"port {wanted} is taken")
         return int(server.getsockname()[1])

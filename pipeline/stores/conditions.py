@@ -1,5 +1,6 @@
 """Which rows of a published table are read."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,3 +52,17 @@ def within(table: Table, after: Any, upto: Any) -> list[Condition]:
     """
     bounds = ((">", after), ("<=", upto))
     return [Condition(table.columns[0], operator, (value,)) for operator, value in bounds if value is not None]
+
+
+def select(columns: Iterable[str], source: str, conditions: Sequence[str], limit: int | None) -> str:
+    """Return the query for the rows that meet all conditions, each of these in a store's own words.
+
+    Args:
+        columns: What is read of each row.
+        source: The table.
+        conditions: All rows are meant if there are none.
+        limit: No more rows than this.
+    """
+    query = f"SELECT {', '.join(columns)} FROM {source}"
+    query += f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return query if limit is None else f"{query} LIMIT {limit}"

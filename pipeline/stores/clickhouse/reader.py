@@ -16,7 +16,7 @@ from pipeline.stores.base import TableStats
 from pipeline.stores.clickhouse.catalog import Catalog
 from pipeline.stores.clickhouse.names import data_name, run_in
 from pipeline.stores.clickhouse.session import Session
-from pipeline.stores.conditions import Among, Condition
+from pipeline.stores.conditions import Among, Condition, select
 from pipeline.stores.staging import Staging
 
 
@@ -40,12 +40,9 @@ class ClickHouseReader(Session):
         among: Among | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC."""
-        columns = ", ".join(_readable(column) for column in table.columns)
         given: dict[str, Any] = {}
         told = [*(_condition(one, given) for one in where), *([_among(schema, among)] if among else [])]
-        conditions = " AND ".join(told)
-        query = f"SELECT {columns} FROM {qualified(schema, table.name)} AS t{' WHERE ' * bool(told)}{conditions}"
-        query += "" if limit is None else f" LIMIT {limit}"
+        query = select(map(_readable, table.columns), f"{qualified(schema, table.name)} AS t", told, limit)
         with closing(self.batches(query, **given)) as batches:
             for batch in batches:
                 yield _as_bytes(batch, table)

@@ -187,7 +187,8 @@ class Session:
         Then an ``_id`` is one document's, its index can be named, and a change stream tells what changes; of a capped
         collection it tells as well which documents were overwritten.
         """
-        return bool(self._described(collection).get("type", "collection") == "collection")
+        kind: str = self._described(collection).get("type", "collection")
+        return kind == "collection"
 
     def is_pinned(self, collection: str) -> bool:
         """Return whether MongoDB can read a collection at one moment."""

@@ -45,16 +45,18 @@ class Mongo(Measured, Followed):
     def ids(self, collection: str, cluster_time: Timestamp, selection: Range | Ids) -> Iterator[bytes]:
         """Yield the BSON of ``{"_id": ...}`` of each of some documents."""
         source = self._at(collection, cluster_time).with_options(codec_options=RAW)
+        query = _find(selection, {}, is_plain=self.is_plain(collection))
         with self._translated():
-            for document in source.find(**self._find(collection, selection, {}), projection={ID: 1}):
+            for document in source.find(**query, projection={ID: 1}):
                 yield bytes(document.raw)
 
     def read(self, entity: Entity, cluster_time: Timestamp, selection: Ids) -> Iterator[bytes]:
         """Yield the BSON of each of some documents, in the order of the index."""
         source = self._at(entity.collection, cluster_time).with_options(codec_options=RAW)
+        is_plain = self.is_plain(entity.collection)
+        query, trim = _find(selection, {}, is_plain=is_plain), _trimmer(entity, is_plain=is_plain)
         with self._translated():
-            trim = self._trimmer(entity)
-            for document in source.find(**self._find(entity.collection, selection, {}), projection=projection(entity)):
+            for document in source.find(**query, projection=projection(entity)):
                 yield trim(document.raw)
 
     def exact(self, collection: str, cluster_time: Timestamp, ids: Ids) -> Ids:
@@ -73,8 +75,8 @@ class Mongo(Measured, Followed):
         """Yield the BSON of the documents that have these ``_id``s, at a cluster time or as they are now."""
         name = entity.collection
         source = self.collection(name) if cluster_time is None else self._at(name, cluster_time)
+        trim = _trimmer(entity, is_plain=self.is_plain(name))
         with self._translated():
-            trim = self._trimmer(entity)
             for start in range(0, len(ids), _IDS_PER_QUERY):
                 some = {ID: {"$in": list(ids[start : start + _IDS_PER_QUERY])}}
                 for document in source.with_options(codec_options=RAW).find(some, projection(entity)):
@@ -121,13 +123,8 @@ class Mongo(Measured, Followed):
     def refused(self, entity: Entity, cluster_time: Timestamp, selection: Range | Ids) -> Iterator[bytes]:
         """Yield the BSON of each of some documents that the contract's gate refuses."""
         condition = {"$nor": [{"$jsonSchema": gate(entity)}]}
-        source, rows = self._at(entity.collection, cluster_time), self._batch_rows(entity.collection)
-        with self._translated():
-            query = self._find(entity.collection, selection, condition)
-            query |= {"projection": projection(entity), "batch_size": rows}
-            trim = self._trimmer(entity)
-            for batch in source.find_raw_batches(**query):
-                yield from split_documents(trim(batch))
+        for batch in self._sent(entity, cluster_time, selection, condition, runs_ahead=False):
+            yield from split_documents(batch)
 
     def admitted(self, entity: Entity, cluster_time: Timestamp, selection: Range | Ids) -> Iterator[bytes]:
         """Yield those of some documents that the contract's gate lets pass, as the server sends them.
@@ -156,14 +153,21 @@ class Mongo(Measured, Followed):
         return found
 
     def _sent(
-        self, entity: Entity, cluster_time: Timestamp, selection: Range | Ids, condition: Mapping[str, Any]
+        self,
+        entity: Entity,
+        cluster_time: Timestamp,
+        selection: Range | Ids,
+        condition: Mapping[str, Any],
+        *,
+        runs_ahead: bool = True,
     ) -> Generator[bytes, None, None]:
         source, rows = self._at(entity.collection, cluster_time), self._batch_rows(entity.collection)
+        is_plain = self.is_plain(entity.collection)
         with self._translated():
-            query = self._find(entity.collection, selection, condition)
-            query |= {"projection": projection(entity)}
-            trim = self._trimmer(entity)
-            for batch in source.find_raw_batches(**query, batch_size=rows, cursor_type=self._cursor_type()):
+            query = _find(selection, condition, is_plain=is_plain)
+            query |= {"cursor_type": self._cursor_type()} if runs_ahead else {}
+            trim = _trimmer(entity, is_plain=is_plain)
+            for batch in source.find_raw_batches(**query, projection=projection(entity), batch_size=rows):
                 yield trim(batch)
 
     @retry(retry=retry_if_exception_type(OvertakenError), stop=stop_after_attempt(_OVERTAKEN), reraise=True)
@@ -185,7 +189,9 @@ class Mongo(Measured, Followed):
         with self._translated():
             # Of 16 MB: to be ahead of what overwrites.
             found: Iterator[Any] = source.find_raw_batches({}, left_out, cursor_type=self._cursor_type())
-            return spool(map(self._trimmer(entity), found) if entity else found, collection)
+            if entity:
+                found = map(_trimmer(entity, is_plain=self.is_plain(collection)), found)
+            return spool(found, collection)
 
     def in_any_order(self, collection: str, cluster_time: Timestamp) -> Iterator[bytes]:
         """Yield all documents as the server sends them: many documents' BSON at a time."""
@@ -200,34 +206,14 @@ class Mongo(Measured, Followed):
     def in_order(self, entity: Entity, cluster_time: Timestamp, selection: Range = _ALL) -> Iterator[bytes]:
         """Yield documents as the server sends them, in the order of ``_id``: many documents' BSON at a time."""
         rows, sorting = self._batch_rows(entity.collection), {"sort": [(ID, 1)], **BYTEWISE}
+        is_plain = self.is_plain(entity.collection)
+        sorting |= {"hint": [(ID, 1)]} if is_plain else {}
+        trim = _trimmer(entity, is_plain=is_plain)
         with self._translated():
-            sorting |= {"hint": [(ID, 1)]} if self.is_plain(entity.collection) else {}
-            trim = self._trimmer(entity)
             for batch in self._at(entity.collection, cluster_time).find_raw_batches(
                 selection.match, projection(entity), batch_size=rows, **sorting
             ):
                 yield trim(batch)
-
-    def _trimmer(self, entity: Entity) -> Callable[[Any], bytes]:
-        """Return what brings documents that were read to what is copied of them.
-
-        They lose what their contract omits and MongoDB can't leave out; those of views and time series get their
-        ``_id`` in front.
-        """
-        is_complete, is_plain = is_all_left_out(entity), self.is_plain(entity.collection)
-
-        def trim(batch: Any) -> bytes:
-            kept = bytes(batch) if is_complete else without_omitted(batch, entity)
-            return kept if is_plain else b"".join(map(with_id_first, split_documents(kept)))
-
-        return trim
-
-    def _find(self, collection: str, selection: Range | Ids, condition: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments of a find for some documents that meet a condition."""
-        found = selection.find(dict(condition))
-        if not self.is_plain(collection):
-            found.pop("hint", None)
-        return found
 
     def _batch_rows(self, collection: str) -> int:
         """Return how many documents make up a batch."""
@@ -239,3 +225,26 @@ class Mongo(Measured, Followed):
     def _cursor_type(self) -> Any:
         """Return the kind of cursor whose server goes on to the next batch while we are at this one; mongos can't."""
         return CursorType.NON_TAILABLE if self.client.is_mongos else CursorType.EXHAUST
+
+
+def _trimmer(entity: Entity, *, is_plain: bool) -> Callable[[Any], bytes]:
+    """Return what brings documents that were read to what is copied of them.
+
+    They lose what their contract omits and MongoDB can't leave out; those of views and time series get their ``_id`` in
+    front.
+    """
+    is_complete = is_all_left_out(entity)
+
+    def trim(batch: Any) -> bytes:
+        kept = bytes(batch) if is_complete else without_omitted(batch, entity)
+        return kept if is_plain else b"".join(map(with_id_first, split_documents(kept)))
+
+    return trim
+
+
+def _find(selection: Range | Ids, condition: Mapping[str, Any], *, is_plain: bool) -> dict[str, Any]:
+    """Return the arguments of a find for some documents that meet a condition; only what is plain has an index."""
+    found = selection.find(dict(condition))
+    if not is_plain:
+        found.pop("hint", None)
+    return found

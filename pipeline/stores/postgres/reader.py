@@ -10,7 +10,7 @@ from contracts.schema.ddl import postgres_literal, qualified, quoted
 from contracts.schema.entity import ID, Column, Table
 from contracts.schema.kinds import BYTEWISE, UUID
 from pipeline.stores.base import TableStats
-from pipeline.stores.conditions import Among, Condition
+from pipeline.stores.conditions import Among, Condition, select
 from pipeline.stores.postgres.catalog import Catalog
 from pipeline.stores.postgres.evolution import type_name
 from pipeline.stores.postgres.session import Session
@@ -37,13 +37,10 @@ class PostgresReader(Session):
         among: Among | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a published table; decimals and JSON as text, timestamps in UTC."""
-        columns = ", ".join(_readable(column) for column in table.columns)
         numbers = count(1)
         told = [_condition(one, [f"${next(numbers)}" for _ in one.values]) for one in where]
         told += [_among(schema, among)] if among else []
-        conditions = " AND ".join(told)
-        query = f"SELECT {columns} FROM {qualified(schema, table.name)} t{' WHERE ' * bool(told)}{conditions}"
-        query += "" if limit is None else f" LIMIT {limit}"
+        query = select(map(_readable, table.columns), f"{qualified(schema, table.name)} AS t", told, limit)
         yield from self.batches(query, *(value for one in where for value in one.values))
 
     def stats(self, schema: str, tables: Sequence[Table]) -> dict[str, TableStats]:
