@@ -24,6 +24,7 @@ from pipeline.connections import Connections, connect
 from pipeline.doctor.finding import State
 from pipeline.doctor.mongo import examine_mongo
 from pipeline.engines import embedded
+from pipeline.engines.engine import accepts
 from pipeline.errors import ServerError, SnapshotError
 from pipeline.generate import generate
 from pipeline.replication import replicate
@@ -63,6 +64,9 @@ def _mongod(folder: Path, here: str) -> "Iterator[subprocess.Popen[bytes]]":
     command += ["--bind_ip", "127.0.0.1", "--port", here.rpartition(":")[2], "--wiredTigerCacheSizeGB", "0.25"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
+            while not accepts(int(here.rpartition(":")[2])):
+                assert process.poll() is None
+                time.sleep(0.1)
             yield process
         finally:
             process.terminate()
