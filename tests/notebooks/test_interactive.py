@@ -37,7 +37,9 @@ shell.run_cell("Lake(store='nothing')")
 def test_a_lake_helps_whoever_types(tmp_path: Path) -> None:
     if find_spec("IPython") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("needs JupyterLab: pip install '.[notebook]'")
-    environment = {**os.environ, "IPYTHONDIR": str(tmp_path), "NO_COLOR": "1"}
+    # What completes may look at a table, which would start an engine in the folder of the checkout.
+    environment = {**os.environ, "IPYTHONDIR": str(tmp_path), "NO_COLOR": "1", "ETL_HOME": str(tmp_path / "etl")}
+    environment |= {"ETL_POSTGRES_URI": "postgresql://127.0.0.1:9/none"}
     command = [sys.executable, "-c", SESSION]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
